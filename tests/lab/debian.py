@@ -48,9 +48,7 @@ def cache_dir() -> Path:
 def missing_packages() -> list[str]:
     """Debian packages that a lab needs and this machine lacks, sorted; empty when all is there."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = {
-        package for program, package in NEEDED_PROGRAMS.items() if not shutil.which(program, path=path)
-    }
+    missing = {package for program, package in NEEDED_PROGRAMS.items() if not shutil.which(program, path=path)}
     if not ARCHIVE_KEYRING.exists():
         missing.add("debian-archive-keyring")
     return sorted(missing)
@@ -68,9 +66,7 @@ def mirror(kind: Literal["archive", "security"]) -> str:
         )  # unexpanded before `apt-get update`
         if component == "main" and named_debian and release in {f"{name}{suffix}" for name in RELEASES}:
             return _behind_mirror_list(uri)
-    raise LabError(
-        f"apt sources: no Debian {kind} source found: add one to /etc/apt/sources.list.d, then run again"
-    )
+    raise LabError(f"apt sources: no Debian {kind} source found: add one to /etc/apt/sources.list.d, then run again")
 
 
 def _index_targets() -> list[str]:

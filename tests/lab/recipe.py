@@ -43,7 +43,6 @@ chroot "$1" useradd --create-home --shell /bin/bash admin
 echo 'admin ALL=(ALL:ALL) NOPASSWD: ALL' > "$1/etc/sudoers.d/admin"
 chmod 0440 "$1/etc/sudoers.d/admin"
 echo 'PasswordAuthentication no' > "$1/etc/ssh/sshd_config.d/lab.conf"
-rm -f "$1"/etc/ssh/ssh_host_*
 """
 
 MACHINE_HOOKS = (LOGIN_HOOK, OFFLINE_HOOK)
@@ -63,6 +62,7 @@ MASKED_UNITS = (
 )
 
 CONTAINER_HOOK = f"""set -eu
+rm -f "$1"/etc/ssh/ssh_host_*
 chroot "$1" systemctl enable systemd-networkd.service
 chroot "$1" systemctl mask {" ".join(MASKED_UNITS)}
 """
