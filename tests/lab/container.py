@@ -102,6 +102,8 @@ class Container:
         """Every process of the host is gone at once, as by a power cut (but what the kernel cached stays)."""
         cgroups.kill(self._group)
         self.reap()
+        # Linux 6.18 kills what systemd 257 forks into a cgroup that cgroup.kill was used on: boot into fresh ones.
+        cgroups.remove(self._cgroup)
 
     def reset(self) -> None:
         """The host runs as it did on its first boot, on a fresh disk."""
