@@ -1,0 +1,23 @@
+"""Bring every host of the inventory to its desired state, and prove that it is there.
+
+pyinfra INVENTORY deploy.py          shows what differs, asks, does it
+pyinfra -y INVENTORY deploy.py       does it
+pyinfra --dry INVENTORY deploy.py    only shows it
+"""
+
+from pyinfra.context import ctx_host, ctx_state
+
+from tasks.prove import prove
+from tasks.steps.install import install_redis
+from tasks.steps.instances import converge_instances
+from tasks.steps.kernel import tune_kernel
+from tasks.steps.passwords import keep_passwords
+from tasks.steps.preflight import check_fitness
+
+seen = check_fitness(ctx_state.get(), ctx_host.get())
+if seen is not None:
+    keep_passwords(ctx_state.get())
+    install_redis(seen)
+    tune_kernel(seen)
+    converge_instances(seen)
+    prove(name="Prove the tier", seen=seen)

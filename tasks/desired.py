@@ -1,0 +1,380 @@
+"""Desired state: everything that must be true of one host, from its roles and data alone.
+
+Contracts of design.md §4: paths, unit names, the nftables table. Nothing here looks at a host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tasks.catalogue import Role
+
+MANAGED = "Written by the CAAS Redis repository (pyinfra deploy.py): change group_data/ or templates/ there."
+PACKAGED_UNIT = "redis-server.service"
+INNER_PORT_UNIT = "redis-inner-port.service"
+INNER_PORT_RULES = "/etc/redis/inner-port.nft"
+SYSCTL_FILE = "/etc/sysctl.d/60-redis.conf"
+THP_FILE = "/etc/tmpfiles.d/60-redis-thp.conf"
+APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"
+UNITS = "/etc/systemd/system"
+CONFIG_DIRECTORY = "/etc/redis"
+DATA_ROOT = "/var/lib/redis"
+SPARE_DESCRIPTORS = 1024  # beyond maxclients: Redis keeps 32 for itself, modules and AOF files take some
+
+OPERATOR = "operator"
+OPERATOR_RULES = "~* &* +@all"
+# What an application needs and no administration; `info` because client libraries ask it when they connect.
+SERVICE_RULES = "~* &* +@all -@admin -@dangerous +info"
+
+# The order in which redis.conf itself presents them.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Network": ("bind", "protected-mode", "port", "tcp-backlog", "timeout", "tcp-keepalive", "maxclients"),
+    "General": (
+        "daemonize",
+        "supervised",
+        "pidfile",
+        "loglevel",
+        "logfile",
+        "databases",
+        "always-show-logo",
+        "set-proc-title",
+        "hz",
+        "dynamic-hz",
+        "io-threads",
+        "busy-reply-threshold",
+        "notify-keyspace-events",
+    ),
+    "Access": ("aclfile", "enable-protected-configs", "enable-debug-command", "enable-module-command"),
+    "Memory": (
+        "maxmemory",
+        "maxmemory-policy",
+        "maxmemory-samples",
+        "maxmemory-eviction-tenacity",
+        "maxmemory-clients",
+        "client-output-buffer-limit",
+        "client-query-buffer-limit",
+        "lazyfree-lazy-eviction",
+        "lazyfree-lazy-expire",
+        "lazyfree-lazy-server-del",
+        "lazyfree-lazy-user-del",
+        "lazyfree-lazy-user-flush",
+        "activedefrag",
+        "jemalloc-bg-thread",
+        "oom-score-adj",
+        "disable-thp",
+    ),
+    "Persistence": (
+        "dir",
+        "dbfilename",
+        "save",
+        "stop-writes-on-bgsave-error",
+        "rdbcompression",
+        "rdbchecksum",
+        "rdb-save-incremental-fsync",
+        "appendonly",
+        "appendfilename",
+        "appenddirname",
+        "appendfsync",
+        "no-appendfsync-on-rewrite",
+        "auto-aof-rewrite-percentage",
+        "auto-aof-rewrite-min-size",
+        "aof-load-truncated",
+        "aof-use-rdb-preamble",
+        "aof-timestamp-enabled",
+        "aof-rewrite-incremental-fsync",
+    ),
+    "Slow log and latency": (
+        "slowlog-log-slower-than",
+        "slowlog-max-len",
+        "latency-monitor-threshold",
+        "latency-tracking",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file (or, without content, a directory) with its owner, group and octal mode."""
+
+    path: str
+    content: str | None
+    owner: str = "root"
+    group: str = "root"
+    mode: str = "0644"
+    role: str | None = None
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit: `enabled` as systemctl is-enabled says it, `active` as is-active does."""
+
+    name: str
+    enabled: Literal["enabled", "masked", "absent"]
+    active: Literal["active", "inactive"]
+    role: str | None = None
+
+
+@dataclass(frozen=True)
+class User:
+    """An ACL user; `password_sha256` is None while its password is still to be generated."""
+
+    name: str
+    password_sha256: str | None
+    rules: str
+
+
+@dataclass(frozen=True)
+class Forward:
+    """An inner port led to the assigned one on the same address."""
+
+    role: str
+    address: str
+    inner_port: int
+    port: int
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A running server: every setting as CONFIG GET says it, its users, the digest of its unit's text."""
+
+    role: Role
+    settings: Mapping[str, str]
+    users: tuple[User, ...]
+    unit_digest: str
+
+    @property
+    def name(self) -> str:
+        return self.role.name
+
+    @property
+    def unit(self) -> str:
+        return unit_name(self.role.name)
+
+    @property
+    def address(self) -> str:
+        return str(self.role.address)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Everything that must be true of one host."""
+
+    name: str
+    roles: tuple[Role, ...]
+    packages: Mapping[str, str | None]
+    files: tuple[File, ...]
+    absent: tuple[str, ...]
+    units: tuple[Unit, ...]
+    sysctls: Mapping[str, str]
+    thp: str
+    forwards: tuple[Forward, ...]
+    instances: tuple[Instance, ...]
+    redis_version: str | None = None
+    statoverrides: Mapping[str, str] = field(default_factory=dict)
+
+
+def unit_name(role: str) -> str:
+    """The systemd unit of a role."""
+    return f"redis-{role}.service"
+
+
+def data_directory(role: str) -> str:
+    """Where a role keeps its append-only file and snapshots."""
+    return f"{DATA_ROOT}/{role}"
+
+
+def desired_host(
+    name: str,
+    roles: Sequence[Role],
+    passwords: Mapping[str, Mapping[str, str | None]],
+    sysctls: Mapping[str, int | str],
+    redis_version: str | None = None,
+) -> Host:
+    """Everything that must be true of host `name` carrying `roles`.
+
+    `passwords`: role → user → password, None for one still to be generated.
+    """
+    roles = tuple(sorted(roles, key=lambda role: role.name))
+    forwards = tuple(
+        Forward(role.name, str(role.address), role.forwarded_port, role.port)
+        for role in roles
+        if role.forwarded_port is not None
+    )
+    instances = tuple(_instance(role, passwords[role.name]) for role in roles)
+    values = {key: str(value) for key, value in sorted(sysctls.items())}
+    files = _host_files(values, forwards, redis_version) + [
+        file for instance in instances for file in _role_files(instance)
+    ]
+    return Host(
+        name=name,
+        roles=roles,
+        packages=_packages(forwards, redis_version),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        absent=_absent(forwards, redis_version),
+        units=_units(roles, forwards),
+        sysctls=values,
+        thp="never",
+        forwards=forwards,
+        instances=instances,
+        redis_version=redis_version,
+        statoverrides={CONFIG_DIRECTORY: "root redis 750"},
+    )
+
+
+def _packages(forwards: Sequence[Forward], version: str | None) -> dict[str, str | None]:
+    packages: dict[str, str | None] = {"redis-server": version, "redis-tools": version}
+    return packages | ({"nftables": None} if forwards else {})
+
+
+def _absent(forwards: Sequence[Forward], version: str | None) -> tuple[str, ...]:
+    inner_port = () if forwards else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
+    return (*inner_port, *(() if version else (APT_PIN_FILE,)))
+
+
+def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ...]:
+    inner_port = Unit(INNER_PORT_UNIT, "enabled", "active") if forwards else Unit(INNER_PORT_UNIT, "absent", "inactive")
+    return (
+        Unit(PACKAGED_UNIT, "masked", "inactive"),
+        inner_port,
+        *(Unit(unit_name(role.name), "enabled", "active", role.name) for role in roles),
+    )
+
+
+def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version: str | None) -> list[File]:
+    files = [
+        File("/etc/apt/apt.conf.d/60-redis", render("apt-unattended.conf.j2")),
+        File("/etc/needrestart", None, mode="0755"),
+        File("/etc/needrestart/conf.d", None, mode="0755"),
+        File("/etc/needrestart/conf.d/60-redis.conf", render("needrestart.conf.j2")),
+        # The package makes it 2770 redis:redis: Redis itself could then rewrite what this tool wrote.
+        File(CONFIG_DIRECTORY, None, "root", "redis", "0750"),
+        File(SYSCTL_FILE, render("sysctl.conf.j2", sysctls=sysctls.items())),
+        File(THP_FILE, render("thp.conf.j2", thp="never")),
+    ]
+    if version:
+        files.append(File(APT_PIN_FILE, render("apt-preferences.j2", version=version)))
+    if forwards:
+        unit = render("redis-inner-port.service.j2", rules_file=INNER_PORT_RULES)
+        files += [
+            File(INNER_PORT_RULES, render("inner-port.nft.j2", forwards=forwards)),
+            File(f"{UNITS}/{INNER_PORT_UNIT}", unit),
+        ]
+    return files
+
+
+def _role_files(instance: Instance) -> list[File]:
+    role = instance.role
+    unit = _unit_text(role, instance.unit_digest)
+    return [
+        File(data_directory(role.name), None, "redis", "redis", "0750", role.name),
+        File(config_file(role.name), config_text(instance), "root", "redis", "0640", role.name),
+        File(acl_file(role.name), acl_text(instance.users), "root", "redis", "0640", role.name, secret=True),
+        File(f"{UNITS}/{instance.unit}", unit, role=role.name),
+    ]
+
+
+def config_file(role: str) -> str:
+    """The redis.conf of a role."""
+    return f"{CONFIG_DIRECTORY}/{role}.conf"
+
+
+def acl_file(role: str) -> str:
+    """The ACL file of a role."""
+    return f"{CONFIG_DIRECTORY}/{role}.acl"
+
+
+def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
+    users = tuple(
+        User(name, _sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else SERVICE_RULES)
+        for name in sorted((*role.services, OPERATOR))
+    )
+    digest = hashlib.sha256(_unit_text(role, "").encode()).hexdigest()[:16]
+    return Instance(role, settings(role), users, digest)
+
+
+def _sha256(password: str | None) -> str | None:
+    return None if password is None else hashlib.sha256(password.encode()).hexdigest()
+
+
+def settings(role: Role) -> dict[str, str]:
+    """Every directive of a role's redis.conf: its own, and those that place and fence the instance."""
+    placed = {
+        "bind": str(role.address),
+        "port": str(role.port),
+        "protected-mode": "yes",  # second fence, should the ACL file ever be lost (redis.io docs, security)
+        "daemonize": "no",
+        "supervised": "systemd",
+        "pidfile": f"/run/redis-{role.name}/redis.pid",
+        "logfile": "",  # the journal
+        "always-show-logo": "no",
+        "aclfile": acl_file(role.name),
+        "enable-protected-configs": "no",
+        "enable-debug-command": "no",
+        "enable-module-command": "no",
+        "dir": data_directory(role.name),
+    }
+    return {**role.directives(), **placed}
+
+
+def config_text(instance: Instance) -> str:
+    """redis.conf of an instance, each value as CONFIG GET says it."""
+    listed = {name for names in SECTIONS.values() for name in names}
+    others = tuple(sorted(set(instance.settings) - listed))
+    sections = {**SECTIONS, **({"Other": others} if others else {})}
+    lines = [
+        (title, [line for name in names for line in config_lines(name, instance.settings[name])])
+        for title, names in sections.items()
+    ]
+    return render("redis.conf.j2", role=instance.role, sections=lines)
+
+
+def config_lines(directive: str, value: str) -> list[str]:
+    """The line or lines that set a directive; one pair or class per line, which every version reads alike."""
+    if not value:
+        return [f'{directive} ""']
+    words = value.split()
+    size = {"save": 2, "client-output-buffer-limit": 4}.get(directive, len(words))
+    return [" ".join((directive, *words[at : at + size])) for at in range(0, len(words), size)]
+
+
+def acl_text(users: Sequence[User]) -> str | None:
+    """The ACL file, `default` off first; None while a password is still to be generated."""
+    if any(user.password_sha256 is None for user in users):
+        return ""
+    return render("users.acl.j2", users=users)
+
+
+def _unit_text(role: Role, digest: str) -> str:
+    return render(
+        "redis.service.j2",
+        role=role,
+        digest=digest,
+        config_file=config_file(role.name),
+        data_directory=data_directory(role.name),
+        descriptors=max(65535, role.maxclients + SPARE_DESCRIPTORS),
+    )
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def render(template: str, **variables: Any) -> str:
+    """The text of templates/`template`; a variable it needs and does not get is an error."""
+    return _templates().get_template(template).render(managed=MANAGED, **variables)

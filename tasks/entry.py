@@ -1,0 +1,63 @@
+"""What must hold before pyinfra connects to anything: a run that has hosts, sound data, and a way to be confirmed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pyinfra.api.state import State
+
+from tasks import run as runs
+from tasks.run import Refusal
+
+ROOT = Path(__file__).parent.parent
+CHANGING = ("deploy.py", "tasks/rehearse.py")
+READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
+
+
+def entry_points() -> list[str]:
+    """Those of this repository's commands that this run was asked for, as paths inside the repository."""
+    named = [(ROOT / str(name)).resolve() for name in runs.options().get("operations", ())]
+    known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING)}
+    return [known[path] for path in named if path in known]
+
+
+def guard(state: State) -> None:
+    """Check the run's data when the inventory is known and before any host is contacted.
+
+    pyinfra has no hook between the two, so State.init of this one state is extended. Commands of others
+    (`exec`, `fact`, another deploy file) run unchecked: an operator may need them while the data is broken.
+    """
+    entries = entry_points()
+    if not entries:
+        return
+    signal.signal(signal.SIGINT, interrupted)
+    initialise = state.init
+
+    def init_and_check(*args: Any, **kwargs: Any) -> None:
+        initialise(*args, **kwargs)
+        check(state, entries)
+
+    state.init = init_and_check  # type: ignore[method-assign]
+
+
+def check(state: State, entries: list[str]) -> None:
+    """Raises Refusal when the run has no host, cannot be confirmed, or its data cannot be used."""
+    if not any(state.is_host_in_limit(host) for host in state.inventory):
+        raise Refusal("No host to look at: --limit and --exclude leave none of the inventory: correct them")
+    options = runs.options()
+    changing = [name for name in entries if name in CHANGING]
+    asked = options.get("yes") or options.get("dry") or options.get("json_output")
+    if changing and not asked and not sys.stdin.isatty():
+        raise Refusal(
+            f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
+        )
+    runs.current(state, new_passwords="deploy.py" in entries)
+
+
+def interrupted(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C must not look like success; pyinfra's own handler exits 0."""
+    sys.exit("Interrupted: not everything was done. Run the same command again to go on.")

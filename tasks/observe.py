@@ -1,0 +1,159 @@
+"""Observe one host: one remote command for the host, one pipelined exchange per running instance."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from pyinfra.api import FactBase, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import get_fact
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
+from tasks.exchange import ExchangeError, Reply, ReplyError, exchange
+from tasks.observed import Observed, Server, parse_snapshot
+
+UNIT_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths"
+)
+
+# One process per line at most: on a controller with many hosts each of them is time.
+SCRIPT = r"""
+LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
+echo '@@ os'; cat /etc/os-release
+echo '@@ facts'
+[ -d /run/systemd/system ] && echo systemd=yes
+[ -r /run/systemd/container ] && read -r v </run/systemd/container && echo "container=$v"
+read -r _ v _ </proc/meminfo; echo "memory=$v"
+echo "uid=$(id -u)"
+echo '@@ packages'
+dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' redis-server redis-tools nftables 2>/dev/null
+echo '@@ candidate'
+# Without the two options apt-cache would write its cache files: a dry run writes nothing.
+[ -x /usr/bin/redis-server ] || apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
+echo '@@ disk'
+if [ -d {root} ]; then df -Pk {root}; else df -Pk /var/lib; fi
+echo '@@ used'; du -sk {data} 2>/dev/null
+echo '@@ data'; find {data} -maxdepth 2 -type f -printf '%s %p\n' 2>/dev/null
+echo '@@ addresses'; ip -o -4 addr show
+echo '@@ listeners'; ss -Hltnp
+# grep, not the shell's read: that reads byte by byte, and these files answer the first byte only.
+echo '@@ kernel'; grep -s . {sysctls} /sys/kernel/mm/transparent_hugepage/enabled /dev/null
+echo '@@ units'
+units=$(systemctl show --property={properties} {units} 2>/dev/null); echo "$units"
+echo '@@ processes'
+pids=; for line in $units; do case $line in MainPID=0) ;; MainPID=*) pids="$pids ${line#MainPID=}";; esac; done
+for pid in $pids; do
+  echo "/proc/$pid/exe $(readlink /proc/$pid/exe)"
+  grep -aoz 'REDIS_UNIT_DIGEST=[0-9a-f]*' /proc/$pid/environ /dev/null | tr '\0' '\n'
+  grep THP_enabled /proc/$pid/status /dev/null
+done
+echo '@@ statoverrides'; cat /var/lib/dpkg/statoverride 2>/dev/null
+echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -s list table ip redis_inner_port 2>/dev/null
+echo '@@ files'
+tar -cP --no-recursion --ignore-failed-read {files} 2>/dev/null | gzip -1 | base64
+echo '@@ end'
+"""
+
+
+class HostSnapshot(FactBase[Observed | None]):
+    """Everything of one host that the desired state speaks of, in one command that changes nothing.
+
+    Does not say whether a server answers: see `observe_server`. Needs root. Raises FactProcessError when cut off.
+    """
+
+    @staticmethod
+    def default() -> None:
+        return None
+
+    def command(
+        self, roles: Sequence[str], files: Sequence[str], units: Sequence[str], sysctls: Sequence[str]
+    ) -> StringCommand:
+        words = {
+            "root": DATA_ROOT,
+            "data": " ".join(data_directory(role) for role in roles),
+            "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
+            "properties": UNIT_PROPERTIES,
+            "units": " ".join(map(shlex.quote, units)),
+            "files": " ".join(map(shlex.quote, files)),
+        }
+        script = SCRIPT
+        for name, text in words.items():
+            script = script.replace("{" + name + "}", text)
+        return StringCommand(script)
+
+    def process(self, output: Iterable[str]) -> Observed:
+        try:
+            return parse_snapshot(output)
+        except (ValueError, KeyError, IndexError) as error:
+            raise FactProcessError(f"snapshot of the host is not readable: {error}") from error
+
+
+def observe(
+    state: State, host: PyinfraHost, desired: Host, passwords: Mapping[str, Mapping[str, str | None]]
+) -> Observed | None:
+    """The state of `host`, its running instances asked as `operator`; None when the host could not be read."""
+    snapshot: Observed | None = get_fact(
+        state,
+        host,
+        HostSnapshot,
+        kwargs={
+            "roles": [role.name for role in desired.roles],
+            "files": sorted({*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY}),
+            "units": [unit.name for unit in desired.units],
+            "sysctls": list(desired.sysctls),
+        },
+        apply_failed_hosts=False,
+    )
+    if snapshot is None:
+        return None
+    running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
+    servers = {
+        instance.name: observe_server(host, instance, passwords[instance.name].get(OPERATOR)) for instance in running
+    }
+    return replace(snapshot, servers=servers)
+
+
+def observe_server(host: PyinfraHost, instance: Instance, password: str | None) -> Server:
+    """What a running instance says of itself, in one exchange on its assigned address."""
+    if password is None:
+        return Server(refusal="its operator's password is not in the secrets file")
+    names = ["default", *(user.name for user in instance.users)]
+    commands: list[tuple[str, ...]] = [
+        ("AUTH", OPERATOR, password),
+        ("CONFIG", "GET", "*"),
+        ("INFO",),
+        ("ACL", "USERS"),
+        *(("ACL", "GETUSER", name) for name in names),
+    ]
+    try:
+        replies = exchange(host, instance.address, instance.role.port, commands)
+    except ExchangeError as error:
+        return Server(refusal=str(error))
+    return read_server(names, replies)
+
+
+def read_server(names: Sequence[str], replies: Sequence[Reply]) -> Server:
+    """The replies to `observe_server`'s commands as a Server."""
+    for reply in replies[:4]:
+        if isinstance(reply, ReplyError):
+            return Server(refusal=str(reply))
+    _, config, info, users, *details = replies
+    described = dict(zip(names, details, strict=True))
+    return Server(
+        config=_mapping(config),
+        info=dict(line.split(":", 1) for line in str(info).splitlines() if ":" in line),
+        users={str(user): _mapping(described.get(str(user), [])) for user in _items(users)},
+    )
+
+
+def _items(reply: Reply) -> list[Reply]:
+    return reply if isinstance(reply, list) else []
+
+
+def _mapping(reply: Reply) -> dict[str, str]:
+    items = _items(reply)
+    return {str(key): value for key, value in zip(items[::2], items[1::2], strict=True)}  # type: ignore[misc]

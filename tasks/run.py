@@ -1,0 +1,110 @@
+"""One run of a command: its tier, read once, and one look at every host, taken together.
+
+pyinfra runs a deploy file once per host; whatever concerns all hosts happens here, in the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import gevent
+from gevent.event import AsyncResult
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from tasks.compare import Difference, compare
+from tasks.desired import Host
+from tasks.observe import observe
+from tasks.observed import Observed
+from tasks.tier import Tier, build_tier
+
+T = TypeVar("T")
+Passwords = Mapping[str, Mapping[str, str | None]]
+
+
+class Refusal(PyinfraError):
+    """The run stops before anything is changed; the message says all the reasons."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One host as seen in this run: desired, observed (None when unreadable) and their differences."""
+
+    desired: Host
+    passwords: Passwords
+    observed: Observed | None
+    differences: tuple[Difference, ...]
+
+
+@dataclass
+class Run:
+    """What the hosts of one run share."""
+
+    tier: Tier
+    once: dict[str, AsyncResult[Any]] = field(default_factory=dict)
+
+    def only_once(self, name: str, action: Callable[[], T]) -> T:
+        """The result of `action`, done by the first host that asks; the others wait for it."""
+        if name not in self.once:
+            self.once[name] = AsyncResult()
+            try:
+                self.once[name].set(action())
+            except Exception as error:
+                self.once[name].set_exception(error)
+        return cast(T, self.once[name].get())
+
+
+_runs: WeakKeyDictionary[State, Run] = WeakKeyDictionary()
+
+
+def options() -> Mapping[str, Any]:
+    """The options of pyinfra's command line in this run; empty when pyinfra is used as a library."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    while context is not None and "operations" not in context.params:
+        context = context.parent
+    return context.params if context else {}
+
+
+def current(state: State, new_passwords: bool = False) -> Run:
+    """The run of `state`. Raises Refusal with every problem of catalogue, inventory and secrets file."""
+    if state not in _runs:
+        inventory_file = str(options().get("inventory") or "")
+        tier, problems = build_tier(state.inventory, inventory_file, new_passwords)
+        if problems:
+            raise Refusal(listed("The data of this run cannot be used", problems))
+        _runs[state] = Run(tier)
+    return _runs[state]
+
+
+def listed(title: str, problems: list[str]) -> str:
+    """`title`, the number of problems and one line for each."""
+    count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+    return "\n    ".join([f"{title} ({count}):", *problems])
+
+
+def survey(state: State, run: Run) -> dict[str, Look]:
+    """One look at every active host with roles, all at the same time, once per run; host name → what was seen."""
+    return run.only_once("survey", lambda: _survey(state, run))
+
+
+def _survey(state: State, run: Run) -> dict[str, Look]:
+    hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
+    jobs = {host.name: gevent.spawn(look, state, run, host) for host in hosts}
+    gevent.joinall(list(jobs.values()))
+    return {name: job.get() for name, job in jobs.items()}
+
+
+def look(state: State, run: Run, host: PyinfraHost) -> Look:
+    """Observe one host and compare it with its desired state."""
+    desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
+    with ctx_state.use(state), ctx_host.use(host):
+        observed = observe(state, host, desired, passwords)
+    differences = compare(desired, observed) if observed else []
+    return Look(desired, passwords, observed, tuple(differences))

@@ -1,0 +1,50 @@
+"""Install: Redis from the distribution, its packaged service never running, upgrades left to a decision."""
+
+from __future__ import annotations
+
+from pyinfra.operations import apt
+
+from tasks.compare import INSTALL, MASK, chosen
+from tasks.desired import PACKAGED_UNIT
+from tasks.run import Look
+from tasks.steps.operations import run_commands, write_files
+
+PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")
+
+
+def install_redis(seen: Look) -> None:
+    """The packages are installed in the wanted versions, without the packaged unit starting for a moment."""
+    differences = seen.differences
+    if chosen(differences, "unit", remedy=MASK):
+        run_commands(name="Mask the packaged Redis service", commands=[f"systemctl mask --now {PACKAGED_UNIT}"])
+    rules = files_of(seen, PACKAGE_RULES)
+    if rules:
+        write_files(name="Write the package rules", files=rules)
+    packages = [
+        f"{item.name}={version}" if (version := seen.desired.packages[item.name]) else item.name
+        for item in chosen(differences, "package", remedy=INSTALL)
+    ]
+    if packages:
+        apt.packages(
+            name="Install Redis",
+            packages=packages,
+            update=True,
+            cache_time=3600,  # seconds
+            no_recommends=True,
+            allow_downgrades=True,
+        )
+    overrides = [item for item in chosen(differences, "file") if item.expected.startswith("dpkg-statoverride")]
+    if overrides:
+        add = "dpkg-statoverride --force-statoverride-add --update --add"
+        commands = [f"{add} {seen.desired.statoverrides[item.name]} {item.name}" for item in overrides]
+        run_commands(name="Keep the mode of /etc/redis over upgrades", commands=commands)
+
+
+def files_of(seen: Look, prefixes: tuple[str, ...] = ("/",), outside: tuple[str, ...] = ()) -> list:  # type: ignore[type-arg]
+    """The desired files under `prefixes` and not under `outside` that differ on the host."""
+    different = {item.name for item in chosen(seen.differences, "file")}
+    return [
+        file
+        for file in seen.desired.files
+        if file.path in different and file.path.startswith(prefixes) and not file.path.startswith(outside)
+    ]

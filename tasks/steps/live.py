@@ -1,0 +1,83 @@
+"""Change running instances without a restart: settings by CONFIG SET, users by ACL SETUSER and DELUSER.
+
+Not ACL LOAD: Redis 7.0 cuts every client then. Not CONFIG REWRITE: it writes over the managed file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.compare import Difference
+from tasks.desired import OPERATOR, Instance, User
+from tasks.exchange import ExchangeError, ReplyError, exchange
+from tasks.run import Passwords
+from tasks.steps.gate import PATIENCE, POLL, is_busy, read_info
+
+
+def live_commands(instance: Instance, differences: Sequence[Difference]) -> list[tuple[str, ...]]:
+    """The commands that make a running instance as desired: one atomic CONFIG SET, then one per ACL user. Pure."""
+    settings = [item.name for item in differences if item.subject == "setting"]
+    users = {user.name: user for user in instance.users}
+    commands: list[tuple[str, ...]] = []
+    if settings:
+        pairs = [text for name in settings for text in (name, instance.settings[name])]
+        commands.append(("CONFIG", "SET", *pairs))
+    for item in differences:
+        if item.subject == "acl":
+            commands.append(_user_command(item.name, users.get(item.name)))
+    return commands
+
+
+def _user_command(name: str, user: User | None) -> tuple[str, ...]:
+    if name == "default":
+        return ("ACL", "SETUSER", "default", "reset")
+    if user is None:
+        return ("ACL", "DELUSER", name)
+    return ("ACL", "SETUSER", name, "reset", "on", f"#{user.password_sha256}", *user.rules.split())
+
+
+def change_live(
+    state: State, host: Host, changes: Mapping[Instance, Sequence[Difference]], passwords: Passwords
+) -> bool:
+    """The running instances are as desired; on the first refusal nothing of that instance's files is written."""
+    problems = [
+        f"{instance.name}: {problem}"
+        for instance, differences in changes.items()
+        for problem in _change(host, instance, differences, passwords[instance.name].get(OPERATOR) or "")
+    ]
+    for problem in problems:
+        host.log_styled(problem, fg="red", log_func=logger.error)
+    return not problems
+
+
+def _change(host: Host, instance: Instance, differences: Sequence[Difference], password: str) -> list[str]:
+    commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences)]
+    try:
+        replies = exchange(host, instance.address, instance.role.port, commands)
+    except ExchangeError as error:
+        return [str(error)]
+    refused = [
+        f"{' '.join(command[:3])}: {reply}"
+        for command, reply in zip(commands, replies, strict=True)
+        if isinstance(reply, ReplyError)
+    ]
+    if refused or "appendonly" not in {item.name for item in differences}:
+        return refused
+    return _wait_for_log(host, instance, password)
+
+
+def _wait_for_log(host: Host, instance: Instance, password: str) -> list[str]:
+    """The first rewrite after `appendonly yes` has ended well: only now may the file say so (redis #12484)."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        info = read_info(host, instance, password)
+        if info is not None and not is_busy(info):
+            status = info.get("aof_last_bgrewrite_status")
+            return [] if status == "ok" else [f"appendonly: the first rewrite ended with {status}, expected ok"]
+        time.sleep(POLL)
+    return [f"appendonly: the first rewrite did not end within {PATIENCE:.0f} s: wait for it and deploy again"]

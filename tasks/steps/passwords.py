@@ -1,0 +1,29 @@
+"""Passwords: those made up in this run are saved on the controller before a host learns their hashes."""
+
+from __future__ import annotations
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.run import current
+from tasks.secrets import save_passwords
+from tasks.steps.operations import call
+
+
+def keep_passwords(state: State) -> None:
+    """The secrets file has a password for every user of every role; only a real run writes it."""
+    generated = current(state).tier.generated
+    if generated:
+        call(name="Save generated passwords on the controller", function=_save)
+
+
+def _save(state: State, host: Host) -> bool:
+    run = current(state)
+    for path, added in run.tier.generated.items():
+        try:
+            run.only_once(f"save {path}", lambda path=path, added=added: save_passwords(path, added))  # type: ignore[misc]
+        except OSError as error:
+            host.log_styled(f"{path}: cannot be written: {error}", fg="red", log_func=logger.error)
+            return False
+    return True

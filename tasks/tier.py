@@ -1,0 +1,141 @@
+"""The tier of one run: the desired state of every inventory host, or everything that is wrong with the data.
+
+Reads the catalogue, the inventory's host data and the secrets file; contacts no host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.host import Host as PyinfraHost
+
+from tasks.catalogue import Role, build_roles, read_catalogue, same_endpoint
+from tasks.desired import Host, desired_host
+from tasks.secrets import generate, missing, read_passwords, users_of
+
+CATALOGUE = Path(__file__).parent.parent / "group_data" / "roles.yaml"
+GROUP_PREFIX = "redis_"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Desired state and passwords by inventory host name, and the passwords made up for this run."""
+
+    hosts: Mapping[str, Host]
+    passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]]
+    generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HostInput:
+    """What the inventory says of one host that carries roles."""
+
+    name: str
+    roles: tuple[Role, ...]
+    secrets_file: Path
+    sysctls: Mapping[str, int | str]
+    redis_version: str | None
+
+
+def build_tier(
+    hosts: Iterable[PyinfraHost], inventory_file: str, new_passwords: bool, catalogue_file: Path = CATALOGUE
+) -> tuple[Tier, list[str]]:
+    """The tier of `hosts` and the problems with their data; a tier with problems must not be used.
+
+    Missing passwords are generated when `new_passwords`, else they stay None.
+    """
+    inputs, problems = read_inputs(hosts, inventory_file, catalogue_file)
+    problems += same_endpoint({host.name: list(host.roles) for host in inputs})
+    files: dict[Path, dict[str, dict[str, str]]] = {}
+    generated: dict[Path, dict[tuple[str, str], str]] = {}
+    for path in sorted({host.secrets_file for host in inputs}):
+        files[path], wrong = read_passwords(path)
+        problems += wrong
+        needed = missing(files[path], [role for host in inputs if host.secrets_file == path for role in host.roles])
+        if needed and new_passwords:
+            generated[path] = {key: generate() for key in needed}
+    known = {path: _merged(files[path], generated.get(path, {})) for path in files}
+    passwords = {host.name: _passwords(host.roles, known[host.secrets_file]) for host in inputs}
+    desired = {
+        host.name: desired_host(host.name, host.roles, passwords[host.name], host.sysctls, host.redis_version)
+        for host in inputs
+    }
+    return Tier(desired, passwords, generated), problems
+
+
+def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
+    merged = {role: dict(users) for role, users in known.items()}
+    for (role, user), password in new.items():
+        merged.setdefault(role, {})[user] = password
+    return merged
+
+
+def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
+    """Passwords of these roles' users, and those of other roles in the file for the checks of strangers."""
+    wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in known.items()}
+    for role in roles:
+        wanted[role.name] = {user: known.get(role.name, {}).get(user) for user in users_of(role)}
+    return wanted
+
+
+def read_inputs(
+    hosts: Iterable[PyinfraHost], inventory_file: str, catalogue_file: Path
+) -> tuple[list[HostInput], list[str]]:
+    """What the inventory and the catalogue say of each host with roles, and every problem with it."""
+    if not catalogue_file.exists():
+        return [], [f"{catalogue_file}: no such file: it is the catalogue of roles"]
+    catalogue, problems = read_catalogue(catalogue_file.read_text())
+    if catalogue is None or problems:
+        return [], problems
+    inputs = []
+    for host in hosts:
+        names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
+        problems += [
+            f"{host.name}: group {GROUP_PREFIX}{name} names no role of roles.yaml "
+            f"(roles: {', '.join(sorted(catalogue.roles))}): correct the group or add the role"
+            for name in names
+            if name not in catalogue.roles
+        ]
+        overrides = host.data.get("redis_overrides") or {}
+        if not isinstance(overrides, Mapping):
+            problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
+            continue
+        roles, wrong = build_roles(catalogue, overrides, f"{host.name}: redis_overrides")
+        problems += wrong
+        carried = tuple(roles[name] for name in names if name in roles)
+        inputs.append(_input(host, carried, inventory_file))
+        problems += _check(inputs[-1], host.data)
+    if not any(item.roles for item in inputs) and not problems:
+        source = inventory_file or "the inventory"
+        problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
+    return [item for item in inputs if item.roles], problems
+
+
+def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:
+    default = Path("secrets") / f"{Path(inventory_file).stem or 'inventory'}.yaml"
+    sysctls = host.data.get("redis_sysctl")
+    return HostInput(
+        name=host.name,
+        roles=roles,
+        secrets_file=Path(host.data.get("redis_secrets_file") or default),
+        sysctls=sysctls if isinstance(sysctls, Mapping) else {},
+        redis_version=host.data.get("redis_version"),
+    )
+
+
+def _check(host: HostInput, data: Any) -> Iterable[str]:
+    """Problems with one host's own data, beside those of its roles."""
+    ceiling = host.sysctls.get("net.core.somaxconn")
+    if not isinstance(data.get("redis_sysctl"), Mapping):
+        yield f"{host.name}: redis_sysctl: expected the mapping of group_data/all.py: run pyinfra in the repository"
+    if host.redis_version is not None and not isinstance(host.redis_version, str):
+        yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"
+    for role in host.roles:
+        if ceiling is not None and role.tcp_backlog > int(ceiling):
+            yield (
+                f"{host.name}: {role.name}: tcp_backlog {role.tcp_backlog} is above net.core.somaxconn {ceiling}, "
+                f"which would cut it silently: lower it in roles.yaml or raise redis_sysctl"
+            )
