@@ -1,5 +1,6 @@
 """A cgroup per lab host: it names exactly the processes that the lab started, so no other can be ended."""
 
+import errno
 import time
 from pathlib import Path
 
@@ -46,7 +47,21 @@ def emptied(group: Path, timeout: float) -> bool:
 
 
 def remove(name: str) -> None:
-    """The empty cgroup `name` is gone, also from the version 1 hierarchy where systemd-nspawn mirrors it."""
+    """The cgroup `name` is gone, with every process in it."""
+    deadline = time.monotonic() + END_TIMEOUT
+    while True:
+        kill(path(name))
+        try:
+            _remove_directories(name)
+        except OSError as error:  # a process that was just being started came in after the kill
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def _remove_directories(name: str) -> None:
+    """systemd-nspawn mirrors the cgroup in the version 1 hierarchy, where there is one."""
     for hierarchy in _hierarchies().values():
         top = hierarchy / name
         below = sorted((found for found in top.rglob("*") if found.is_dir()), reverse=True)

@@ -68,7 +68,10 @@ class Container:
         )
 
     def path(self, path: str | Path) -> Path:
-        """A path of the host as this machine sees it; while the host is down, as it is on its disk."""
+        """A path of the host as this machine sees it; while the host is down, on its disk.
+
+        An absolute symbolic link on the way leads to this machine's files: name the target itself.
+        """
         leader = cgroups.leader(self._group)
         root = Path(f"/proc/{leader}/root") if leader else self._root
         return root / str(path).lstrip("/")
@@ -100,10 +103,9 @@ class Container:
 
     def kill(self) -> None:
         """Every process of the host is gone at once, as by a power cut (but what the kernel cached stays)."""
-        cgroups.kill(self._group)
-        self.reap()
-        # Linux 6.18 kills what systemd 257 forks into a cgroup that cgroup.kill was used on: boot into fresh ones.
+        # Removed too: Linux 6.18 kills what systemd 257 forks into a cgroup that cgroup.kill was used on before.
         cgroups.remove(self._cgroup)
+        self.reap()
 
     def reset(self) -> None:
         """The host runs as it did on its first boot, on a fresh disk."""

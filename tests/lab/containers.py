@@ -51,8 +51,6 @@ class ContainerLab:
         return lab
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGHUP):  # end as Ctrl-C does, through every `with` and fixture
-            signal.signal(number, signal.default_int_handler)
         self.start()
         return self
 
@@ -63,7 +61,9 @@ class ContainerLab:
 
     def start(self) -> None:
         """Every host answers on ssh; when one does not, nothing of the lab is left."""
-        _require_root()
+        require_root()
+        for number in (signal.SIGTERM, signal.SIGHUP):  # end as Ctrl-C does, through every `with` and fixture
+            signal.signal(number, signal.default_int_handler)
         for suite in {spec.suite for spec in self.record.hosts}:
             container_tree(suite)
         for leftover in records.abandoned(records.all_records()):
@@ -132,7 +132,8 @@ class ContainerLab:
         return ["ssh", "-F", str(self.home / ".ssh/config"), f"{user}@{self.hosts[host].addresses[0]}"]
 
 
-def _require_root() -> None:
+def require_root() -> None:
+    """Namespaces, mounts and cgroups of hosts are root's: LabError for anybody else."""
     if os.geteuid():
         raise LabError(f"container lab: run as uid {os.geteuid()}, needs root: use sudo")
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -45,10 +45,10 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CAAS_LAB_CACHE") or Path(base) / "caas-redis-lab")
 
 
-def missing_packages() -> list[str]:
+def missing_packages(needed: Mapping[str, str] = NEEDED_PROGRAMS) -> list[str]:
     """Debian packages that a lab needs and this machine lacks, sorted; empty when all is there."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = {package for program, package in NEEDED_PROGRAMS.items() if not shutil.which(program, path=path)}
+    missing = {package for program, package in needed.items() if not shutil.which(program, path=path)}
     if not ARCHIVE_KEYRING.exists():
         missing.add("debian-archive-keyring")
     return sorted(missing)

@@ -67,10 +67,9 @@ def abandoned(records: Sequence[Record]) -> list[Record]:
 
 def remove(record: Record) -> None:
     """Nothing of the lab is left: no process, mount, cgroup, namespace or file; the record goes last."""
-    cgroups.kill(cgroups.path(record.name))
+    cgroups.remove(record.name)
     for mount in _mounts_below(record.directory):
         subprocess.run(["umount", "--lazy", mount], check=True)
-    cgroups.remove(record.name)
     if record.netns.exists():
         subprocess.run(["ip", "netns", "delete", record.name], check=True)
     for spec in record.hosts:
