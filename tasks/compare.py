@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.acl import Categories, allowed, patterns
 from tasks.desired import (
     INNER_PORT_UNIT,
     OPERATOR,
@@ -189,7 +190,7 @@ def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:
     if observed.container:
         return
     for name, value in desired.sysctls.items():
-        found = observed.sysctls[name] if name in observed.sysctls else "not known to this kernel"
+        found = observed.sysctls.get(name, "not known to this kernel")
         if found != value:
             yield Difference(None, "kernel", name, value, found, LIVE)
     if observed.thp and f"[{desired.thp}]" not in observed.thp:
@@ -273,7 +274,7 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
         return
     if process.executable not in RUNNING_BINARIES:
         yield Difference(instance.name, "instance", "binary", "the installed redis-server", process.executable, RESTART)
-    if process.unit_digest != instance.unit_digest:
+    if observed.started.get(instance.unit) != instance.unit_digest:
         yield Difference(
             instance.name,
             "instance",
@@ -310,33 +311,29 @@ def _users(instance: Instance, server: Server) -> Iterator[Difference]:
     for name in sorted(set(server.users) - set(wanted) - {"default"}):
         yield Difference(instance.name, "acl", name, "no such user", "a user", LIVE)
     for name, user in sorted(wanted.items()):
-        problem = _user(user, server.users.get(name))
+        problem = _user(user, server.users.get(name), server.categories)
         if problem:
             yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, LIVE)
 
 
-def _user(user: User, found: Mapping | None) -> str | None:  # type: ignore[type-arg]
+def _user(user: User, found: Mapping[str, object] | None, categories: Categories) -> str | None:
     """In words, how a user in the server differs from the wanted one; None when it does not."""
     if found is None:
         return "no such user"
     flags = _words(found.get("flags"))
-    rules = _rules(found)
+    rules = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
+    selectors = _words(found.get("selectors"))
+    same = allowed(rules, categories) == allowed(user.rules, categories) and patterns(rules) == patterns(user.rules)
     problems = [
         "off" if "on" not in flags else "",
         "needs no password" if "nopass" in flags else "",
         "has another password"
         if user.password_sha256 and _words(found.get("passwords")) != [user.password_sha256]
         else "",
-        f"has {' '.join(rules)}" if sorted(rules) != sorted(user.rules.split()) else "",
+        "" if same else f"may {rules}",
+        f"has {len(selectors)} selectors" if selectors else "",
     ]
     return ", ".join(filter(None, problems)) or None
-
-
-def _rules(found: Mapping[str, str]) -> list[str]:
-    """Keys, channels and commands of ACL GETUSER; `-@all` opens what it prints and says nothing."""
-    text = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
-    selectors = [f"({selector})" for selector in _words(found.get("selectors"))]
-    return [word for word in text.split() if word != "-@all"] + selectors
 
 
 def _words(value: object) -> list[str]:

@@ -12,6 +12,7 @@ from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.acl import categories_in
 from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange
 from tasks.observed import Observed, Server, parse_snapshot
@@ -48,9 +49,9 @@ echo '@@ processes'
 pids=; for line in $units; do case $line in MainPID=0) ;; MainPID=*) pids="$pids ${line#MainPID=}";; esac; done
 for pid in $pids; do
   echo "/proc/$pid/exe $(readlink /proc/$pid/exe)"
-  grep -aoz 'REDIS_UNIT_DIGEST=[0-9a-f]*' /proc/$pid/environ /dev/null | tr '\0' '\n'
   grep THP_enabled /proc/$pid/status /dev/null
 done
+echo '@@ started'; grep -s . /run/credentials/redis-*.service/unit-digest /dev/null
 echo '@@ statoverrides'; cat /var/lib/dpkg/statoverride 2>/dev/null
 echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -s list table ip redis_inner_port 2>/dev/null
 echo '@@ files'
@@ -122,30 +123,34 @@ def observe_server(host: PyinfraHost, instance: Instance, password: str | None) 
     if password is None:
         return Server(refusal="its operator's password is not in the secrets file")
     names = ["default", *(user.name for user in instance.users)]
+    categories = categories_in(user.rules for user in instance.users)
     commands: list[tuple[str, ...]] = [
         ("AUTH", OPERATOR, password),
         ("CONFIG", "GET", "*"),
         ("INFO",),
         ("ACL", "USERS"),
+        *(("ACL", "CAT", name) for name in categories),
         *(("ACL", "GETUSER", name) for name in names),
     ]
     try:
         replies = exchange(host, instance.address, instance.role.port, commands)
     except ExchangeError as error:
         return Server(refusal=str(error))
-    return read_server(names, replies)
+    return read_server(categories, names, replies)
 
 
-def read_server(names: Sequence[str], replies: Sequence[Reply]) -> Server:
+def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequence[Reply]) -> Server:
     """The replies to `observe_server`'s commands as a Server."""
     for reply in replies[:4]:
         if isinstance(reply, ReplyError):
             return Server(refusal=str(reply))
     _, config, info, users, *details = replies
-    described = dict(zip(names, details, strict=True))
+    lists = dict(zip(categories, details, strict=False))
+    described = dict(zip(names, details[len(categories) :], strict=True))
     return Server(
         config=_mapping(config),
         info=dict(line.split(":", 1) for line in str(info).splitlines() if ":" in line),
+        categories={name: frozenset(map(str, _items(commands))) for name, commands in lists.items()},
         users={str(user): _mapping(described.get(str(user), [])) for user in _items(users)},
     )
 

@@ -38,10 +38,9 @@ class Listener:
 
 @dataclass(frozen=True)
 class Process:
-    """The main process of a unit: its binary, the digest of the unit text it started from, its THP flag."""
+    """The main process of a unit: its binary and its THP flag."""
 
     executable: str
-    unit_digest: str
     thp_enabled: str
 
 
@@ -53,6 +52,7 @@ class Server:
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Observed:
     thp: str
     units: Mapping[str, Mapping[str, str]]
     processes: Mapping[int, Process]
+    started: Mapping[str, str]
     files: Mapping[str, FileState]
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
@@ -115,6 +116,7 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         thp=next((line.partition(":")[2] for line in parts["kernel"] if line.startswith("/sys/")), ""),
         units=_units(parts["units"]),
         processes=_processes(parts["processes"]),
+        started=_started(parts["started"]),
         files=_files("".join(parts["files"])),
         forwards=frozenset(_forwards(parts["forwards"])),
         statoverrides=_statoverrides(parts["statoverrides"]),
@@ -178,15 +180,18 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def _processes(lines: Sequence[str]) -> dict[int, Process]:
-    """Lines `/proc/PID/exe PATH`, `/proc/PID/environ:NAME=VALUE`, `/proc/PID/status:THP_enabled: N`."""
+    """Lines `/proc/PID/exe PATH` and `/proc/PID/status:THP_enabled: N`."""
     found: dict[int, dict[str, str]] = {}
     for line in lines:
-        if match := re.match(r"/proc/(\d+)/(exe|environ|status)[ :](?:\w+[=:]\s*)?(.*)", line):
+        if match := re.match(r"/proc/(\d+)/(exe|status)[ :](?:THP_enabled:\s*)?(.*)", line):
             found.setdefault(int(match[1]), {})[match[2]] = match[3]
-    return {
-        pid: Process(facts.get("exe", ""), facts.get("environ", ""), facts.get("status", ""))
-        for pid, facts in found.items()
-    }
+    return {pid: Process(facts.get("exe", ""), facts.get("status", "")) for pid, facts in found.items()}
+
+
+def _started(lines: Sequence[str]) -> dict[str, str]:
+    """Lines `/run/credentials/UNIT/unit-digest:DIGEST` by unit."""
+    found = (line.removeprefix("/run/credentials/").partition("/unit-digest:") for line in lines)
+    return {unit: digest for unit, separator, digest in found if separator}
 
 
 def _files(text: str) -> dict[str, FileState]:
