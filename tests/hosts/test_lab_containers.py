@@ -217,8 +217,7 @@ def lonely() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()
-    for record in records.abandoned(records.all_records()):
-        records.remove(record)
+    records.remove_abandoned()
 
 
 def lab_of(process: subprocess.Popen[str]) -> str | None:

@@ -51,10 +51,10 @@ def up(suite: Suite, layout_name: str) -> None:
 @lab.command()
 def down() -> None:
     """Remove the lab, and what killed test runs left behind."""
-    found = records.all_records()
-    present = [record for record in found if record.owner is None]
-    for record in [*present, *records.abandoned(found)]:
-        records.remove(record)
+    present = _persistent()
+    if present:
+        records.remove(present)
+    for record in [*([present] if present else []), *records.remove_abandoned()]:
         click.echo(f"removed {record.name}: {_described(record)}")
 
 

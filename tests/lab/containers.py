@@ -66,8 +66,7 @@ class ContainerLab:
             signal.signal(number, signal.default_int_handler)
         for suite in {spec.suite for spec in self.record.hosts}:
             container_tree(suite)
-        for leftover in records.abandoned(records.all_records()):
-            records.remove(leftover)
+        records.remove_abandoned()
         try:
             self._start()
         except BaseException:

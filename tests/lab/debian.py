@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -145,11 +146,18 @@ def recipe_key(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def build_once(path: Path, build: Callable[[Path], None]) -> Path:
-    """`path` exists, complete: built beside it by `build` and renamed, by one process at a time."""
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time is in the body; the lock file is beside `path`, whose directory exists then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{path}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build_once(path: Path, build: Callable[[Path], None]) -> Path:
+    """`path` exists, complete: built beside it by `build` and renamed, by one process at a time."""
+    with locked(path):
         if not path.exists():
             unfinished = path.with_name(f"{path.name}.unfinished")
             _remove(unfinished)

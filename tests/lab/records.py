@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab import cgroups
-from tests.lab.debian import cache_dir
+from tests.lab.debian import cache_dir, locked
 from tests.lab.layouts import HostSpec
 
 PREFIX = "caaslab-"
@@ -57,12 +57,23 @@ def write(record: Record) -> None:
 
 
 def all_records() -> list[Record]:
-    return [_read(file) for file in sorted(_labs().glob(f"{PREFIX}*.json"))]
+    """Every lab of this machine, by name."""
+    found = (_read(file) for file in sorted(_labs().glob(f"{PREFIX}*.json")))
+    return [record for record in found if record]
 
 
 def abandoned(records: Sequence[Record]) -> list[Record]:
     """Labs whose owner ended without removing them."""
     return [record for record in records if record.owner and _started(record.owner.pid) != record.owner.started]
+
+
+def remove_abandoned() -> list[Record]:
+    """Nothing is left of the labs whose owner was killed: they are returned. Two runs may do this at once."""
+    with locked(_labs() / "abandoned"):
+        found = abandoned(all_records())
+        for record in found:
+            remove(record)
+    return found
 
 
 def remove(record: Record) -> None:
@@ -88,8 +99,12 @@ def _labs() -> Path:
     return cache_dir() / "labs"
 
 
-def _read(file: Path) -> Record:
-    data = json.loads(file.read_text())
+def _read(file: Path) -> Record | None:
+    """The record in `file`; None when its lab ended meanwhile."""
+    try:
+        data = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
     hosts = tuple(HostSpec(host["name"], tuple(host["addresses"]), host["suite"]) for host in data["hosts"])
     return Record(data["name"], hosts, Owner(**data["owner"]) if data["owner"] else None)
 
