@@ -223,6 +223,9 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
     pid = observed.pid(instance.unit)
     if observed.unit(instance.unit)["ActiveState"] != "active" or not pid:
         return
+    config = observed.servers.get(instance.name, Server()).config
+    if any(config.get(name, value) != value for name, value in instance.settings.items() if name in ("bind", "port")):
+        return  # its cause, the setting, is listed
     wanted = f"{instance.address}:{instance.role.port}"
     found = {f"{item.address}:{item.port}" for item in observed.listeners if item.pid == pid}
     if wanted not in found:

@@ -6,6 +6,7 @@ travel inside the connection only, never in an argument list.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -15,6 +16,9 @@ from pyinfra.api.host import Host
 
 ReplyError = hiredis.ReplyError
 Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
+
+# A refused channel is an observation, reported with its address; paramiko would print it without one.
+logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 TIMEOUT = 20.0  # seconds a server may be silent; a loading one answers at once with -LOADING
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import gevent
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import get_fact
@@ -112,14 +113,26 @@ def observe(
     if snapshot is None:
         return None
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
-    servers = {
-        instance.name: observe_server(host, instance, passwords[instance.name].get(OPERATOR)) for instance in running
+    jobs = {
+        instance.name: gevent.spawn(
+            observe_server, host, instance, endpoint(instance, snapshot), passwords[instance.name].get(OPERATOR)
+        )
+        for instance in running
     }
-    return replace(snapshot, servers=servers)
+    return replace(snapshot, servers={name: job.get() for name, job in jobs.items()})
 
 
-def observe_server(host: PyinfraHost, instance: Instance, password: str | None) -> Server:
-    """What a running instance says of itself, in one exchange on its assigned address."""
+def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int]:
+    """Where a running instance can be spoken to: as desired, or where it still listens before a change."""
+    wanted = (instance.address, instance.role.port)
+    pid = snapshot.pid(instance.unit)
+    found = sorted((item.address, item.port) for item in snapshot.listeners if item.pid == pid and "." in item.address)
+    own = [(wanted[0] if address == "0.0.0.0" else address, port) for address, port in found]
+    return wanted if wanted in own or not own else own[0]
+
+
+def observe_server(host: PyinfraHost, instance: Instance, where: tuple[str, int], password: str | None) -> Server:
+    """What a running instance says of itself, in one exchange at `where`, its address and port."""
     if password is None:
         return Server(refusal="its operator's password is not in the secrets file")
     names = ["default", *(user.name for user in instance.users)]
@@ -133,10 +146,10 @@ def observe_server(host: PyinfraHost, instance: Instance, password: str | None) 
         *(("ACL", "GETUSER", name) for name in names),
     ]
     try:
-        replies = exchange(host, instance.address, instance.role.port, commands)
+        replies = exchange(host, *where, commands)
     except ExchangeError as error:
         return Server(refusal=str(error))
-    return read_server(categories, names, replies)
+    return replace(read_server(categories, names, replies), endpoint=where)
 
 
 def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequence[Reply]) -> Server:

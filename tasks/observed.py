@@ -46,9 +46,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Server:
-    """What a running instance answered its operator, or in `refusal` why it did not."""
+    """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
     refusal: str | None = None
+    endpoint: tuple[str, int] = ("", 0)
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 
 import gevent
@@ -16,17 +17,18 @@ from tasks.behaviour import Finding, judge, reading_checks, same_instance, writi
 from tasks.catalogue import Role
 from tasks.desired import OPERATOR
 from tasks.exchange import ExchangeError, exchange
-from tasks.run import Look, Passwords, Run, current, look
+from tasks.run import Look, Passwords, Run, current, look, options, unreachable
 
 
-def findings(state: State, host: Host, run: Run) -> list[str]:
+def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> list[str]:
     """Every way in which the host is not as it should be or does not behave so; empty when all is well.
 
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
     seen = gevent.spawn(look, state, run, host)
     desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
-    clients = {role.name: gevent.spawn(behave, host, role, passwords) for role in desired.roles}
+    roles = desired.roles if as_clients else ()
+    clients = {role.name: gevent.spawn(behave, host, role, passwords) for role in roles}
     result = seen.get()
     if result.observed is None:
         return ["could not be observed: see above"]
@@ -35,6 +37,30 @@ def findings(state: State, host: Host, run: Run) -> list[str]:
     for name, client in clients.items():
         problems += [str(item) for item in client.get() if name not in dead]
     return problems
+
+
+def verify_tier(state: State) -> int:
+    """Verify every host of the run at the same time, say what was found, and return the exit code."""
+    run = current(state)
+    return run.only_once("verify", lambda: _verify(state, run))
+
+
+def _verify(state: State, run: Run) -> int:
+    began = time.monotonic()
+    as_clients = not options().get("dry")
+    hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts}
+    jobs = {name: gevent.spawn(findings, state, host, run, as_clients) for name, host in sorted(hosts.items())}
+    problems = [f"{name}: not reachable over SSH" for name in unreachable(state)]
+    problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.get()]
+    for problem in problems:
+        logger.error(problem)
+    roles = sum(len(run.tier.hosts[name].roles) for name in hosts)
+    took = f"checked in {time.monotonic() - began:.1f} s"
+    if problems or not roles:
+        logger.error(f"--> {len(problems)} findings, {took}")
+        return 1
+    logger.info(f"--> {roles} roles on {len(hosts)} hosts are as they should be, {took}")
+    return 0
 
 
 def behave(host: Host, role: Role, passwords: Passwords) -> list[Finding]:

@@ -16,6 +16,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
+from pyinfra_cli.exceptions import CliError
 
 from tasks.compare import Difference, compare
 from tasks.desired import Host
@@ -27,8 +28,26 @@ T = TypeVar("T")
 Passwords = Mapping[str, Mapping[str, str | None]]
 
 
-class Refusal(PyinfraError):
-    """The run stops before anything is changed; the message says all the reasons."""
+class Refusal(CliError, PyinfraError):
+    """The run stops before anything is changed; the message says all the reasons.
+
+    A PyinfraError so that no layer takes it for a fault of the program, a CliError so that it is shown without
+    the place in the code that raised it.
+    """
+
+
+class Finished(CliError, PyinfraError):
+    """The command is done: pyinfra disconnects and exits with this code, asking and executing nothing.
+
+    Commands that only read end so: pyinfra would ask for confirmation, which needs a terminal.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("")
+        self.exit_code = exit_code
+
+    def show(self, file: object = None) -> None:
+        """All has been said already."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,12 @@ def current(state: State, new_passwords: bool = False) -> Run:
             raise Refusal(listed("The data of this run cannot be used", problems))
         _runs[state] = Run(tier)
     return _runs[state]
+
+
+def unreachable(state: State) -> list[str]:
+    """Names of the hosts that this run asked for and could not connect to."""
+    wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
+    return sorted(host.name for host in wanted if host not in state.activated_hosts)
 
 
 def listed(title: str, problems: list[str]) -> str:

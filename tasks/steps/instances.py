@@ -19,7 +19,13 @@ def converge_instances(seen: Look) -> None:
     # in the file while the first log is still being written (redis-facts §2).
     live = by_role(seen, LIVE, "setting", "acl")
     if live:
-        call(name="Change settings and users live", function=change_live, changes=live, passwords=seen.passwords)
+        call(
+            name="Change settings and users live",
+            function=change_live,
+            changes=live,
+            servers=seen.observed.servers if seen.observed else {},
+            passwords=seen.passwords,
+        )
     files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES))
     if files:
         write_files(name="Write the instances' files", files=files)

@@ -15,6 +15,7 @@ from pyinfra.api.state import State
 from tasks.compare import Difference
 from tasks.desired import OPERATOR, Instance, User
 from tasks.exchange import ExchangeError, ReplyError, exchange
+from tasks.observed import Server
 from tasks.run import Passwords
 from tasks.steps.gate import PATIENCE, POLL, is_busy, read_info
 
@@ -42,23 +43,30 @@ def _user_command(name: str, user: User | None) -> tuple[str, ...]:
 
 
 def change_live(
-    state: State, host: Host, changes: Mapping[Instance, Sequence[Difference]], passwords: Passwords
+    state: State,
+    host: Host,
+    changes: Mapping[Instance, Sequence[Difference]],
+    servers: Mapping[str, Server],
+    passwords: Passwords,
 ) -> bool:
     """The running instances are as desired; on the first refusal nothing of that instance's files is written."""
     problems = [
         f"{instance.name}: {problem}"
         for instance, differences in changes.items()
-        for problem in _change(host, instance, differences, passwords[instance.name].get(OPERATOR) or "")
+        for problem in _change(host, instance, servers[instance.name].endpoint, differences, passwords)
     ]
     for problem in problems:
         host.log_styled(problem, fg="red", log_func=logger.error)
     return not problems
 
 
-def _change(host: Host, instance: Instance, differences: Sequence[Difference], password: str) -> list[str]:
+def _change(
+    host: Host, instance: Instance, where: tuple[str, int], differences: Sequence[Difference], passwords: Passwords
+) -> list[str]:
+    password = passwords[instance.name].get(OPERATOR) or ""
     commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences)]
     try:
-        replies = exchange(host, instance.address, instance.role.port, commands)
+        replies = exchange(host, *where, commands)
     except ExchangeError as error:
         return [str(error)]
     refused = [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks import run as runs
-from tasks.compare import kernel_notices
+from tasks.compare import RESTART, Difference, kernel_notices
 from tasks.fitness import unfit
-from tasks.run import Look, Refusal, listed
+from tasks.run import Look, Refusal
 
 
 def check_fitness(state: State, host: PyinfraHost) -> Look | None:
@@ -20,37 +22,75 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run = runs.current(state)
     looks = runs.survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
-    if host.name not in looks:
-        logger.info(f"{host.print_prefix}carries no role: nothing to do")
-        return None
-    seen = looks[host.name]
-    _print_plan(host, seen)
-    return seen
+    run.only_once("plan", lambda: _print_plan(looks))
+    return looks.get(host.name)
 
 
 def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     findings = [
-        f"{host.name}: not reachable over SSH: see above, or leave it out with --exclude" for host in lost(state)
+        f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in runs.unreachable(state)
     ]
-    for name in sorted(looks):
-        seen = looks[name]
+    for name, seen in sorted(looks.items()):
         if seen.observed is None:
-            findings.append(f"{name}: could not be read as root: see above; a user other than root needs _sudo = True")
+            findings.append(f"{name}: could not be read as root, see above: a user other than root needs _sudo = True")
         else:
             findings += [f"{name}: {reason}" for reason in unfit(seen.desired, seen.observed, list(seen.differences))]
     if findings:
-        raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
+        raise Refusal(runs.listed("Nothing was changed: not every host can carry its roles", findings))
 
 
-def lost(state: State) -> list[PyinfraHost]:
-    """Hosts that this run asked for and could not connect to, by name."""
-    wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
-    return sorted((host for host in wanted if host not in state.activated_hosts), key=lambda host: host.name)
+def _print_plan(looks: dict[str, Look]) -> None:
+    """All differences of all hosts, alike ones in one line, and what will restart."""
+    for line in plan_lines(looks):
+        logger.info(line)
 
 
-def _print_plan(host: PyinfraHost, seen: Look) -> None:
-    assert seen.observed is not None
-    for notice in kernel_notices(seen.desired, seen.observed):
-        logger.info(f"{host.print_prefix}note: {notice}")
-    for difference in seen.differences:
-        logger.info(f"{host.print_prefix}{difference}")
+def plan_lines(looks: Mapping[str, Look]) -> list[str]:
+    """The plan as text: notes, differences grouped by the hosts that share them, and a summary. Pure."""
+    notes: dict[str, list[str]] = {}
+    changes: dict[Difference, list[str]] = {}
+    for name, seen in sorted(looks.items()):
+        for note in kernel_notices(seen.desired, seen.observed) if seen.observed else []:
+            notes.setdefault(f"note: {note}", []).append(name)
+        for difference in seen.differences:
+            changes.setdefault(difference, []).append(name)
+    rows = [(hosts, text) for text, hosts in notes.items()]
+    rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
+    return [f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows] + [_summary(looks)]
+
+
+def _plan_order(item: tuple[Difference, list[str]]) -> tuple[int, list[str], str, str]:
+    """What concerns many hosts first, then host by host."""
+    difference, hosts = item
+    return (-len(hosts) if len(hosts) > 1 else 0, hosts, difference.role or "", str(difference))
+
+
+def _hosts(names: list[str], of: int) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"all {of} hosts" if len(names) == of else ", ".join(names)
+
+
+def _summary(looks: Mapping[str, Look]) -> str:
+    count = sum(len(seen.differences) for seen in looks.values())
+    if not count:
+        return f"nothing to change on {counted(len(looks), 'host')}"
+    restarts = sorted(
+        {
+            f"{item.role} on {name}"
+            for name, seen in looks.items()
+            for item in seen.differences
+            if item.remedy == RESTART
+        }
+    )
+    changed = sum(bool(seen.differences) for seen in looks.values())
+    which = f": {', '.join(restarts)}" if restarts else ""
+    return (
+        f"{counted(count, 'difference')} on {counted(changed, 'host')}, "
+        f"{counted(len(restarts), 'instance')} will restart{which}"
+    )
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 host`, `2 hosts`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
