@@ -7,7 +7,7 @@ travel inside the connection only, never in an argument list.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import hiredis
@@ -39,12 +39,30 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         raise ExchangeError(f"no connection to {address}:{port}: {_reason(error)}") from error
     try:
         channel.settimeout(TIMEOUT)
-        channel.sendall(b"".join(hiredis.pack_command(tuple(command)) for command in commands))  # type: ignore[arg-type]
-        return _read(channel, len(commands), f"{address}:{port}")
+        replies: list[Reply] = []
+        for batch in batches(commands):
+            channel.sendall(b"".join(hiredis.pack_command(tuple(command)) for command in batch))  # type: ignore[arg-type]
+            replies += _read(channel, len(batch), f"{address}:{port}")
+        return replies
     except (OSError, SSHException, EOFError) as error:
-        raise ExchangeError(f"{address}:{port} broke off: {error or type(error).__name__}") from error
+        raise ExchangeError(f"{address}:{port} broke off: {str(error) or 'no answer'}") from error
     finally:
         channel.close()
+
+
+def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """The commands in what may be sent at once: everything up to the next AUTH.
+
+    Redis 8.0 leaves out the error reply of a failed AUTH while earlier replies of the same pipeline are unsent.
+    """
+    batch: list[Sequence[str]] = []
+    for command in commands:
+        if command[0] == "AUTH" and batch:
+            yield batch
+            batch = []
+        batch.append(command)
+    if batch:
+        yield batch
 
 
 def _read(channel: object, count: int, where: str) -> list[Reply]:
