@@ -154,7 +154,7 @@ def test_commands_run_in_a_clean_environment(lab: ContainerLab, monkeypatch: pyt
 def test_the_disk_survives_stop_and_kill_but_not_reset(lab: ContainerLab, host: str) -> None:
     container = lab.hosts[host]
     container.sh("echo kept > /root/mark")
-    for end in (container.stop, container.kill):
+    for end in (container.kill, container.stop):  # in this order: kernel state of a kill outlived one boot
         end()
         assert not container.running
         assert container.path("/root/mark").read_text() == "kept\n"
@@ -162,6 +162,14 @@ def test_the_disk_survives_stop_and_kill_but_not_reset(lab: ContainerLab, host: 
         assert container.path("/root/mark").read_text() == "kept\n"
     container.reset()
     assert not container.path("/root/mark").exists()
+
+
+def test_a_host_that_shut_itself_down_can_be_booted(lab: ContainerLab) -> None:
+    container = lab.hosts[TRIXIE.name]
+    container.sh("echo kept > /root/mark; systemctl reboot")
+    await_true(lambda: not container.running)
+    container.boot()
+    assert container.sh("cat /root/mark") == "kept\n"
 
 
 def test_only_stop_lets_services_end_in_order(lab: ContainerLab) -> None:

@@ -34,7 +34,10 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
 class Container:
-    """One systemd-nspawn host. Its disk, an overlay over the shared tree, survives stop and kill."""
+    """One systemd-nspawn host. Its disk, an overlay over the shared tree, survives stop and kill.
+
+    A reboot from inside only ends it (systemd-nspawn --keep-unit): wait until it is not `running`, then boot().
+    """
 
     def __init__(self, record: Record, spec: HostSpec) -> None:
         self.name = spec.name
@@ -78,7 +81,8 @@ class Container:
 
     @property
     def running(self) -> bool:
-        return cgroups.leader(self._group) is not None
+        """Whether any process of the host is left."""
+        return cgroups.populated(self._group)
 
     @property
     def leader(self) -> int:
@@ -103,8 +107,7 @@ class Container:
 
     def kill(self) -> None:
         """Every process of the host is gone at once, as by a power cut (but what the kernel cached stays)."""
-        # Removed too: Linux 6.18 kills what systemd 257 forks into a cgroup that cgroup.kill was used on before.
-        cgroups.remove(self._cgroup)
+        cgroups.kill(self._group)
         self.reap()
 
     def reset(self) -> None:
@@ -160,6 +163,9 @@ class Container:
         """systemd-nspawn is starting the host, detached from this terminal; see await_ready."""
         if cgroups.populated(self._group):
             raise LabError(f"{self.name}: is up, expected it down: stop() or kill() it first")
+        # Never into the last boot's cgroups: after cgroup.kill, Linux 6.18 kills what systemd 257 forks from one of
+        # them into a new one (seen as `ssh.service: code=killed, status=9/KILL` on the boot after the next).
+        cgroups.remove(self._cgroup)
         group = cgroups.create(self._cgroup)
         into = ["sh", "-c", ENTER_CGROUP, "sh", str(group), "nsenter", f"--net={self._record.netns}"]
         nspawn = ["systemd-nspawn", f"--directory={self._root}", "--boot", "--register=no", "--keep-unit"]
