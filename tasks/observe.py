@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import gevent
+from pyinfra import logger
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import get_fact
@@ -98,18 +99,7 @@ def observe(
     state: State, host: PyinfraHost, desired: Host, passwords: Mapping[str, Mapping[str, str | None]]
 ) -> Observed | None:
     """The state of `host`, its running instances asked as `operator`; None when the host could not be read."""
-    snapshot: Observed | None = get_fact(
-        state,
-        host,
-        HostSnapshot,
-        kwargs={
-            "roles": [role.name for role in desired.roles],
-            "files": sorted({*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY}),
-            "units": [unit.name for unit in desired.units],
-            "sysctls": list(desired.sysctls),
-        },
-        apply_failed_hosts=False,
-    )
+    snapshot = _snapshot(state, host, desired)
     if snapshot is None:
         return None
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
@@ -120,6 +110,21 @@ def observe(
         for instance in running
     }
     return replace(snapshot, servers={name: job.get() for name, job in jobs.items()})
+
+
+def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed | None:
+    arguments = {
+        "roles": [role.name for role in desired.roles],
+        "files": sorted({*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY}),
+        "units": [unit.name for unit in desired.units],
+        "sysctls": list(desired.sysctls),
+    }
+    try:
+        snapshot: Observed | None = get_fact(state, host, HostSnapshot, kwargs=arguments, apply_failed_hosts=False)
+    except EOFError:  # pyinfra asks the terminal for sudo's password, and there is none
+        host.log_styled("sudo asks for a password and there is no terminal to give it", fg="red", log_func=logger.error)
+        return None
+    return snapshot
 
 
 def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int]:

@@ -55,7 +55,7 @@ class Look:
     """One host as seen in this run: desired, observed (None when unreadable) and their differences."""
 
     desired: Host
-    passwords: Passwords
+    passwords: Passwords = field(repr=False)
     observed: Observed | None
     differences: tuple[Difference, ...]
 
@@ -64,7 +64,7 @@ class Look:
 class Run:
     """What the hosts of one run share."""
 
-    tier: Tier
+    tier: Tier = field(repr=False)
     once: dict[str, AsyncResult[Any]] = field(default_factory=dict)
 
     def only_once(self, name: str, action: Callable[[], T]) -> T:

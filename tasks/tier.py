@@ -25,8 +25,8 @@ class Tier:
     """Desired state and passwords by inventory host name, and the passwords made up for this run."""
 
     hosts: Mapping[str, Host]
-    passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]]
-    generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict)
+    passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]] = field(repr=False)
+    generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

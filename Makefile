@@ -1,0 +1,67 @@
+# What people and CI run. `make` alone lists it. Everything it needs it sets up itself: see README.md.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+HOST ?= redis-gateway
+PYTEST_OPTIONS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system check test fast hosts vms rehearse lab-up lab-down lab-ssh bench golden lock
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements-dev.txt
+	@.ci/packages python3-venv
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+setup: $(VENV)/.ready ## the Python environment, from the locked requirements
+
+system: setup
+	@.ci/packages $$($(RUN) -m tests.lab packages)
+
+check: setup ## lint, formatting and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+fast: setup ## the tests that need no host: seconds
+	$(VENV)/bin/pytest tests/unit tests/golden tests/plan $(PYTEST_OPTIONS)
+
+hosts: system ## the tests on containers: minutes, needs root
+	$(VENV)/bin/pytest tests/hosts -m "hosts and not vm" $(PYTEST_OPTIONS)
+
+vms: system ## the tests on virtual machines: minutes
+	$(VENV)/bin/pytest tests/hosts -m vm $(PYTEST_OPTIONS)
+
+test: system check ## everything: what CI runs
+	$(VENV)/bin/pytest $(PYTEST_OPTIONS)
+
+rehearse: system ## boot throw-away VMs, deploy to them twice, run the drills, verify
+	$(RUN) -m tests.lab.rehearsal
+
+lab-up: system ## five container hosts with the production addresses, until lab-down
+	@$(RUN) -m tests.lab up
+
+lab-down: system ## remove the container hosts
+	@$(RUN) -m tests.lab down
+
+lab-ssh: system ## a shell on a container host: make lab-ssh HOST=redis-crypto
+	@$(RUN) -m tests.lab ssh $(HOST)
+
+bench: system ## how long a deploy with nothing to do takes, against pyinfra's own floor
+	$(RUN) -m tests.bench
+
+golden: setup ## write the rendered files anew after a wanted change
+	$(RUN) -m tests.golden.update
+
+lock: setup ## pin the newest allowed versions of all requirements
+	$(RUN) -m pip install --quiet pip-tools
+	$(VENV)/bin/pip-compile $(LOCK) --upgrade -o requirements.txt pyproject.toml
+	$(VENV)/bin/pip-compile $(LOCK) --upgrade --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+LOCK := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header \
+	--no-annotate --no-emit-options --allow-unsafe

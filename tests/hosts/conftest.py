@@ -1,0 +1,122 @@
+"""Real hosts for the tests: labs of containers, deployed to by the production commands."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import redis
+import yaml
+
+from tests.hosts.clients import client
+from tests.lab.container import Container
+from tests.lab.containers import REPOSITORY, ContainerLab
+from tests.lab.layouts import layout
+
+TABLE: dict[str, dict[str, Any]] = {
+    "gateway": {"address": "172.28.2.1", "port": 6379, "services": ["gateway", "auth-service"]},
+    "socket": {"address": "172.28.2.2", "port": 6380, "services": ["socket-service-1", "socket-service-2"]},
+    "shared": {
+        "address": "172.28.2.3",
+        "port": 6381,
+        "services": [
+            "gateway",
+            "socket-service-1",
+            "socket-service-2",
+            "messaging-service",
+            "media-service",
+            "search-service",
+        ],
+    },
+    "compliance": {"address": "172.28.2.4", "port": 6382, "services": ["compliance-service"]},
+    "crypto": {"address": "172.28.2.5", "port": 6383, "services": ["crypto-service"]},
+}
+ROLES = tuple(TABLE)
+INNER_PORT = 6379
+Finished = CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A lab and the way the tool is pointed at it."""
+
+    lab: ContainerLab
+    inventory: str
+    secrets: Path
+    options: tuple[str, ...] = ()
+    repository: Path = REPOSITORY
+
+    def run(self, file: str, *options: str, yes: bool = True) -> Finished:
+        """`pyinfra [-y] INVENTORY FILE` as an operator in the repository would run it, without a terminal."""
+        words = [*(["-y"] if yes else []), *self.options, "--data", f"redis_secrets_file={self.secrets}", *options]
+        return self.lab.pyinfra(*words, self.inventory, file, cwd=self.repository, timeout=300)
+
+    def deploy(self, *options: str) -> Finished:
+        """A deploy that must succeed."""
+        done = self.run("deploy.py", *options)
+        assert done.returncode == 0, output(done)
+        return done
+
+    def deploy_json(self, *options: str) -> dict[str, Any]:
+        """What a deploy prints with --json."""
+        done = self.run("deploy.py", "--json", *options)
+        assert done.returncode == 0, output(done)
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def host(self, role: str) -> Container:
+        """The container that carries a role."""
+        return self.lab.hosts.get(f"redis-{role}") or self.lab.hosts["redis-1"]
+
+    @property
+    def passwords(self) -> dict[str, dict[str, str]]:
+        """Passwords by role and user, as the secrets file has them now."""
+        known: dict[str, dict[str, str]] = yaml.safe_load(self.secrets.read_text())
+        return known
+
+    def client(self, role: str, user: str | None = None, port: int | None = None) -> "redis.Redis":
+        """redis-py logged in as `user` with its own password; nobody when None."""
+        password = self.passwords[role][user] if user else None
+        row = TABLE[role]
+        return client(self.lab.netns, row["address"], port or row["port"], user, password)
+
+    def operator(self, role: str) -> "redis.Redis":
+        """redis-py logged in as the tool's own user."""
+        return self.client(role, "operator")
+
+    def pid(self, role: str) -> int:
+        """The main process of a role."""
+        return int(self.host(role).sh(f"systemctl show -P MainPID redis-{role}.service"))
+
+
+def output(done: Finished) -> str:
+    """Everything a command printed."""
+    return f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Return when `condition` holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+def operations(done: Finished) -> list[str]:
+    """Names of the operations that a run executed, in order."""
+    return [name.strip() for name in re.findall(r"--> Starting operation: (.*)", output(done))]
+
+
+@pytest.fixture(scope="module")
+def onebox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """All five roles on one Debian 12 host, deployed; a test that breaks it mends it by a deploy."""
+    with ContainerLab(layout("onebox", "bookworm")) as lab:
+        tier = Tier(lab, "inventory/onebox.py", tmp_path_factory.mktemp("onebox") / "secrets.yaml")
+        tier.deploy()
+        yield tier

@@ -1,0 +1,201 @@
+"""From bare Debian to the tier, on every kind of host: 12 and 13, one role or all five, as root or with sudo."""
+
+import re
+import stat
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.hosts.clients import can_connect
+from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, output
+from tests.lab.container import Container
+from tests.lab.containers import ContainerLab
+from tests.lab.debian import Suite
+from tests.lab.layouts import layout
+
+pytestmark = pytest.mark.hosts
+
+AS_ADMIN = ("--ssh-user", "admin", "--sudo")
+KINDS: dict[str, tuple[Suite, str, tuple[str, ...]]] = {
+    "debian 12, a host per role, root": ("bookworm", "prod", ()),
+    "debian 13, a host per role, sudo": ("trixie", "prod", AS_ADMIN),
+    "debian 12, one host, sudo": ("bookworm", "onebox", AS_ADMIN),
+    "debian 13, one host, root": ("trixie", "onebox", ()),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=list(KINDS))
+def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    suite, name, options = request.param
+    with ContainerLab(layout(name, suite)) as lab:
+        yield Tier(lab, f"inventory/{name}.py", tmp_path_factory.mktemp("tier") / "secrets.yaml", options)
+
+
+@pytest.fixture(scope="module")
+def tier(bare: Tier) -> Tier:
+    """The same hosts after their first deploy."""
+    bare.deploy()
+    return bare
+
+
+def test_a_dry_run_on_bare_hosts_lists_everything_and_changes_nothing(bare: Tier) -> None:
+    before = {name: fingerprint(host) for name, host in bare.lab.hosts.items()}
+    done = bare.run("deploy.py", "--dry", yes=False)
+    assert done.returncode == 0, output(done)
+    for text in ("redis-server: not installed → installed", "redis-crypto.service: inactive → active", "Install Redis"):
+        assert text in output(done)
+    changed = {name: fingerprint(host) ^ before[name] for name, host in bare.lab.hosts.items()}
+    assert not any(changed.values()), changed
+    assert not bare.secrets.exists()
+
+
+def fingerprint(host: Container) -> set[str]:
+    """Every file of the host with its size, times and owner, but for logs and what a login or sudo itself leaves."""
+    skipped = " -o ".join(
+        f"-path {path}" for path in ("/proc", "/sys", "/run", "/dev", "/home", "/var/log", "/var/lib/systemd")
+    )
+    return set(host.sh(rf"find / \( {skipped} \) -prune -o -printf '%p %s %T@ %C@ %m %u %g\n'").splitlines())
+
+
+def test_the_first_deploy_ends_with_the_proof(tier: Tier) -> None:
+    assert tier.secrets.exists()
+
+
+def test_the_second_deploy_only_verifies(tier: Tier) -> None:
+    result = tier.deploy_json()
+    assert [row["name"] for row in result["results"]["operations"]] == ["Prove the tier"]
+    assert result["results"]["totals"]["success"] == 0
+    assert result["results"]["totals"]["error"] == 0
+    assert [row for row in result["plan"] if row["hosts_with_change"]] == []
+
+
+def test_a_dry_run_on_a_right_tier_lists_nothing(tier: Tier) -> None:
+    done = tier.run("deploy.py", "--dry", yes=False)
+    assert "nothing to change" in output(done)
+    assert operations(done) == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_service_reads_and_writes_on_both_ports(tier: Tier, role: str) -> None:
+    for service in TABLE[role]["services"]:
+        for port in {TABLE[role]["port"], INNER_PORT}:
+            with tier.client(role, service, port) as client:
+                assert client.set("test:key", service, ex=30)
+                assert client.get("test:key") == service
+                assert client.delete("test:key")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_service_administers(tier: Tier, role: str) -> None:
+    for service in TABLE[role]["services"]:
+        with tier.client(role, service) as client:
+            for command in ("CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "SHUTDOWN NOSAVE", "CLIENT LIST"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_enters_without_the_right_password(tier: Tier, role: str) -> None:
+    with tier.client(role) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+        stranger.ping()
+    others = next(
+        name for name in ROLES if name != role and set(TABLE[name]["services"]).isdisjoint(TABLE[role]["services"])
+    )
+    foreign = TABLE[others]["services"][0]
+    with tier.client(role) as client, pytest.raises(redis.exceptions.AuthenticationError):
+        client.execute_command("AUTH", foreign, tier.passwords[others][foreign])
+    with tier.client(role) as client, pytest.raises(redis.exceptions.AuthenticationError):
+        client.execute_command("AUTH", TABLE[role]["services"][0], "wrong")
+
+
+def test_what_auth_service_writes_gateway_reads_at_once(tier: Tier) -> None:
+    with tier.client("gateway", "auth-service") as writer, tier.client("gateway", "gateway", INNER_PORT) as reader:
+        for number in range(100):
+            writer.set("test:session", number)
+            assert reader.get("test:session") == str(number)
+        writer.delete("test:session")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_servers_say_what_the_table_says(tier: Tier, role: str) -> None:
+    table = {
+        "gateway": ("256", "allkeys-lru", "everysec", ""),
+        "socket": ("512", "volatile-lru", "everysec", ""),
+        "shared": ("512", "allkeys-lru", "everysec", ""),
+        "compliance": ("256", "noeviction", "always", "3600 1 300 100 60 10000"),
+        "crypto": ("256", "noeviction", "always", "3600 1 300 100 60 10000"),
+    }
+    with tier.operator(role) as client:
+        config = client.config_get("*")
+        assert (
+            str(int(config["maxmemory"]) >> 20),
+            config["maxmemory-policy"],
+            config["appendfsync"],
+            config["save"],
+        ) == table[role]
+        assert config["appendonly"] == "yes"
+        assert client.info("persistence")["aof_enabled"] == 1
+
+
+def test_nothing_of_a_role_listens_elsewhere(tier: Tier) -> None:
+    for host in tier.lab.hosts.values():
+        found = set(re.findall(r"(\S+):(\d+)\s+\S+\s+users:\(\(\"redis-server", host.sh("ss -Hltnp")))
+        wanted = {(TABLE[role]["address"], str(TABLE[role]["port"])) for role in ROLES if tier.host(role) is host}
+        assert found == wanted
+
+
+def test_an_inner_port_reaches_the_instance_of_its_own_address(tier: Tier) -> None:
+    for role in ROLES:
+        with tier.operator(role) as assigned, tier.client(role, "operator", INNER_PORT) as inner:
+            assert assigned.info("server")["run_id"] == inner.info("server")["run_id"]
+
+
+def test_a_role_does_not_answer_on_another_roles_port(tier: Tier) -> None:
+    for role in ROLES:
+        for port in {row["port"] for row in TABLE.values()} - {TABLE[role]["port"], INNER_PORT}:
+            assert not can_connect(tier.lab.netns, TABLE[role]["address"], port)
+
+
+def test_the_packaged_service_never_ran(tier: Tier) -> None:
+    for host in tier.lab.hosts.values():
+        assert host.sh("systemctl is-enabled redis-server.service", check=False).strip() == "masked"
+        assert "Start" not in host.sh("journalctl --no-pager -o cat -u redis-server.service -u redis.service")
+
+
+def test_passwords_stay_on_the_controller_and_their_file_is_private(tier: Tier) -> None:
+    assert stat.S_IMODE(tier.secrets.stat().st_mode) == 0o600
+    assert {role: set(users) for role, users in tier.passwords.items()} == {
+        role: {*row["services"], "operator"} for role, row in TABLE.items()
+    }
+    secrets = [password for users in tier.passwords.values() for password in users.values()]
+    assert len(set(secrets)) == len(secrets)
+    wanted = "\n".join(secrets)
+    for host in tier.lab.hosts.values():
+        found = host.sh("grep -rlFf - /etc /var /run /tmp /root /home 2>/dev/null || true", input=wanted)
+        assert found == ""
+
+
+def test_the_check_leaves_nothing_behind(tier: Tier) -> None:
+    done = tier.run("tasks/verify.py")
+    assert done.returncode == 0, output(done)
+    for role in ROLES:
+        with tier.operator(role) as client:
+            assert client.dbsize() == 0
+
+
+def test_our_unit_is_exposed_no_more_than_debians(tier: Tier) -> None:
+    for role in ROLES:
+        text = tier.host(role).sh(
+            "cd /tmp; systemd-analyze security --no-pager --offline=true /usr/lib/systemd/system/redis-server.service"
+            " | tail -n1; systemd-analyze security --no-pager --offline=true "
+            f"/etc/systemd/system/redis-{role}.service | tail -n1"
+        )
+        debian, ours = (float(number) for number in re.findall(r"(\d+\.\d+) ", text))
+        assert ours <= debian
+
+
+def test_a_container_reports_its_kernel_and_changes_nothing_of_it(tier: Tier) -> None:
+    host = next(iter(tier.lab.hosts.values()))
+    assert "vm.overcommit_memory is" in output(tier.run("deploy.py", "--dry", yes=False))
+    assert host.sh("ls /etc/sysctl.d/60-redis.conf /etc/tmpfiles.d/60-redis-thp.conf 2>/dev/null || true") == ""

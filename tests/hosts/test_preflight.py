@@ -1,0 +1,145 @@
+"""An unfit host stops the run in words, with nothing changed anywhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.conftest import Tier, output
+from tests.lab.containers import ContainerLab
+from tests.lab.layouts import layout
+
+pytestmark = pytest.mark.hosts
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """Five bare hosts that every test here leaves bare."""
+    with ContainerLab(layout("prod", "bookworm")) as lab:
+        yield Tier(lab, "inventory/prod.py", tmp_path_factory.mktemp("bare") / "secrets.yaml")
+
+
+def assert_refused(tier: Tier, *words: str, options: tuple[str, ...] = ()) -> None:
+    """The deploy fails, says all of `words` without a traceback, and no host has anything of ours."""
+    done = tier.run("deploy.py", *options)
+    assert done.returncode != 0
+    for text in (*words, "Nothing was changed"):
+        assert text in output(done), output(done)
+    assert "Traceback" not in output(done)
+    for host in tier.lab.hosts.values():
+        assert host.sh("ls -d /etc/redis /etc/systemd/system/redis-* 2>/dev/null || true") == ""
+    assert not tier.secrets.exists()
+
+
+def test_too_little_memory_and_disk_are_refused_with_the_numbers(bare: Tier) -> None:
+    options = ("--data", 'redis_overrides={"shared": {"maxmemory": "900gb"}, "crypto": {"maxmemory": "900gb"}}')
+    assert_refused(
+        bare,
+        "redis-shared: memory: shared 900gb need",
+        "redis-shared: disk: /var/lib/redis needs",
+        "redis-crypto: memory: crypto 900gb need",
+        options=options,
+    )
+
+
+def test_a_missing_address_is_refused(bare: Tier) -> None:
+    options = ("--data", 'redis_overrides={"socket": {"address": "172.28.2.77"}}')
+    assert_refused(bare, "redis-socket: socket: address 172.28.2.77: absent", options=options)
+
+
+def test_a_port_that_another_process_holds_is_refused_with_its_name(bare: Tier) -> None:
+    host = bare.host("compliance")
+    host.sh(
+        "systemd-run --quiet --unit=squatter perl -MIO::Socket::INET -e "
+        "'IO::Socket::INET->new(LocalAddr => \"172.28.2.4\", LocalPort => 6382, Listen => 1) and sleep 300'"
+    )
+    try:
+        host.sh("timeout 10 sh -c 'until ss -Hltn | grep -q :6382; do sleep 0.1; done'")
+        assert_refused(bare, "redis-compliance: compliance: port 172.28.2.4:6382 is held by perl, pid")
+    finally:
+        host.sh("systemctl stop squatter")
+
+
+def test_the_inner_port_counts_as_well(bare: Tier) -> None:
+    host = bare.host("crypto")
+    host.sh(
+        "systemd-run --quiet --unit=squatter perl -MIO::Socket::INET -e "
+        "'IO::Socket::INET->new(LocalAddr => \"0.0.0.0\", LocalPort => 6379, Listen => 1) and sleep 300'"
+    )
+    try:
+        host.sh("timeout 10 sh -c 'until ss -Hltn | grep -q :6379; do sleep 0.1; done'")
+        assert_refused(bare, "redis-crypto: crypto: port 172.28.2.5:6379 is held by perl, pid")
+    finally:
+        host.sh("systemctl stop squatter")
+
+
+def test_a_user_without_root_is_refused(bare: Tier) -> None:
+    assert_refused(bare, "redis-gateway: not root", "redis-crypto: not root", options=("--ssh-user", "admin"))
+
+
+def test_sudo_that_asks_for_a_password_is_refused(bare: Tier) -> None:
+    host = bare.host("gateway")
+    saved = host.sh("tar -cC / etc/sudoers etc/sudoers.d | base64")
+    host.sh("sed -i 's/NOPASSWD://' /etc/sudoers /etc/sudoers.d/* 2>/dev/null")
+    try:
+        assert_refused(bare, "redis-gateway: could not be read as root", options=("--ssh-user", "admin", "--sudo"))
+    finally:
+        host.sh("base64 -d | tar -xC /", input=saved)
+
+
+def test_a_system_other_than_debian_is_refused(bare: Tier) -> None:
+    host = bare.host("socket")
+    host.sh(
+        "cp -a --remove-destination /etc/os-release /etc/os-release.kept 2>/dev/null; "
+        "cp /usr/lib/os-release /root/os-release; "
+        "rm /etc/os-release; printf 'ID=fedora\\nPRETTY_NAME=\"Fedora 43\"\\n' > /etc/os-release"
+    )
+    try:
+        assert_refused(bare, "redis-socket: system: Fedora 43, expected Debian")
+    finally:
+        host.sh(
+            "rm -f /etc/os-release /etc/os-release.kept /root/os-release\nln -s ../usr/lib/os-release /etc/os-release"
+        )
+
+
+def test_data_of_an_unknown_origin_is_refused_rather_than_started_beside(bare: Tier) -> None:
+    host = bare.host("gateway")
+    host.sh("mkdir -p /var/lib/redis/gateway && echo REDIS0011 > /var/lib/redis/gateway/dump.rdb")
+    try:
+        assert_refused(bare, "redis-gateway: gateway: /var/lib/redis/gateway holds", "would begin empty")
+    finally:
+        host.sh("rm -r /var/lib/redis")
+
+
+def test_a_host_that_cannot_be_reached_stops_the_others(bare: Tier) -> None:
+    host = bare.host("shared")
+    host.sh("systemctl stop ssh.service")
+    try:
+        assert_refused(bare, "redis-shared: not reachable over SSH")
+    finally:
+        host.sh("systemctl start ssh.service")
+
+
+def test_a_limit_that_matches_nobody_is_an_error(bare: Tier) -> None:
+    for file in ("deploy.py", "tasks/verify.py"):
+        done = bare.run(file, "--limit", "no-such-host")
+        assert done.returncode != 0
+        assert "No host to look at" in output(done)
+
+
+def test_a_deploy_that_nobody_can_confirm_is_refused(bare: Tier) -> None:
+    done = bare.run("deploy.py", yes=False)
+    assert done.returncode != 0
+    assert "add -y to apply or --dry to look" in output(done)
+    assert "Traceback" not in output(done)
+
+
+def test_a_secrets_file_that_others_may_read_is_refused_before_any_contact(bare: Tier, tmp_path: Path) -> None:
+    open_file = tmp_path / "open.yaml"
+    open_file.write_text("{}")
+    open_file.chmod(0o644)
+    tier = Tier(bare.lab, bare.inventory, open_file)
+    done = tier.run("deploy.py")
+    assert done.returncode != 0
+    assert "mode is 0644, expected 0600: run chmod 600" in output(done)
+    assert "Connected" not in output(done)
