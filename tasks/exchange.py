@@ -71,7 +71,8 @@ def _read(channel: object, count: int, where: str) -> list[Reply]:
     while len(replies) < count:
         data = channel.recv(65536)  # type: ignore[attr-defined]
         if not data:
-            raise ExchangeError(f"{where} closed the connection after {len(replies)} of {count} replies")
+            said = f": {replies[-1]}" if replies and isinstance(replies[-1], ReplyError) else ""
+            raise ExchangeError(f"{where} closed the connection{said[:120]} ({len(replies)} of {count} replies)")
         reader.feed(data)
         while (reply := reader.gets()) is not False:
             replies.append(reply)
