@@ -1,0 +1,236 @@
+"""Desired hosts, and observed ones that are exactly what was desired: a test breaks one thing and looks.
+
+Passwords are made from names, so that a test can search any output for them and for their hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tasks.acl import categories_in
+from tasks.catalogue import Catalogue, Role, build_roles, read_catalogue
+from tasks.desired import Host, Instance, data_directory, desired_host
+from tasks.observed import FileState, Listener, Observed, Process, Server
+from tasks.secrets import users_of
+
+REPOSITORY = Path(__file__).parents[2]
+ROLES_FILE = REPOSITORY / "group_data" / "roles.yaml"
+FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
+SYSCTLS = {"vm.overcommit_memory": 1, "net.core.somaxconn": 4096}
+VERSION = "5:7.0.15-1~deb12u10"
+FIRST_PID = 700
+# A few commands of each category: enough to tell rules apart, in the form ACL CAT lists them.
+CATEGORIES = {
+    "admin": frozenset({"acl", "config", "debug", "replicaof", "shutdown"}),
+    "dangerous": frozenset({"acl", "config", "debug", "flushall", "info", "keys", "shutdown", "sort"}),
+}
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The repository's own roles.yaml."""
+    read, problems = read_catalogue(ROLES_FILE.read_text())
+    assert read is not None
+    assert problems == []
+    return read
+
+
+def roles(**overrides: Mapping[str, Any]) -> dict[str, Role]:
+    """All five roles, with overrides by role name."""
+    built, problems = build_roles(catalogue(), overrides, "test")
+    assert problems == []
+    return built
+
+
+def password(role: str, user: str) -> str:
+    """The password that every test gives to a user."""
+    return f"secret-of-{role}-{user}"
+
+
+def sha256(text: str) -> str:
+    """The hash as Redis stores it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def passwords(*built: Role) -> dict[str, dict[str, str | None]]:
+    """A password for every user of these roles."""
+    return {role.name: {user: password(role.name, user) for user in users_of(role)} for role in built}
+
+
+def secrets_of(*built: Role) -> list[str]:
+    """Everything that no output may show: the passwords of these roles and their hashes."""
+    known = [text for users in passwords(*built).values() for text in users.values() if text]
+    return [*known, *map(sha256, known)]
+
+
+def desired(*names: str, version: str | None = None, **overrides: Mapping[str, Any]) -> Host:
+    """The desired state of one host that carries these roles; gateway alone when none is named."""
+    built = roles(**overrides)
+    carried = [built[name] for name in names or ("gateway",)]
+    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, version)
+
+
+def as_desired(host: Host) -> Observed:
+    """A virtual machine on which everything is as `host` wants it."""
+    pids = {instance.unit: FIRST_PID + number for number, instance in enumerate(host.instances)}
+    return Observed(
+        os={"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
+        systemd=True,
+        container="",
+        uid=0,
+        memory=16 << 30,
+        packages={name: version or VERSION for name, version in host.packages.items()},
+        candidate="",
+        disk_free=100 << 30,
+        data_used={data_directory(instance.name): 1 << 20 for instance in host.instances},
+        addresses=frozenset({"127.0.0.1", *(instance.address for instance in host.instances)}),
+        listeners=(
+            Listener("0.0.0.0", 22, "sshd", 35),
+            *(
+                Listener(instance.address, instance.role.port, "redis-server", pids[instance.unit])
+                for instance in host.instances
+            ),
+        ),
+        sysctls=dict(host.sysctls),
+        thp=f"always madvise [{host.thp}]",
+        units={unit.name: _unit(unit.enabled, unit.active, pids.get(unit.name, 0)) for unit in host.units},
+        processes={pid: Process("/usr/bin/redis-check-rdb", "1") for pid in pids.values()},
+        started={instance.unit: instance.unit_digest for instance in host.instances},
+        files={
+            file.path: FileState(
+                "directory" if file.content is None else "file", file.owner, file.group, file.mode, file.content or ""
+            )
+            for file in host.files
+        },
+        forwards=frozenset(
+            (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
+            for item in host.forwards
+            for chain in ("prerouting", "output")
+        ),
+        statoverrides=dict(host.statoverrides),
+        data_files={
+            f"{data_directory(instance.name)}/{name}": 88
+            for instance in host.instances
+            for name in ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
+        },
+        servers={
+            instance.name: replace(server(instance), endpoint=(instance.address, instance.role.port))
+            for instance in host.instances
+        },
+    )
+
+
+def fresh(host: Host) -> Observed:
+    """The same machine with nothing of `host` on it but its addresses."""
+    units = {"LoadState": "not-found", "ActiveState": "inactive", "MainPID": "0", "UnitFileState": ""}
+    return replace(
+        as_desired(host),
+        packages={},
+        candidate=VERSION,
+        data_used={},
+        listeners=(Listener("0.0.0.0", 22, "sshd", 35),),
+        sysctls={"vm.overcommit_memory": "0", "net.core.somaxconn": "4096"},
+        thp="[always] madvise never",
+        units={unit.name: units for unit in host.units},
+        processes={},
+        started={},
+        files={},
+        forwards=frozenset(),
+        statoverrides={},
+        data_files={},
+        servers={},
+    )
+
+
+def _unit(enabled: str, active: str, pid: int) -> dict[str, str]:
+    load = {"enabled": "loaded", "masked": "masked", "absent": "not-found"}[enabled]
+    return {
+        "LoadState": load,
+        "ActiveState": active,
+        "SubState": "running" if pid else "exited" if active == "active" else "dead",
+        "UnitFileState": "" if enabled == "absent" else enabled,
+        "MainPID": str(pid),
+        "NeedDaemonReload": "no",
+        "NRestarts": "0",
+        "Result": "success",
+        "DropInPaths": "",
+    }
+
+
+def server(instance: Instance) -> Server:
+    """What the instance answers when everything is as desired; words of ACL rules as Redis gives them."""
+    users = {user.name: _user(user.password_sha256 or "", user.rules) for user in instance.users}
+    nobody = {"flags": ["off", "sanitize-payload"], "passwords": [], "commands": "-@all", "keys": "", "channels": ""}
+    info = {"loading": "0", "aof_enabled": "1", "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok"}
+    return Server(
+        config={**instance.settings, "requirepass": "", "maxmemory-policy": instance.role.maxmemory_policy},
+        info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
+        users={"default": {**nobody, "selectors": []}, **users},
+        categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
+    )
+
+
+def _user(password_sha256: str, rules: str) -> dict[str, object]:
+    words = rules.split()
+    return {
+        "flags": ["on", "sanitize-payload"],
+        "passwords": [password_sha256],
+        "commands": " ".join(word for word in words if word[0] in "+-"),
+        "keys": " ".join(word for word in words if word[0] == "~"),
+        "channels": " ".join(word for word in words if word[0] == "&"),
+        "selectors": [],
+    }
+
+
+def with_server(observed: Observed, role: str, **changes: Any) -> Observed:
+    """`observed` with parts of one role's server replaced."""
+    return replace(observed, servers={**observed.servers, role: replace(observed.servers[role], **changes)})
+
+
+def with_setting(observed: Observed, role: str, directive: str, value: str) -> Observed:
+    """`observed` whose server of `role` answers `value` for `directive`."""
+    return with_server(observed, role, config={**observed.servers[role].config, directive: value})
+
+
+def with_user(observed: Observed, role: str, user: str, **changes: object) -> Observed:
+    """`observed` whose server of `role` describes `user` otherwise."""
+    users = observed.servers[role].users
+    return with_server(observed, role, users={**users, user: {**users.get(user, {}), **changes}})
+
+
+def with_unit(observed: Observed, unit: str, **changes: str) -> Observed:
+    """`observed` with properties of a unit replaced."""
+    return replace(observed, units={**observed.units, unit: {**observed.units[unit], **changes}})
+
+
+def with_file(observed: Observed, path: str, **changes: str) -> Observed:
+    """`observed` with parts of a file's state replaced."""
+    return replace(observed, files={**observed.files, path: replace(observed.files[path], **changes)})
+
+
+def without_file(observed: Observed, path: str) -> Observed:
+    """`observed` in which there is no such file."""
+    return replace(observed, files={name: state for name, state in observed.files.items() if name != path})
+
+
+def with_listener(observed: Observed, address: str, port: int, process: str = "nginx", pid: int = 4711) -> Observed:
+    """`observed` with one more listening socket."""
+    return replace(observed, listeners=(*observed.listeners, Listener(address, port, process, pid)))
+
+
+def stopped(observed: Observed, role: str) -> Observed:
+    """`observed` in which an instance does not run: no process, no socket, no answer."""
+    unit = f"redis-{role}.service"
+    pid = observed.pid(unit)
+    return replace(
+        with_unit(observed, unit, ActiveState="inactive", SubState="dead", MainPID="0"),
+        listeners=tuple(item for item in observed.listeners if item.pid != pid),
+        processes={number: process for number, process in observed.processes.items() if number != pid},
+        started={name: digest for name, digest in observed.started.items() if name != unit},
+        servers={name: state for name, state in observed.servers.items() if name != role},
+    )
