@@ -74,6 +74,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_addresses(desired, observed),
         *_listeners(desired, observed),
         *(difference for instance in desired.instances for difference in _instance(instance, observed)),
+        *_restarts_for_upgrade(desired, observed),
     ]
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
 
@@ -286,6 +287,16 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "started before it changed",
             RESTART,
         )
+
+
+def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Another version of the server costs a restart of every running instance: say so with the upgrade itself."""
+    wanted, installed = desired.packages["redis-tools"], observed.packages.get("redis-tools")
+    if wanted is None or installed is None or wanted == installed:
+        return
+    for instance in desired.instances:
+        if observed.is_active(instance.unit):
+            yield Difference(instance.name, "instance", "version", wanted, installed, RESTART)
 
 
 def _settings(instance: Instance, server: Server) -> Iterator[Difference]:
