@@ -13,9 +13,9 @@ from tasks.desired import desired_host
 from tests.unit.builders import FIVE, ROLES_FILE, SYSCTLS, catalogue, desired, passwords, roles
 
 
-def problems_of(role: str = "gateway", **fields: Any) -> list[str]:
-    """What is said when one role of the real catalogue carries these fields."""
-    return build_roles(catalogue(), {role: fields}, "here")[1]
+def problems_of(**fields: Any) -> list[str]:
+    """What is said when gateway carries these fields."""
+    return build_roles(catalogue(), {"gateway": fields}, "here")[1]
 
 
 def edited(**roles_fields: Mapping[str, Any]) -> str:
@@ -53,7 +53,7 @@ def test_an_unknown_eviction_policy_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("field", ["port", "inner_port"])
 @pytest.mark.parametrize("number", [0, -1, 65536, "6379", 6379.5, True])
-def test_a_port_that_is_none_is_refused(field: str, number: object) -> None:
+def test_a_port_that_is_none_is_refused(field: str, number: Any) -> None:
     problems = problems_of(**{field: number})
     assert problems
     assert all(line.startswith(f"here: gateway: {field}") and repr(number) in line for line in problems)
@@ -87,7 +87,7 @@ def test_an_address_that_is_not_one_host_s_is_refused(address: str) -> None:
         ("notify_keyspace_events", False),
     ],
 )
-def test_a_value_that_redis_or_this_tool_would_not_take_is_refused(field: str, value: object) -> None:
+def test_a_value_that_redis_or_this_tool_would_not_take_is_refused(field: str, value: Any) -> None:
     problems = problems_of(**{field: value})
     assert problems
     assert all(line.startswith(f"here: gateway: {field}") for line in problems)
@@ -164,7 +164,8 @@ def test_a_file_of_another_shape_is_refused(text: str) -> None:
 def test_two_roles_on_one_address_and_port_are_refused() -> None:
     built = roles(socket={"address": "172.28.2.3", "port": 6381, "inner_port": None})
     assert same_endpoint({"host-1": [built["socket"]], "host-2": [built["shared"]]}) == [
-        "172.28.2.3:6381 is claimed by socket on host-1 and shared on host-2: give each role an address and port of its own"
+        "172.28.2.3:6381 is claimed by socket on host-1 and shared on host-2: "
+        "give each role an address and port of its own"
     ]
 
 
