@@ -26,6 +26,33 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     return looks.get(host.name)
 
 
+def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
+    """Every host of the run is meant to be thrown away and is as deployed; returns what was seen of `host`.
+
+    Raises Refusal otherwise: a drill on a production host would cut off its clients.
+    """
+    run = runs.current(state)
+    run.only_once("meant for drills", lambda: _refuse_kept_hosts(state))
+    looks = runs.survey(state, run)
+    run.only_once("as deployed", lambda: _refuse_differences(looks))
+    return looks.get(host.name)
+
+
+def _refuse_kept_hosts(state: State) -> None:
+    hosts = [host for host in state.inventory if state.is_host_in_limit(host)]
+    kept = sorted(host.name for host in hosts if host.data.get("redis_rehearsal") is not True)
+    if kept:
+        findings = [f"{name}: redis_rehearsal is not True: choose an inventory of throw-away hosts" for name in kept]
+        raise Refusal(runs.listed("Nothing was drilled: drills kill servers and fill memory", findings))
+
+
+def _refuse_differences(looks: dict[str, Look]) -> None:
+    findings = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.differences]
+    findings += [f"{name}: could not be read, see above" for name, seen in looks.items() if seen.observed is None]
+    if findings:
+        raise Refusal(runs.listed("Nothing was drilled: run deploy.py first", findings))
+
+
 def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     findings = [
         f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in runs.unreachable(state)

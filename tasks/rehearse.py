@@ -1,0 +1,18 @@
+"""Rehearse on throw-away hosts: kill, fill and reboot them; the tier must keep its promises all the way.
+
+pyinfra [-y] INVENTORY tasks/rehearse.py     after deploy.py; only where host data says redis_rehearsal = True
+"""
+
+from pyinfra.context import ctx_host, ctx_state
+
+from tasks.prove import prove
+from tasks.steps.drills import drill, fill_servers, kill_servers, reboot
+from tasks.steps.operations import call
+from tasks.steps.preflight import check_rehearsal
+
+seen = check_rehearsal(ctx_state.get(), ctx_host.get())
+if seen is not None:
+    call(name="Kill every server", function=drill, seen=seen, exercise=kill_servers)
+    call(name="Fill every server", function=drill, seen=seen, exercise=fill_servers)
+    call(name="Reboot the hosts", function=drill, seen=seen, exercise=reboot)
+    prove(name="Prove the tier", seen=seen)
