@@ -1,0 +1,70 @@
+"""The pure parts of the benchmark: ratios, targets, the table, and what forty hosts are."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.bench import timed
+from tests.bench.__main__ import INVENTORIES, specs
+from tests.bench.report import FLOOR, Cost, missed, ratio, table
+
+
+def costs(**walls: list[float]) -> dict[str, list[Cost]]:
+    """Runs by command, half of their time on the CPU; `floor`, `deploy`, `verify` and `drift` stand for themselves."""
+    names = {"floor": FLOOR, "deploy": "deploy.py", "verify": "tasks/verify.py", "drift": "tasks/drift.py"}
+    return {names[name]: [Cost(wall, wall / 2, 60.4) for wall in found] for name, found in walls.items()}
+
+
+def test_a_ratio_is_one_of_medians_so_that_one_slow_round_does_not_count() -> None:
+    assert ratio(costs(floor=[1.0, 1.0, 9.0], deploy=[8.0, 2.0, 2.0]), "deploy.py") == 2.0
+
+
+def test_a_target_that_is_just_reached_is_not_missed() -> None:
+    assert missed(costs(floor=[1.0], deploy=[2.5], drift=[2.0])) == []
+
+
+def test_a_missed_target_says_what_was_found_and_what_was_expected() -> None:
+    assert missed(costs(floor=[1.0], deploy=[2.4], drift=[2.125])) == [
+        f"target missed: tasks/drift.py took 2.12 × `{FLOOR}`, expected at most 2.0"
+    ]
+
+
+def test_a_verify_has_no_target() -> None:
+    assert missed(costs(floor=[1.0], verify=[9.0])) == []
+
+
+def test_the_table_has_a_row_per_command_in_the_order_given() -> None:
+    assert table(costs(deploy=[1.5, 1.25, 2.0], floor=[1.0, 1.0, 1.0])).splitlines() == [
+        "              median s  min–max s  × floor  CPU s  peak MiB",
+        "deploy.py         1.50  1.25–2.00     1.50   0.75        60",
+        "exec -- true      1.00  1.00–1.00     1.00   0.50        60",
+    ]
+
+
+@pytest.mark.parametrize("count", INVENTORIES)
+def test_the_lab_has_as_many_hosts_as_asked_for_each_at_an_address_of_its_own(count: int) -> None:
+    hosts = specs(INVENTORIES[count])
+    assert len({spec.name for spec in hosts}) == len({spec.addresses for spec in hosts}) == count
+
+
+def test_forty_hosts_are_eight_of_each_role() -> None:
+    roles = Counter(spec.name.rpartition("-")[2] for spec in specs(INVENTORIES[40]))
+    assert roles == dict.fromkeys(["gateway", "socket", "shared", "compliance", "crypto"], 8)
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 247)])
+def test_a_timed_command_keeps_its_exit_code_and_that_of_a_signal_is_not_0(
+    script: str, code: int, tmp_path: Path
+) -> None:
+    assert timed.main(str(tmp_path / "cost.json"), ["/bin/sh", "-c", script]) == code
+
+
+def test_the_cost_is_that_of_the_command_alone(tmp_path: Path) -> None:
+    file = tmp_path / "cost.json"
+    subprocess.run([sys.executable, timed.__file__, file, "/bin/sleep", "0.2"], check=True)
+    cost = Cost(**json.loads(file.read_text()))
+    assert 0.2 <= cost.wall < 2 and cost.cpu < 0.2 and 0 < cost.peak < 20
