@@ -1,67 +1,33 @@
 """Compare desired with observed state: the one list of differences that every other part acts on or reports.
 
 Pure. Values are compared by meaning (tasks/values.py). A consequence is not listed beside its cause: an instance
-that does not run has one difference, not one for each of its settings.
+that does not run has one difference, not one for each of its settings. Of a host here, of a server in compare_server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
 
-from tasks.acl import Categories, allowed, patterns
-from tasks.desired import (
-    INNER_PORT_UNIT,
-    OPERATOR,
-    PACKAGED_UNIT,
-    SYSCTL_FILE,
-    THP_FILE,
-    UNITS,
-    File,
-    Host,
-    Instance,
-    Unit,
-    User,
+from tasks.compare_server import server_differences
+from tasks.desired import INNER_PORT_UNIT, SYSCTL_FILE, THP_FILE, File, Host, Instance, Unit, data_directory
+from tasks.difference import (
+    BY_HAND,
+    DISABLE,
+    ENABLE,
+    INSTALL,
+    LEAD,
+    LIVE,
+    MASK,
+    RELOAD,
+    REMOVE,
+    RESTART,
+    RETIRE,
+    START,
+    WRITE,
+    Difference,
+    chosen,
 )
 from tasks.observed import FileState, Observed, Server
-from tasks.values import MEMORY, RESTART_ONLY, canonical, show_memory
-
-Subject = Literal[
-    "package", "file", "unit", "kernel", "address", "listener", "setting", "acl", "instance", "persistence"
-]
-
-# Remedies: what the deploy does about a difference. BY_HAND needs a person; the text after it says what to do.
-INSTALL = "install"
-WRITE = "write"
-REMOVE = "remove"
-MASK = "mask"
-ENABLE = "enable"
-DISABLE = "stop and disable"
-RELOAD = "reload systemd"
-START = "start"
-LIVE = "set live"
-RESTART = "restart"
-LEAD = "load the inner port's rules"
-BY_HAND = "by hand: "
-
-RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
-
-
-@dataclass(frozen=True, order=True)
-class Difference:
-    """One thing that is not as it should be; passwords and their hashes never appear in it."""
-
-    role: str | None
-    subject: Subject
-    name: str
-    expected: str
-    observed: str
-    remedy: str
-
-    def __str__(self) -> str:
-        where = f"{self.role}: " if self.role else ""
-        return f"{where}{self.subject} {self.name}: {self.observed} → {self.expected} ({self.remedy})"
 
 
 def compare(desired: Host, observed: Observed) -> list[Difference]:
@@ -73,7 +39,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_kernel(desired, observed),
         *_addresses(desired, observed),
         *_listeners(desired, observed),
-        *(difference for instance in desired.instances for difference in _instance(instance, observed)),
+        *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
         *_restarts_for_upgrade(desired, observed),
     ]
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
@@ -140,6 +106,7 @@ def _content(file: File, state: FileState) -> str:
 
 
 def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
+    yield from _undeclared(desired, observed)
     for unit in desired.units:
         if unit.enabled == "masked":
             yield from _masked(unit, observed)
@@ -147,6 +114,16 @@ def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield from _absent(unit, observed)
         else:
             yield from _enabled(unit, observed)
+
+
+def _undeclared(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """A unit that this tool wrote for a role which the host no longer carries."""
+    known = {unit.name for unit in desired.units}
+    for name in observed.our_units:
+        if name not in known:
+            role = name.removeprefix("redis-").removesuffix(".service")
+            found = f"{observed.unit(name)['ActiveState']}, with data in {data_directory(role)}"
+            yield Difference(role, "unit", name, "absent", found, RETIRE)
 
 
 def _masked(unit: Unit, observed: Observed) -> Iterator[Difference]:
@@ -196,6 +173,21 @@ def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(None, "kernel", name, value, found, LIVE)
     if observed.thp and f"[{desired.thp}]" not in observed.thp:
         yield Difference(None, "kernel", "transparent_hugepage", desired.thp, observed.thp, LIVE)
+    yield from _kernel_at_boot(desired, observed)
+
+
+def _kernel_at_boot(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Another file that would undo at the next boot what ours sets; ours itself is compared as a file."""
+    for name, value in desired.sysctls.items():
+        found, path = observed.boot_sysctls.get(name, (value, ""))
+        if found != value and path != SYSCTL_FILE:
+            remedy = f"{BY_HAND}remove the line from {path}"
+            yield Difference(None, "kernel", name, f"{value} at boot", f"{found} at boot, by {path}", remedy)
+    for path, found in sorted(observed.boot_thp.items()):
+        if found != desired.thp and path != THP_FILE:
+            remedy = f"{BY_HAND}remove the line from {path}"
+            expected = f"{desired.thp} at boot"
+            yield Difference(None, "kernel", "transparent_hugepage", expected, f"{found} at boot, by {path}", remedy)
 
 
 def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -206,8 +198,7 @@ def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 
 def _listeners(desired: Host, observed: Observed) -> Iterator[Difference]:
-    pids = {observed.pid(instance.unit): instance for instance in desired.instances}
-    pids.pop(0, None)
+    pids = {observed.pid(unit) for unit in (*(instance.unit for instance in desired.instances), *observed.our_units)}
     for instance in desired.instances:
         yield from _own_listeners(instance, observed)
     for listener in observed.listeners:
@@ -257,38 +248,6 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
         )
 
 
-def _instance(instance: Instance, observed: Observed) -> Iterator[Difference]:
-    server = observed.servers.get(instance.name)
-    if server is None:
-        return
-    yield from _process(instance, observed)
-    if server.refusal is not None:
-        loading = server.refusal.startswith("LOADING")
-        remedy = f"{BY_HAND}wait until it has loaded its data" if loading else RESTART
-        yield Difference(instance.name, "instance", OPERATOR, "answers", server.refusal, remedy)
-        return
-    yield from _settings(instance, server)
-    yield from _users(instance, server)
-    yield from _persistence(instance, server)
-
-
-def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
-    process = observed.processes.get(observed.pid(instance.unit))
-    if process is None:
-        return
-    if process.executable not in RUNNING_BINARIES:
-        yield Difference(instance.name, "instance", "binary", "the installed redis-server", process.executable, RESTART)
-    if observed.started.get(instance.unit) != instance.unit_digest:
-        yield Difference(
-            instance.name,
-            "instance",
-            "unit",
-            "started from the unit as it is",
-            "started before it changed",
-            RESTART,
-        )
-
-
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:
     """Another version of the server costs a restart of every running instance: say so with the upgrade itself."""
     wanted, installed = desired.packages["redis-tools"], observed.packages.get("redis-tools")
@@ -299,76 +258,22 @@ def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Differe
             yield Difference(instance.name, "instance", "version", wanted, installed, RESTART)
 
 
-def _settings(instance: Instance, server: Server) -> Iterator[Difference]:
-    for name, wanted in instance.settings.items():
-        if name not in server.config:
-            remedy = f"{BY_HAND}remove {name.replace('-', '_')} from group_data/roles.yaml"
-            yield Difference(instance.name, "setting", name, wanted, "unknown to this version", remedy)
-            continue
-        found = canonical(name, server.config[name])
-        if found != canonical(name, wanted):
-            remedy = RESTART if name in RESTART_ONLY else LIVE
-            yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
-
-
-def _show(name: str, value: str) -> str:
-    if name in MEMORY and value.isdigit():
-        return show_memory(int(value))
-    return value or '""'
-
-
-def _users(instance: Instance, server: Server) -> Iterator[Difference]:
-    wanted = {user.name: user for user in instance.users}
-    default = server.users.get("default", {})
-    if "off" not in _words(default.get("flags")):
-        yield Difference(instance.name, "acl", "default", "off", "on", LIVE)
-    for name in sorted(set(server.users) - set(wanted) - {"default"}):
-        yield Difference(instance.name, "acl", name, "no such user", "a user", LIVE)
-    for name, user in sorted(wanted.items()):
-        problem = _user(user, server.users.get(name), server.categories)
-        if problem:
-            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, LIVE)
-
-
-def _user(user: User, found: Mapping[str, object] | None, categories: Categories) -> str | None:
-    """In words, how a user in the server differs from the wanted one; None when it does not."""
-    if found is None:
-        return "no such user"
-    flags = _words(found.get("flags"))
-    rules = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
-    selectors = _words(found.get("selectors"))
-    same = allowed(rules, categories) == allowed(user.rules, categories) and patterns(rules) == patterns(user.rules)
-    problems = [
-        "off" if "on" not in flags else "",
-        "needs no password" if "nopass" in flags else "",
-        "has another password"
-        if user.password_sha256 and _words(found.get("passwords")) != [user.password_sha256]
-        else "",
-        "" if same else f"may {rules}",
-        f"has {len(selectors)} selectors" if selectors else "",
-    ]
-    return ", ".join(filter(None, problems)) or None
-
-
-def _words(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
-
-
-def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
-    if server.info.get("loading") == "1" or instance.settings["appendonly"] == "no":
-        return
-    checks = {
-        "aof_last_write_status": "free disk space and look at the journal of the unit",
-        "aof_last_bgrewrite_status": "free disk space and memory, then BGREWRITEAOF",
-    }
-    for name, what in checks.items():
-        if server.info.get(name, "ok") != "ok":
-            yield Difference(instance.name, "persistence", name, "ok", server.info[name], f"{BY_HAND}{what}")
-
-
-def chosen(differences: Iterable[Difference], *subjects: Subject, remedy: str | None = None) -> list[Difference]:
-    """The differences of these subjects, and of this remedy when one is given."""
-    return [item for item in differences if item.subject in subjects and (remedy is None or item.remedy == remedy)]
-
-
-__all__ = ["PACKAGED_UNIT", "UNITS", "Difference", "chosen", "compare", "kernel_notices"]
+__all__ = [
+    "BY_HAND",
+    "DISABLE",
+    "ENABLE",
+    "INSTALL",
+    "LEAD",
+    "LIVE",
+    "MASK",
+    "RELOAD",
+    "REMOVE",
+    "RESTART",
+    "RETIRE",
+    "START",
+    "WRITE",
+    "Difference",
+    "chosen",
+    "compare",
+    "kernel_notices",
+]

@@ -39,6 +39,9 @@ def guard(state: State) -> None:
 
     def init_and_check(*args: Any, **kwargs: Any) -> None:
         initialise(*args, **kwargs)
+        if not sys.stdin.isatty() or not set(entries) & set(CHANGING):
+            # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
+            state.config.FAIL_PERCENT = None
         check(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]

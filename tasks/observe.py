@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import gevent
-from pyinfra import logger
+from paramiko import SSHException
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import get_fact
@@ -45,6 +45,10 @@ echo '@@ addresses'; ip -o -4 addr show
 echo '@@ listeners'; ss -Hltnp
 # grep, not the shell's read: that reads byte by byte, and these files answer the first byte only.
 echo '@@ kernel'; grep -s . {sysctls} /sys/kernel/mm/transparent_hugepage/enabled /dev/null
+echo '@@ boot'
+grep -rsE '^[^#;]*({sysctl_names})[[:space:]]*=' /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d
+grep -rs '^[^#].*/transparent_hugepage/enabled' /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d
+echo '@@ ours'; grep -ls 'CAAS Redis repository' /etc/systemd/system/redis-*.service
 echo '@@ units'
 units=$(systemctl show --property={properties} {units} 2>/dev/null); echo "$units"
 echo '@@ processes'
@@ -79,8 +83,9 @@ class HostSnapshot(FactBase[Observed | None]):
             "root": DATA_ROOT,
             "data": " ".join(data_directory(role) for role in roles),
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
+            "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
             "properties": UNIT_PROPERTIES,
-            "units": " ".join(map(shlex.quote, units)),
+            "units": " ".join(map(shlex.quote, (*units, "redis-*.service"))),
             "files": " ".join(map(shlex.quote, files)),
         }
         script = SCRIPT
@@ -95,13 +100,15 @@ class HostSnapshot(FactBase[Observed | None]):
             raise FactProcessError(f"snapshot of the host is not readable: {error}") from error
 
 
+class Unobserved(Exception):
+    """The host could not be read; the message says why."""
+
+
 def observe(
     state: State, host: PyinfraHost, desired: Host, passwords: Mapping[str, Mapping[str, str | None]]
-) -> Observed | None:
-    """The state of `host`, its running instances asked as `operator`; None when the host could not be read."""
+) -> Observed:
+    """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = _snapshot(state, host, desired)
-    if snapshot is None:
-        return None
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
     jobs = {
         instance.name: gevent.spawn(
@@ -112,7 +119,7 @@ def observe(
     return replace(snapshot, servers={name: job.get() for name, job in jobs.items()})
 
 
-def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed | None:
+def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     arguments = {
         "roles": [role.name for role in desired.roles],
         "files": sorted({*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY}),
@@ -121,9 +128,12 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed | None
     }
     try:
         snapshot: Observed | None = get_fact(state, host, HostSnapshot, kwargs=arguments, apply_failed_hosts=False)
-    except EOFError:  # pyinfra asks the terminal for sudo's password, and there is none
-        host.log_styled("sudo asks for a password and there is no terminal to give it", fg="red", log_func=logger.error)
-        return None
+    except EOFError as error:  # pyinfra asks the terminal for sudo's password, and there is none
+        raise Unobserved("sudo asks for a password, and there is no terminal to give it") from error
+    except (OSError, SSHException) as error:
+        raise Unobserved(f"the connection broke: {error}") from error
+    if snapshot is None:
+        raise Unobserved("the snapshot failed, see above: a user other than root needs _sudo = True")
     return snapshot
 
 

@@ -73,6 +73,9 @@ class Observed:
     listeners: tuple[Listener, ...]
     sysctls: Mapping[str, str]
     thp: str
+    boot_sysctls: Mapping[str, tuple[str, str]]
+    boot_thp: Mapping[str, str]
+    our_units: tuple[str, ...]
     units: Mapping[str, Mapping[str, str]]
     processes: Mapping[int, Process]
     started: Mapping[str, str]
@@ -115,6 +118,9 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         listeners=tuple(filter(None, map(_listener, parts["listeners"]))),
         sysctls=_sysctls(parts["kernel"]),
         thp=next((line.partition(":")[2] for line in parts["kernel"] if line.startswith("/sys/")), ""),
+        boot_sysctls=_boot_sysctls(parts["boot"]),
+        boot_thp=dict(_boot_thp(parts["boot"])),
+        our_units=tuple(sorted(line.rsplit("/", 1)[1] for line in parts["ours"])),
         units=_units(parts["units"]),
         processes=_processes(parts["processes"]),
         started=_started(parts["started"]),
@@ -155,6 +161,31 @@ def _sysctls(lines: Sequence[str]) -> dict[str, str]:
     """Lines `/proc/sys/vm/overcommit_memory:1` by the name sysctl gives them, white space made single blanks."""
     found = (line.removeprefix("/proc/sys/").partition(":") for line in lines if line.startswith("/proc/sys/"))
     return {path.replace("/", "."): " ".join(value.split()) for path, _, value in found}
+
+
+def _boot_sysctls(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """name → (value, file) as systemd-sysctl sets it at boot: by file name, the last assignment wins.
+
+    A file in /etc hides one of the same name elsewhere (sysctl.d(5)).
+    """
+    rows = []
+    for line in lines:
+        path, _, text = line.partition(":")
+        if "/sysctl.d/" in path:
+            directory, _, name = path.rpartition("/")
+            key, _, value = text.partition("=")
+            rows.append((name, directory, key.strip().lstrip("-").replace("/", "."), " ".join(value.split()), path))
+    in_etc = {name for name, directory, *_ in rows if directory == "/etc/sysctl.d"}
+    rows = [row for row in rows if row[1] == "/etc/sysctl.d" or row[0] not in in_etc]
+    return {key: (value, path) for _, _, key, value, path in sorted(rows, key=lambda row: row[0])}
+
+
+def _boot_thp(lines: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """(file, value) of every tmpfiles.d line that sets transparent huge pages at boot."""
+    for line in lines:
+        path, _, text = line.partition(":")
+        if "/tmpfiles.d/" in path:
+            yield path, text.split()[-1]
 
 
 def _listener(line: str) -> Listener | None:

@@ -31,7 +31,7 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> lis
     clients = {role.name: gevent.spawn(behave, host, role, passwords) for role in roles}
     result = seen.get()
     if result.observed is None:
-        return ["could not be observed: see above"]
+        return [f"could not be read: {result.error}"]
     dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == "start"}
     problems = [str(item) for item in result.differences]
     for name, client in clients.items():

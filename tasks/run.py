@@ -5,6 +5,7 @@ pyinfra runs a deploy file once per host; whatever concerns all hosts happens he
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -20,7 +21,7 @@ from pyinfra_cli.exceptions import CliError
 
 from tasks.compare import Difference, compare
 from tasks.desired import Host
-from tasks.observe import observe
+from tasks.observe import Unobserved, observe
 from tasks.observed import Observed
 from tasks.tier import Tier, build_tier
 
@@ -52,12 +53,14 @@ class Finished(CliError, PyinfraError):
 
 @dataclass(frozen=True)
 class Look:
-    """One host as seen in this run: desired, observed (None when unreadable) and their differences."""
+    """One host as seen in this run: desired, observed (None when unreadable: see `error`) and their differences."""
 
     desired: Host
     passwords: Passwords = field(repr=False)
     observed: Observed | None
     differences: tuple[Difference, ...]
+    error: str = ""
+    seconds: float = 0.0
 
 
 @dataclass
@@ -129,7 +132,11 @@ def _survey(state: State, run: Run) -> dict[str, Look]:
 def look(state: State, run: Run, host: PyinfraHost) -> Look:
     """Observe one host and compare it with its desired state."""
     desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
-    with ctx_state.use(state), ctx_host.use(host):
-        observed = observe(state, host, desired, passwords)
-    differences = compare(desired, observed) if observed else []
-    return Look(desired, passwords, observed, tuple(differences))
+    began = time.monotonic()
+    try:
+        with ctx_state.use(state), ctx_host.use(host):
+            observed = observe(state, host, desired, passwords)
+    except Unobserved as error:
+        return Look(desired, passwords, None, (), str(error), time.monotonic() - began)
+    differences = tuple(compare(desired, observed))
+    return Look(desired, passwords, observed, differences, seconds=time.monotonic() - began)

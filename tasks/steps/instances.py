@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.compare import DISABLE, ENABLE, LEAD, LIVE, RELOAD, REMOVE, RESTART, START, Difference, chosen
-from tasks.desired import INNER_PORT_UNIT, UNITS, Instance
+from tasks.compare import DISABLE, ENABLE, LEAD, LIVE, RELOAD, REMOVE, RESTART, RETIRE, START, Difference, chosen
+from tasks.desired import INNER_PORT_UNIT, UNITS, Instance, acl_file, config_file
 from tasks.run import Look
 from tasks.steps.gate import restart_gated, start
 from tasks.steps.install import PACKAGE_RULES, files_of
@@ -60,6 +60,9 @@ def by_role(seen: Look, remedy: str, *subjects: str) -> dict[Instance, list[Diff
 
 def remove_leftovers(seen: Look) -> None:
     """What no role of the host asks for any more is stopped first and then removed."""
+    retire = [item.name for item in chosen(seen.differences, "unit", remedy=RETIRE)]
+    if retire:
+        run_commands(name="Retire roles the host no longer carries", commands=retire_commands(retire))
     units = [item.name for item in chosen(seen.differences, "unit", remedy=DISABLE)]
     if units:
         run_commands(name="Stop units no role needs", commands=[f"systemctl disable --now {unit}" for unit in units])
@@ -67,6 +70,16 @@ def remove_leftovers(seen: Look) -> None:
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []
         run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])
+
+
+def retire_commands(units: list[str]) -> list[str]:
+    """Stop, disable and remove units with their configuration; data directories stay where they are. Pure."""
+    commands = []
+    for unit in units:
+        role = unit.removeprefix("redis-").removesuffix(".service")
+        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role))
+        commands += [f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
+    return [*commands, "systemctl daemon-reload"]
 
 
 def load_units(seen: Look, written: bool) -> None:

@@ -12,21 +12,27 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.compare import Difference
+from tasks.compare_server import wanted_settings
 from tasks.desired import OPERATOR, Instance, User
+from tasks.difference import Difference
 from tasks.exchange import ExchangeError, ReplyError, exchange
 from tasks.observed import Server
 from tasks.run import Passwords
 from tasks.steps.gate import PATIENCE, POLL, is_busy, read_info
 
 
-def live_commands(instance: Instance, differences: Sequence[Difference]) -> list[tuple[str, ...]]:
-    """The commands that make a running instance as desired: one atomic CONFIG SET, then one per ACL user. Pure."""
+def live_commands(
+    instance: Instance, differences: Sequence[Difference], wanted: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """The commands that make a running instance as desired: one atomic CONFIG SET, then one per ACL user. Pure.
+
+    `wanted`: directive → value, of the role or the version's default.
+    """
     settings = [item.name for item in differences if item.subject == "setting"]
     users = {user.name: user for user in instance.users}
     commands: list[tuple[str, ...]] = []
     if settings:
-        pairs = [text for name in settings for text in (name, instance.settings[name])]
+        pairs = [text for name in settings for text in (name, wanted[name])]
         commands.append(("CONFIG", "SET", *pairs))
     for item in differences:
         if item.subject == "acl":
@@ -53,7 +59,7 @@ def change_live(
     problems = [
         f"{instance.name}: {problem}"
         for instance, differences in changes.items()
-        for problem in _change(host, instance, servers[instance.name].endpoint, differences, passwords)
+        for problem in _change(host, instance, servers[instance.name], differences, passwords)
     ]
     for problem in problems:
         host.log_styled(problem, fg="red", log_func=logger.error)
@@ -61,12 +67,12 @@ def change_live(
 
 
 def _change(
-    host: Host, instance: Instance, where: tuple[str, int], differences: Sequence[Difference], passwords: Passwords
+    host: Host, instance: Instance, server: Server, differences: Sequence[Difference], passwords: Passwords
 ) -> list[str]:
     password = passwords[instance.name].get(OPERATOR) or ""
-    commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences)]
+    commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
     try:
-        replies = exchange(host, *where, commands)
+        replies = exchange(host, *server.endpoint, commands)
     except ExchangeError as error:
         return [str(error)]
     refused = [

@@ -48,7 +48,7 @@ def _refuse_kept_hosts(state: State) -> None:
 
 def _refuse_differences(looks: dict[str, Look]) -> None:
     findings = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.differences]
-    findings += [f"{name}: could not be read, see above" for name, seen in looks.items() if seen.observed is None]
+    findings += [f"{name}: could not be read: {seen.error}" for name, seen in looks.items() if seen.observed is None]
     if findings:
         raise Refusal(runs.listed("Nothing was drilled: run deploy.py first", findings))
 
@@ -59,7 +59,7 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     ]
     for name, seen in sorted(looks.items()):
         if seen.observed is None:
-            findings.append(f"{name}: could not be read as root, see above: a user other than root needs _sudo = True")
+            findings.append(f"{name}: could not be read: {seen.error}")
         else:
             findings += [f"{name}: {reason}" for reason in unfit(seen.desired, seen.observed, list(seen.differences))]
     if findings:

@@ -1,0 +1,33 @@
+"""The drift report for programs: the JSON of docs and design §4, version 1."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from tasks.compare import Difference
+from tasks.reports.model import DriftReport, HostReport
+
+VERSION = 1
+
+
+def to_json(report: DriftReport) -> str:
+    """One JSON document, the same text for the same report: hosts by name, differences by role, subject and name."""
+    hosts = {item.host: _host(item) for item in sorted(report.hosts, key=lambda item: item.host)}
+    document = {"version": VERSION, "checked_at": report.checked_at_text, "hosts": hosts}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _host(report: HostReport) -> dict[str, object]:
+    roles = (None, *report.all_roles)
+    differences = [_difference(item) for role in roles for item in report.of_role(role)]
+    return {"status": report.status, "message": _encodable(report.message), "differences": differences}
+
+
+def _difference(difference: Difference) -> dict[str, str | None]:
+    return {key: value if value is None else _encodable(value) for key, value in asdict(difference).items()}
+
+
+def _encodable(text: str) -> str:
+    """A name on a host need not be UTF-8; Python keeps such bytes as lone surrogates, which strict parsers refuse."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,97 @@
+"""The drift report for a terminal, a log or a mail: one table per host, a summary as the last line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tasks.compare import Difference
+from tasks.reports.model import DriftReport, HostReport, Status
+from tasks.reports.words import host_words, printable, summary, what_to_do, who
+
+STYLES: dict[Status, str] = {
+    "in_sync": "green",
+    "drifted": "yellow",
+    "unreachable": "red",
+    "error": "red",
+}
+HEADINGS = ("role", "what", "wanted", "found", "what to do")
+SHARES = (None, 4, 3, 4, 3)  # of the width, by heading; a role takes what it needs
+WIDE = 100  # columns; below that five columns side by side break most paths
+NARROWEST = 40  # columns; below that no value is readable
+
+
+def to_table(report: DriftReport, width: int, colour: bool = False) -> str:
+    """What is not as it should be, host by host, `width` columns wide; the summary alone when all is well.
+
+    Long values wrap; nothing is cut. Without `colour` the text holds no control code.
+    """
+    console = Console(
+        file=StringIO(),
+        width=max(width, NARROWEST),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+        _environ={},  # COLUMNS, NO_COLOR and FORCE_COLOR are for the caller to heed
+    )
+    with console.capture() as captured:
+        for item in report.hosts:
+            for part in _host(item, console.width):
+                console.print(part, overflow="fold")
+        style = "bold green" if report.in_sync else "bold red"
+        console.print(Text(summary(report), style), soft_wrap=True)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def _host(report: HostReport, width: int) -> Iterator[RenderableType]:
+    """A heading, the message, the differences; nothing for a host in sync of which nothing is to be said."""
+    messages = [printable(line) for line in report.message.splitlines() if line.strip()]
+    if report.status == "in_sync" and not messages:
+        return
+    yield Text.assemble((printable(report.host), "bold"), ": ", (host_words(report), STYLES[report.status]))
+    for message in messages:
+        yield Padding(Text(message), (0, 0, 0, 2))
+    rows = [_cells(item) for role in (None, *report.all_roles) for item in report.of_role(role)]
+    if rows:
+        yield _side_by_side(rows) if width >= WIDE else Padding(_stacked(rows), (0, 0, 0, 2))
+    yield Text()
+
+
+def _side_by_side(rows: list[list[Text]]) -> Table:
+    """One line per difference, as far as its values are short."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for heading, share in zip(HEADINGS, SHARES, strict=True):
+        table.add_column(heading, overflow="fold", ratio=share)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _stacked(rows: list[list[Text]]) -> Group:
+    """Each difference as a heading and a line per value: paths and names stay whole on a narrow terminal."""
+    parts: list[RenderableType] = []
+    for role, what, *values in rows:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for heading, value in zip(HEADINGS[2:], values, strict=True):
+            table.add_row(heading, value)
+        parts += [Text.assemble(role, ": ", what, style="bold"), Padding(table, (0, 0, 0, 4))]
+    return Group(*parts)
+
+
+def _cells(difference: Difference) -> list[Text]:
+    cells = (
+        difference.role or "(host)",
+        f"{difference.subject} {difference.name}",
+        difference.expected,
+        difference.observed,
+        f"{who(difference)}: {what_to_do(difference)}",
+    )
+    return [Text(printable(cell)) for cell in cells]
