@@ -175,15 +175,15 @@ class Vm:
                 raise LabError(f"{self.name}: QEMU did not start, expected its control socket:\n{self.tail()}")
             time.sleep(0.02)
 
-    def await_boot(self, *, other_than: str | None = None, timeout: float = BOOT_TIMEOUT) -> None:
+    def await_boot(self, *, other_than: str | None = None) -> None:
         """The machine answers on ssh, on another boot than `other_than`; LabError with the console's tail if not."""
         start = time.monotonic()
         while (boot := self.boot_id()) in (None, other_than):
             if not self.running:
                 raise LabError(f"{self.name}: QEMU ended, expected it to run:\n{self.tail()}")
-            if time.monotonic() > start + timeout:
+            if time.monotonic() > start + BOOT_TIMEOUT:
                 seen = f"still boot {boot}" if boot else "no ssh"
-                raise LabError(f"{self.name}: {seen} after {timeout:.0f} s, expected a boot:\n{self.tail()}")
+                raise LabError(f"{self.name}: {seen} after {BOOT_TIMEOUT} s, expected a boot:\n{self.tail()}")
             time.sleep(0.3)
         print(f"{self.name}: up after {time.monotonic() - start:.0f} s", file=stderr)
 

@@ -22,13 +22,13 @@ class VmSpec:
     forwards: tuple[tuple[str, int], ...] = ()
 
 
-# A host needs 2.5 times the maxmemory of its roles: 256 MB fit into 1 GB, 512 MB do not. Memory that a machine
-# never touched costs nothing here.
+# The preflight asks for 2.15 times maxmemory and 512 MiB: 1062 MiB and 1613 MiB. Memory that a machine never
+# touched costs nothing here.
 STAGING = (
-    VmSpec("staging-gateway", ("172.28.2.1",), ssh_port=22201),
+    VmSpec("staging-gateway", ("172.28.2.1",), ssh_port=22201, memory_mb=1536),
     VmSpec("staging-socket", ("172.28.2.2",), ssh_port=22202, memory_mb=2048),
     VmSpec("staging-shared", ("172.28.2.3",), ssh_port=22203, memory_mb=2048),
-    VmSpec("staging-compliance", ("172.28.2.4",), ssh_port=22204),
-    VmSpec("staging-crypto", ("172.28.2.5",), ssh_port=22205),
+    VmSpec("staging-compliance", ("172.28.2.4",), ssh_port=22204, memory_mb=1536),
+    VmSpec("staging-crypto", ("172.28.2.5",), ssh_port=22205, memory_mb=1536),
 )
 ONEBOX = VmSpec("redis-1", tuple(address for spec in STAGING for address in spec.addresses), memory_mb=6144)
