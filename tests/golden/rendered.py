@@ -1,0 +1,56 @@
+"""Everything that the templates render for the platform, as path → text, with passwords that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tasks.desired import Host
+from tests.unit.builders import FIVE, VERSION, desired
+
+FILES = Path(__file__).parent / "files"
+UPDATE = "python -m tests.golden.update"
+
+# One host with all five roles shows every file there is; the others show what depends on the host's roles.
+HOSTS: dict[str, Callable[[], Host]] = {
+    "all-five": lambda: desired(*FIVE),
+    "gateway-alone": lambda: desired("gateway"),
+    "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
+}
+
+
+def rendered() -> dict[str, str]:
+    """The text of every golden file, by its path inside files/."""
+    texts: dict[str, str] = {}
+    for name, make in HOSTS.items():
+        host = make()
+        texts |= {f"{name}/{path}": text for path, text in _of_host(host)}
+    return texts
+
+
+def _of_host(host: Host) -> Iterator[tuple[str, str]]:
+    yield "state.txt", "".join(f"{line}\n" for line in _state(host))
+    for file in host.files:
+        if file.content is not None:
+            yield file.path.lstrip("/"), file.content
+
+
+def _state(host: Host) -> Iterator[str]:
+    """What is true of the host beside the text of its files."""
+    for file in sorted(host.files, key=lambda item: item.path):
+        kind = "directory" if file.content is None else "file"
+        secret = " secret" if file.secret else ""
+        yield f"{kind} {file.path} {file.owner}:{file.group} {file.mode}{secret}"
+    yield from (f"absent {path}" for path in sorted(host.absent))
+    yield from (f"override {path} {rule}" for path, rule in sorted(host.statoverrides.items()))
+    yield from (f"package {name} {version or 'any'}" for name, version in sorted(host.packages.items()))
+    yield from (f"unit {unit.name} {unit.enabled} {unit.active}" for unit in host.units)
+    yield from (f"kernel {name} {value}" for name, value in sorted(host.sysctls.items()))
+    yield f"huge pages {host.thp}"
+    for item in host.forwards:
+        yield f"forward {item.address}:{item.inner_port} to {item.address}:{item.port}"
+
+
+def committed() -> dict[str, str]:
+    """The text of every golden file that is in the repository, by its path inside files/."""
+    return {str(path.relative_to(FILES)): path.read_text() for path in sorted(FILES.rglob("*")) if path.is_file()}
