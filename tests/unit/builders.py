@@ -14,7 +14,8 @@ from typing import Any
 
 from tasks.acl import categories_in
 from tasks.catalogue import Catalogue, Role, build_roles, read_catalogue
-from tasks.desired import Host, Instance, data_directory, desired_host
+from tasks.compare_server import defaults
+from tasks.desired import SYSCTL_FILE, THP_FILE, Host, Instance, data_directory, desired_host
 from tasks.observed import FileState, Listener, Observed, Process, Server
 from tasks.secrets import users_of
 
@@ -98,6 +99,9 @@ def as_desired(host: Host) -> Observed:
         ),
         sysctls=dict(host.sysctls),
         thp=f"always madvise [{host.thp}]",
+        boot_sysctls={name: (value, SYSCTL_FILE) for name, value in host.sysctls.items()},
+        boot_thp={THP_FILE: host.thp},
+        our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
         units={unit.name: _unit(unit.enabled, unit.active, pids.get(unit.name, 0)) for unit in host.units},
         processes={pid: Process("/usr/bin/redis-check-rdb", "1") for pid in pids.values()},
         started={instance.unit: instance.unit_digest for instance in host.instances},
@@ -136,6 +140,9 @@ def fresh(host: Host) -> Observed:
         listeners=(Listener("0.0.0.0", 22, "sshd", 35),),
         sysctls={"vm.overcommit_memory": "0", "net.core.somaxconn": "4096"},
         thp="[always] madvise never",
+        boot_sysctls={},
+        boot_thp={},
+        our_units=(),
         units={unit.name: units for unit in host.units},
         processes={},
         started={},
@@ -166,9 +173,15 @@ def server(instance: Instance) -> Server:
     """What the instance answers when everything is as desired; words of ACL rules as Redis gives them."""
     users = {user.name: _user(user.password_sha256 or "", user.rules) for user in instance.users}
     nobody = {"flags": ["off", "sanitize-payload"], "passwords": [], "commands": "-@all", "keys": "", "channels": ""}
-    info = {"loading": "0", "aof_enabled": "1", "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok"}
+    info = {
+        "redis_version": "7.0.15",
+        "loading": "0",
+        "aof_enabled": "1",
+        "aof_last_write_status": "ok",
+        "aof_last_bgrewrite_status": "ok",
+    }
     return Server(
-        config={**instance.settings, "requirepass": "", "maxmemory-policy": instance.role.maxmemory_policy},
+        config={**defaults("7.0"), **instance.settings, "requirepass": ""},
         info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
         users={"default": {**nobody, "selectors": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},

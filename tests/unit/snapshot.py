@@ -40,6 +40,11 @@ def snapshot_text(observed: Observed) -> str:
             *(f"/proc/sys/{name.replace('.', '/')}:{value}" for name, value in observed.sysctls.items()),
             *([f"{thp}:{observed.thp}"] if observed.thp else []),
         ],
+        "boot": [
+            *(f"{path}:{name} = {value}" for name, (value, path) in observed.boot_sysctls.items()),
+            *(f"{path}:w {thp} - - - - {value}" for path, value in observed.boot_thp.items()),
+        ],
+        "ours": [f"/etc/systemd/system/{unit}" for unit in observed.our_units],
         "units": [
             line
             for name, properties in observed.units.items()

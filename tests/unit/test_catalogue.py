@@ -226,12 +226,10 @@ def test_every_field_of_a_role_is_frozen() -> None:
         roles()["gateway"].port = 1  # type: ignore[misc]
 
 
-VALUES = st.recursive(
-    st.integers() | st.text(max_size=3),
-    lambda inner: st.dictionaries(st.text(max_size=2), inner, max_size=3) | st.lists(inner, max_size=2),
-    max_leaves=8,
-)
-MAPPINGS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+LEAVES = st.integers(0, 3) | st.sampled_from(["64mb", "yes"]) | st.lists(st.integers(0, 3), max_size=2)
+KEYS = st.sampled_from("abc")
+VALUES = LEAVES | st.dictionaries(KEYS, LEAVES | st.dictionaries(KEYS, LEAVES, max_size=2), max_size=3)
+MAPPINGS = st.dictionaries(KEYS, VALUES, max_size=3)
 
 
 @given(MAPPINGS)
@@ -251,9 +249,9 @@ def test_what_is_laid_over_wins_and_what_it_does_not_name_stays(base: dict[str, 
 LAYERS = st.fixed_dictionaries(
     {},
     optional={
-        "port": st.integers(),
-        "services": st.lists(st.text(max_size=1)),
-        "limits": st.dictionaries(st.sampled_from("ab"), st.integers()),
+        "port": LEAVES,
+        "services": LEAVES,
+        "limits": st.dictionaries(KEYS, LEAVES, max_size=3),
     },
 )
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.compare import Difference, chosen, compare, kernel_notices
+from tasks.compare import compare, kernel_notices
 from tasks.desired import Host
+from tasks.difference import Difference, chosen
 from tasks.observed import Observed, Process, Server
 from tests.unit.builders import (
     FIVE,
@@ -479,7 +480,7 @@ def test_an_instance_that_loads_its_data_is_waited_for(host: Host, right: Observ
     assert found.remedy == "by hand: wait until it has loaded its data"
 
 
-@pytest.mark.parametrize("field", ["aof_last_write_status", "aof_last_bgrewrite_status"])
+@pytest.mark.parametrize("field", ["aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"])
 def test_a_failed_write_of_the_log_is_left_to_a_person(host: Host, right: Observed, field: str) -> None:
     info = {**right.servers["crypto"].info, field: "err"}
     (found,) = compare(host, with_server(right, "crypto", info=info))
@@ -488,11 +489,50 @@ def test_a_failed_write_of_the_log_is_left_to_a_person(host: Host, right: Observ
     assert found.remedy.startswith("by hand: free disk space")
 
 
-def test_an_instance_without_append_only_file_has_no_log_to_complain_about() -> None:
-    host = desired("crypto", crypto={"appendonly": False})
+def foreign_file(observed: Observed, kind: str) -> Observed:
+    """`observed` with a file of somebody else that undoes at boot what this tool sets."""
+    if kind == "sysctl":
+        return replace(observed, boot_sysctls={"vm.overcommit_memory": ("0", "/etc/sysctl.d/99-other.conf")})
+    return replace(observed, boot_thp={**observed.boot_thp, "/etc/tmpfiles.d/thp.conf": "always"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "path"),
+    [
+        ("sysctl", "vm.overcommit_memory", "/etc/sysctl.d/99-other.conf"),
+        ("tmpfiles", "transparent_hugepage", "/etc/tmpfiles.d/thp.conf"),
+    ],
+)
+def test_a_file_that_would_undo_the_kernel_values_at_boot_is_named(
+    host: Host, right: Observed, kind: str, name: str, path: str
+) -> None:
+    (found,) = compare(host, foreign_file(right, kind))
+    assert (found.role, found.subject, found.name) == (None, "kernel", name)
+    assert path in found.observed
+    assert found.remedy == f"by hand: remove the line from {path}"
+
+
+def test_a_unit_of_a_role_that_the_host_no_longer_carries_is_retired_and_its_data_kept() -> None:
+    host = desired("gateway")
+    both = as_desired(desired("gateway", "socket"))
     right = as_desired(host)
-    info = {**right.servers["crypto"].info, "aof_last_write_status": "err"}
-    assert compare(host, with_server(right, "crypto", info=info)) == []
+    units = {**right.units, "redis-socket.service": both.units["redis-socket.service"]}
+    listeners = tuple(item for item in both.listeners if item.port != 6379)
+    observed = replace(right, units=units, our_units=("redis-gateway.service", "redis-socket.service"))
+    observed = replace(observed, listeners=(*right.listeners, *(item for item in listeners if item.port == 6380)))
+    found = only(compare(host, observed))
+    assert found[:4] == ("socket", "unit", "redis-socket.service", "absent")
+    assert found[4:] == ("active, with data in /var/lib/redis/socket", "stop and remove, its data is kept")
+
+
+def test_a_directive_that_no_role_sets_is_compared_with_its_version_s_default(host: Host, right: Observed) -> None:
+    found = only(compare(host, with_setting(right, "crypto", "acllog-max-len", "7")))
+    assert found == ("crypto", "setting", "acllog-max-len", "128", "7", "set live")
+
+
+def test_of_a_password_directive_only_is_said_that_it_is_set(host: Host, right: Observed) -> None:
+    found = only(compare(host, with_setting(right, "crypto", "requirepass", "in-clear")))
+    assert found == ("crypto", "setting", "requirepass", "not set", "set", "set live")
 
 
 # The list as a whole

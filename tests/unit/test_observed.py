@@ -167,7 +167,20 @@ def test_an_instance_without_a_socket_is_asked_where_it_should_be() -> None:
     assert endpoint(host.instances[0], silent) == ("172.28.2.5", 6383)
 
 
-USER: list[Reply] = ["flags", ["on"], "passwords", ["0" * 64], "commands", "+@all", "keys", "~*", "channels", "&*", "selectors", []]
+USER: list[Reply] = [
+    "flags",
+    ["on"],
+    "passwords",
+    ["0" * 64],
+    "commands",
+    "+@all",
+    "keys",
+    "~*",
+    "channels",
+    "&*",
+    "selectors",
+    [],
+]
 
 
 def test_the_replies_of_an_instance_become_its_state() -> None:
