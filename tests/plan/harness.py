@@ -1,0 +1,281 @@
+"""Run a command of this repository, as pyinfra's own command line does, against hosts that exist on paper only.
+
+The run happens in a forked process, so nothing of it stays. Every host of the inventory gets pyinfra's fake
+connector, which says yes to everything; the one here says so only to what a test has scripted, and records it all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import pyinfra_cli.main
+import yaml
+from paramiko import ChannelException
+from pyinfra.api import inventory as pyinfra_inventory
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.context import ctx_state
+
+from tasks import run as runs
+from tasks.desired import Host
+from tasks.observed import Observed
+from tests.plan.redis import Channel, ScriptedRedis, Unscripted
+from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
+from tests.unit.snapshot import snapshot_text
+
+State = Callable[[Host], Observed]
+SNAPSHOT = "@@ os"  # how the one reading command of a host is known
+
+
+@dataclass(frozen=True)
+class Site:
+    """One host: the states that its snapshots show, in turn and the last for ever, and the commands it takes.
+
+    A state is a function of what the run wants of the host. `commands`: pattern → what the command prints.
+    """
+
+    states: Sequence[State]
+    commands: Mapping[str, str] = field(default_factory=dict)
+    fails: str | None = None  # a pattern: commands that match do not succeed
+    reachable: bool = True
+    lenient: bool = False  # its servers let every service administer them
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a host: connected, command, or exchange (one Redis command)."""
+
+    host: str
+    kind: str
+    text: str
+    stdin: str = ""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the plan, in the order of execution, and the hosts it was planned for."""
+
+    name: str
+    hosts: tuple[str, ...]
+    labels: tuple[str, ...]  # everything else pyinfra would show of it
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: its exit code, its words, what happened to the hosts, and what was planned."""
+
+    exit_code: int
+    output: str
+    stdout: str
+    events: list[Event]
+    operations: list[Operation]
+    unscripted: list[str]
+
+    def commands(self, host: str) -> list[str]:
+        """What was executed on a host beside looking at it, shortened."""
+        return [
+            short(event.text)
+            for event in self.events
+            if (event.host, event.kind) == (host, "command") and SNAPSHOT not in event.text
+        ]
+
+    def snapshots(self, host: str) -> int:
+        """How often a host was looked at."""
+        return sum(SNAPSHOT in event.text for event in self.events if event.host == host)
+
+    def names(self) -> list[str]:
+        """The names of the operations, in their order."""
+        return [operation.name for operation in self.operations]
+
+    @property
+    def plan(self) -> list[str]:
+        """The lines about hosts that were printed, without colours."""
+        return [line.strip() for line in self.output.splitlines() if line.strip()]
+
+
+WRITTEN = re.compile(r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && mv -fT \S+ (\S+)")
+
+
+def short(command: str) -> str:
+    """A command as a test writes it: `write PATH OWNER:GROUP MODE` for the writing of a file."""
+    match = WRITTEN.fullmatch(command)
+    if match and match[1] == match[4]:
+        return f"write {match[4]} {match[2]} {match[3]}"
+    return command
+
+
+class ScriptedConnector(FakeConnector):  # type: ignore[misc]
+    """pyinfra's fake connector, but what nobody scripted fails and is remembered."""
+
+    handles_execution = True
+    sites: ClassVar[Mapping[str, Site]] = {}
+    events: ClassVar[list[Event]] = []
+    unscripted: ClassVar[list[str]] = []
+
+    def __init__(self, state: Any, host: Any) -> None:
+        super().__init__(state, host)
+        self.client = self
+        self.seen = 0
+        self.site = self.sites[host.name]
+        self.servers: dict[str, ScriptedRedis] = {}
+
+    def connect(self) -> None:
+        """A connection, where the host is reachable."""
+        self.events.append(Event(self.host.name, "connect", ""))
+        if not self.site.reachable:
+            raise ConnectError("SSH error: timed out")
+
+    def run_shell_command(
+        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        """The scripted answer."""
+        text = command if isinstance(command, str) else command.get_raw_value()
+        stdin = arguments.get("_stdin") or ""
+        self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
+        if SNAPSHOT in text:
+            return True, _lines(snapshot_text(self._state()))
+        if self.site.fails and re.search(self.site.fails, text):
+            return False, _lines("it failed")
+        for pattern, output in self.site.commands.items():
+            if re.fullmatch(pattern, short(text)):
+                return True, _lines(output)
+        self.unscripted.append(f"{self.host.name}: {short(text)}")
+        return False, _lines("nobody scripted this command")
+
+    def put_file(self, *_: Any, **__: Any) -> bool:
+        """Nothing is uploaded in this repository."""
+        self.unscripted.append(f"{self.host.name}: an upload")
+        return False
+
+    get_file = put_file
+
+    def _desired(self) -> Host:
+        return runs.current(self.state).tier.hosts[self.host.name]
+
+    def _state(self, of: int | None = None) -> Observed:
+        number = self.seen if of is None else of
+        self.seen = number + 1
+        return self.site.states[min(number, len(self.site.states) - 1)](self._desired())
+
+    def get_transport(self) -> ScriptedConnector:
+        """As paramiko's client does."""
+        return self
+
+    def open_channel(self, kind: str, target: tuple[str, int], origin: tuple[str, int], timeout: float) -> Channel:
+        """A channel to the instance that listens there, or the refusal of sshd."""
+        assert kind == "direct-tcpip"
+        last = self.site.states[-1](self._desired())
+        now = self.site.states[min(max(self.seen - 1, 0), len(self.site.states) - 1)](self._desired())
+        for instance in self._desired().instances:
+            answers = now.servers.get(instance.name) or last.servers.get(instance.name)
+            if answers and target[0] == instance.address and target[1] in instance.role.ports:
+                known = runs.current(self.state).tier.passwords[self.host.name][instance.name]
+                server = self.servers.setdefault(instance.name, ScriptedRedis(instance, answers, {}, self.site.lenient))
+                server.state = answers
+                server.passwords = {user: text for user, text in known.items() if text}
+                return Channel(server, lambda words, role=instance.name: self._sent(role, words))  # type: ignore[misc]
+        raise ChannelException(2, "Connection refused")
+
+    def _sent(self, role: str, words: list[str]) -> None:
+        shown = [*words[:2], "***"] if words[0] == "AUTH" else words
+        self.events.append(Event(self.host.name, "exchange", f"{role}: {' '.join(shown)}"))
+
+
+def _lines(text: str) -> CommandOutput:
+    return CommandOutput([OutputLine("stdout", line) for line in text.splitlines()])
+
+
+def write_secrets(path: Path) -> Path:
+    """A secrets file with a password for every user of the five roles."""
+    path.write_text(yaml.safe_dump(passwords(*(roles()[name] for name in FIVE))))
+    path.chmod(0o600)
+    return path
+
+
+def run(
+    sites: Mapping[str, Site],
+    *arguments: str,
+    secrets_file: Path,
+    inventory: str = "inventory/prod.py",
+    command: str = "deploy.py",
+    unscripted_is_fine: bool = False,
+) -> Result:
+    """`pyinfra ARGUMENTS INVENTORY COMMAND` on these hosts; fails when a command came that nobody scripted."""
+    argv = ["pyinfra", *arguments, "--data", f"redis_secrets_file={secrets_file}", inventory, command]
+    with TemporaryDirectory() as directory:
+        here = Path(directory)
+        child = os.fork()
+        if child == 0:
+            try:
+                _in_child(argv, sites, here)
+            finally:
+                os._exit(70)
+        os.waitpid(child, 0)
+        stdout = (here / "stdout").read_text()
+        said = _plain((here / "stderr").read_text() + stdout)
+        assert (here / "result").exists(), said
+        exit_code, events, operations, unscripted = pickle.loads((here / "result").read_bytes())
+    assert unscripted_is_fine or not unscripted, f"nobody scripted: {unscripted}\n{said}"
+    return Result(exit_code, said, stdout, events, operations, unscripted)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
+    sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(here / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    os.chdir(REPOSITORY)
+    os.environ["PYINFRA_PROGRESS"] = "off"
+    os.environ.pop("PYINFRA_YES", None)
+    ScriptedConnector.sites, ScriptedConnector.events, ScriptedConnector.unscripted = sites, [], []
+    pyinfra_inventory.get_execution_connectors = lambda: {"ssh": ScriptedConnector}
+    sys.argv = argv
+    exit_code = 70
+    try:
+        pyinfra_cli.main.main()
+    except SystemExit as end:
+        exit_code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+    except Unscripted as error:
+        ScriptedConnector.unscripted.append(str(error))
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    result = exit_code, ScriptedConnector.events, _operations(), ScriptedConnector.unscripted
+    (here / "result").write_bytes(pickle.dumps(result))
+    os._exit(0)
+
+
+def _operations() -> list[Operation]:
+    state = ctx_state.get() if ctx_state.isset() else None
+    if state is None or not state.initialised:
+        return []
+    return [
+        Operation(
+            " / ".join(sorted(state.op_meta[op].names)),
+            tuple(sorted(host.name for host in state.inventory if op in state.ops[host])),
+            tuple(map(str, state.op_meta[op].args)),
+        )
+        for op in state.get_op_order()
+    ]
+
+
+def json_of(result: Result) -> dict[str, Any]:
+    """The JSON that a run with --json printed."""
+    read: dict[str, Any] = json.loads(result.stdout)
+    return read

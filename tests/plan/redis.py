@@ -1,0 +1,132 @@
+"""A Redis server made of scripted answers, behind the channel that tasks/exchange.py opens. It speaks RESP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import hiredis
+
+from tasks.desired import Instance
+from tasks.observed import Server
+
+Answer = object  # str, int, None, list of answers, or Error
+
+
+@dataclass(frozen=True)
+class Error:
+    """An error reply."""
+
+    text: str
+
+
+class Unscripted(Exception):
+    """Something was sent that no answer was written for."""
+
+
+def encode(answer: Answer) -> bytes:
+    """An answer in RESP2."""
+    if isinstance(answer, Error):
+        return f"-{answer.text}\r\n".encode()
+    if answer is None:
+        return b"$-1\r\n"
+    if isinstance(answer, int):
+        return f":{answer}\r\n".encode()
+    if isinstance(answer, list | tuple):
+        return f"*{len(answer)}\r\n".encode() + b"".join(map(encode, answer))
+    data = str(answer).encode()
+    return f"${len(data)}\r\n".encode() + data + b"\r\n"
+
+
+NOT_ALLOWED = (("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST"))
+
+
+@dataclass
+class ScriptedRedis:
+    """One running instance: it knows its users, answers its operator with `state`, and keeps a client's keys."""
+
+    instance: Instance
+    state: Server
+    passwords: Mapping[str, str]
+    lenient: bool = False
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, user: str | None, command: Sequence[str]) -> tuple[str | None, Answer]:
+        """Who is logged in after `command`, and the reply to it."""
+        if command[0] == "AUTH":
+            right = self.passwords.get(command[1]) == command[2]
+            wrong = Error("WRONGPASS invalid username-password pair or user is disabled.")
+            return (command[1], "OK") if right else (user, wrong)
+        if user is None:
+            return None, Error("NOAUTH Authentication required.")
+        if user != "operator" and tuple(command) in NOT_ALLOWED:
+            return user, "yes" if self.lenient else Error("NOPERM this user has no permissions to run the command")
+        return user, self._answer(user, command)
+
+    def _answer(self, user: str, command: Sequence[str]) -> Answer:
+        answers: dict[str, Callable[[], Answer]] = {
+            "CONFIG GET *": lambda: _flat(self.state.config),
+            "INFO": lambda: "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items()),
+            "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
+            "ACL USERS": lambda: list(self.state.users),
+        }
+        text = " ".join(command)
+        if text in answers:
+            return answers[text]()
+        if command[:2] == ["ACL", "CAT"]:
+            return sorted(self.state.categories[command[2]])
+        if command[:2] == ["ACL", "GETUSER"]:
+            return _flat(self.state.users[command[2]]) if command[2] in self.state.users else None
+        if command[:2] in (["CONFIG", "SET"], ["ACL", "SETUSER"], ["ACL", "DELUSER"]) and user == "operator":
+            return "OK"
+        return self._key(command)
+
+    def _key(self, command: Sequence[str]) -> Answer:
+        name, *names = command
+        if not all(key.startswith("caas-verify:") for key in names[:1]):
+            raise Unscripted(f"redis: {' '.join(command)}")
+        if name == "SET":
+            self.keys[names[0]] = names[1]
+            return "OK"
+        if name == "GET":
+            return self.keys.get(names[0])
+        if name == "DEL":
+            return sum(self.keys.pop(key, None) is not None for key in names)
+        if name == "EXISTS":
+            return sum(key in self.keys for key in names)
+        raise Unscripted(f"redis: {' '.join(command)}")
+
+
+def _flat(mapping: Mapping[str, object]) -> list[Answer]:
+    return [item for pair in mapping.items() for item in pair]
+
+
+class Channel:
+    """A direct-tcpip channel to a scripted instance; `sent` is told every command."""
+
+    def __init__(self, redis: ScriptedRedis, sent: Callable[[list[str]], None]) -> None:
+        self.redis, self.sent = redis, sent
+        self.user: str | None = None
+        self.reader = hiredis.Reader(encoding="utf-8")
+        self.pending = b""
+
+    def settimeout(self, seconds: float) -> None:
+        """Answers come at once."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def sendall(self, data: bytes) -> None:
+        """Take commands and keep their replies ready."""
+        self.reader.feed(data)
+        while (command := self.reader.gets()) is not False:
+            assert isinstance(command, list)
+            words = [str(word) for word in command]
+            self.sent(words)
+            self.user, answer = self.redis.answer(self.user, words)
+            self.pending += encode(answer)
+
+    def recv(self, size: int) -> bytes:
+        """The next bytes of the replies."""
+        data, self.pending = self.pending[:size], self.pending[size:]
+        return data

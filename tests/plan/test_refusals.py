@@ -1,0 +1,212 @@
+"""What stops a run before anything is changed, or before any host is contacted, and with which words."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.desired import Host
+from tasks.observed import Observed
+from tests.plan.harness import Result, Site, run
+from tests.plan.hosts import PROD, production
+from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener
+
+
+def lines(result: Result) -> list[str]:
+    """The findings in a refusal, one line each."""
+    return [line for line in result.plan if line.startswith(tuple(PROD))]
+
+
+def state(change: Callable[[Observed], Observed]) -> Callable[[Host], Observed]:
+    """A bare host but for `change`."""
+    return lambda host: change(fresh(host))
+
+
+def executed(result: Result) -> list[list[str]]:
+    """What was executed on each host beside looking."""
+    return [result.commands(host) for host in PROD]
+
+
+UNFIT = {
+    "gateway": Site([state(lambda seen: replace(seen, memory=512 << 20))]),
+    "socket": Site([state(lambda seen: replace(seen, addresses=frozenset()))]),
+    "shared": Site([state(lambda seen: with_listener(seen, "172.28.2.3", 6379, "haproxy", 812))]),
+    "compliance": Site([fresh]),
+    "crypto": Site([state(lambda seen: replace(seen, data_files={"/var/lib/redis/crypto/dump.rdb": 9}))]),
+}
+
+
+@pytest.mark.parametrize("option", ["-y", "--dry"])
+def test_unfit_hosts_stop_the_run_on_every_host_with_all_findings_at_once(secrets_file: Path, option: str) -> None:
+    result = run(production(**UNFIT), option, secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert "Nothing was changed: not every host can carry its roles (4 problems):" in result.output
+    assert [line.split(":")[0] for line in lines(result)] == [
+        "redis-crypto",
+        "redis-gateway",
+        "redis-shared",
+        "redis-socket",
+    ]
+    assert "is held by haproxy, pid 812" in result.output
+    assert executed(result) == [[]] * 5
+    assert "Traceback" not in result.output
+
+
+def test_an_unfit_host_stops_the_run_before_a_password_is_saved(tmp_path: Path) -> None:
+    result = run(production(**UNFIT), "-y", secrets_file=tmp_path / "prod.yaml")
+    assert result.exit_code != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreachable_host_stops_the_deploy_of_the_others(secrets_file: Path) -> None:
+    result = run(production(crypto=Site([fresh], reachable=False)), "-y", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert "redis-crypto: not reachable over SSH, see above: mend it or --exclude it" in result.output
+    assert executed(result) == [[]] * 5
+
+
+def test_an_excluded_host_is_left_alone_and_does_not_stop_the_others(secrets_file: Path) -> None:
+    sites = production(crypto=Site([fresh], reachable=False))
+    result = run(sites, "-y", "--exclude", "redis-crypto", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    assert [event for event in result.events if event.host == "redis-crypto"] == []
+
+
+def test_a_limit_that_leaves_no_host_is_refused(secrets_file: Path) -> None:
+    result = run(production(), "-y", "--limit", "typo", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert result.events == []
+
+
+def test_a_deploy_that_nobody_can_confirm_is_refused_before_any_connection(secrets_file: Path) -> None:
+    result = run(production(), secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert "standard input is no terminal: add -y to apply or --dry to look" in result.output
+    assert result.events == []
+
+
+def test_a_user_who_is_not_root_is_told_what_to_set(secrets_file: Path) -> None:
+    result = run(
+        production(crypto=Site([state(lambda seen: replace(seen, uid=1000))])), "-y", secrets_file=secrets_file
+    )
+    assert lines(result) == [
+        "redis-crypto: not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"
+    ]
+    assert executed(result) == [[]] * 5
+
+
+BAD_INVENTORY = """
+redis_gateway = [("redis-gateway", {"redis_overrides": {
+    "gateway": {"maxmemory": "256 mb", "maxmemory_policy": "lru", "port": 70000, "prot": 1},
+    "gatway": {"maxmemory": "1gb"},
+}})]
+redis_socket = [("redis-socket", {"redis_overrides": {"socket": {"address": "172.28.2.3", "port": 6381}}})]
+redis_shared = ["redis-shared"]
+redis_cache = ["redis-crypto"]
+redis_crypto = [("redis-crypto", {"redis_overrides": "64mb"})]
+redis_compliance = [("redis-compliance", {"redis_version": 7.0})]
+"""
+
+
+@pytest.mark.parametrize("option", ["-y", "--dry"])
+@pytest.mark.parametrize("command", ["deploy.py", "tasks/verify.py"])
+def test_wrong_data_is_refused_before_any_connection_with_all_problems_at_once(
+    tmp_path: Path, secrets_file: Path, option: str, command: str
+) -> None:
+    inventory = tmp_path / "bad.py"
+    inventory.write_text(BAD_INVENTORY)
+    secrets_file.chmod(0o644)
+    result = run(production(), option, secrets_file=secrets_file, inventory=str(inventory), command=command)
+    assert result.exit_code != 0
+    assert result.events == []
+    wanted = [
+        "redis-gateway: redis_overrides: gateway: maxmemory: '256 mb' is not a Redis memory size",
+        "redis-gateway: redis_overrides: gateway: maxmemory_policy: 'lru' was given",
+        "redis-gateway: redis_overrides: gateway: port: 70000 was given",
+        "redis-gateway: redis_overrides: gateway: prot: unknown key",
+        "redis-gateway: redis_overrides: gatway: overrides name a role that roles.yaml does not have",
+        "172.28.2.3:6381 is claimed by shared on redis-shared and socket on redis-socket",
+        "redis-crypto: group redis_cache names no role of roles.yaml",
+        "redis-crypto: redis_overrides: expected role → fields, observed '64mb'",
+        "redis-compliance: redis_version: expected a Debian version in quotes, observed 7.0",
+        f"{secrets_file}: mode is 0644, expected 0600: run chmod 600",
+    ]
+    assert [text for text in wanted if text not in result.output] == []
+    assert "Traceback" not in result.output
+
+
+def test_an_inventory_without_a_role_is_refused(tmp_path: Path, secrets_file: Path) -> None:
+    inventory = tmp_path / "empty.py"
+    inventory.write_text('web = ["redis-crypto"]\n')
+    result = run(production(), "-y", secrets_file=secrets_file, inventory=str(inventory))
+    assert result.exit_code != 0
+    assert "no host is in a group redis_<role>: put each role's host there" in result.output
+    assert result.events == []
+
+
+def test_a_malformed_secrets_file_is_refused_without_showing_it(secrets_file: Path) -> None:
+    secrets_file.write_text("gateway: {operator: s3cr3t: x}\n")
+    result = run(production(), "-y", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert result.events == []
+    assert "not readable as YAML: correct it" in result.output
+    assert "s3cr3t" not in result.output
+
+
+@pytest.mark.xfail(strict=True, reason="tasks/tier.py: int() of a value from the inventory is not guarded")
+def test_a_kernel_value_that_is_no_number_is_refused_in_words(tmp_path: Path, secrets_file: Path) -> None:
+    inventory = tmp_path / "bad.py"
+    inventory.write_text('redis_crypto = [("redis-crypto", {"redis_sysctl": {"net.core.somaxconn": "many"}})]\n')
+    result = run(production(), "-y", secrets_file=secrets_file, inventory=str(inventory))
+    assert result.exit_code != 0
+    assert "redis-crypto: redis_sysctl: " in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The repository's files, to be broken; an inventory whose only host is pyinfra's fake one."""
+    for name in ("tasks", "templates", "group_data"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("config.py", "deploy.py"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    (tmp_path / "inventory.py").write_text('redis_gateway = ["@fake/one"]\nredis_nowhere = ["@fake/one"]\n')
+    return tmp_path
+
+
+def deploy(directory: Path) -> subprocess.CompletedProcess[str]:
+    """`pyinfra -y inventory.py deploy.py` in a copy of the repository."""
+    program = "from pyinfra_cli.main import main; main()"
+    argv = [sys.executable, "-c", program, "-y", "inventory.py", "deploy.py"]
+    return subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_catalogue_with_errors_is_refused_before_any_connection_with_all_of_them(copy: Path) -> None:
+    catalogue = copy / "group_data" / "roles.yaml"
+    text = catalogue.read_text().replace("maxmemory: 512mb", "maxmemory: 512 mb").replace("port: 6383", "port: 0")
+    catalogue.write_text(text)
+    result = deploy(copy)
+    assert result.returncode != 0
+    assert "Connected" not in result.stderr
+    assert "roles.yaml: socket: maxmemory: '512 mb' is not a Redis memory size" in result.stderr
+    assert "roles.yaml: shared: maxmemory: '512 mb' is not a Redis memory size" in result.stderr
+    assert "roles.yaml: crypto: port: 0 was given" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (copy / "secrets").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="tasks/tier.py: a problem in roles.yaml hides those of the inventory")
+def test_problems_of_the_catalogue_and_of_the_inventory_are_reported_together(copy: Path) -> None:
+    catalogue = copy / "group_data" / "roles.yaml"
+    catalogue.write_text(catalogue.read_text().replace("port: 6383", "port: 0"))
+    result = deploy(copy)
+    assert "roles.yaml: crypto: port: 0 was given" in result.stderr
+    assert "redis_nowhere names no role" in result.stderr
+
+
+def test_a_right_tier_is_not_refused(secrets_file: Path) -> None:
+    assert run({host: Site([as_desired]) for host in PROD}, "-y", secrets_file=secrets_file).exit_code == 0
