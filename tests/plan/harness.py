@@ -30,7 +30,7 @@ from pyinfra.context import ctx_state
 from tasks import run as runs
 from tasks.desired import Host
 from tasks.observed import Observed
-from tests.plan.redis import Channel, ScriptedRedis, Unscripted
+from tests.plan.redis import Channel, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
 from tests.unit.snapshot import snapshot_text
 
@@ -184,8 +184,11 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
                 server = self.servers.setdefault(instance.name, ScriptedRedis(instance, answers, {}, self.site.lenient))
                 server.state = answers
                 server.passwords = {user: text for user, text in known.items() if text}
-                return Channel(server, lambda words, role=instance.name: self._sent(role, words))  # type: ignore[misc]
+                return Channel(server, lambda words, role=instance.name: self._sent(role, words), self._unscripted)  # type: ignore[misc]
         raise ChannelException(2, "Connection refused")
+
+    def _unscripted(self, words: str) -> None:
+        self.unscripted.append(f"{self.host.name}: {words}")
 
     def _sent(self, role: str, words: list[str]) -> None:
         shown = [*words[:2], "***"] if words[0] == "AUTH" else words
@@ -250,8 +253,6 @@ def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
         pyinfra_cli.main.main()
     except SystemExit as end:
         exit_code = end.code if isinstance(end.code, int) else 1 if end.code else 0
-    except Unscripted as error:
-        ScriptedConnector.unscripted.append(str(error))
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()

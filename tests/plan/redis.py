@@ -73,7 +73,7 @@ class ScriptedRedis:
         text = " ".join(command)
         if text in answers:
             return answers[text]()
-        if command[:2] == ["ACL", "CAT"]:
+        if command[:2] == ["ACL", "CAT"] and command[2] in self.state.categories:
             return sorted(self.state.categories[command[2]])
         if command[:2] == ["ACL", "GETUSER"]:
             return _flat(self.state.users[command[2]]) if command[2] in self.state.users else None
@@ -84,7 +84,7 @@ class ScriptedRedis:
     def _key(self, command: Sequence[str]) -> Answer:
         name, *names = command
         if not all(key.startswith("caas-verify:") for key in names[:1]):
-            raise Unscripted(f"redis: {' '.join(command)}")
+            raise Unscripted(" ".join(command))
         if name == "SET":
             self.keys[names[0]] = names[1]
             return "OK"
@@ -94,7 +94,7 @@ class ScriptedRedis:
             return sum(self.keys.pop(key, None) is not None for key in names)
         if name == "EXISTS":
             return sum(key in self.keys for key in names)
-        raise Unscripted(f"redis: {' '.join(command)}")
+        raise Unscripted(" ".join(command))
 
 
 def _flat(mapping: Mapping[str, object]) -> list[Answer]:
@@ -104,8 +104,10 @@ def _flat(mapping: Mapping[str, object]) -> list[Answer]:
 class Channel:
     """A direct-tcpip channel to a scripted instance; `sent` is told every command."""
 
-    def __init__(self, redis: ScriptedRedis, sent: Callable[[list[str]], None]) -> None:
-        self.redis, self.sent = redis, sent
+    def __init__(
+        self, redis: ScriptedRedis, sent: Callable[[list[str]], None], unscripted: Callable[[str], None]
+    ) -> None:
+        self.redis, self.sent, self.unscripted = redis, sent, unscripted
         self.user: str | None = None
         self.reader = hiredis.Reader(encoding="utf-8")
         self.pending = b""
@@ -123,7 +125,11 @@ class Channel:
             assert isinstance(command, list)
             words = [str(word) for word in command]
             self.sent(words)
-            self.user, answer = self.redis.answer(self.user, words)
+            try:
+                self.user, answer = self.redis.answer(self.user, words)
+            except Unscripted as error:
+                self.unscripted(str(error))
+                answer = Error("ERR nobody scripted this command")
             self.pending += encode(answer)
 
     def recv(self, size: int) -> bytes:
