@@ -68,7 +68,7 @@ def test_an_upgrade_by_hand_restarts_nothing_and_fails_the_proof(one: Tier, vers
     assert host.sh("stat -c '%a %U:%G' /etc/redis").strip() == "750 root:redis"
     done = one.run("tasks/verify.py")
     assert done.returncode != 0
-    assert "gateway: instance binary: /usr/bin/redis-check-rdb" in output(done)
+    assert "gateway: instance binary: " in output(done)
     assert "(deleted) → the installed redis-server (restart)" in output(done)
 
 

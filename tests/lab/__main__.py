@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from tests.lab import records
+from tests.lab import records, vms
 from tests.lab.containers import PERSISTENT, REPOSITORY, ContainerLab, require_root
 from tests.lab.debian import LabError, Suite, missing_packages
 from tests.lab.layouts import LAYOUTS, HostSpec, layout
@@ -25,9 +25,17 @@ class LabCommands(click.Group):
 
 
 @click.group(cls=LabCommands)
-def lab() -> None:
+@click.pass_context
+def lab(context: click.Context) -> None:
     """Real Debian hosts on this machine, in a network of their own without uplink."""
-    require_root()
+    if context.invoked_subcommand != "packages":
+        require_root()
+
+
+@lab.command()
+def packages() -> None:
+    """Debian packages that containers and VMs need and this machine lacks, on one line."""
+    click.echo(" ".join(sorted({*missing_packages(), *vms.missing_packages()})))
 
 
 @lab.command()
