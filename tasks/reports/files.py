@@ -6,20 +6,22 @@ import os
 import secrets
 from pathlib import Path
 
+# To rename over what one of these leads to, a redirected file, would cut off everything printed later.
+STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
+
 
 def write_whole(path: Path, text: str) -> None:
     """`path` holds `text`: written beside it, flushed to the disk and renamed.
 
     The file keeps the mode it has; a new one gets what the umask leaves. A symbolic link keeps pointing where it
-    points. What is no regular file (/dev/stdout, a pipe) is written directly. Raises OSError, in words, when the
-    directory is missing or cannot be written to; nothing is left behind then.
+    points. A stream, a pipe and a device are written directly. Raises OSError, in words, when the directory is
+    missing or cannot be written to; nothing is left behind then.
     """
     try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+        if str(path).startswith(STREAMS) or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8")
         else:
-            _replace(target, text)
+            _replace(path.resolve(), text)
     except FileNotFoundError as error:
         message = f"{path}: directory {path.parent.absolute()} does not exist: create it or name another file"
         raise FileNotFoundError(message) from error

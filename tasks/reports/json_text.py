@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from tasks.compare import Difference
+from tasks.difference import Difference
 from tasks.reports.model import DriftReport, HostReport
 
 VERSION = 1

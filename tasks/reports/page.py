@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from tasks.compare import Difference
+from tasks.difference import Difference
 from tasks.reports.model import DriftReport, HostReport, RoleStatus, Status
 from tasks.reports.words import (
     STATUS_WORDS,
@@ -83,6 +84,8 @@ def to_html(report: DriftReport) -> str:
         checked_at=report.checked_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
         cost=cost_words(report),
         counts=_counts(report),
+        overview=f"{number(report.role_count, 'role')} on {number(len(report.hosts), 'host')}",
+        dots=any(set(roles) - set(item.all_roles) for item in report.hosts),
         columns=[HOST_WIDE, *roles],
         sections=[_section(item, roles) for item in report.hosts],
         details=difference_words(report).capitalize() if report.differences else "Details",
@@ -107,7 +110,7 @@ def _counts(report: DriftReport) -> list[Cell]:
 
 
 def _section(report: HostReport, roles: list[str]) -> Section:
-    anchor = f"host-{quote(report.host, safe='')}"
+    anchor = f"host-{_quoted(report.host)}"
     groups = tuple(
         Group(role or HOST_WIDE, _group_anchor(anchor, role), report.of_role(role))
         for role in (None, *report.all_roles)
@@ -119,16 +122,21 @@ def _section(report: HostReport, roles: list[str]) -> Section:
 
 
 def _group_anchor(anchor: str, role: str | None) -> str:
-    return f"{anchor}/{quote(role, safe='')}" if role else f"{anchor}/"
+    return f"{anchor}/{_quoted(role)}" if role is not None else f"{anchor}/"
+
+
+def _quoted(name: str) -> str:
+    return quote(printable(name), safe="")
 
 
 def _host_cell(report: HostReport, anchor: str) -> Cell:
     found = len(report.of_role(None))
-    if report.status == "drifted" and not found:
-        return Cell(HOST_WIDE, "in_sync", SYMBOLS["in_sync"], "in sync", "")
-    text = f"{found} differences" if found > 1 else "1 difference" if found else STATUS_WORDS[report.status]
-    link = _group_anchor(anchor, None) if found else anchor if report.status != "in_sync" else ""
-    return Cell(HOST_WIDE, report.status, SYMBOLS[report.status], text, link)
+    if not report.seen:
+        return Cell(HOST_WIDE, report.status, SYMBOLS[report.status], STATUS_WORDS[report.status], anchor)
+    if found:
+        text = number(found, "difference")
+        return Cell(HOST_WIDE, "drifted", SYMBOLS["drifted"], text, _group_anchor(anchor, None))
+    return Cell(HOST_WIDE, "in_sync", SYMBOLS["in_sync"], STATUS_WORDS["in_sync"], "")
 
 
 def _role_cell(report: HostReport, anchor: str, role: str) -> Cell:
@@ -145,6 +153,15 @@ def _printable(value: object) -> object:
     return printable(value) if type(value) is str else value
 
 
+def _breakable(text: str) -> Markup:
+    """`text` escaped, to be broken between words, then after a slash; what is copied from it stays as it is.
+
+    A browser would also break after the hyphen of `-@admin`, which then reads as something else.
+    """
+    words = (Markup("/<wbr>").join(word.split("/")) for word in printable(text).split(" "))
+    return Markup(" ").join(Markup("<span>{}</span>").format(word) for word in words)
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -156,6 +173,7 @@ def _templates() -> Environment:
         autoescape=True,
         finalize=_printable,
     )
+    environment.filters["breakable"] = _breakable
     environment.filters["who"] = who
     environment.filters["remedy"] = what_to_do
     environment.tests["by_hand"] = by_hand

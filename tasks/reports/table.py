@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tasks.compare import Difference
+from tasks.difference import Difference
 from tasks.reports.model import DriftReport, HostReport, Status
 from tasks.reports.words import host_words, printable, summary, what_to_do, who
 
@@ -30,15 +30,13 @@ NARROWEST = 40  # columns; below that no value is readable
 def to_table(report: DriftReport, width: int, colour: bool = False) -> str:
     """What is not as it should be, host by host, `width` columns wide; the summary alone when all is well.
 
-    Long values wrap; nothing is cut. Without `colour` the text holds no control code.
+    Long values wrap; nothing is cut. Without `colour` the text holds no control code; with it, NO_COLOR is heeded.
     """
     console = Console(
         file=StringIO(),
         width=max(width, NARROWEST),
-        force_terminal=colour,
         color_system="standard" if colour else None,
         legacy_windows=False,
-        _environ={},  # COLUMNS, NO_COLOR and FORCE_COLOR are for the caller to heed
     )
     with console.capture() as captured:
         for item in report.hosts:
