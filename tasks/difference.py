@@ -39,6 +39,9 @@ class Difference:
 
     def __str__(self) -> str:
         where = f"{self.role}: " if self.role else ""
+        if self.subject == "setting" and self.remedy in (LIVE, RESTART):
+            how = "live" if self.remedy == LIVE else "restart"
+            return f"{where}{how}: {self.name} {self.observed} → {self.expected}"
         return f"{where}{self.subject} {self.name}: {self.observed} → {self.expected} ({self.remedy})"
 
 

@@ -18,8 +18,11 @@ OLDEST_REDIS = (7, 0)
 GIB = 1 << 30
 
 
-def unfit(desired: Host, observed: Observed, differences: list[Difference]) -> list[str]:
-    """Every reason why `desired` cannot be brought onto this host; `thing: observed, expected, what to do`."""
+def unfit(desired: Host, observed: Observed, differences: list[Difference], allow_eviction: bool = False) -> list[str]:
+    """Every reason why `desired` cannot be brought onto this host; `thing: observed, expected, what to do`.
+
+    `allow_eviction`: the operator accepts that a smaller maxmemory evicts keys, or stops writes under noeviction.
+    """
     if observed.uid != 0:
         return ["not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"]
     return [
@@ -29,6 +32,8 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference]) -> l
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
         *_data_without_manifest(desired, observed),
+        *_renamed_data(desired, observed),
+        *_too_full(desired, observed, allow_eviction),
     ]
 
 
@@ -112,6 +117,35 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
             yield (
                 f"{role.name}: {directory} holds {', '.join(sorted(data)[:3])} but no {manifest}: a start with "
                 "appendonly would begin empty: move the files away, or bring the manifest back from a backup"
+            )
+
+
+def _renamed_data(desired: Host, observed: Observed) -> Iterator[str]:
+    """Redis looks for its data under the names in its file: under another name it starts empty."""
+    for instance in desired.instances:
+        config = observed.servers[instance.name].config if instance.name in observed.servers else {}
+        for name in ("dir", "appenddirname", "appendfilename", "dbfilename"):
+            found, wanted = config.get(name), instance.settings[name]
+            if found is not None and found != wanted:
+                yield (
+                    f"{instance.name}: {name} is {found} in the running server, expected {wanted}: a restart would "
+                    f"begin empty: set {name.replace('-', '_')} back in group_data/roles.yaml; to rename for good, "
+                    "stop the instance and rename its files first"
+                )
+
+
+def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterator[str]:
+    """A limit below what is in use evicts at once, and for good, or refuses every write."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if allow_eviction or server is None or "maxmemory" not in server.config:
+            continue
+        used, limit = int(server.info.get("used_memory", "0")), instance.role.maxmemory
+        if used > limit and server.config["maxmemory"] != str(limit):
+            does = "refuse all writes" if instance.role.maxmemory_policy == "noeviction" else "evict keys at once"
+            yield (
+                f"{instance.name}: uses {_mib(used)}, and maxmemory {show_memory(limit)} would {does} "
+                f"({instance.role.maxmemory_policy}): keep maxmemory above it, or add --data allow_eviction=true"
             )
 
 

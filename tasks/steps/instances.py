@@ -88,7 +88,8 @@ def load_units(seen: Look, written: bool) -> None:
     reload = written or chosen(seen.differences, "unit", remedy=RELOAD)
     commands = ["systemctl daemon-reload"] if reload else []
     if enable:
-        commands.append(f"systemctl enable --quiet {' '.join(enable)}")
+        # Somebody may have masked a unit; unmasking one that is not changes nothing.
+        commands += [f"systemctl {verb} --quiet {' '.join(enable)}" for verb in ("unmask", "enable")]
     if commands:
         run_commands(name="Load and enable the units", commands=commands)
 

@@ -61,9 +61,16 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")
         else:
-            findings += [f"{name}: {reason}" for reason in unfit(seen.desired, seen.observed, list(seen.differences))]
+            reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
+            findings += [f"{name}: {reason}" for reason in reasons]
     if findings:
         raise Refusal(runs.listed("Nothing was changed: not every host can carry its roles", findings))
+
+
+def allow_eviction(state: State, name: str) -> bool:
+    """Whether `--data allow_eviction=true`, or that host's data, accepts the loss of keys to a smaller maxmemory."""
+    host = state.inventory.get_host(name)
+    return bool(host is not None and host.data.get("allow_eviction") is True)
 
 
 def _print_plan(looks: dict[str, Look]) -> None:

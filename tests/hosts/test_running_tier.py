@@ -265,8 +265,8 @@ def test_the_proof_names_what_is_broken_on_a_host(onebox: Tier, break_it: str, w
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("CONFIG SET appendonly no", "compliance: setting appendonly: no → yes"),
-        ("CONFIG SET maxmemory-policy allkeys-lru", "compliance: setting maxmemory-policy: allkeys-lru → noeviction"),
+        ("CONFIG SET appendonly no", "compliance: live: appendonly no → yes"),
+        ("CONFIG SET maxmemory-policy allkeys-lru", "compliance: live: maxmemory-policy allkeys-lru → noeviction"),
         ("ACL SETUSER compliance-service +config", "compliance: compliance-service asks CONFIG GET port on"),
         (
             "ACL SETUSER default on nopass +@all ~*",
@@ -275,7 +275,7 @@ def test_the_proof_names_what_is_broken_on_a_host(onebox: Tier, break_it: str, w
         ("ACL SETUSER compliance-service -set", "compliance: compliance-service writes on"),
         ("ACL SETUSER compliance-service off", "compliance: compliance-service logs in on"),
         ("ACL SETUSER stranger on >x +@all", "compliance: acl stranger: a user → no such user"),
-        ("CONFIG SET bind 0.0.0.0", "compliance: setting bind: 0.0.0.0 → 172.28.2.4"),
+        ("CONFIG SET bind 0.0.0.0", "compliance: live: bind 0.0.0.0 → 172.28.2.4"),
     ],
 )
 def test_the_proof_names_what_is_broken_in_a_server(onebox: Tier, command: str, words: str) -> None:

@@ -1,0 +1,150 @@
+"""What only a machine with its own kernel can show: tuning, huge pages, reboots, late links, power cuts."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import redis
+import yaml
+
+from tests.hosts.conftest import TABLE, output, wait_for
+from tests.lab.vm import Vm
+from tests.lab.vm_layouts import VmSpec
+from tests.lab.vms import VmLab
+
+pytestmark = pytest.mark.vm
+
+ROLES = ("gateway", "crypto")
+ENDPOINTS = tuple((TABLE[role]["address"], TABLE[role]["port"]) for role in ROLES)
+ADDRESSES = tuple(address for address, _ in ENDPOINTS)
+INVENTORY = """
+_vm = [("vm", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port}, "ssh_user": "root"}})]
+redis_gateway = _vm
+redis_crypto = _vm
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A VM with two roles, and the tool pointed at it."""
+
+    lab: VmLab
+    vm: Vm
+    inventory: Path
+    secrets: Path
+
+    def run(self, file: str, *options: str) -> CompletedProcess[str]:
+        words = ("-y", "--data", f"redis_secrets_file={self.secrets}", *options, str(self.inventory), file)
+        return self.lab.pyinfra(*words, timeout=900)
+
+    def must(self, file: str, *options: str) -> CompletedProcess[str]:
+        done = self.run(file, *options)
+        assert done.returncode == 0, output(done)
+        return done
+
+    def client(self, role: str) -> "redis.Redis":
+        """redis-py as a service of the role, through a port of 127.0.0.1 that QEMU forwards."""
+        service = TABLE[role]["services"][0]
+        port = self.vm.forwarded[TABLE[role]["address"], TABLE[role]["port"]]
+        password = yaml.safe_load(self.secrets.read_text())[role][service]
+        return redis.Redis("127.0.0.1", port, username=service, password=password, decode_responses=True)
+
+    def answers(self) -> bool:
+        try:
+            for role in ROLES:
+                with self.client(role) as client:
+                    client.ping()
+        except redis.exceptions.RedisError:
+            return False
+        return True
+
+    def wait(self) -> None:
+        wait_for(self.answers, "both roles answer", 180)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    directory = tmp_path_factory.mktemp("vm")
+    with VmLab([VmSpec("vm", ADDRESSES, memory_mb=2048, forwards=ENDPOINTS)]) as lab:
+        vm = lab.vms["vm"]
+        inventory = directory / "inventory.py"
+        inventory.write_text(INVENTORY.format(port=vm.ssh_port))
+        machine = Machine(lab, vm, inventory, directory / "secrets.yaml")
+        machine.must("deploy.py")
+        yield machine
+
+
+def assert_tuned(vm: Vm) -> None:
+    assert vm.sh("cat /proc/sys/vm/overcommit_memory").strip() == "1"
+    assert vm.sh("cat /proc/sys/net/core/somaxconn").strip() == "4096"
+    assert "[never]" in vm.sh("cat /sys/kernel/mm/transparent_hugepage/enabled")
+    system = vm.sh("redis-server --check-system; true")
+    assert re.search(r"\[overcommit\]\W+OK", system), system
+    assert re.search(r"\[THP\]\W+OK", system), system
+
+
+def test_the_kernel_is_tuned_live(machine: Machine) -> None:
+    assert_tuned(machine.vm)
+
+
+def test_no_server_warns_about_its_system(machine: Machine) -> None:
+    journal = machine.vm.sh("journalctl --no-pager -o cat -u 'redis-*'")
+    assert "Ready to accept connections" in journal
+    assert "WARNING" not in journal
+
+
+def test_a_second_deploy_changes_nothing(machine: Machine) -> None:
+    done = machine.must("deploy.py", "--json")
+    assert json.loads(done.stdout)["results"]["totals"]["success"] == 0
+
+
+def test_a_kernel_value_that_moved_is_reported_and_set_again(machine: Machine, tmp_path: Path) -> None:
+    machine.vm.sh(
+        "sysctl -qw vm.overcommit_memory=0; echo always >/sys/kernel/mm/transparent_hugepage/enabled;"
+        "echo 'net.core.somaxconn = 128' >/etc/sysctl.d/99-other.conf"
+    )
+    report = tmp_path / "drift.json"
+    try:
+        assert machine.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
+        found = json.loads(report.read_text())["hosts"]["vm"]["differences"]
+        assert {(row["role"], row["subject"], row["name"]) for row in found} == {
+            (None, "kernel", "vm.overcommit_memory"),
+            (None, "kernel", "transparent_hugepage"),
+            (None, "kernel", "net.core.somaxconn"),
+        }
+        somaxconn = next(row for row in found if row["name"] == "net.core.somaxconn")
+        assert "128 at boot, by /etc/sysctl.d/99-other.conf" in somaxconn["observed"]
+    finally:
+        machine.vm.sh("rm /etc/sysctl.d/99-other.conf")
+    machine.must("deploy.py")
+    assert_tuned(machine.vm)
+
+
+def test_everything_holds_over_a_reboot_with_a_link_that_comes_late(machine: Machine) -> None:
+    for role in ROLES:
+        with machine.client(role) as client:
+            client.set("test:kept", role)
+    machine.vm.reboot(link_down_for=20)
+    machine.wait()
+    assert_tuned(machine.vm)
+    for role in ROLES:
+        with machine.client(role) as client:
+            assert client.get("test:kept") == role
+            client.delete("test:kept")
+    machine.must("tasks/verify.py")
+
+
+def test_a_power_cut_loses_no_acknowledged_write_of_crypto(machine: Machine) -> None:
+    with machine.client("crypto") as client:
+        for number in range(300):
+            assert client.set(f"test:{number}", number)
+        machine.vm.power_cut()
+    machine.vm.start()
+    machine.wait()
+    with machine.client("crypto") as client:
+        assert all(client.get(f"test:{number}") == str(number) for number in range(300))
+    machine.must("tasks/verify.py")
