@@ -208,5 +208,29 @@ def test_problems_of_the_catalogue_and_of_the_inventory_are_reported_together(co
     assert "redis_nowhere names no role" in result.stderr
 
 
+@pytest.mark.parametrize("option", ["-y", "--dry"])
+def test_drills_on_hosts_that_are_kept_are_refused_before_a_command_or_a_key(secrets_file: Path, option: str) -> None:
+    result = run(production(), option, secrets_file=secrets_file, command="tasks/rehearse.py")
+    assert result.exit_code != 0
+    assert "redis_rehearsal is not True: choose an inventory of throw-away hosts" in result.output
+    assert executed(result) == [[]] * 5
+    assert [event for event in result.events if "SET " in event.text] == []
+
+
+def test_drills_on_throw_away_hosts_that_are_not_right_are_refused(tmp_path: Path, secrets_file: Path) -> None:
+    inventory = tmp_path / "staging.py"
+    inventory.write_text('redis_crypto = [("redis-crypto", {"redis_rehearsal": True})]\n')
+    result = run(
+        {"redis-crypto": Site([fresh])},
+        "-y",
+        secrets_file=secrets_file,
+        inventory=str(inventory),
+        command="tasks/rehearse.py",
+    )
+    assert result.exit_code != 0
+    assert "Nothing was drilled: run deploy.py first" in result.output
+    assert result.commands("redis-crypto") == []
+
+
 def test_a_right_tier_is_not_refused(secrets_file: Path) -> None:
     assert run({host: Site([as_desired]) for host in PROD}, "-y", secrets_file=secrets_file).exit_code == 0
