@@ -171,6 +171,13 @@ def test_a_machine_that_does_not_come_up_is_an_error_with_its_console(monkeypatc
 
 
 @vm
+def test_a_kernel_panic_is_an_error_without_waiting_for_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vm_qemu, "KERNEL_ARGUMENTS", "console=ttyS0 quiet rdinit=/absent root=/dev/absent")
+    with pytest.raises(LabError, match=r"(?s)panicked, .*Unable to mount root"), VmLab([SPEC]):
+        pass
+
+
+@vm
 def test_a_port_in_use_is_an_error_that_names_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -16,14 +16,13 @@ from sys import stderr
 from tests.lab.debian import LabError
 from tests.lab.vm_image import Image, vm_image
 from tests.lab.vm_layouts import VmSpec
-from tests.lab.vm_process import RECORDED, Process
+from tests.lab.vm_process import BOOT_ID, RECORDED, Process
 from tests.lab.vm_qemu import acceleration, check_addresses, qemu_command, qmp
 from tests.lab.vm_seed import write_seed
 
-BOOT_TIMEOUT = 300  # seconds; five at once take about 90 under emulation on two cores
+BOOT_TIMEOUT = 600  # seconds; five at once take about 90 under emulation on two cores, more on a busy machine
 SPAWN_TIMEOUT = 20  # seconds until QEMU has opened its control socket
 COMMAND_TIMEOUT = 120  # seconds, unless the caller says otherwise
-PROBE_TIMEOUT = 20  # seconds for one question whether a machine is up
 
 FREE_PORTS = range(20000, 30000)  # below the ports that the kernel gives to outgoing connections
 
@@ -32,7 +31,7 @@ class Vm:
     """A QEMU machine in `directory`. Its disk survives power_cut() and start(), and goes with its lab.
 
     `ssh_port` is on 127.0.0.1; `forwarded` maps each (address, port) of the spec's `forwards` to its port there.
-    `console` is the file with all that the machine ever wrote on its serial line.
+    `console` is the file with all that the machine wrote on its serial line since it got power.
     """
 
     def __init__(self, directory: Path, spec: VmSpec, ssh_config: Path) -> None:
@@ -74,11 +73,11 @@ class Vm:
         """The ssh command that logs in to the machine. (ssh itself does not read $HOME.)"""
         return ["ssh", "-F", str(self._ssh_config), "-l", user, *options, self.name]
 
-    def boot_id(self) -> str | None:
-        """Tells one boot of the machine from another; None while it does not answer on ssh."""
-        argv = [*self.ssh_argv("root", "-o", "ConnectTimeout=5"), "cat /proc/sys/kernel/random/boot_id"]
+    def boot_id(self, patience: int = 5) -> str | None:
+        """Tells one boot of the machine from another; None when it does not accept ssh within `patience` seconds."""
+        argv = [*self.ssh_argv("root", "-o", f"ConnectTimeout={patience}"), f"cat {BOOT_ID}"]
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_TIMEOUT)
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=4 * patience)
         except subprocess.TimeoutExpired:
             return None
         return done.stdout.strip() or None
@@ -97,9 +96,7 @@ class Vm:
 
     def reboot(self, *, link_down_for: float = 0) -> None:
         """The machine is up on a new boot; its link came `link_down_for` seconds after the request to reboot."""
-        before = self.boot_id()
-        if before is None:
-            raise LabError(f"{self.name}: does not answer on ssh, expected it up before a reboot:\n{self.tail()}")
+        before = self.sh(f"cat {BOOT_ID}").strip()
         self.call("systemctl --no-block reboot")
         self._keep_link_down(link_down_for)
         self.await_boot(other_than=before)
@@ -178,14 +175,17 @@ class Vm:
     def await_boot(self, *, other_than: str | None = None) -> None:
         """The machine answers on ssh, on another boot than `other_than`; LabError with the console's tail if not."""
         start = time.monotonic()
-        while (boot := self.boot_id()) in (None, other_than):
-            if not self.running:
-                raise LabError(f"{self.name}: QEMU ended, expected it to run:\n{self.tail()}")
+        while (boot := self.boot_id(_patience(time.monotonic() - start))) in (None, other_than):
+            if self._died():
+                raise LabError(f"{self.name}: QEMU ended or its kernel panicked, expected a boot:\n{self.tail()}")
             if time.monotonic() > start + BOOT_TIMEOUT:
                 seen = f"still boot {boot}" if boot else "no ssh"
                 raise LabError(f"{self.name}: {seen} after {BOOT_TIMEOUT} s, expected a boot:\n{self.tail()}")
             time.sleep(0.3)
         print(f"{self.name}: up after {time.monotonic() - start:.0f} s", file=stderr)
+
+    def _died(self) -> bool:
+        return not self.running or "Kernel panic" in self.console.read_text(errors="replace")
 
     @property
     def _process(self) -> Process | None:
@@ -210,6 +210,11 @@ def await_up(machines: Sequence[Vm]) -> None:
             for machine in machines:
                 machine.power_cut()  # which also ends the threads that wait for it
             raise
+
+
+def _patience(waited: float) -> int:
+    """Seconds for one attempt. Short ones notice the end of a fast boot; on a busy machine sshd itself takes long."""
+    return 3 + int(waited / 10)
 
 
 def free_ports(count: int) -> list[int]:

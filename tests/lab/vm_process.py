@@ -10,7 +10,7 @@ from typing import Self
 from tests.lab.debian import LabError
 
 KILL_TIMEOUT = 10  # seconds until a killed process must be gone
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # this machine's own, not a lab machine's
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of whichever machine reads it
 
 # A command prefix: the process records itself in FILE before it becomes the command, so none is ever unrecorded.
 RECORDED = ("sh", "-c", f'cat "/proc/$$/stat" {BOOT_ID} > "$0" && exec "$@"')  # FILE and the command follow

@@ -52,7 +52,7 @@ def qemu_command(
     command += ["-netdev", ",".join(network), "-device", "virtio-net-pci,id=nic,netdev=network,romfile="]
     # A credential of the machine's systemd: systemd.exec(5), CREDENTIALS.
     command += ["-fw_cfg", f"name=opt/io.systemd.credentials/{SEED},file=seed.tar"]
-    command += ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"]
+    command += ["-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"]
     return [*command, "-qmp", "unix:qmp.sock,server=on,wait=off"]
 
 
