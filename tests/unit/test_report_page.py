@@ -87,6 +87,11 @@ def test_a_tier_in_sync_says_so_first_and_lists_nothing_below() -> None:
     assert page.tags.count("table") == 1
 
 
+def test_what_a_person_should_know_of_a_host_in_sync_is_said() -> None:
+    text = Page(to_html(samples()["container"])).text
+    assert "redis-gateway ✓ in sync vm.overcommit_memory is 0, wanted 1: the kernel belongs to" in text
+
+
 def test_a_host_that_was_not_seen_is_named_with_its_reason_and_its_role_is_unknown() -> None:
     text = Page(to_html(report(host("gateway"), host("socket", "unreachable", message=UNREACHABLE)))).text
     assert "redis-socket ✕ unreachable · ? unknown" in text
@@ -140,7 +145,7 @@ def hostile(text: str) -> DriftReport:
     return DriftReport(CHECKED_AT, (HostReport(text, "drifted", "", (), (difference,), 0.1),), 0.1, 1, 1)
 
 
-MARKUP = st.text(alphabet=st.sampled_from("<>&\"'/!-=ax%{}#\x00\x1b\n\u202e\ud800"), min_size=1)
+MARKUP = st.text(alphabet=st.sampled_from(" <>&\"'/!-=ax%{}#\x00\x1b\n\u202e\ud800"), min_size=1)
 
 
 @given(text=st.one_of(st.text(min_size=1), MARKUP))
@@ -149,6 +154,14 @@ def test_no_value_becomes_markup(text: str) -> None:
     known = [tag for tag in page.tags if tag not in ("span", "wbr")]
     assert known == [tag for tag in harmless.tags if tag not in ("span", "wbr")]
     assert "".join(page.texts).count(printable(text)) >= 5
+
+
+@given(text=MARKUP)
+def test_any_name_makes_links_that_lead_somewhere(text: str) -> None:
+    page = Page(to_html(hostile(text)))
+    places = page.values("id")
+    assert [place.split() for place in places] == [[place] for place in places]
+    assert {link.removeprefix("#") for link in page.values("href")} <= set(places)
 
 
 @given(text=MARKUP)
