@@ -55,6 +55,7 @@ def first_deploy(*roles: str) -> list[str]:
         f"systemd-tmpfiles --create {FILES[3]}",
         *(steps[path] for path in sorted(steps)),
         "systemctl daemon-reload",
+        f"systemctl unmask --quiet {units}",
         f"systemctl enable --quiet {units}",
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
         f"systemctl start {' '.join(f'redis-{role}.service' for role in started)}",

@@ -60,7 +60,12 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
     "a disabled unit": (
         lambda seen: with_unit(seen, UNIT, UnitFileState="disabled"),
         ["Load and enable the units"],
-        [f"systemctl enable --quiet {UNIT}"],
+        [f"systemctl unmask --quiet {UNIT}", f"systemctl enable --quiet {UNIT}"],
+    ),
+    "a masked unit": (
+        lambda seen: with_unit(seen, UNIT, LoadState="masked", UnitFileState="masked"),
+        ["Load and enable the units"],
+        [f"systemctl unmask --quiet {UNIT}", f"systemctl enable --quiet {UNIT}"],
     ),
     "a stopped instance": (lambda seen: stopped(seen, "crypto"), ["Start instances"], [START]),
     "a flushed inner port": (

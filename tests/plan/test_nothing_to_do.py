@@ -68,7 +68,7 @@ def test_a_verification_of_a_drifted_tier_fails_and_says_what_drifted(secrets_fi
     sites = production(shared=Site([lambda host: with_setting(as_desired(host), "shared", "maxmemory", "1048576")]))
     result = run(sites, option, secrets_file=secrets_file, command="tasks/verify.py")
     assert result.exit_code != 0
-    assert "redis-shared: shared: setting maxmemory: 1mb → 512mb (set live)" in result.output
+    assert "redis-shared: shared: live: maxmemory 1mb → 512mb" in result.output
 
 
 def test_a_verification_of_a_dead_instance_names_its_unit_and_no_consequence(secrets_file: Path) -> None:

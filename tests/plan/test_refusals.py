@@ -13,7 +13,7 @@ from tasks.desired import Host
 from tasks.observed import Observed
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
-from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener
+from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener, with_server, with_setting
 
 
 def lines(result: Result) -> list[str]:
@@ -206,6 +206,25 @@ def test_problems_of_the_catalogue_and_of_the_inventory_are_reported_together(co
     result = deploy(copy)
     assert "roles.yaml: crypto: port: 0 was given" in result.stderr
     assert "redis_nowhere names no role" in result.stderr
+
+
+def too_full(host: Host) -> Observed:
+    """crypto runs with twice the limit and uses more than the wanted one."""
+    seen = with_setting(as_desired(host), "crypto", "maxmemory", str(512 << 20))
+    return with_server(seen, "crypto", info={**seen.servers["crypto"].info, "used_memory": str(300 << 20)})
+
+
+def test_a_limit_below_what_is_in_use_stops_the_run_until_the_operator_accepts_it(secrets_file: Path) -> None:
+    refused = run(production(crypto=Site([too_full])), "-y", secrets_file=secrets_file)
+    assert refused.exit_code != 0
+    assert "crypto: uses 300 MiB, and maxmemory 256mb would refuse all writes" in refused.output
+    assert [event for event in refused.events if "CONFIG SET" in event.text] == []
+    sites = production(crypto=Site([too_full, as_desired]))
+    accepted = run(sites, "-y", "--data", "allow_eviction=true", secrets_file=secrets_file)
+    assert accepted.exit_code == 0, accepted.output
+    assert [event.text for event in accepted.events if "CONFIG SET" in event.text] == [
+        "crypto: CONFIG SET maxmemory 268435456"
+    ]
 
 
 @pytest.mark.parametrize("option", ["-y", "--dry"])

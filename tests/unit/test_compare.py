@@ -594,9 +594,15 @@ def test_a_broken_role_is_the_only_one_listed() -> None:
 
 
 def test_a_difference_reads_as_one_line_for_people() -> None:
+    item = Difference("crypto", "file", "/etc/redis", "directory", "absent", "write")
+    assert str(item) == "crypto: file /etc/redis: absent → directory (write)"
+    assert str(replace(item, role=None)) == "file /etc/redis: absent → directory (write)"
+
+
+def test_a_setting_says_first_whether_it_changes_live_or_by_a_restart() -> None:
     item = Difference("crypto", "setting", "maxmemory", "256mb", "512mb", "set live")
-    assert str(item) == "crypto: setting maxmemory: 512mb → 256mb (set live)"
-    assert str(replace(item, role=None)).startswith("setting maxmemory")
+    assert str(item) == "crypto: live: maxmemory 512mb → 256mb"
+    assert str(replace(item, name="databases", remedy="restart")) == "crypto: restart: databases 512mb → 256mb"
 
 
 def test_differences_are_chosen_by_subject_and_remedy(host: Host) -> None:

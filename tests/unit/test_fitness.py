@@ -9,7 +9,17 @@ from tasks.compare import compare
 from tasks.desired import Host
 from tasks.fitness import redis_number, unfit
 from tasks.observed import Observed
-from tests.unit.builders import FIVE, VERSION, as_desired, desired, fresh, stopped, with_listener
+from tests.unit.builders import (
+    FIVE,
+    VERSION,
+    as_desired,
+    desired,
+    fresh,
+    stopped,
+    with_listener,
+    with_server,
+    with_setting,
+)
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -211,6 +221,50 @@ def test_a_running_instance_is_not_asked_for_its_manifest() -> None:
 def test_an_instance_without_append_only_file_may_start_from_a_snapshot_alone() -> None:
     host = desired("compliance", compliance={"appendonly": False})
     assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/dump.rdb": 5})) == []
+
+
+@pytest.mark.parametrize("name", ["dir", "appenddirname", "appendfilename", "dbfilename"])
+def test_data_under_another_name_than_the_wanted_one_is_refused_because_a_restart_would_begin_empty(name: str) -> None:
+    host = desired("compliance")
+    wanted = host.instances[0].settings[name]
+    assert reasons(host, with_setting(as_desired(host), "compliance", name, "elsewhere")) == [
+        f"compliance: {name} is elsewhere in the running server, expected {wanted}: a restart would begin empty: "
+        f"set {name} back in group_data/roles.yaml; to rename for good, stop the instance and rename its files first"
+    ]
+
+
+def fuller_than_wanted(host: Host, role: str) -> Observed:
+    """A running instance whose limit is higher, and which uses more than the wanted one allows."""
+    seen = with_setting(as_desired(host), role, "maxmemory", str(512 * MIB))
+    return with_server(seen, role, info={**seen.servers[role].info, "used_memory": str(300 * MIB)})
+
+
+@pytest.mark.parametrize(
+    ("role", "does"),
+    [
+        ("compliance", "refuse all writes (noeviction)"),
+        ("gateway", "evict keys at once (allkeys-lru)"),
+    ],
+)
+def test_a_limit_below_what_is_in_use_is_refused_with_what_it_would_do(role: str, does: str) -> None:
+    host = desired(role)
+    assert reasons(host, fuller_than_wanted(host, role)) == [
+        f"{role}: uses 300 MiB, and maxmemory 256mb would {does}: "
+        "keep maxmemory above it, or add --data allow_eviction=true"
+    ]
+
+
+def test_a_limit_below_what_is_in_use_is_taken_from_who_accepts_it() -> None:
+    host = desired("gateway")
+    seen = fuller_than_wanted(host, "gateway")
+    assert unfit(host, seen, compare(host, seen), allow_eviction=True) == []
+
+
+def test_an_instance_that_is_over_a_limit_it_already_has_is_not_refused() -> None:
+    host = desired("gateway")
+    seen = as_desired(host)
+    info = {**seen.servers["gateway"].info, "used_memory": str(300 * MIB)}
+    assert reasons(host, with_server(seen, "gateway", info=info)) == []
 
 
 def test_all_reasons_of_a_host_are_given_at_once() -> None:

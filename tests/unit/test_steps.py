@@ -154,7 +154,7 @@ def test_the_plan_of_a_right_tier_is_one_line() -> None:
 
 def test_a_difference_is_planned_under_its_host() -> None:
     assert plan(crypto=with_setting(right("crypto"), "crypto", "timeout", "9"), shared=right("shared")) == [
-        "crypto: crypto: setting timeout: 9 → 0 (set live)",
+        "crypto: crypto: live: timeout 9 → 0",
         "1 difference on 1 host, 0 instances will restart",
     ]
 
