@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from tests.bench import timed
-from tests.bench.__main__ import INVENTORIES, specs
+from tests.bench.__main__ import INVENTORIES, Bench, specs
 from tests.bench.report import FLOOR, Cost, missed, ratio, table
+from tests.lab.containers import ContainerLab
 
 
 def costs(**walls: list[float]) -> dict[str, list[Cost]]:
@@ -68,3 +71,34 @@ def test_the_cost_is_that_of_the_command_alone(tmp_path: Path) -> None:
     subprocess.run([sys.executable, timed.__file__, file, "/bin/sleep", "0.2"], check=True)
     cost = Cost(**json.loads(file.read_text()))
     assert 0.2 <= cost.wall < 2 and cost.cpu < 0.2 and 0 < cost.peak < 20
+
+
+class Answering(ContainerLab):
+    """A lab without hosts, in which every command ends at once, with this exit code and output."""
+
+    def __init__(self, code: int, said: str) -> None:
+        self.code, self.said = code, said
+
+    def run(self, argv: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        Path(argv[2]).write_text(json.dumps({"wall": 1.0, "cpu": 0.5, "peak": 60.0}))
+        return subprocess.CompletedProcess(argv, self.code, self.said, "")
+
+
+def test_a_command_that_fails_ends_the_benchmark_with_what_it_said(tmp_path: Path) -> None:
+    bench = Bench(Answering(1, "redis-socket: not reachable"), "inventory/prod.py", tmp_path)
+    with pytest.raises(click.ClickException, match=r"(?s)deploy.py: exit 1.*not reachable"):
+        bench.measure([FLOOR], 1)
+
+
+def test_a_deploy_that_still_finds_something_to_do_is_not_measured(tmp_path: Path) -> None:
+    bench = Bench(Answering(0, "2 differences on 1 host"), "inventory/prod.py", tmp_path)
+    with pytest.raises(click.ClickException, match="still found something to do"):
+        bench.measure([FLOOR], 1)
+
+
+def test_the_warm_up_is_not_counted(tmp_path: Path) -> None:
+    bench = Bench(Answering(0, "nothing to change on 5 hosts"), "inventory/prod.py", tmp_path)
+    assert {command: len(found) for command, found in bench.measure(["deploy.py", FLOOR], 3).items()} == {
+        "deploy.py": 3,
+        FLOOR: 3,
+    }
