@@ -30,9 +30,19 @@ def allowed(rules: str, categories: Categories) -> tuple[str, frozenset[str]]:
             base, exceptions = ("all" if sign == "+" else "none"), frozenset()
             continue
         commands = categories.get(name[1:], frozenset({name})) if name.startswith("@") else frozenset({name})
-        adds = (sign == "-") == (base == "all")
-        exceptions = exceptions | commands if adds else exceptions - commands
+        denies = (sign == "-") == (base == "all")
+        exceptions = exceptions | commands if denies else _without(exceptions, commands, sign)
     return base, exceptions
+
+
+def _without(exceptions: frozenset[str], commands: frozenset[str], sign: str) -> frozenset[str]:
+    """`exceptions` less `commands`: a whole command takes its subcommands along (`+config` allows `config|set`).
+
+    A subcommand taken out of an exception of its whole command stays as an exception to that exception.
+    """
+    inner = {f"{sign}{name}" for name in commands if "|" in name and name.partition("|")[0] in exceptions}
+    left = {name for name in exceptions if name not in commands and name.lstrip("+-").partition("|")[0] not in commands}
+    return frozenset(left | inner)
 
 
 def patterns(rules: str) -> list[str]:

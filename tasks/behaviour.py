@@ -105,7 +105,7 @@ def _said(reply: Reply) -> str:
 def same_instance(role: Role, on_assigned: Reply, on_other: Reply) -> list[Finding]:
     """Both connections reached the same server."""
     ids = [_run_id(on_assigned), _run_id(on_other)]
-    if ids[0] and ids[0] == ids[1]:
+    if ids[0] == ids[1] != "none":
         return []
     return [Finding(role.name, "assigned and inner port", "the same instance", f"run ids {ids[0]} and {ids[1]}")]
 

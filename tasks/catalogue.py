@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from tasks.values import (
+    BUFFER_CLASSES,
     MEMORY,
     canonical_buffer_limits,
     canonical_events,
@@ -52,7 +53,10 @@ def _buffer_limits(value: object) -> str:
     """One text from a mapping of class → `HARD SOFT SECONDS`, or from the text CONFIG GET gives."""
     if isinstance(value, Mapping):
         value = " ".join(f"{name} {limits}" for name, limits in value.items())
-    return canonical_buffer_limits(str(value))
+    limits = canonical_buffer_limits(str(value))
+    if len(limits.split()) != 4 * len(BUFFER_CLASSES):
+        raise ValueError(f"{value!r}: give all three classes: normal, replica and pubsub")
+    return limits
 
 
 def _save_points(value: object) -> str:
@@ -197,15 +201,27 @@ class Catalogue(BaseModel):
     roles: dict[str, dict[str, Any]]
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key may stand once: of two equal ones the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        if doubles:
+            line = node.start_mark.line + 1
+            raise ValueError(f"{', '.join(doubles)} stands twice in the block at line {line}: keep one")
+        return super().construct_mapping(node, deep)
+
+
 def read_catalogue(text: str) -> tuple[Catalogue | None, list[str]]:
     """The catalogue in `text` (YAML), or None and what is wrong with it, one line per problem."""
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_UniqueKeys)
         catalogue = Catalogue.model_validate(data)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            return None, [f"roles.yaml: {line}" for line in describe(error)]
         return None, [f"roles.yaml: not readable as YAML: {' '.join(str(error).split())}"]
-    except ValidationError as error:
-        return None, [f"roles.yaml: {line}" for line in describe(error)]
     _, problems = build_roles(catalogue, {}, "roles.yaml")
     return catalogue, problems
 

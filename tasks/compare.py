@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tasks.compare_server import server_differences
-from tasks.desired import INNER_PORT_UNIT, SYSCTL_FILE, THP_FILE, File, Host, Instance, Unit, data_directory
+from tasks.compare_server import SECRET, server_differences
+from tasks.desired import (
+    INNER_PORT_UNIT,
+    PACKAGED_UNIT,
+    SYSCTL_FILE,
+    THP_FILE,
+    File,
+    Host,
+    Instance,
+    Unit,
+    data_directory,
+)
 from tasks.difference import (
     BY_HAND,
     DISABLE,
@@ -28,6 +38,9 @@ from tasks.difference import (
     chosen,
 )
 from tasks.observed import FileState, Observed, Server
+
+# A line with one of these may hold a password, whoever wrote it into a file of ours.
+PASSWORD_DIRECTIVES = (*SECRET, "user", "sentinel")
 
 
 def compare(desired: Host, observed: Observed) -> list[Difference]:
@@ -98,11 +111,17 @@ def _content(file: File, state: FileState) -> str:
     if file.secret:
         return "other content"
     wanted, found = (file.content or "").splitlines(), state.content.splitlines()
-    added = [f"+{line}" for line in found if line not in wanted]
+    added = [f"+{_masked_line(line)}" for line in found if line not in wanted]
     lost = [f"-{line}" for line in wanted if line not in found]
     shown = "; ".join((added + lost)[:4]) or "other order or blank lines"
     more = len(added) + len(lost) - 4
     return shown + (f" and {more} more lines" if more > 0 else "")
+
+
+def _masked_line(line: str) -> str:
+    """A line of a file as it may be shown: without what follows a directive that takes a password, and not endless."""
+    word = line.split(maxsplit=1)[0].lower() if line.split() else ""
+    return f"{word} …" if word in PASSWORD_DIRECTIVES else line[:120]
 
 
 def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -198,7 +217,8 @@ def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 
 def _listeners(desired: Host, observed: Observed) -> Iterator[Difference]:
-    pids = {observed.pid(unit) for unit in (*(instance.unit for instance in desired.instances), *observed.our_units)}
+    units = (PACKAGED_UNIT, *(instance.unit for instance in desired.instances), *observed.our_units)
+    pids = {observed.pid(unit) for unit in units}
     for instance in desired.instances:
         yield from _own_listeners(instance, observed)
     for listener in observed.listeners:
@@ -250,7 +270,7 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:
     """Another version of the server costs a restart of every running instance: say so with the upgrade itself."""
-    wanted, installed = desired.packages["redis-tools"], observed.packages.get("redis-tools")
+    wanted, installed = desired.packages.get("redis-tools"), observed.packages.get("redis-tools")
     if wanted is None or installed is None or wanted == installed:
         return
     for instance in desired.instances:

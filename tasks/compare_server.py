@@ -20,7 +20,7 @@ RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
 def server_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """Every difference of a running instance; none when it does not run, which is a difference of its unit."""
     server = observed.servers.get(instance.name)
-    if server is None:
+    if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
     yield from _process(instance, observed)
     if server.refusal is not None:

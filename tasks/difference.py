@@ -26,7 +26,7 @@ LEAD = "load the inner port's rules"
 BY_HAND = "by hand: "
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Difference:
     """One thing that is not as it should be; passwords and their hashes never appear in it."""
 

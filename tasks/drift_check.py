@@ -58,9 +58,10 @@ def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
         return HostReport(host.name, "unreachable", "not reachable over SSH", roles, (), 0.0)
     if seen.observed is None:
         return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
+    if not seen.differences:
+        return HostReport(host.name, "in_sync", "", roles, (), seen.seconds)
     notes = "\n".join(kernel_notices(seen.desired, seen.observed))
-    status = "drifted" if seen.differences else "in_sync"
-    return HostReport(host.name, status, notes, roles, seen.differences, seen.seconds)  # type: ignore[arg-type]
+    return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds)
 
 
 def deliver(state: State, report: DriftReport) -> None:
@@ -76,7 +77,7 @@ def deliver(state: State, report: DriftReport) -> None:
             problems.append(f"{name}={path}: {error}")
     colour = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns
-    print(to_table(report, width, colour), flush=True)
+    print(to_table(report, width, colour), end="", flush=True)
     if problems:
         raise Refusal("The report could not be written:\n    " + "\n    ".join(problems))
 

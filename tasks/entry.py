@@ -31,6 +31,7 @@ def guard(state: State) -> None:
     pyinfra has no hook between the two, so State.init of this one state is extended. Commands of others
     (`exec`, `fact`, another deploy file) run unchecked: an operator may need them while the data is broken.
     """
+    runs.remember_options()
     entries = entry_points()
     if not entries:
         return

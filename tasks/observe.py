@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from tarfile import TarError
 
 import gevent
 from paramiko import SSHException
@@ -96,7 +97,7 @@ class HostSnapshot(FactBase[Observed | None]):
     def process(self, output: Iterable[str]) -> Observed:
         try:
             return parse_snapshot(output)
-        except (ValueError, KeyError, IndexError) as error:
+        except (ValueError, KeyError, IndexError, TarError, EOFError, OSError) as error:
             raise FactProcessError(f"snapshot of the host is not readable: {error}") from error
 
 

@@ -114,7 +114,7 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         candidate=_candidate(parts["candidate"]),
         disk_free=int(parts["disk"][-1].split()[3]) * 1024,
         data_used={path: int(size) * 1024 for size, path in (line.split(None, 1) for line in parts["used"])},
-        addresses=frozenset(re.findall(r" inet (\S+?)/", "\n".join(parts["addresses"]))),
+        addresses=frozenset(re.findall(r" inet ([\d.]+)", "\n".join(parts["addresses"]))),
         listeners=tuple(filter(None, map(_listener, parts["listeners"]))),
         sysctls=_sysctls(parts["kernel"]),
         thp=next((line.partition(":")[2] for line in parts["kernel"] if line.startswith("/sys/")), ""),

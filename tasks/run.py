@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+import click
 import gevent
 from gevent.event import AsyncResult
 from pyinfra.api.exceptions import PyinfraError
@@ -84,14 +85,18 @@ class Run:
 _runs: WeakKeyDictionary[State, Run] = WeakKeyDictionary()
 
 
+_options: dict[str, Any] = {}
+
+
+def remember_options() -> None:
+    """Keep the options of pyinfra's command line: click knows them in the main greenlet only, hosts run in others."""
+    context = click.get_current_context(silent=True)
+    _options.update(context.params if context else {})
+
+
 def options() -> Mapping[str, Any]:
     """The options of pyinfra's command line in this run; empty when pyinfra is used as a library."""
-    import click
-
-    context = click.get_current_context(silent=True)
-    while context is not None and "operations" not in context.params:
-        context = context.parent
-    return context.params if context else {}
+    return _options
 
 
 def current(state: State, new_passwords: bool = False) -> Run:

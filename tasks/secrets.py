@@ -34,7 +34,9 @@ def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
         return {}, [f"{path}: mode is {mode:04o}, expected 0600: run chmod 600 {path}"]
     try:
         data = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+    except OSError as error:
+        return {}, [f"{path}: cannot be read: {error.strerror}: expected a file of this user's, mode 0600"]
+    except (yaml.YAMLError, ValueError) as error:
         # The parser quotes the text around the fault, and that text is a password.
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"

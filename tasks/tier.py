@@ -88,8 +88,9 @@ def read_inputs(
     if not catalogue_file.exists():
         return [], [f"{catalogue_file}: no such file: it is the catalogue of roles"]
     catalogue, problems = read_catalogue(catalogue_file.read_text())
-    if catalogue is None or problems:
+    if catalogue is None:
         return [], problems
+    known = {problem.removeprefix("roles.yaml: ") for problem in problems}
     inputs = []
     for host in hosts:
         names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
@@ -103,8 +104,9 @@ def read_inputs(
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
             continue
-        roles, wrong = build_roles(catalogue, overrides, f"{host.name}: redis_overrides")
-        problems += wrong
+        source = f"{host.name}: redis_overrides: "
+        roles, wrong = build_roles(catalogue, overrides, source.removesuffix(": "))
+        problems += [problem for problem in wrong if problem.removeprefix(source) not in known]
         carried = tuple(roles[name] for name in names if name in roles)
         inputs.append(_input(host, carried, inventory_file))
         problems += _check(inputs[-1], host.data)
@@ -120,7 +122,7 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
     return HostInput(
         name=host.name,
         roles=roles,
-        secrets_file=Path(host.data.get("redis_secrets_file") or default),
+        secrets_file=Path(str(host.data.get("redis_secrets_file") or default)),
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
         redis_version=host.data.get("redis_version"),
     )
@@ -128,13 +130,27 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
 
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
-    ceiling = host.sysctls.get("net.core.somaxconn")
-    if not isinstance(data.get("redis_sysctl"), Mapping):
-        yield f"{host.name}: redis_sysctl: expected the mapping of group_data/all.py: run pyinfra in the repository"
+    if not isinstance(data.get("redis_secrets_file") or "", str | Path):
+        yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
     if host.redis_version is not None and not isinstance(host.redis_version, str):
         yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"
+    if not isinstance(data.get("redis_sysctl"), Mapping):
+        yield f"{host.name}: redis_sysctl: expected the mapping of group_data/all.py: run pyinfra in the repository"
+        return
+    for name, value in host.sysctls.items():
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            yield f"{host.name}: redis_sysctl: {name}: expected a number or text, observed {value!r}"
+    yield from _check_backlog(host)
+
+
+def _check_backlog(host: HostInput) -> Iterable[str]:
+    """The kernel cuts an accept backlog to its own ceiling without a word."""
+    ceiling = str(host.sysctls.get("net.core.somaxconn", "4096"))
+    if not ceiling.isdigit():
+        yield f"{host.name}: redis_sysctl: net.core.somaxconn: expected a number, observed {ceiling!r}"
+        return
     for role in host.roles:
-        if ceiling is not None and role.tcp_backlog > int(ceiling):
+        if role.tcp_backlog > int(ceiling):
             yield (
                 f"{host.name}: {role.name}: tcp_backlog {role.tcp_backlog} is above net.core.somaxconn {ceiling}, "
                 f"which would cut it silently: lower it in roles.yaml or raise redis_sysctl"

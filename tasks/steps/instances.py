@@ -98,6 +98,8 @@ def lead_inner_ports(seen: Look) -> None:
     """The inner ports lead to the assigned ones; connections through them survive a change of the rules."""
     wrong = [item for item in chosen(seen.differences, "unit", remedy=START) if item.name == INNER_PORT_UNIT]
     rules = [item for item in chosen(seen.differences, "file") if item.name.endswith("inner-port.nft")]
-    needed = wrong or rules or chosen(seen.differences, "listener", remedy=LEAD)
-    if needed and seen.desired.forwards:
+    stray = chosen(seen.differences, "listener", remedy=LEAD)
+    if stray and not seen.desired.forwards:
+        run_commands(name="Remove the inner ports", commands=["nft delete table ip redis_inner_port"])
+    if (wrong or rules or stray) and seen.desired.forwards:
         run_commands(name="Lead the inner ports", commands=[f"systemctl reload-or-restart {INNER_PORT_UNIT}"])

@@ -121,7 +121,6 @@ def test_the_dry_run_names_what_drifted_and_touches_nothing(secrets_file: Path, 
     assert [sent(result, host) for host in PROD] == [[]] * 5
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/steps/install.py: files_of takes the override's path for a file")
 def test_only_the_mode_to_keep_over_upgrades_drifted(secrets_file: Path) -> None:
     command = "dpkg-statoverride --force-statoverride-add --update --add root redis 750 /etc/redis"
     sites = drifted("crypto", state(lambda seen: replace(seen, statoverrides={})), command)

@@ -157,7 +157,6 @@ def test_a_malformed_secrets_file_is_refused_without_showing_it(secrets_file: Pa
     assert "s3cr3t" not in result.output
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/tier.py: int() of a value from the inventory is not guarded")
 def test_a_kernel_value_that_is_no_number_is_refused_in_words(tmp_path: Path, secrets_file: Path) -> None:
     inventory = tmp_path / "bad.py"
     inventory.write_text('redis_crypto = [("redis-crypto", {"redis_sysctl": {"net.core.somaxconn": "many"}})]\n')
@@ -199,7 +198,6 @@ def test_a_catalogue_with_errors_is_refused_before_any_connection_with_all_of_th
     assert not (copy / "secrets").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/tier.py: a problem in roles.yaml hides those of the inventory")
 def test_problems_of_the_catalogue_and_of_the_inventory_are_reported_together(copy: Path) -> None:
     catalogue = copy / "group_data" / "roles.yaml"
     catalogue.write_text(catalogue.read_text().replace("port: 6383", "port: 0"))

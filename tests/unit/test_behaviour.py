@@ -152,8 +152,5 @@ def test_two_connections_to_different_servers_are_a_finding(other: Reply) -> Non
     assert finding.expected == "the same instance"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tasks/behaviour.py: two missing run ids are both `none`, and so taken for equal"
-)
 def test_two_connections_that_do_not_say_who_answers_are_a_finding() -> None:
     assert len(same_instance(roles()["crypto"], "x", "x")) == 1

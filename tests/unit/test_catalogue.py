@@ -209,13 +209,11 @@ def test_an_override_of_a_list_replaces_it() -> None:
     assert roles(gateway={"services": ["one"]})["gateway"].services == ("one",)
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/catalogue.py: a text with fewer than three classes is taken as it is")
 def test_buffer_limits_that_leave_out_a_class_are_refused() -> None:
     # CONFIG GET always answers all three: what is left out would be drift that no deploy can mend.
     assert problems_of(client_output_buffer_limit="normal 64mb 32mb 60")
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/catalogue.py: of two equal keys YAML silently keeps the last")
 def test_a_key_written_twice_is_refused() -> None:
     _, problems = read_catalogue(ROLES_FILE.read_text().replace("    port: 6379\n", "    port: 6379\n    port: 6390\n"))
     assert problems

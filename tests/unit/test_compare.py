@@ -215,7 +215,6 @@ def test_a_masked_packaged_service_that_still_runs_is_to_be_stopped(host: Host, 
     assert found == (None, "unit", "redis-server.service", "inactive", "active", "mask")
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/compare.py: the packaged server's socket is listed beside its unit")
 def test_the_running_packaged_service_is_one_difference_not_two(host: Host, right: Observed) -> None:
     running = with_unit(
         right,
@@ -572,7 +571,6 @@ def test_no_password_and_no_hash_appears_in_any_difference() -> None:
     assert [secret for secret in hidden if secret in text] == []
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/compare.py: lines of a drifted redis.conf are shown as they are")
 @pytest.mark.parametrize("line", ["requirepass {}", "masterauth {}", "user x on >{}", "tls-key-file-pass {}"])
 def test_a_password_somebody_wrote_into_a_file_is_not_shown(host: Host, right: Observed, line: str) -> None:
     content = right.files[CONF].content + line.format("hunter2") + "\n"

@@ -105,14 +105,12 @@ def test_an_unreadable_snapshot_fails_its_host_only() -> None:
         HostSnapshot().process(RECORDED.replace("uid=0", "uid=root").splitlines())
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/observe.py: tarfile.TarError and EOFError are not caught")
 def test_a_snapshot_with_a_damaged_archive_fails_its_host_only() -> None:
     before, _, rest = RECORDED.partition("@@ files\n")
     with pytest.raises(FactProcessError):
         HostSnapshot().process([*before.splitlines(), "@@ files", rest.splitlines()[0], "@@ end"])
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/observed.py: `inet A peer B/32` is not recognised")
 def test_an_address_with_a_peer_is_on_the_host() -> None:
     line = "2: eth0    inet 172.28.2.5 peer 172.28.2.254/32 scope global eth0\\       valid_lft forever"
     text = RECORDED.replace("2: host0    inet 172.28.2.5/24", line + "\n3: x    inet 10.0.0.1/24")
