@@ -2,7 +2,7 @@
 
 # Kernel values, live and in /etc/sysctl.d/60-redis.conf. Containers report them instead of setting them.
 redis_sysctl = {
-    "vm.overcommit_memory": 1,  # fork for a rewrite must not fail (redis.io docs, admin.md; kernel overcommit-accounting)
+    "vm.overcommit_memory": 1,  # fork for a rewrite must not fail (redis.io docs, admin.md)
     "net.core.somaxconn": 4096,  # the ceiling of tcp_backlog in roles.yaml (kernel docs, net.rst)
 }
 
