@@ -18,21 +18,17 @@ from pyinfra.api.state import State
 from tasks.acl import categories_in
 from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange
-from tasks.observed import Observed, Server, parse_snapshot
+from tasks.observed import MARK, Observed, Server, parse_snapshot
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths"
 )
 
-# One process per line at most: on a controller with many hosts each of them is time.
+# Every process costs the host and the controller time: grep and find read for many parts at once, the shell for none
+# (its read takes files in /proc/sys byte by byte, and they answer the first one only).
 SCRIPT = r"""
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
-echo '@@ os'; cat /etc/os-release
-echo '@@ facts'
-[ -d /run/systemd/system ] && echo systemd=yes
-[ -r /run/systemd/container ] && read -r v </run/systemd/container && echo "container=$v"
-read -r _ v _ </proc/meminfo; echo "memory=$v"
-echo "uid=$(id -u)"
+echo '@@ facts'; [ -d /run/systemd/system ] && echo systemd=yes
 echo '@@ packages'
 dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' redis-server redis-tools nftables 2>/dev/null
 echo '@@ candidate'
@@ -40,26 +36,27 @@ echo '@@ candidate'
 [ -x /usr/bin/redis-server ] || apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
 echo '@@ disk'
 if [ -d {root} ]; then df -Pk {root}; else df -Pk /var/lib; fi
-echo '@@ used'; du -sk {data} 2>/dev/null
-echo '@@ data'; find {data} -maxdepth 2 -type f -printf '%s %p\n' 2>/dev/null
 echo '@@ addresses'; ip -o -4 addr show
 echo '@@ listeners'; ss -Hltnp
-# grep, not the shell's read: that reads byte by byte, and these files answer the first byte only.
-echo '@@ kernel'; grep -s . {sysctls} /sys/kernel/mm/transparent_hugepage/enabled /dev/null
-echo '@@ boot'
-grep -rsE '^[^#;]*({sysctl_names})[[:space:]]*=' /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d
-grep -rs '^[^#].*/transparent_hugepage/enabled' /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d
-echo '@@ ours'; grep -ls 'CAAS Redis repository' /etc/systemd/system/redis-*.service
 echo '@@ units'
 units=$(systemctl show --property={properties} {units} 2>/dev/null); echo "$units"
-echo '@@ processes'
-pids=; for line in $units; do case $line in MainPID=0) ;; MainPID=*) pids="$pids ${line#MainPID=}";; esac; done
-for pid in $pids; do
-  echo "/proc/$pid/exe $(readlink /proc/$pid/exe)"
-  grep THP_enabled /proc/$pid/status /dev/null
+binaries= statuses=
+for line in $units; do
+  case $line in
+    MainPID=0) ;;
+    MainPID=*) pid=${line#MainPID=}; binaries="$binaries /proc/$pid/exe"; statuses="$statuses /proc/$pid/status";;
+  esac
 done
-echo '@@ started'; grep -s . /run/credentials/redis-*.service/unit-digest /dev/null
-echo '@@ statoverrides'; cat /var/lib/dpkg/statoverride 2>/dev/null
+# -H: each line behind its file's name, also where only one file exists.
+echo '@@ values'
+grep -sH . /etc/os-release /run/systemd/container {sysctls} /sys/kernel/mm/transparent_hugepage/enabled \
+  /run/credentials/redis-*.service/unit-digest /var/lib/dpkg/statoverride
+echo '@@ matches'
+grep -rsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
+  -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status $statuses \
+  /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
+  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
+echo '@@ found'; find {data} $binaries -printf '%y %d %s %b %D:%i %H %p\t%l\n' 2>/dev/null
 echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -s list table ip redis_inner_port 2>/dev/null
 echo '@@ files'
 tar -cP --no-recursion --ignore-failed-read {files} 2>/dev/null | gzip -1 | base64
@@ -84,6 +81,7 @@ class HostSnapshot(FactBase[Observed | None]):
             "root": DATA_ROOT,
             "data": " ".join(data_directory(role) for role in roles),
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
+            "mark": MARK,
             "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
             "properties": UNIT_PROPERTIES,
             "units": " ".join(map(shlex.quote, (*units, "redis-*.service"))),

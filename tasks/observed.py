@@ -9,10 +9,15 @@ import base64
 import io
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PART = "@@ "  # opens a part of the snapshot's output
+MARK = "CAAS Redis repository"  # what a file says that this repository has written
+THP = "/sys/kernel/mm/transparent_hugepage/enabled"
+
+Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
 
 
 @dataclass(frozen=True)
@@ -103,31 +108,34 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
     parts = _parts(lines)
     if "end" not in parts:
         raise ValueError("the snapshot is cut off")
-    facts = _pairs(parts["facts"])
+    values = _texts(parts["values"])
+    matches = _texts(parts["matches"])
+    found = [_found(line) for line in parts["found"]]
+    units = _units(parts["units"])
     return Observed(
-        os=_pairs(parts["os"]),
-        systemd=facts.get("systemd") == "yes",
-        container=facts.get("container", ""),
-        uid=int(facts["uid"]),
-        memory=int(facts["memory"]) * 1024,
+        os=_pairs(values.get("/etc/os-release", [])),
+        systemd="systemd=yes" in parts["facts"],
+        container=_value(values, "/run/systemd/container"),
+        uid=int(_named(matches, "/proc/self/status", "Uid").split()[1]),  # the effective one
+        memory=int(_named(matches, "/proc/meminfo", "MemTotal").split()[0]) * 1024,
         packages=_packages(parts["packages"]),
         candidate=_candidate(parts["candidate"]),
         disk_free=int(parts["disk"][-1].split()[3]) * 1024,
-        data_used={path: int(size) * 1024 for size, path in (line.split(None, 1) for line in parts["used"])},
+        data_used=_used(found),
         addresses=frozenset(re.findall(r" inet ([\d.]+)", "\n".join(parts["addresses"]))),
         listeners=tuple(filter(None, map(_listener, parts["listeners"]))),
-        sysctls=_sysctls(parts["kernel"]),
-        thp=next((line.partition(":")[2] for line in parts["kernel"] if line.startswith("/sys/")), ""),
-        boot_sysctls=_boot_sysctls(parts["boot"]),
-        boot_thp=dict(_boot_thp(parts["boot"])),
-        our_units=tuple(sorted(line.rsplit("/", 1)[1] for line in parts["ours"])),
-        units=_units(parts["units"]),
-        processes=_processes(parts["processes"]),
-        started=_started(parts["started"]),
+        sysctls=_sysctls(values),
+        thp=_value(values, THP),
+        boot_sysctls=_boot_sysctls(matches),
+        boot_thp=dict(_boot_thp(matches)),
+        our_units=tuple(sorted(_our_units(matches))),
+        units=units,
+        processes=_processes(units, matches, found),
+        started=_started(values),
         files=_files("".join(parts["files"])),
         forwards=frozenset(_forwards(parts["forwards"])),
-        statoverrides=_statoverrides(parts["statoverrides"]),
-        data_files={path: int(size) for size, path in (line.split(" ", 1) for line in parts["data"])},
+        statoverrides=_statoverrides(values.get("/var/lib/dpkg/statoverride", [])),
+        data_files={item.path: item.size for item in found if item.kind == "f" and item.depth <= 2},
     )
 
 
@@ -157,35 +165,94 @@ def _candidate(lines: Sequence[str]) -> str:
     return found[0] if found and found[0] != "(none)" else ""
 
 
-def _sysctls(lines: Sequence[str]) -> dict[str, str]:
-    """Lines `/proc/sys/vm/overcommit_memory:1` by the name sysctl gives them, white space made single blanks."""
-    found = (line.removeprefix("/proc/sys/").partition(":") for line in lines if line.startswith("/proc/sys/"))
-    return {path.replace("/", "."): " ".join(value.split()) for path, _, value in found}
+def _texts(lines: Iterable[str]) -> dict[str, list[str]]:
+    """Lines `PATH:TEXT`, as grep prints them, by path."""
+    texts: dict[str, list[str]] = {}
+    for line in lines:
+        path, _, text = line.partition(":")
+        texts.setdefault(path, []).append(text)
+    return texts
 
 
-def _boot_sysctls(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _value(texts: Texts, path: str) -> str:
+    """The first line of a file, empty when there is none."""
+    return next(iter(texts.get(path, [])), "")
+
+
+def _named(texts: Texts, path: str, name: str) -> str:
+    """The value of a file's line `NAME: VALUE`, empty when there is none."""
+    rows = (text.partition(":") for text in texts.get(path, []))
+    return next((value.strip() for key, _, value in rows if key == name), "")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What find says of a file below `top`, a directory that was asked for; `blocks` of 512 bytes."""
+
+    kind: str
+    depth: int
+    size: int
+    blocks: int
+    inode: str
+    top: str
+    path: str
+    target: str
+
+
+def _found(line: str) -> _Found:
+    kind, depth, size, blocks, inode, top, rest = line.split(" ", 6)
+    path, _, target = rest.rpartition("\t")
+    return _Found(kind, int(depth), int(size), int(blocks), inode, top, path, target)
+
+
+def _used(found: Iterable[_Found]) -> dict[str, int]:
+    """Bytes on disk by directory; a file with several names counts once, as du counts it."""
+    files = {(item.top, item.inode): item.blocks for item in found if not item.top.startswith("/proc/")}
+    used: Counter[str] = Counter()
+    for (top, _), blocks in files.items():
+        used[top] += blocks * 512
+    return dict(used)
+
+
+def _sysctls(values: Texts) -> dict[str, str]:
+    """The files below /proc/sys by the name that sysctl gives them, white space made single blanks."""
+    root = "/proc/sys/"
+    found = {path.removeprefix(root): lines[0] for path, lines in values.items() if path.startswith(root)}
+    return {path.replace("/", "."): " ".join(value.split()) for path, value in found.items()}
+
+
+def _boot_sysctls(matches: Texts) -> dict[str, tuple[str, str]]:
     """name → (value, file) as systemd-sysctl sets it at boot: by file name, the last assignment wins.
 
     A file in /etc hides one of the same name elsewhere (sysctl.d(5)).
     """
     rows = []
-    for line in lines:
-        path, _, text = line.partition(":")
-        if "/sysctl.d/" in path:
-            directory, _, name = path.rpartition("/")
-            key, _, value = text.partition("=")
+    for path, text in _lines_below("sysctl.d", matches):
+        directory, _, name = path.rpartition("/")
+        key, assigned, value = text.partition("=")
+        if assigned and not re.search("[#;]", key):
             rows.append((name, directory, key.strip().lstrip("-").replace("/", "."), " ".join(value.split()), path))
     in_etc = {name for name, directory, *_ in rows if directory == "/etc/sysctl.d"}
     rows = [row for row in rows if row[1] == "/etc/sysctl.d" or row[0] not in in_etc]
     return {key: (value, path) for _, _, key, value, path in sorted(rows, key=lambda row: row[0])}
 
 
-def _boot_thp(lines: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _boot_thp(matches: Texts) -> Iterable[tuple[str, str]]:
     """(file, value) of every tmpfiles.d line that sets transparent huge pages at boot."""
-    for line in lines:
-        path, _, text = line.partition(":")
-        if "/tmpfiles.d/" in path:
+    for path, text in _lines_below("tmpfiles.d", matches):
+        if "/transparent_hugepage/enabled" in text and not text.startswith("#"):
             yield path, text.split()[-1]
+
+
+def _lines_below(directory: str, texts: Texts) -> Iterable[tuple[str, str]]:
+    return ((path, text) for path, lines in texts.items() if f"/{directory}/" in path for text in lines)
+
+
+def _our_units(matches: Texts) -> Iterable[str]:
+    """Names of the units of Redis that this repository has written."""
+    for path, lines in matches.items():
+        if path.startswith("/etc/systemd/system/") and any(MARK in text for text in lines):
+            yield path.rpartition("/")[2]
 
 
 def _listener(line: str) -> Listener | None:
@@ -211,19 +278,19 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
     return units
 
 
-def _processes(lines: Sequence[str]) -> dict[int, Process]:
-    """Lines `/proc/PID/exe PATH` and `/proc/PID/status:THP_enabled: N`."""
-    found: dict[int, dict[str, str]] = {}
-    for line in lines:
-        if match := re.match(r"/proc/(\d+)/(exe|status)[ :](?:THP_enabled:\s*)?(.*)", line):
-            found.setdefault(int(match[1]), {})[match[2]] = match[3]
-    return {pid: Process(facts.get("exe", ""), facts.get("status", "")) for pid, facts in found.items()}
+def _processes(units: Mapping[str, Mapping[str, str]], matches: Texts, found: Iterable[_Found]) -> dict[int, Process]:
+    """The main processes of units; one that is gone meanwhile has no binary and no flag."""
+    binaries = {item.path: item.target for item in found}
+    pids = {int(properties.get("MainPID") or 0) for properties in units.values()} - {0}
+    return {
+        pid: Process(binaries.get(f"/proc/{pid}/exe", ""), _named(matches, f"/proc/{pid}/status", "THP_enabled"))
+        for pid in pids
+    }
 
 
-def _started(lines: Sequence[str]) -> dict[str, str]:
-    """Lines `/run/credentials/UNIT/unit-digest:DIGEST` by unit."""
-    found = (line.removeprefix("/run/credentials/").partition("/unit-digest:") for line in lines)
-    return {unit: digest for unit, separator, digest in found if separator}
+def _started(values: Texts) -> dict[str, str]:
+    """The digest that a unit was started with, from `/run/credentials/UNIT/unit-digest`."""
+    return {path.split("/")[3]: lines[0] for path, lines in values.items() if path.endswith("/unit-digest")}
 
 
 def _files(text: str) -> dict[str, FileState]:

@@ -35,7 +35,7 @@ from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
 from tests.unit.snapshot import snapshot_text
 
 State = Callable[[Host], Observed]
-SNAPSHOT = "@@ os"  # how the one reading command of a host is known
+SNAPSHOT = "@@ facts"  # how the one reading command of a host is known
 
 
 @dataclass(frozen=True)

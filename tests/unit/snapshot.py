@@ -6,60 +6,36 @@ import base64
 import gzip
 import io
 import tarfile
+from collections.abc import Iterator
 
-from tasks.observed import FileState, Observed
+from tasks.observed import MARK, THP, FileState, Observed
 
 KINDS = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
 
 
 def snapshot_text(observed: Observed) -> str:
     """The output of one snapshot; parts in the order of the script."""
-    thp = "/sys/kernel/mm/transparent_hugepage/enabled"
     parts = {
-        "os": [f'{key}="{value}"' for key, value in observed.os.items()],
-        "facts": [
-            *(["systemd=yes"] if observed.systemd else []),
-            *([f"container={observed.container}"] if observed.container else []),
-            f"memory={observed.memory // 1024}",
-            f"uid={observed.uid}",
-        ],
+        "facts": ["systemd=yes"] if observed.systemd else [],
         "packages": [f"{name} {version} installed" for name, version in observed.packages.items()],
         "candidate": ["redis-server:", f"  Candidate: {observed.candidate or '(none)'}"],
         "disk": [
             "Filesystem     1024-blocks     Used Available Capacity Mounted on",
             f"/dev/vda1 264212084 26550324 {observed.disk_free // 1024} 25% /",
         ],
-        "used": [f"{size // 1024}\t{path}" for path, size in observed.data_used.items()],
-        "data": [f"{size} {path}" for path, size in observed.data_files.items()],
         "addresses": [f"2: eth0    inet {item}/24 brd 1.2.3.255 scope global eth0" for item in observed.addresses],
         "listeners": [
             f"LISTEN 0 511 {item.address}:{item.port} 0.0.0.0:* " + _user(item.process, item.pid)
             for item in observed.listeners
         ],
-        "kernel": [
-            *(f"/proc/sys/{name.replace('.', '/')}:{value}" for name, value in observed.sysctls.items()),
-            *([f"{thp}:{observed.thp}"] if observed.thp else []),
-        ],
-        "boot": [
-            *(f"{path}:{name} = {value}" for name, (value, path) in observed.boot_sysctls.items()),
-            *(f"{path}:w {thp} - - - - {value}" for path, value in observed.boot_thp.items()),
-        ],
-        "ours": [f"/etc/systemd/system/{unit}" for unit in observed.our_units],
         "units": [
             line
             for name, properties in observed.units.items()
             for line in (f"Id={name}", *(f"{key}={value}" for key, value in properties.items()), "")
         ],
-        "processes": [
-            line
-            for pid, process in observed.processes.items()
-            for line in (
-                f"/proc/{pid}/exe {process.executable}",
-                f"/proc/{pid}/status:THP_enabled:\t{process.thp_enabled}",
-            )
-        ],
-        "started": [f"/run/credentials/{unit}/unit-digest:{digest}" for unit, digest in observed.started.items()],
-        "statoverrides": [f"{rule} {path}" for path, rule in observed.statoverrides.items()],
+        "values": list(_values(observed)),
+        "matches": list(_matches(observed)),
+        "found": list(_found(observed)),
         "forwards": _rules(observed),
         "files": [_archive(observed)],
         "end": [],
@@ -69,6 +45,39 @@ def snapshot_text(observed: Observed) -> str:
 
 def _user(process: str, pid: int) -> str:
     return f'users:(("{process}",pid={pid},fd=6))' if process else ""
+
+
+def _values(observed: Observed) -> Iterator[str]:
+    yield from (f'/etc/os-release:{key}="{value}"' for key, value in observed.os.items())
+    yield from [f"/run/systemd/container:{observed.container}"] if observed.container else []
+    yield from (f"/proc/sys/{name.replace('.', '/')}:{value}" for name, value in observed.sysctls.items())
+    yield from [f"{THP}:{observed.thp}"] if observed.thp else []
+    yield from (f"/run/credentials/{unit}/unit-digest:{digest}" for unit, digest in observed.started.items())
+    yield from (f"/var/lib/dpkg/statoverride:{rule} {path}" for path, rule in observed.statoverrides.items())
+
+
+def _matches(observed: Observed) -> Iterator[str]:
+    yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
+    yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
+    for pid, process in observed.processes.items():
+        yield f"/proc/{pid}/status:Uid:\t105\t105\t105\t105"
+        yield f"/proc/{pid}/status:THP_enabled:\t{process.thp_enabled}"
+    for name, (value, path) in observed.boot_sysctls.items():
+        yield from (f"{path}:# {MARK}", f"{path}:{name} = {value}")
+    for path, value in observed.boot_thp.items():
+        yield from (f"{path}:# {MARK}", f"{path}:w {THP} - - - - {value}")
+    yield from (f"/etc/systemd/system/{unit}:# {MARK}" for unit in observed.our_units)
+
+
+def _found(observed: Observed) -> Iterator[str]:
+    """Each directory's own line carries all of its blocks."""
+    for inode, (top, size) in enumerate(observed.data_used.items()):
+        yield f"d 0 4096 {size // 512} 2049:{inode} {top} {top}\t"
+    for inode, (path, size) in enumerate(observed.data_files.items(), len(observed.data_used)):
+        top = "/".join(path.split("/")[:5])
+        yield f"f {path.count('/') - top.count('/')} {size} 0 2049:{inode} {top} {path}\t"
+    for pid, process in observed.processes.items():
+        yield f"l 0 0 0 20:{pid} /proc/{pid}/exe /proc/{pid}/exe\t{process.executable}"
 
 
 def _rules(observed: Observed) -> list[str]:

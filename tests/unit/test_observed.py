@@ -23,6 +23,11 @@ def recorded() -> Observed:
     return parse_snapshot(RECORDED.splitlines())
 
 
+def with_lines(part: str, *lines: str) -> Observed:
+    """The state of the recorded host, had one part of its snapshot had more lines."""
+    return parse_snapshot(RECORDED.replace(f"@@ {part}\n", "\n".join((f"@@ {part}", *lines, ""))).splitlines())
+
+
 def test_the_system_of_a_real_host_is_read(recorded: Observed) -> None:
     assert (recorded.os["ID"], recorded.os["VERSION_ID"]) == ("debian", "12")
     assert (recorded.systemd, recorded.container, recorded.uid) == (True, "systemd-nspawn", 0)
@@ -39,7 +44,7 @@ def test_the_packages_of_a_real_host_are_read(recorded: Observed) -> None:
 
 
 def test_disk_and_data_of_a_real_host_are_read_in_bytes(recorded: Observed) -> None:
-    assert recorded.disk_free == 79840588 * 1024
+    assert recorded.disk_free == 78731484 * 1024
     assert recorded.data_used == {"/var/lib/redis/crypto": 24 * 1024}
     assert recorded.data_files["/var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest"] == 88
     assert len(recorded.data_files) == 4
@@ -102,7 +107,7 @@ def test_a_snapshot_that_was_cut_off_is_refused(until: str) -> None:
 
 def test_an_unreadable_snapshot_fails_its_host_only() -> None:
     with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
-        HostSnapshot().process(RECORDED.replace("uid=0", "uid=root").splitlines())
+        HostSnapshot().process(RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t0\troot").splitlines())
 
 
 def test_a_snapshot_with_a_damaged_archive_fails_its_host_only() -> None:
@@ -118,7 +123,7 @@ def test_an_address_with_a_peer_is_on_the_host() -> None:
 
 
 def test_an_address_of_an_interface_and_an_ipv6_listener_are_read_bare() -> None:
-    text = RECORDED.replace("@@ kernel", 'LISTEN 0 5 [fe80::1%eth0]:53 [::]:* users:(("named",pid=9,fd=3))\n@@ kernel')
+    text = RECORDED.replace("@@ units", 'LISTEN 0 5 [fe80::1%eth0]:53 [::]:* users:(("named",pid=9,fd=3))\n@@ units')
     assert Listener("fe80::1%eth0".split("%")[0], 53, "named", 9) in parse_snapshot(text.splitlines()).listeners
 
 
@@ -130,6 +135,55 @@ def test_a_package_that_is_only_configured_is_not_installed() -> None:
 def test_a_rule_of_another_form_in_our_table_is_kept_as_text() -> None:
     text = RECORDED.replace("ip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.5:6383", "counter drop", 1)
     assert ("prerouting", "counter drop", 0, "") in parse_snapshot(text.splitlines()).forwards
+
+
+def test_lines_that_were_found_by_the_pattern_of_another_part_are_left_out(recorded: Observed) -> None:
+    stray = (
+        "/etc/sysctl.d/60-redis.conf:# Written by the CAAS Redis repository: vm.overcommit_memory = 1",
+        "/etc/sysctl.d/60-redis.conf:vm.overcommit_memory = 1",
+        "/usr/lib/tmpfiles.d/x.conf:# CAAS Redis repository: /sys/kernel/mm/transparent_hugepage/enabled - never",
+        "/usr/lib/tmpfiles.d/x.conf:f /run/x - - - - vm.overcommit_memory = 7",
+        "/etc/systemd/system/redis-other.service:ExecStart=/bin/x vm.overcommit_memory=7",
+    )
+    observed = with_lines("matches", *stray)
+    assert observed.boot_sysctls == {"vm.overcommit_memory": ("1", "/etc/sysctl.d/60-redis.conf")}
+    assert (observed.boot_thp, observed.our_units) == ({}, recorded.our_units)
+
+
+def test_a_setting_in_etc_hides_the_file_of_the_same_name_elsewhere() -> None:
+    lines = ("/etc/sysctl.d/9.conf:-vm/overcommit_memory =  1", "/usr/lib/sysctl.d/9.conf:vm.overcommit_memory=0")
+    assert with_lines("matches", *lines).boot_sysctls == {"vm.overcommit_memory": ("1", "/etc/sysctl.d/9.conf")}
+
+
+def test_the_user_that_counts_is_the_effective_one() -> None:
+    text = RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t1000\t0")
+    assert parse_snapshot(text.splitlines()).uid == 0
+
+
+def test_a_file_with_two_names_takes_its_space_once() -> None:
+    top = "/var/lib/redis/crypto"
+    lines = [f"f {depth} 70000 144 83:7 {top} {top}/{name}\t" for depth, name in ((1, "a b"), (2, "d/c"), (3, "d/e/f"))]
+    observed = with_lines("found", *lines)
+    assert observed.data_used == {top: (24 + 72) * 1024}
+    assert observed.data_files[f"{top}/a b"] == 70000
+    assert f"{top}/d/e/f" not in observed.data_files
+
+
+def test_a_binary_that_was_replaced_while_it_ran_is_known_by_its_whole_path() -> None:
+    text = RECORDED.replace("\t/usr/bin/redis-check-rdb", "\t/usr/bin/redis-check-rdb (deleted)")
+    assert parse_snapshot(text.splitlines()).processes[591].executable == "/usr/bin/redis-check-rdb (deleted)"
+
+
+def test_a_process_that_went_away_while_the_host_was_read_has_no_binary() -> None:
+    lines = [line for line in RECORDED.splitlines() if "/proc/591/" not in line]
+    assert parse_snapshot(lines).processes == {591: Process("", "")}
+
+
+def test_files_that_a_host_does_not_have_are_read_as_empty() -> None:
+    gone = ("/run/systemd/container:", "/sys/kernel/mm/", "/run/credentials/", "/var/lib/dpkg/", "/etc/systemd/system/")
+    observed = parse_snapshot([line for line in RECORDED.splitlines() if not line.startswith(gone)])
+    assert (observed.container, observed.thp) == ("", "")
+    assert (observed.started, observed.statoverrides, observed.our_units) == ({}, {}, ())
 
 
 def test_a_unit_nobody_asked_for_counts_as_absent(recorded: Observed) -> None:
