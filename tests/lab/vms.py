@@ -17,7 +17,6 @@ from typing import Self
 from tests.lab import debian
 from tests.lab.debian import LabError, Suite, cache_dir
 from tests.lab.vm import Vm, await_up
-from tests.lab.vm_image import vm_image
 from tests.lab.vm_layouts import STAGING
 from tests.lab.vm_layouts import VmSpec as VmSpec
 from tests.lab.vm_process import Process, record_myself
@@ -80,8 +79,6 @@ class VmLab:
         if missing := missing_packages():
             raise LabError(f"lab of virtual machines: missing {' '.join(missing)}: run `apt-get install` for them")
         remove_abandoned()
-        for suite in {vm.spec.suite for vm in self.vms.values()}:
-            vm_image(suite)
         with self._locked():
             begun = self._begin()
         await_up(begun)
