@@ -52,7 +52,7 @@ echo '@@ values'
 grep -sH . /etc/os-release /run/systemd/container {sysctls} /sys/kernel/mm/transparent_hugepage/enabled \
   /run/credentials/redis-*.service/unit-digest /var/lib/dpkg/statoverride
 echo '@@ matches'
-grep -rsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
+grep -RsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
   -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status $statuses \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
