@@ -18,7 +18,8 @@ from pyinfra.api.state import State
 from tasks.acl import categories_in
 from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange
-from tasks.observed import MARK, Observed, Server, parse_snapshot
+from tasks.observed import Observed, Server
+from tasks.snapshot import MARK, parse_snapshot
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths"

@@ -8,7 +8,8 @@ import io
 import tarfile
 from collections.abc import Iterator
 
-from tasks.observed import MARK, THP, FileState, Observed
+from tasks.observed import FileState, Observed
+from tasks.snapshot import MARK, THP
 
 KINDS = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
 

@@ -9,7 +9,8 @@ from pyinfra.api.exceptions import FactProcessError
 from tasks.acl import allowed
 from tasks.exchange import Reply, ReplyError
 from tasks.observe import HostSnapshot, endpoint, read_server
-from tasks.observed import FileState, Listener, Observed, Process, parse_snapshot
+from tasks.observed import FileState, Listener, Observed, Process
+from tasks.snapshot import parse_snapshot
 from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
 from tests.unit.snapshot import snapshot_text
 
