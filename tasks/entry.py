@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pyinfra.api.state import State
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.state import State, StateStage
 
 from tasks import run as runs
-from tasks.run import Refusal
+from tasks.drift_check import check_drift
+from tasks.prove import verify_tier
+from tasks.run import Finished, Refusal
 
 ROOT = Path(__file__).parent.parent
 CHANGING = ("deploy.py", "tasks/rehearse.py")
@@ -44,8 +48,26 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
+        report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
+
+
+def report_when_nobody_answers(state: State, entries: list[str]) -> None:
+    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same."""
+    reports: dict[str, Callable[[State], int]] = {"tasks/drift.py": check_drift, "tasks/verify.py": verify_tier}
+    wanted = [reports[name] for name in entries if name in reports]
+    fail_hosts = state.fail_hosts
+
+    def fail_and_report(*args: Any, **kwargs: Any) -> None:
+        try:
+            fail_hosts(*args, **kwargs)
+        except PyinfraError:
+            if wanted and state.current_stage == StateStage.Connect:
+                raise Finished(wanted[0](state)) from None
+            raise
+
+    state.fail_hosts = fail_and_report  # type: ignore[method-assign]
 
 
 def check(state: State, entries: list[str]) -> None:
