@@ -97,7 +97,7 @@ def test_a_missing_file_is_to_be_written(host: Host, right: Observed) -> None:
 def test_another_line_in_a_file_is_shown(host: Host, right: Observed) -> None:
     changed = right.files[CONF].content.replace("maxmemory 268435456", "maxmemory 1048576")
     found = only(compare(host, with_file(right, CONF, content=changed)))
-    shown = "+maxmemory 1048576; -maxmemory 268435456"
+    shown = "has 'maxmemory 1048576', lacks 'maxmemory 268435456'"
     assert found == ("crypto", "file", CONF, "content as rendered", shown, "write")
 
 
@@ -105,7 +105,7 @@ def test_of_many_other_lines_four_are_shown_and_the_rest_counted(host: Host, rig
     added = "".join(f"hz {number}\n" for number in range(7))
     content = right.files[CONF].content + added
     (found,) = compare(host, with_file(right, CONF, content=content))
-    assert found.observed == "+hz 0; +hz 1; +hz 2; +hz 3 and 3 more lines"
+    assert found.observed == "has 'hz 0', has 'hz 1', has 'hz 2', has 'hz 3' and 3 more lines"
 
 
 def test_lines_in_another_order_are_a_difference(host: Host, right: Observed) -> None:
