@@ -12,6 +12,10 @@ from tasks.steps.live import change_live
 from tasks.steps.operations import call, run_commands, write_files
 
 
+# Declared before it is deleted: stopping the unit may have removed it already.
+NO_TABLE = "nft 'table ip redis_inner_port; delete table ip redis_inner_port'"
+
+
 def converge_instances(seen: Look) -> None:
     """Every instance of the host runs as desired; those that are right are not touched."""
     remove_leftovers(seen)
@@ -100,6 +104,6 @@ def lead_inner_ports(seen: Look) -> None:
     rules = [item for item in chosen(seen.differences, "file") if item.name.endswith("inner-port.nft")]
     stray = chosen(seen.differences, "listener", remedy=LEAD)
     if stray and not seen.desired.forwards:
-        run_commands(name="Remove the inner ports", commands=["nft delete table ip redis_inner_port"])
+        run_commands(name="Remove the inner ports", commands=[NO_TABLE])
     if (wrong or rules or stray) and seen.desired.forwards:
         run_commands(name="Lead the inner ports", commands=[f"systemctl reload-or-restart {INNER_PORT_UNIT}"])
