@@ -50,8 +50,8 @@ def writing_checks(
     """On the assigned port: strangers are refused; each service logs in, writes, reads, and administers nothing."""
     first = role.services[0]
     checks = [
-        Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
         Check(f"{first} with a wrong password", ("AUTH", first, f"wrong-{token}"), f"{ERROR}WRONGPASS"),
+        Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
         Check(f"{stranger[0]}, a service of another role", ("AUTH", *stranger), f"{ERROR}WRONGPASS"),
     ]
     for service in role.services:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,12 +13,12 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State, StateStage
 
 from tasks import run as runs
-from tasks.drift_check import check_drift
-from tasks.prove import verify_tier
 from tasks.run import Finished, Refusal
 
 ROOT = Path(__file__).parent.parent
 CHANGING = ("deploy.py", "tasks/rehearse.py")
+# Imported when needed only: this file is loaded for every pyinfra command.
+REPORTS = {"tasks/drift.py": "tasks.drift_check:check_drift", "tasks/verify.py": "tasks.prove:verify_tier"}
 READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
 
 
@@ -55,8 +55,7 @@ def guard(state: State) -> None:
 
 def report_when_nobody_answers(state: State, entries: list[str]) -> None:
     """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same."""
-    reports: dict[str, Callable[[State], int]] = {"tasks/drift.py": check_drift, "tasks/verify.py": verify_tier}
-    wanted = [reports[name] for name in entries if name in reports]
+    wanted = [REPORTS[name] for name in entries if name in REPORTS]
     fail_hosts = state.fail_hosts
 
     def fail_and_report(*args: Any, **kwargs: Any) -> None:
@@ -64,7 +63,8 @@ def report_when_nobody_answers(state: State, entries: list[str]) -> None:
             fail_hosts(*args, **kwargs)
         except PyinfraError:
             if wanted and state.current_stage == StateStage.Connect:
-                raise Finished(wanted[0](state)) from None
+                module, _, function = wanted[0].partition(":")
+                raise Finished(getattr(import_module(module), function)(state)) from None
             raise
 
     state.fail_hosts = fail_and_report  # type: ignore[method-assign]

@@ -60,7 +60,7 @@ grep -RsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space
 echo '@@ found'; find {data} $binaries -printf '%y %d %s %b %D:%i %H %p\t%l\n' 2>/dev/null
 echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -s list table ip redis_inner_port 2>/dev/null
 echo '@@ files'
-tar -cP --no-recursion --ignore-failed-read {files} 2>/dev/null | gzip -1 | base64
+tar -cP --no-recursion --ignore-failed-read {files} 2>/dev/null | base64 -w0; echo
 echo '@@ end'
 """
 

@@ -11,7 +11,6 @@ from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.operations import call, run_commands, write_files
 
-
 # Declared before it is deleted: stopping the unit may have removed it already.
 NO_TABLE = "nft 'table ip redis_inner_port; delete table ip redis_inner_port'"
 
