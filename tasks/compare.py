@@ -6,6 +6,7 @@ that does not run has one difference, not one for each of its settings. Of a hos
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from tasks.compare_server import SECRET, server_differences
@@ -167,7 +168,7 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
         yield Difference(unit.role, "unit", unit.name, "enabled", enabled, ENABLE)
     if state.get("NeedDaemonReload") == "yes":
         yield Difference(unit.role, "unit", unit.name, "loaded as on disk", "changed on disk", RELOAD)
-    drop_ins = _foreign_drop_ins(unit, state)
+    drop_ins = _foreign_drop_ins(state)
     if drop_ins:
         remedy = f"{BY_HAND}remove it, or bring what it says into templates/redis.service.j2"
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
@@ -178,9 +179,9 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
         yield Difference(unit.role, "unit", unit.name, "active", found, START)
 
 
-def _foreign_drop_ins(unit: Unit, state: Mapping[str, str]) -> list[str]:
-    """Drop-ins somebody made for this very unit; those for every service (service.d) are the host's business."""
-    return [path for path in state.get("DropInPaths", "").split() if f"/{unit.name}.d/" in path]
+def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
+    """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
+    return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
 
 
 def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -229,6 +230,7 @@ def _listeners(desired: Host, observed: Observed) -> Iterator[Difference]:
                 None, "listener", where, "no other Redis", f"{listener.process}, pid {listener.pid}", remedy
             )
     yield from _inner_ports(desired, observed)
+    yield from _foreign_forwards(desired, observed)
 
 
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -246,6 +248,20 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
         yield Difference(instance.name, "listener", other, "not listened on", "listens", RESTART)
 
 
+def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """A rule of somebody else's that takes a role's connections."""
+    for table, rule in observed.foreign_forwards:
+        address = re.search(r"ip daddr ([\d.]+)", rule)
+        ports = {int(number) for number in re.findall(r"\d+", rule.partition("dport")[2].partition("dnat to")[0])}
+        for role in desired.roles:
+            if address is not None and address[1] != str(role.address):
+                continue
+            for port in sorted(ports & set(role.ports)):
+                remedy = f"{BY_HAND}remove that rule, or let it leave out {role.address}"
+                where = f"{role.address}:{port}"
+                yield Difference(role.name, "listener", where, "led by no other table", f"{table}: {rule}", remedy)
+
+
 def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
     wanted = {
         (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
@@ -254,12 +270,14 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
     }
     if INNER_PORT_UNIT not in observed.units and not wanted:
         return
-    role_of = {(item.address, item.inner_port): item.role for item in desired.forwards}
+    if "nftables" in desired.packages and "nftables" not in observed.packages:
+        return  # without nft nothing is known of the rules: the missing package is listed
+    role_at = {str(role.address): role.name for role in desired.roles}
     for address, port in sorted({(rule[1], rule[2]) for rule in wanted ^ observed.forwards}):
         expected = sorted({rule[3] for rule in wanted if rule[1:3] == (address, port)})
         found = sorted(f"{rule[0]} to {rule[3]}" for rule in observed.forwards if rule[1:3] == (address, port))
         yield Difference(
-            role_of.get((address, port)),
+            role_at.get(address),
             "listener",
             f"{address}:{port}" if port else address,
             f"led to {', '.join(expected)}" if expected else "not led anywhere",

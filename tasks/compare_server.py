@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tasks.acl import Categories, allowed, patterns
-from tasks.desired import OPERATOR, Instance, User
+from tasks.desired import OPERATOR, Instance, User, data_directory
 from tasks.difference import BY_HAND, LIVE, RESTART, Difference
 from tasks.observed import Observed, Server
 from tasks.values import MEMORY, RESTART_ONLY, canonical, show_memory
@@ -23,6 +23,8 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
     yield from _process(instance, observed)
+    if server.refusal is not None and instance.address not in observed.addresses:
+        return  # its cause, the missing address, is listed
     if server.refusal is not None:
         loading = server.refusal.startswith("LOADING")
         remedy = f"{BY_HAND}wait until it has loaded its data" if loading else RESTART
@@ -31,6 +33,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     yield from _settings(instance, server)
     yield from _users(instance, server)
     yield from _persistence(instance, server)
+    yield from _manifest(instance, server, observed)
 
 
 def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -48,6 +51,17 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "started before it changed",
             RESTART,
         )
+    elif _started_from_an_edited_file(instance, observed):
+        yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", RESTART)
+
+
+def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
+    """Whether the process began after somebody edited the unit file; an edit leaves the digest in it as it was."""
+    state, file = observed.unit(instance.unit), observed.files.get(instance.unit_file)
+    if file is None or file.kind != "file" or file.content == instance.unit_text:
+        return False
+    started = int(state.get("ExecMainStartTimestamp", "").lstrip("@") or 0)
+    return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
 SECRET = frozenset(("requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"))
@@ -136,3 +150,14 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
     for name, what in checks.items():
         if server.info.get(name, "ok") != "ok":
             yield Difference(instance.name, "persistence", name, "ok", server.info[name], f"{BY_HAND}{what}")
+
+
+def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
+    """Without its manifest the next start begins empty, whatever the running server holds (redis-facts §2)."""
+    role = instance.role
+    name = f"{role.appenddirname}/{role.appendfilename}.manifest"
+    if server.config.get("appendonly") != "yes" or server.info.get("loading") == "1":
+        return
+    if f"{data_directory(role.name)}/{name}" not in observed.data_files:
+        remedy = f"{BY_HAND}put it back or BGREWRITEAOF, before anything restarts the server"
+        yield Difference(instance.name, "persistence", name, "on disk", "absent", remedy)

@@ -80,6 +80,11 @@ class Instance:
     settings: Mapping[str, str]
     users: tuple[User, ...]
     unit_digest: str
+    unit_text: str
+
+    @property
+    def unit_file(self) -> str:
+        return f"{UNITS}/{self.unit}"
 
     @property
     def name(self) -> str:
@@ -203,12 +208,11 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
 
 def _role_files(instance: Instance) -> list[File]:
     role = instance.role
-    unit = _unit_text(role, instance.unit_digest)
     return [
         File(data_directory(role.name), None, "redis", "redis", "0750", role.name),
         File(config_file(role.name), config_text(role, instance.settings), "root", "redis", "0640", role.name),
         File(acl_file(role.name), acl_text(instance.users), "root", "redis", "0640", role.name, secret=True),
-        File(f"{UNITS}/{instance.unit}", unit, role=role.name),
+        File(instance.unit_file, instance.unit_text, role=role.name),
     ]
 
 
@@ -228,7 +232,7 @@ def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
         for name in sorted((*role.services, OPERATOR))
     )
     digest = hashlib.sha256(_unit_text(role, "").encode()).hexdigest()[:16]
-    return Instance(role, settings(role), users, digest)
+    return Instance(role, settings(role), users, digest, _unit_text(role, digest))
 
 
 def _sha256(password: str | None) -> str | None:

@@ -61,11 +61,11 @@ def report_when_nobody_answers(state: State, entries: list[str]) -> None:
     def fail_and_report(*args: Any, **kwargs: Any) -> None:
         try:
             fail_hosts(*args, **kwargs)
-        except PyinfraError:
+        except PyinfraError as error:
             if wanted and state.current_stage == StateStage.Connect:
                 module, _, function = wanted[0].partition(":")
                 raise Finished(getattr(import_module(module), function)(state)) from None
-            raise
+            raise Refusal(str(error)) from None
 
     state.fail_hosts = fail_and_report  # type: ignore[method-assign]
 

@@ -22,7 +22,8 @@ from tasks.observed import Observed, Server
 from tasks.snapshot import MARK, parse_snapshot
 
 UNIT_PROPERTIES = (
-    "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths"
+    "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
+    "ExecMainStartTimestamp"
 )
 
 # Every process costs the host and the controller time: grep and find read for many parts at once, the shell for none
@@ -40,7 +41,7 @@ if [ -d {root} ]; then df -Pk {root}; else df -Pk /var/lib; fi
 echo '@@ addresses'; ip -o -4 addr show
 echo '@@ listeners'; ss -Hltnp
 echo '@@ units'
-units=$(systemctl show --property={properties} {units} 2>/dev/null); echo "$units"
+units=$(systemctl show --timestamp=unix --property={properties} {units} 2>/dev/null); echo "$units"
 binaries= statuses=
 for line in $units; do
   case $line in
@@ -58,7 +59,7 @@ grep -RsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
 echo '@@ found'; find {data} $binaries -printf '%y %d %s %b %D:%i %H %p\t%l\n' 2>/dev/null
-echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -s list table ip redis_inner_port 2>/dev/null
+echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -st list ruleset ip 2>/dev/null
 echo '@@ files'
 tar -cP --no-recursion --ignore-failed-read {files} 2>/dev/null | base64 -w0; echo
 echo '@@ end'

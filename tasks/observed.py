@@ -15,6 +15,7 @@ class FileState:
     group: str
     mode: str
     content: str
+    modified: int = 0  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Observed:
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
+    foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
 
     def unit(self, name: str) -> Mapping[str, str]:

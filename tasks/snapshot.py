@@ -49,7 +49,8 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         processes=_processes(units, matches, found),
         started=_started(values),
         files=_files("".join(parts["files"])),
-        forwards=frozenset(_forwards(parts["forwards"])),
+        forwards=frozenset(_forwards(_tables(parts["forwards"]).get(OUR_TABLE, []))),
+        foreign_forwards=tuple(_foreign_forwards(_tables(parts["forwards"]))),
         statoverrides=_statoverrides(values.get("/var/lib/dpkg/statoverride", [])),
         data_files={item.path: item.size for item in found if item.kind == "f" and item.depth <= 2},
     )
@@ -220,7 +221,36 @@ def _file(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> FileState:
     kind = "file" if entry.isreg() else "directory" if entry.isdir() else "link" if entry.issym() else "other"
     reader = archive.extractfile(entry) if entry.isreg() else None
     content = reader.read().decode(errors="replace") if reader else entry.linkname
-    return FileState(kind, entry.uname or str(entry.uid), entry.gname or str(entry.gid), f"{entry.mode:04o}", content)
+    return FileState(
+        kind,
+        entry.uname or str(entry.uid),
+        entry.gname or str(entry.gid),
+        f"{entry.mode:04o}",
+        content,
+        int(entry.mtime),
+    )
+
+
+OUR_TABLE = "redis_inner_port"
+
+
+def _tables(lines: Sequence[str]) -> dict[str, list[str]]:
+    """The lines of `nft list ruleset ip` by table."""
+    tables: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in lines:
+        if match := re.match(r"table ip (\S+) \{", line):
+            current = tables.setdefault(match[1], [])
+        else:
+            current.append(line.strip())
+    return tables
+
+
+def _foreign_forwards(tables: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str]]:
+    """(table, rule) of every rule outside our table that leads connections elsewhere."""
+    for table, lines in tables.items():
+        if table != OUR_TABLE:
+            yield from ((table, line) for line in lines if re.search(r"dport .*\b(dnat to|redirect)\b", line))
 
 
 _RULE = re.compile(r"ip daddr ([\d.]+) tcp dport (\d+) dnat to ([\d.]+:\d+)")

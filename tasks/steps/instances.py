@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from tasks.compare import DISABLE, ENABLE, LEAD, LIVE, RELOAD, REMOVE, RESTART, RETIRE, START, Difference, chosen
+from tasks.compare import (
+    DISABLE,
+    ENABLE,
+    INSTALL,
+    LEAD,
+    LIVE,
+    RELOAD,
+    REMOVE,
+    RESTART,
+    RETIRE,
+    START,
+    Difference,
+    chosen,
+)
 from tasks.desired import INNER_PORT_UNIT, UNITS, Instance, acl_file, config_file
 from tasks.run import Look
 from tasks.steps.gate import restart_gated, start
@@ -104,5 +117,6 @@ def lead_inner_ports(seen: Look) -> None:
     stray = chosen(seen.differences, "listener", remedy=LEAD)
     if stray and not seen.desired.forwards:
         run_commands(name="Remove the inner ports", commands=[NO_TABLE])
-    if (wrong or rules or stray) and seen.desired.forwards:
+    unseen = [item for item in chosen(seen.differences, "package", remedy=INSTALL) if item.name == "nftables"]
+    if (wrong or rules or stray or unseen) and seen.desired.forwards:
         run_commands(name="Lead the inner ports", commands=[f"systemctl reload-or-restart {INNER_PORT_UNIT}"])

@@ -34,6 +34,9 @@ def live_commands(
     if settings:
         pairs = [text for name in settings for text in (name, wanted[name])]
         commands.append(("CONFIG", "SET", *pairs))
+    if "requirepass" in settings:
+        # Setting it to "" gives `default` nopass: protected mode would then turn away every client.
+        commands.append(("ACL", "SETUSER", "default", "reset"))
     for item in differences:
         if item.subject == "acl":
             commands.append(_user_command(item.name, users.get(item.name)))

@@ -19,7 +19,8 @@ def file_command(file: File) -> StringCommand:
     """
     path = shlex.quote(file.path)
     if file.content is None:
-        return StringCommand(f"install -d -o {file.owner} -g {file.group} -m {file.mode} {path}")
+        # Five digits: with four, GNU install keeps the setgid bit that the package gives a directory.
+        return StringCommand(f"install -d -o {file.owner} -g {file.group} -m 0{file.mode} {path}")
     beside = shlex.quote(f"{file.path}.new")
     digest = hashlib.sha256(file.content.encode()).hexdigest()
     steps = (

@@ -162,7 +162,6 @@ FILES = Round(
             "/etc/redis as the package makes it",
             ("chown redis:redis /etc/redis; chmod 2770 /etc/redis",),
             keys(file("/etc/redis")),
-            wrong={"repaired": NUMERIC_MODE, "ends": NUMERIC_MODE},
         ),
         Tampering(
             "rules of the inner ports edited, not loaded",
@@ -411,8 +410,6 @@ INNER_PORTS = Round(
             "assigned port led to another role",
             (f"nft insert rule {CHAIN} ip daddr 172.28.2.1 tcp dport 6379 dnat to 172.28.2.5:6383",),
             keys(inner("gateway")),
-            wrong={"found": "compare._inner_ports knows the roles of its own rules only"},
-            instead=keys((None, "listener", "172.28.2.1:6379")),
         ),
         Tampering(
             "inner port led elsewhere by another table",
@@ -423,7 +420,6 @@ INNER_PORTS = Round(
             ),
             keys(inner("socket")),
             mend=("nft delete table ip elsewhere",),
-            wrong={"found": OTHER_TABLES, "repaired": OTHER_TABLES},
         ),
         Tampering(
             "drop-in for every Redis unit",
@@ -434,7 +430,6 @@ INNER_PORTS = Round(
             ),
             keys(*(unit(role) for role in ROLES), INNER_UNIT),
             mend=(f"rm -r {UNITS}/redis-.service.d; systemctl daemon-reload",),
-            wrong={"found": PREFIX_DROP_IN, "repaired": PREFIX_DROP_IN},
         ),
     ),
 )
@@ -507,7 +502,6 @@ BY_HAND = Round(
             ("mv /var/lib/redis/gateway/appendonlydir /var/lib/redis/gateway/moved",),
             keys(("gateway", "persistence", "appendonlydir/appendonly.aof.manifest")),
             mend=("mv /var/lib/redis/gateway/moved /var/lib/redis/gateway/appendonlydir",),
-            wrong={"found": NO_MANIFEST, "repaired": NO_MANIFEST},
         ),
         Tampering("inner ports stopped", ("systemctl stop redis-inner-port",), keys(INNER_UNIT, *ALL_INNER)),
     ),
@@ -541,7 +535,6 @@ RESTARTS = Round(
             "requirepass set",
             (("gateway", f"CONFIG SET requirepass {CANARY}"),),
             keys(("gateway", "setting", "requirepass")),
-            wrong={"ends": "CONFIG SET requirepass '' gives default nopass: protected mode then denies every client"},
         ),
         Tampering("table of the inner ports flushed", ("nft flush table ip redis_inner_port",), keys(*ALL_INNER)),
     ),
@@ -558,14 +551,11 @@ PACKAGES = Round(
                 "systemctl daemon-reload; systemctl restart redis-crypto",
             ),
             keys(unit_file("crypto"), ("crypto", "instance", "unit")),
-            wrong={"found": "an edit keeps the digest in the unit: the process goes on with the edited sandbox"},
         ),
         Tampering(
             "nftables removed",
             ("DEBIAN_FRONTEND=noninteractive apt-get -qq -y remove nftables",),
             keys((None, "package", "nftables")),
-            wrong={"found": "without nft the rules, which still work, are said to lead nowhere"},
-            instead=keys(*ALL_INNER),
         ),
         Tampering(
             "redis-server removed",
@@ -608,8 +598,6 @@ ADDRESSES = Round(
             ("ip addr del 172.28.2.5/24 dev host0",),
             keys(("crypto", "address", "172.28.2.5")),
             mend=("ip addr add 172.28.2.5/24 dev host0",),
-            wrong={"found": "that the server cannot be reached is listed beside its cause, with a restart as remedy"},
-            instead=keys(("crypto", "instance", "operator")),
         ),
     ),
     refused=True,

@@ -64,7 +64,7 @@ def first_deploy(*roles: str) -> list[str]:
 
 def directory(owner: str, group: str, mode: str, path: str) -> str:
     """The command that makes a directory."""
-    return f"install -d -o {owner} -g {group} -m {mode} {path}"
+    return f"install -d -o {owner} -g {group} -m 0{mode} {path}"
 
 
 def takes(*commands: str) -> Mapping[str, str]:

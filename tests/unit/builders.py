@@ -221,7 +221,7 @@ def with_unit(observed: Observed, unit: str, **changes: str) -> Observed:
     return replace(observed, units={**observed.units, unit: {**observed.units[unit], **changes}})
 
 
-def with_file(observed: Observed, path: str, **changes: str) -> Observed:
+def with_file(observed: Observed, path: str, **changes: Any) -> Observed:
     """`observed` with parts of a file's state replaced."""
     return replace(observed, files={**observed.files, path: replace(observed.files[path], **changes)})
 

@@ -539,7 +539,7 @@ def test_of_a_password_directive_only_is_said_that_it_is_set(host: Host, right: 
 
 def test_the_differences_of_a_bare_host_are_those_of_its_files_units_packages_and_kernel(host: Host) -> None:
     found = compare(host, fresh(host))
-    assert {item.subject for item in found} == {"file", "unit", "package", "kernel", "listener"}
+    assert {item.subject for item in found} == {"file", "unit", "package", "kernel"}
     assert {item.remedy for item in found} == {
         "write",
         "install",

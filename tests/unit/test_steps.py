@@ -231,7 +231,7 @@ def test_a_file_is_private_from_its_first_byte_and_replaced_at_once() -> None:
 
 def test_a_directory_is_made_with_owner_and_mode_in_one_command() -> None:
     command = file_command(File("/var/lib/redis/x", None, "redis", "redis", "0750"))
-    assert command.get_raw_value() == "install -d -o redis -g redis -m 0750 /var/lib/redis/x"
+    assert command.get_raw_value() == "install -d -o redis -g redis -m 00750 /var/lib/redis/x"
 
 
 def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
