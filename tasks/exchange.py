@@ -20,7 +20,7 @@ Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
 # A refused channel is an observation, reported with its address; paramiko would print it without one.
 logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
-TIMEOUT = 20.0  # seconds a server may be silent; a loading one answers at once with -LOADING
+TIMEOUT = 10.0  # seconds a server may be silent; a loading one answers at once with -LOADING
 
 
 class ExchangeError(Exception):

@@ -547,7 +547,6 @@ def test_the_differences_of_a_bare_host_are_those_of_its_files_units_packages_an
         "enable",
         "start",
         "set live",
-        "load the inner port's rules",
     }
 
 
