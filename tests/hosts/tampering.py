@@ -3,8 +3,7 @@
 Rows of one round do not disturb each other: a round is made, looked at and repaired at once.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.lab.debian import Suite
 
@@ -19,19 +18,13 @@ ROLES = ("gateway", "socket", "shared", "compliance", "crypto")
 
 @dataclass(frozen=True)
 class Tampering:
-    """One row. `mend` is what a person does about it, and given for nothing that the deploy repairs itself.
-
-    `wrong`: what the tool does not do yet ("found", "repaired", or "ends", the end of its round) → why;
-    `instead`: what it says meanwhile.
-    """
+    """One row. `mend` is what a person does about it, and given for nothing that the deploy repairs itself."""
 
     name: str
     steps: tuple[Step, ...]
     expected: frozenset[Key]
     mend: tuple[Step, ...] = ()
     suites: tuple[Suite, ...] = BOTH
-    wrong: Mapping[str, str] = field(default_factory=dict)
-    instead: frozenset[Key] = frozenset()
 
     @property
     def by_hand(self) -> bool:
@@ -54,10 +47,6 @@ class Round:
 
 
 # Why a row does not work yet, where it shows twice.
-NUMERIC_MODE = "install -m 0750 keeps a directory's setgid bit: five digits would clear it"
-OTHER_TABLES = "only the table redis_inner_port is looked at"
-PREFIX_DROP_IN = "compare._foreign_drop_ins knows UNIT.d only, not redis-.service.d"
-NO_MANIFEST = "nobody looks for the manifest of a running server: its next start begins empty"
 
 
 def keys(*found: Key) -> frozenset[Key]:

@@ -606,3 +606,39 @@ def test_differences_are_chosen_by_subject_and_remedy(host: Host) -> None:
     found = compare(host, fresh(host))
     assert {item.subject for item in chosen(found, "unit", "kernel")} == {"unit", "kernel"}
     assert {item.remedy for item in chosen(found, "unit", remedy="start")} == {"start"}
+
+
+def test_a_manifest_that_is_gone_is_told_before_a_restart_begins_empty(host: Host, right: Observed) -> None:
+    files = {path: size for path, size in right.data_files.items() if not path.endswith("crypto/" + MANIFEST)}
+    (found,) = compare(host, replace(right, data_files=files))
+    assert (found.role, found.subject, found.name) == ("crypto", "persistence", MANIFEST)
+    assert found.remedy.startswith("by hand: put it back or BGREWRITEAOF")
+
+
+def test_a_process_that_began_from_an_edited_unit_restarts(host: Host, right: Observed) -> None:
+    edited = with_file(right, "/etc/systemd/system/redis-crypto.service", content="[Service]\n", modified=100)
+    began_after = with_unit(edited, "redis-crypto.service", ExecMainStartTimestamp="@200")
+    assert ("crypto", "instance", "unit", "restart") in summary(compare(host, began_after))
+    began_before = with_unit(edited, "redis-crypto.service", ExecMainStartTimestamp="@50")
+    assert ("crypto", "instance", "unit", "restart") not in summary(compare(host, began_before))
+
+
+def test_a_drop_in_for_every_redis_unit_is_told_and_one_for_every_service_is_not(host: Host, right: Observed) -> None:
+    own = with_unit(right, "redis-crypto.service", DropInPaths="/etc/systemd/system/redis-.service.d/nice.conf")
+    assert [item.observed for item in compare(host, own)] == ["/etc/systemd/system/redis-.service.d/nice.conf"]
+    all_services = with_unit(right, "redis-crypto.service", DropInPaths="/etc/systemd/system/service.d/x.conf")
+    assert compare(host, all_services) == []
+
+
+def test_a_rule_of_another_table_that_takes_a_roles_port_is_told(host: Host, right: Observed) -> None:
+    rule = "ip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.1:6379"
+    (found,) = compare(host, replace(right, foreign_forwards=(("elsewhere", rule),)))
+    assert (found.role, found.subject, found.name) == ("crypto", "listener", "172.28.2.5:6379")
+    assert found.remedy.startswith("by hand: ")
+
+
+def summary(found: list[Difference]) -> list[tuple[str | None, str, str, str]]:
+    return [(item.role, item.subject, item.name, item.remedy) for item in found]
+
+
+MANIFEST = "appendonlydir/appendonly.aof.manifest"

@@ -238,3 +238,9 @@ def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
     instance = desired("crypto").instances[0]
     kernel = Difference(None, "kernel", "vm.overcommit_memory", "1", "0", "set live")
     assert live_commands(instance, [kernel], {}) == []
+
+
+def test_taking_requirepass_back_closes_the_default_user_again() -> None:
+    host = desired("crypto")
+    found = commands(host, with_setting(as_desired(host), "crypto", "requirepass", "somebody-set-this"))
+    assert found == [("CONFIG", "SET", "requirepass", ""), ("ACL", "SETUSER", "default", "reset")]
