@@ -41,7 +41,12 @@ if [ -d {root} ]; then df -Pk {root}; else df -Pk /var/lib; fi
 echo '@@ addresses'; ip -o -4 addr show
 echo '@@ listeners'; ss -Hltnp
 echo '@@ units'
-units=$(systemctl show --timestamp=unix --property={properties} {units} 2>/dev/null); echo "$units"
+# By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
+units=' {units} '
+for file in /etc/systemd/system/redis-*.service; do
+  case $units in *" ${file##*/} "*) ;; *) units="$units${file##*/} ";; esac
+done
+units=$(systemctl show --timestamp=unix --property={properties} $units 2>/dev/null); echo "$units"
 binaries= statuses=
 for line in $units; do
   case $line in
@@ -86,7 +91,7 @@ class HostSnapshot(FactBase[Observed | None]):
             "mark": MARK,
             "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
             "properties": UNIT_PROPERTIES,
-            "units": " ".join(map(shlex.quote, (*units, "redis-*.service"))),
+            "units": " ".join(map(shlex.quote, units)),
             "files": " ".join(map(shlex.quote, files)),
         }
         script = SCRIPT
