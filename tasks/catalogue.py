@@ -19,7 +19,6 @@ from pydantic import (
 
 from tasks.values import (
     BUFFER_CLASSES,
-    MEMORY,
     canonical_buffer_limits,
     canonical_events,
     canonical_save,
@@ -295,4 +294,4 @@ def same_endpoint(roles: Mapping[str, list[Role]]) -> list[str]:
     ]
 
 
-__all__ = ["MEMORY", "Catalogue", "Role", "Settings", "build_roles", "describe", "merge", "read_catalogue"]
+__all__ = ["Catalogue", "Role", "Settings", "build_roles", "describe", "merge", "read_catalogue"]

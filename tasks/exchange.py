@@ -79,6 +79,11 @@ def _read(channel: object, count: int, where: str) -> list[Reply]:
     return replies
 
 
+def info_fields(reply: Reply) -> dict[str, str]:
+    """An INFO reply as field → value, its section titles left out."""
+    return dict(line.split(":", 1) for line in str(reply).splitlines() if ":" in line)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, ChannelException):
         return {1: "sshd forbids TCP forwarding (AllowTcpForwarding)", 2: "connection refused"}.get(

@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 
 from tasks.acl import categories_in
 from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
-from tasks.exchange import ExchangeError, Reply, ReplyError, exchange
+from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed import Observed, Server
 from tasks.snapshot import MARK, parse_snapshot
 
@@ -183,7 +183,7 @@ def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequen
     described = dict(zip(names, details[len(categories) :], strict=True))
     return Server(
         config=_mapping(config),
-        info=dict(line.split(":", 1) for line in str(info).splitlines() if ":" in line),
+        info=info_fields(info),
         categories={name: frozenset(map(str, _items(commands))) for name, commands in lists.items()},
         users={str(user): _mapping(described.get(str(user), [])) for user in _items(users)},
     )

@@ -103,8 +103,8 @@ def config_lines(directive: str, value: str) -> list[str]:
     return [" ".join((directive, *words[at : at + size])) for at in range(0, len(words), size)]
 
 
-def acl_text(users: Sequence[User]) -> str | None:
-    """The ACL file, `default` off first; None while a password is still to be generated."""
+def acl_text(users: Sequence[User]) -> str:
+    """The ACL file, `default` off first; empty while a password is still to be generated."""
     if any(user.password_sha256 is None for user in users):
         return ""
     return render("users.acl.j2", users=users)

@@ -15,7 +15,7 @@ from pyinfra.api.state import State
 
 from tasks.behaviour import PREFIX
 from tasks.desired import OPERATOR, Instance
-from tasks.exchange import ExchangeError, Reply, ReplyError, exchange
+from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.remote import run_command
 from tasks.run import Look, Passwords
 
@@ -97,11 +97,7 @@ def kill_servers(state: State, host: Host, seen: Look) -> None:
 def fill_servers(state: State, host: Host, seen: Look) -> None:
     """Each server is written over its limit and does what its policy promises."""
     for instance in seen.desired.instances:
-        info = dict(
-            line.split(":", 1)
-            for line in str(ask(host, instance, seen.passwords, OPERATOR, ("INFO", "memory"))[0]).splitlines()
-            if ":" in line
-        )
+        info = info_fields(ask(host, instance, seen.passwords, OPERATOR, ("INFO", "memory"))[0])
         limit = str(int(info["used_memory"]) + ROOM)
         ask(host, instance, seen.passwords, OPERATOR, ("CONFIG", "SET", "maxmemory", limit))
         try:

@@ -11,7 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired import OPERATOR, Instance, data_directory
-from tasks.exchange import ExchangeError, ReplyError, exchange
+from tasks.exchange import ExchangeError, ReplyError, exchange, info_fields
 from tasks.remote import run_command
 from tasks.run import Passwords
 
@@ -92,7 +92,7 @@ def read_info(host: Host, instance: Instance, password: str) -> dict[str, str] |
         return None
     if any(isinstance(reply, ReplyError) for reply in replies):
         return None
-    return dict(line.split(":", 1) for line in str(replies[1]).splitlines() if ":" in line)
+    return info_fields(replies[1])
 
 
 def _lost_keys(before: dict[str, str] | None, after: dict[str, str]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.operations import apt
 
 from tasks.compare import INSTALL, MASK, chosen
-from tasks.desired import PACKAGED_UNIT
+from tasks.desired import PACKAGED_UNIT, File
 from tasks.run import Look
 from tasks.steps.operations import run_commands, write_files
 
@@ -40,7 +40,7 @@ def install_redis(seen: Look) -> None:
         run_commands(name="Keep the mode of /etc/redis over upgrades", commands=commands)
 
 
-def files_of(seen: Look, prefixes: tuple[str, ...] = ("/",), outside: tuple[str, ...] = ()) -> list:  # type: ignore[type-arg]
+def files_of(seen: Look, prefixes: tuple[str, ...] = ("/",), outside: tuple[str, ...] = ()) -> list[File]:
     """The desired files under `prefixes` and not under `outside` that differ on the host."""
     items = chosen(seen.differences, "file")
     different = {item.name for item in items if not item.expected.startswith("dpkg-statoverride")}
