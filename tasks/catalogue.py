@@ -78,7 +78,8 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 Flag = Annotated[bool, Field(strict=True)]
 FileName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-RoleName = Annotated[str, Field(strict=True, pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
+RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME)]
 Policy = Literal[
     "noeviction",
     "allkeys-lru",

@@ -19,9 +19,9 @@ from tasks.desired import (
     Host,
     Instance,
     Unit,
-    data_directory,
 )
 from tasks.difference import (
+    ADOPT,
     BY_HAND,
     DISABLE,
     ENABLE,
@@ -29,6 +29,7 @@ from tasks.difference import (
     LEAD,
     LIVE,
     MASK,
+    PURGE,
     RELOAD,
     REMOVE,
     RESTART,
@@ -38,6 +39,8 @@ from tasks.difference import (
     Difference,
     chosen,
 )
+from tasks.foreign import adopted_pids, adoption_differences
+from tasks.leftovers import leftover_differences
 from tasks.observed import FileState, Observed, Server
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
@@ -55,6 +58,8 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_listeners(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
         *_restarts_for_upgrade(desired, observed),
+        *adoption_differences(desired, observed),
+        *leftover_differences(desired, observed),
     ]
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
 
@@ -68,7 +73,7 @@ def kernel_notices(desired: Host, observed: Observed) -> list[str]:
         for name, value in desired.sysctls.items()
         if name in observed.sysctls and observed.sysctls[name] != value
     ]
-    if observed.thp and f"[{desired.thp}]" not in observed.thp:
+    if observed.thp and desired.thp and f"[{desired.thp}]" not in observed.thp:
         wrong.append(f"transparent huge pages are {observed.thp}, wanted {desired.thp}")
     return [f"{item}: the kernel belongs to the {observed.container} host, set it there" for item in wrong]
 
@@ -126,7 +131,6 @@ def _masked_line(line: str) -> str:
 
 
 def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
-    yield from _undeclared(desired, observed)
     for unit in desired.units:
         if unit.enabled == "masked":
             yield from _masked(unit, observed)
@@ -134,16 +138,6 @@ def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield from _absent(unit, observed)
         else:
             yield from _enabled(unit, observed)
-
-
-def _undeclared(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """A unit that this tool wrote for a role which the host no longer carries."""
-    known = {unit.name for unit in desired.units}
-    for name in observed.our_units:
-        if name not in known:
-            role = name.removeprefix("redis-").removesuffix(".service")
-            found = f"{observed.unit(name)['ActiveState']}, with data in {data_directory(role)}"
-            yield Difference(role, "unit", name, "absent", found, RETIRE)
 
 
 def _masked(unit: Unit, observed: Observed) -> Iterator[Difference]:
@@ -191,7 +185,7 @@ def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:
         found = observed.sysctls.get(name, "not known to this kernel")
         if found != value:
             yield Difference(None, "kernel", name, value, found, LIVE)
-    if observed.thp and f"[{desired.thp}]" not in observed.thp:
+    if observed.thp and desired.thp and f"[{desired.thp}]" not in observed.thp:
         yield Difference(None, "kernel", "transparent_hugepage", desired.thp, observed.thp, LIVE)
     yield from _kernel_at_boot(desired, observed)
 
@@ -219,10 +213,10 @@ def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 def _listeners(desired: Host, observed: Observed) -> Iterator[Difference]:
     units = (PACKAGED_UNIT, *(instance.unit for instance in desired.instances), *observed.our_units)
-    pids = {observed.pid(unit) for unit in units}
+    pids = {observed.pid(unit) for unit in units} | adopted_pids(desired, observed)
     for instance in desired.instances:
         yield from _own_listeners(instance, observed)
-    for listener in observed.listeners:
+    for listener in observed.listeners if desired.roles else ():  # elsewhere a Redis is not this tool's business
         if listener.process.startswith("redis-") and listener.pid not in pids:
             where = f"{listener.address}:{listener.port}"
             remedy = f"{BY_HAND}stop that process, it belongs to no role"
@@ -297,6 +291,7 @@ def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Differe
 
 
 __all__ = [
+    "ADOPT",
     "BY_HAND",
     "DISABLE",
     "ENABLE",
@@ -304,6 +299,7 @@ __all__ = [
     "LEAD",
     "LIVE",
     "MASK",
+    "PURGE",
     "RELOAD",
     "REMOVE",
     "RESTART",

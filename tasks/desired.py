@@ -115,6 +115,8 @@ class Host:
     instances: tuple[Instance, ...]
     redis_version: str | None = None
     statoverrides: Mapping[str, str] = field(default_factory=dict)
+    adopt: tuple[str, ...] = ()  # roles that take over the data of a server of somebody else's
+    purge: tuple[str, ...] = ()  # names of roles whose kept data is to be deleted
 
 
 def unit_name(role: str) -> str:
@@ -133,10 +135,12 @@ def desired_host(
     passwords: Mapping[str, Mapping[str, str | None]],
     sysctls: Mapping[str, int | str],
     redis_version: str | None = None,
+    adopt: Sequence[str] = (),
+    purge: Sequence[str] = (),
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`.
 
-    `passwords`: role → user → password, None for one still to be generated.
+    `passwords`: role → user → password, None for one still to be generated. `adopt`, `purge`: names of roles.
     """
     roles = tuple(sorted(roles, key=lambda role: role.name))
     forwards = tuple(
@@ -162,6 +166,8 @@ def desired_host(
         instances=instances,
         redis_version=redis_version,
         statoverrides={CONFIG_DIRECTORY: "root redis 750"},
+        adopt=tuple(adopt),
+        purge=tuple(purge),
     )
 
 

@@ -25,7 +25,7 @@ def print_endpoints(state: State) -> int:
 def _print(hosts: list[Host]) -> int:
     width = shutil.get_terminal_size((120, 24)).columns
     Console(file=sys.stdout, width=width).print(endpoint_table(hosts))
-    return 0 if hosts else 1
+    return 0 if any(host.roles for host in hosts) else 1
 
 
 def endpoint_table(hosts: list[Host]) -> Table:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tasks.adoptable import foreign_problems, refused_pids
 from tasks.compare import BY_HAND, Difference
 from tasks.desired import DATA_ROOT, Host, data_directory
+from tasks.leftovers import purge_problems
 from tasks.observed import Observed
 from tasks.values import show_memory
 
@@ -23,8 +25,11 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
 
     `allow_eviction`: the operator accepts that a smaller maxmemory evicts keys, or stops writes under noeviction.
     """
-    if observed.uid != 0:
+    if observed.uid != 0 and (desired.roles or differences):
         return ["not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"]
+    if not desired.roles:
+        return list(purge_problems(desired, observed))
+    version = redis_number(_version(desired, observed))
     return [
         *_system(desired, observed),
         *_memory(desired, observed),
@@ -34,6 +39,8 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
         *_too_full(desired, observed, allow_eviction),
+        *foreign_problems(desired, observed, version, allow_eviction),
+        *purge_problems(desired, observed),
     ]
 
 
@@ -51,13 +58,18 @@ def _system(desired: Host, observed: Observed) -> Iterator[str]:
     if "debian" not in family:
         yield f"system: {name}, expected Debian 12, 13 or a derivative: choose another machine"
         return
-    version = desired.redis_version or observed.packages.get("redis-server") or observed.candidate
+    version = _version(desired, observed)
     if os.get("ID") == "debian" and os.get("VERSION_ID", "") in ("12", "13"):
         return
     number = redis_number(version)
     if number is None or number < OLDEST_REDIS:
         found = version or "no redis-server package"
         yield f"system: {name} offers {found}, expected redis-server 7.0 or newer: upgrade it or add a package source"
+
+
+def _version(desired: Host, observed: Observed) -> str:
+    """The version of Redis that the host will run."""
+    return desired.redis_version or observed.packages.get("redis-server") or observed.candidate
 
 
 def redis_number(version: str) -> tuple[int, int] | None:
@@ -94,6 +106,7 @@ def _mib(size: int) -> str:
 
 def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours = {observed.pid(instance.unit) for instance in desired.instances} - {0}
+    ours |= refused_pids(desired, observed)
     for role in desired.roles:
         for listener in observed.listeners:
             clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")

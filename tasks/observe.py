@@ -18,6 +18,8 @@ from pyinfra.api.state import State
 from tasks.acl import categories_in
 from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.foreign import marker_file
+from tasks.observe_foreign import with_foreign
 from tasks.observed import Observed, Server
 from tasks.snapshot import MARK, parse_snapshot
 
@@ -86,7 +88,7 @@ class HostSnapshot(FactBase[Observed | None]):
     ) -> StringCommand:
         words = {
             "root": DATA_ROOT,
-            "data": " ".join(data_directory(role) for role in roles),
+            "data": " ".join(data_directory(role) for role in roles) or "/dev/null",  # of nothing, find reads "."
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
             "mark": MARK,
             "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
@@ -114,7 +116,7 @@ def observe(
     state: State, host: PyinfraHost, desired: Host, passwords: Mapping[str, Mapping[str, str | None]]
 ) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
-    snapshot = _snapshot(state, host, desired)
+    snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
     jobs = {
         instance.name: gevent.spawn(
@@ -126,9 +128,10 @@ def observe(
 
 
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
+    markers = (marker_file(role.name) for role in desired.roles)
     arguments = {
-        "roles": [role.name for role in desired.roles],
-        "files": sorted({*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY}),
+        "roles": sorted({*(role.name for role in desired.roles), *desired.purge}),
+        "files": sorted({*(file.path for file in desired.files), *desired.absent, *markers, CONFIG_DIRECTORY}),
         "units": [unit.name for unit in desired.units],
         "sysctls": list(desired.sysctls),
     }

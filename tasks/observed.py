@@ -49,6 +49,43 @@ class Server:
 
 
 @dataclass(frozen=True)
+class ForeignServer:
+    """A Redis that no unit of ours runs and that listens on a port of a role.
+
+    `directory` is the one it works in, which for Redis is its `dir`; `reachable` when that path means the same
+    directory to the host. `unit`: whose main process it is. `refusal`: why it did not tell all that was asked.
+    """
+
+    pid: int
+    process: str
+    listens: tuple[tuple[str, int], ...]
+    directory: str = ""
+    reachable: bool = True
+    unit: str = ""
+    refusal: str | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    info: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)  # its data on disk, path → bytes
+
+
+@dataclass(frozen=True)
+class Marker:
+    """An adoption that began on this host and has not ended: what its file says, and what is there now.
+
+    `before` is the identity of the old server's RDB just before that server was told to stop, empty until then;
+    `found` its identity now. `unfinished`: a save of the old server was cut off.
+    """
+
+    server: str
+    pid: int
+    unit: str
+    rdb: str
+    before: str = ""
+    found: str = ""
+    unfinished: bool = False
+
+
+@dataclass(frozen=True)
 class Observed:
     """One host at one moment. Sizes in bytes."""
 
@@ -77,6 +114,8 @@ class Observed:
     data_files: Mapping[str, int]
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
+    foreign: tuple[ForeignServer, ...] = ()
+    adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role
 
     def unit(self, name: str) -> Mapping[str, str]:
         """systemd's properties of a unit; those of one that does not exist when it was not seen."""

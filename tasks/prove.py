@@ -56,7 +56,7 @@ def _verify(state: State, run: Run) -> int:
         logger.error(problem)
     roles = sum(len(run.tier.hosts[name].roles) for name in hosts)
     took = f"checked in {time.monotonic() - began:.1f} s"
-    if problems or not roles:
+    if problems or not hosts:
         logger.error(f"--> {len(problems)} findings, {took}")
         return 1
     logger.info(f"--> {roles} roles on {len(hosts)} hosts are as they should be, {took}")

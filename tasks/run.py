@@ -123,7 +123,7 @@ def listed(title: str, problems: list[str]) -> str:
 
 
 def survey(state: State, run: Run) -> dict[str, Look]:
-    """One look at every active host with roles, all at the same time, once per run; host name → what was seen."""
+    """One look at every active host, all at the same time, once per run; host name → what was seen."""
     return run.only_once("survey", lambda: _survey(state, run))
 
 

@@ -14,6 +14,8 @@ from pyinfra.api.host import Host as PyinfraHost
 
 from tasks.catalogue import Role, build_roles, read_catalogue, same_endpoint
 from tasks.desired import Host, desired_host
+from tasks.leftovers import host_without_roles
+from tasks.requests import malformed, named_roles, unknown_adoptions
 from tasks.secrets import generate, missing, read_passwords, users_of
 
 CATALOGUE = Path(__file__).parent.parent / "group_data" / "roles.yaml"
@@ -31,13 +33,15 @@ class Tier:
 
 @dataclass(frozen=True)
 class HostInput:
-    """What the inventory says of one host that carries roles."""
+    """What the inventory says of one host, which may carry no role."""
 
     name: str
     roles: tuple[Role, ...]
     secrets_file: Path
     sysctls: Mapping[str, int | str]
     redis_version: str | None
+    adopt: tuple[str, ...]
+    purge: tuple[str, ...]
 
 
 def build_tier(
@@ -51,19 +55,24 @@ def build_tier(
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     files: dict[Path, dict[str, dict[str, str]]] = {}
     generated: dict[Path, dict[tuple[str, str], str]] = {}
-    for path in sorted({host.secrets_file for host in inputs}):
+    for path in sorted({host.secrets_file for host in inputs if host.roles}):
         files[path], wrong = read_passwords(path)
         problems += wrong
         needed = missing(files[path], [role for host in inputs if host.secrets_file == path for role in host.roles])
         if needed and new_passwords:
             generated[path] = {key: generate() for key in needed}
     known = {path: _merged(files[path], generated.get(path, {})) for path in files}
-    passwords = {host.name: _passwords(host.roles, known[host.secrets_file]) for host in inputs}
-    desired = {
-        host.name: desired_host(host.name, host.roles, passwords[host.name], host.sysctls, host.redis_version)
-        for host in inputs
-    }
+    passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
+    desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
     return Tier(desired, passwords, generated), problems
+
+
+def _desired(host: HostInput, passwords: Mapping[str, Mapping[str, str | None]]) -> Host:
+    if not host.roles:
+        return host_without_roles(host.name, host.purge)
+    return desired_host(
+        host.name, host.roles, passwords, host.sysctls, host.redis_version, adopt=host.adopt, purge=host.purge
+    )
 
 
 def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
@@ -84,7 +93,7 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
 def read_inputs(
     hosts: Iterable[PyinfraHost], inventory_file: str, catalogue_file: Path
 ) -> tuple[list[HostInput], list[str]]:
-    """What the inventory and the catalogue say of each host with roles, and every problem with it."""
+    """What the inventory and the catalogue say of each host, and every problem with it."""
     if not catalogue_file.exists():
         return [], [f"{catalogue_file}: no such file: it is the catalogue of roles"]
     catalogue, problems = read_catalogue(catalogue_file.read_text())
@@ -113,7 +122,10 @@ def read_inputs(
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
-    return [item for item in inputs if item.roles], problems
+    problems += unknown_adoptions(
+        [([role.name for role in item.roles], item.adopt) for item in inputs], catalogue.roles
+    )
+    return inputs, problems
 
 
 def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:
@@ -125,11 +137,14 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
         secrets_file=Path(str(host.data.get("redis_secrets_file") or default)),
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
         redis_version=host.data.get("redis_version"),
+        adopt=named_roles(host.data.get("adopt")) or (),
+        purge=named_roles(host.data.get("purge")) or (),
     )
 
 
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
+    yield from malformed(host.name, {word: data.get(word) for word in ("adopt", "purge")})
     if not isinstance(data.get("redis_secrets_file") or "", str | Path):
         yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
     if host.redis_version is not None and not isinstance(host.redis_version, str):

@@ -6,6 +6,7 @@ from pyinfra.operations import apt
 
 from tasks.compare import INSTALL, MASK, chosen
 from tasks.desired import PACKAGED_UNIT, File
+from tasks.foreign import packaged_is_adopted
 from tasks.run import Look
 from tasks.steps.operations import run_commands, write_files
 
@@ -16,7 +17,11 @@ def install_redis(seen: Look) -> None:
     """The packages are installed in the wanted versions, without the packaged unit starting for a moment."""
     differences = seen.differences
     if chosen(differences, "unit", remedy=MASK):
-        run_commands(name="Mask the packaged Redis service", commands=[f"systemctl mask --now {PACKAGED_UNIT}"])
+        # One whose data is adopted serves until then. Masked all the same: an upgrade would restart it. Masked it has
+        # systemd's own 90 s to save before it is killed, so a stop must not be systemd's (tasks/steps/adopt.py).
+        stays = seen.observed is not None and packaged_is_adopted(seen.desired, seen.observed)
+        now = "" if stays else " --now"
+        run_commands(name="Mask the packaged Redis service", commands=[f"systemctl mask{now} {PACKAGED_UNIT}"])
     rules = files_of(seen, PACKAGE_RULES)
     if rules:
         write_files(name="Write the package rules", files=rules)

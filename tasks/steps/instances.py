@@ -18,6 +18,7 @@ from tasks.compare import (
 )
 from tasks.desired import INNER_PORT_UNIT, UNITS, Instance, acl_file, config_file
 from tasks.run import Look
+from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.gate import restart_gated, start
 from tasks.steps.install import PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
@@ -46,10 +47,12 @@ def converge_instances(seen: Look) -> None:
     if files:
         write_files(name="Write the instances' files", files=files)
     load_units(seen, any(file.path.startswith(UNITS) for file in files))
+    keys = adopt_data(seen)
     lead_inner_ports(seen)
     starting = by_role(seen, START, "unit")
     if starting:
         call(name="Start instances", function=start, instances=list(starting))
+    check_adopted(seen, keys)
     restarting = {instance: why for instance, why in by_role(seen, RESTART).items() if instance not in starting}
     if restarting:
         call(

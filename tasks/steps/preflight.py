@@ -11,11 +11,14 @@ from pyinfra.api.state import State
 from tasks import run as runs
 from tasks.compare import RESTART, Difference, kernel_notices
 from tasks.fitness import unfit
+from tasks.leftovers import nothing_to_purge
 from tasks.run import Look, Refusal
 
 
 def check_fitness(state: State, host: PyinfraHost) -> Look | None:
-    """Every host of the run is fit for its roles; returns what was seen of `host`, None when it carries no role.
+    """Every host of the run is fit for its roles; returns what was seen of `host`, None when nothing is due there.
+
+    That is so on a host without roles on which nothing of this tool is left.
 
     Read-only. Raises Refusal with the findings of all hosts together, before anything has been changed.
     """
@@ -23,11 +26,12 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     looks = runs.survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
     run.only_once("plan", lambda: _print_plan(looks))
-    return looks.get(host.name)
+    seen = looks.get(host.name)
+    return seen if seen is not None and (seen.desired.roles or seen.differences) else None
 
 
 def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
-    """Every host of the run is meant to be thrown away and is as deployed; returns what was seen of `host`.
+    """Every host of the run is meant to be thrown away and is as deployed; returns what was seen of one with roles.
 
     Raises Refusal otherwise: a drill on a production host would cut off its clients.
     """
@@ -35,7 +39,8 @@ def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
     run.only_once("meant for drills", lambda: _refuse_kept_hosts(state))
     looks = runs.survey(state, run)
     run.only_once("as deployed", lambda: _refuse_differences(looks))
-    return looks.get(host.name)
+    seen = looks.get(host.name)
+    return seen if seen is not None and seen.desired.roles else None
 
 
 def _refuse_kept_hosts(state: State) -> None:
@@ -88,9 +93,11 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
             notes.setdefault(f"note: {note}", []).append(name)
         for difference in seen.differences:
             changes.setdefault(difference, []).append(name)
+    observed = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]
+    lines = [f"note: {note}" for note in nothing_to_purge(observed)]
     rows = [(hosts, text) for text, hosts in notes.items()]
     rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
-    return [f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows] + [_summary(looks)]
+    return [*lines, *(f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows), _summary(looks)]
 
 
 def _plan_order(item: tuple[Difference, list[str]]) -> tuple[int, list[str], str, str]:

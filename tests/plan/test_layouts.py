@@ -97,10 +97,12 @@ def test_a_host_whose_last_led_role_left_loses_the_inner_port(tmp_path: Path, se
     assert result.commands("redis-a") == commands
 
 
-def test_a_host_without_a_role_is_not_touched(tmp_path: Path, secrets_file: Path) -> None:
+def test_a_host_without_a_role_is_looked_at_once_and_not_touched(tmp_path: Path, secrets_file: Path) -> None:
     inventory = tmp_path / "with_web.py"
     inventory.write_text('redis_gateway = ["redis-a"]\nweb = ["web-1"]\n')
     sites = {"redis-a": Site([as_desired]), "web-1": Site([as_desired])}
     result = run(sites, "-y", secrets_file=secrets_file, inventory=str(inventory))
     assert result.exit_code == 0, result.output
-    assert [event.kind for event in result.events if event.host == "web-1"] == ["connect"]
+    assert [event.kind for event in result.events if event.host == "web-1"] == ["connect", "command"]
+    assert result.snapshots("web-1") == 1
+    assert [operation for operation in result.operations if "web-1" in operation.hosts] == []

@@ -1,0 +1,300 @@
+"""Adopt: the data of a Redis of somebody else's becomes a role's, nothing lost, its files left where they are.
+
+The old server ends itself with a save of everything it acknowledged: it has one thread, and after its last save it
+answers nobody. That save is what the role gets. Until it has it, a marker keeps the role from starting.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.desired import OPERATOR, PACKAGED_UNIT, Instance, data_directory
+from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.foreign import Adoption, adoptions, described, endpoint, marker_file, marker_text, roles_met, snapshot_of
+from tasks.observe_foreign import logins
+from tasks.observed import ForeignServer, Marker
+from tasks.remote import run_command
+from tasks.run import Look, Passwords
+from tasks.steps.convert import make_logs
+from tasks.steps.gate import PATIENCE, POLL, count_keys, is_busy, read_info
+from tasks.steps.operations import call
+
+# Points that no server ever reaches: it saves when it ends (SIGTERM does so only where there are save points), and
+# not in between, so that a newer RDB is the last one. (redis.io docs, signals; redis.conf, shutdown-on-sigterm)
+NEVER = "2147483647 2147483647"
+IDENTITY = "stat -c '%i %.9Y' {}"
+
+
+class AdoptionFailed(Exception):
+    """What was expected of an adoption, what was found, and how to go on."""
+
+
+@dataclass
+class Keys:
+    """What was adopted in this run: role → keys in the old server's last save, and how many of them expire."""
+
+    adopted: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def begin_adoptions(seen: Look) -> None:
+    """It is written in the role's directory that data is to come: from now on the role does not start without it."""
+    items = [item for item in found(seen) if item.server is not None]
+    if items:
+        call(name="Mark the roles that adopt data", function=_mark, items=items)
+
+
+def found(seen: Look) -> list[Adoption]:
+    """The adoptions that are due on a host."""
+    return adoptions(seen.desired, seen.observed) if seen.observed is not None else []
+
+
+def adopt_data(seen: Look) -> Keys:
+    """Each role that adopts has the data of its old server, which has ended; returns what was adopted, once it is."""
+    keys, items = Keys(), found(seen)
+    if items:
+        known = {
+            item.server.pid: logins(roles_met(seen.desired, item.server), seen.passwords)
+            for item in items
+            if item.server is not None
+        }
+        call(name="Adopt the data of other servers", function=_adopt_all, items=items, known=known, keys=keys)
+    return keys
+
+
+def check_adopted(seen: Look, keys: Keys) -> None:
+    """Each role that adopted holds every key of the old server, but those that expired since."""
+    items = found(seen)
+    if items:
+        instances = [item.instance for item in items]
+        call(name="Check the adopted keys", function=_check, instances=instances, keys=keys, passwords=seen.passwords)
+
+
+def _mark(state: State, host: Host, items: Sequence[Adoption]) -> bool:
+    try:
+        for item in items:
+            if item.server is not None:
+                write_marker(state, host, item.instance, new_marker(item.server))
+    except AdoptionFailed as error:
+        host.log_styled(str(error), fg="red", log_func=logger.error)
+        return False
+    return True
+
+
+def new_marker(server: ForeignServer) -> Marker:
+    """The marker of an adoption whose server still runs."""
+    return Marker(described(server), server.pid, server.unit, snapshot_of(server))
+
+
+def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -> None:
+    """The marker is on disk, whole. The user redis may not exist yet: a new directory gets its owner later."""
+    path, directory = marker_file(instance.name), data_directory(instance.name)
+    steps = (
+        f"[ -d {directory} ] || install -d -m 00750 {directory}",
+        f"printf %s {shlex.quote(marker_text(marker))} >{path}.new",
+        f"sync {path}.new",
+        f"mv -fT {path}.new {path}",
+        f"sync {directory}",
+    )
+    ask_host(state, host, " && ".join(steps), f"{instance.name}: {path} cannot be written")
+
+
+def ask_host(state: State, host: Host, command: str, failure: str) -> str:
+    """What the command printed. Raises AdoptionFailed with `failure` and that when it does not succeed."""
+    succeeded, output = run_command(state, host, command)
+    if not succeeded:
+        raise AdoptionFailed(f"{failure}: {output.strip()}")
+    return output
+
+
+def _adopt_all(
+    state: State, host: Host, items: Sequence[Adoption], known: Mapping[int, Sequence[tuple[str, str]]], keys: Keys
+) -> bool:
+    complete = True
+    for item in items:
+        try:
+            marker = item.marker
+            if item.server is not None:
+                marker = end_server(state, host, item.instance, item.server, known[item.server.pid])
+            if marker is not None:
+                keys.adopted[item.instance.name] = take_data(state, host, item.instance, marker)
+        except AdoptionFailed as error:
+            host.log_styled(str(error), fg="red", log_func=logger.error)
+            complete = False
+    return complete
+
+
+def end_server(
+    state: State, host: Host, instance: Instance, server: ForeignServer, known: Sequence[tuple[str, str]]
+) -> Marker:
+    """The old server saved everything and ended, and nothing starts it again; the marker says so."""
+    who = f"{instance.name}: {described(server)}"
+    same = f"[ /proc/{server.pid}/cwd -ef {shlex.quote(server.directory)} ]"
+    ask_host(state, host, same, f"{who}: is gone or another since it was looked at, expected as it was: deploy again")
+    prepare(host, who, server, known)
+    rdb = snapshot_of(server)
+    identity = ask_host(state, host, IDENTITY.format(shlex.quote(rdb)), f"{who}: {rdb} is not where it saved to")
+    marker = replace(new_marker(server), before=identity.strip())
+    write_marker(state, host, instance, marker)
+    ended, output = run_command(state, host, stop_script(server))
+    if not ended:
+        restore(host, server, known)
+        raise AdoptionFailed(
+            f"{who}: did not end within {PATIENCE:.0f} s of SIGTERM, expected it to save and end, it goes on serving: "
+            f"look at its log, then deploy again: {output.strip()}"
+        )
+    return marker
+
+
+def prepare(host: Host, who: str, server: ForeignServer, known: Sequence[tuple[str, str]]) -> None:
+    """The server has shown that it can save, and will do so when it ends. Raises AdoptionFailed, all as it was."""
+    commands = [("CONFIG", "SET", "save", NEVER)]
+    flags = server.config.get("shutdown-on-sigterm", "default").split()
+    if "nosave" in flags or "force" in flags:
+        commands.append(("CONFIG", "SET", "shutdown-on-sigterm", "save"))
+    ask_server(host, who, server, known, *commands)
+    try:
+        wait_until_calm(host, who, server, known)
+        ask_server(host, who, server, known, ("BGSAVE",))
+        status = wait_until_calm(host, who, server, known).get("rdb_last_bgsave_status")
+        if status != "ok":
+            raise AdoptionFailed(
+                f"{who}: BGSAVE ended with {status}, expected ok: give it room and the right to write in "
+                f"{server.directory}, see its log; it goes on serving"
+            )
+    except AdoptionFailed:
+        restore(host, server, known)
+        raise
+
+
+def restore(host: Host, server: ForeignServer, known: Sequence[tuple[str, str]]) -> None:
+    """A server that goes on serving has its own save points again, if it answers."""
+    names = [name for name in ("save", "shutdown-on-sigterm") if name in server.config]
+    try:
+        exchange(host, *endpoint(server), [*known, *(("CONFIG", "SET", name, server.config[name]) for name in names)])
+    except ExchangeError:
+        return
+
+
+def ask_server(
+    host: Host, who: str, server: ForeignServer, known: Sequence[tuple[str, str]], *commands: Sequence[str]
+) -> list[Reply]:
+    """Replies of the old server. Raises AdoptionFailed when it refuses one."""
+    try:
+        replies = exchange(host, *endpoint(server), [*known, *commands])[len(known) :]
+    except ExchangeError as error:
+        raise AdoptionFailed(f"{who}: {error}") from error
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, ReplyError):
+            raise AdoptionFailed(f"{who}: {' '.join(command[:3])}: {reply}, expected it to be allowed")
+    return replies
+
+
+def wait_until_calm(host: Host, who: str, server: ForeignServer, known: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """INFO of the old server once it neither saves nor rewrites."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
+        if not is_busy(info):
+            return info
+        if time.monotonic() > deadline:
+            raise AdoptionFailed(f"{who}: still saves after {PATIENCE:.0f} s, expected it to end: deploy again later")
+        time.sleep(POLL)
+
+
+# Restart= would bring it back; ExecStop= may be `redis-cli shutdown nosave`. Both are run by systemd after a SIGTERM.
+OVERRIDE = "[Service]\\nRestart=no\\nExecStop=\\nExecStopPost=\\n"
+
+
+def stop_script(server: ForeignServer) -> str:
+    """End the server by SIGTERM and wait for it, however long its save takes; never SIGKILL. Pure.
+
+    Not `systemctl stop`: it would kill after TimeoutStopSec, for most units after 90 s. The packaged unit is masked
+    by now, any other is disabled; both keep their files.
+    """
+    # A zombie has no exe: whoever started the server may not wait for it.
+    tenths = int(PATIENCE * 10)
+    wait = f"for i in $(seq {tenths}); do [ -e /proc/{server.pid}/exe ] || break; sleep 0.1; done"
+    ended = f"! [ -e /proc/{server.pid}/exe ]"
+    if not server.unit or server.unit == PACKAGED_UNIT:
+        return f"kill -TERM {server.pid}; {wait}; {ended}"
+    unit = shlex.quote(server.unit)
+    directory = f"/run/systemd/system/{unit}.d"
+    file = f"{directory}/50-adopted.conf"
+    return (
+        f"mkdir -p {directory} && printf '{OVERRIDE}' >{file} && systemctl daemon-reload || exit 1; "
+        f"kill -TERM {server.pid}; {wait}; "
+        # A unit that cannot be disabled, as a transient one, has no next start either.
+        f"{ended} && {{ systemctl stop {unit}; systemctl disable --quiet {unit} 2>/dev/null || true; }}; "
+        f"rm -f {file}; rmdir {directory}; systemctl daemon-reload; {ended}"
+    )
+
+
+def take_data(state: State, host: Host, instance: Instance, marker: Marker) -> tuple[int, int]:
+    """The role has what the old server saved last, in the form it loads; returns its keys and how many expire."""
+    who = f"{instance.name}: adoption of {marker.server}"
+    again = f"start the old server again and deploy with --data adopt={instance.name}"
+    failure = f"{who}: {marker.rdb} is not its last save or is damaged, expected all its data there: {again}"
+    output = ask_host(state, host, copy_script(instance, marker), failure)
+    counts = re.search(r"\[info\] (\d+) keys read\s+\[info\] (\d+) expires", output)
+    if counts is None:
+        raise AdoptionFailed(f"{failure}: {output.strip()}")
+    if instance.role.appendonly and not make_logs(state, host, [instance]):
+        raise AdoptionFailed(f"{who}: its data is not loaded yet, see above: deploy again to go on")
+    ask_host(state, host, f"rm {marker_file(instance.name)} && sync {data_directory(instance.name)}", who)
+    return int(counts[1]), int(counts[2])
+
+
+def copy_script(instance: Instance, marker: Marker) -> str:
+    """Copy the last save into the role's directory, checked before it gets its name. Pure."""
+    directory, rdb = data_directory(instance.name), shlex.quote(marker.rdb)
+    target = f"{directory}/{instance.role.dbfilename}"
+    unfinished = shlex.quote(f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb")
+    steps = (
+        f"found=$({IDENTITY.format(rdb)})",
+        f'[ "$found" != {shlex.quote(marker.before)} ]',
+        f"! [ -e {unfinished} ]",
+        f"chown redis:redis {directory}",
+        # What a conversion that was cut off left there came from an earlier copy: the role never started on it.
+        f"rm -rf {directory}/{instance.role.appenddirname}",
+        f"install -o redis -g redis -m 0640 {rdb} {target}.new",
+        f"sync {target}.new",
+        f"runuser -u redis -- redis-check-rdb {target}.new",
+        f"mv -fT {target}.new {target}",
+        f"sync {directory}",
+    )
+    return " && ".join(steps)
+
+
+def _check(state: State, host: Host, instances: Sequence[Instance], keys: Keys, passwords: Passwords) -> bool:
+    problems = [
+        problem
+        for instance in instances
+        for problem in missing_keys(host, instance, keys, passwords[instance.name].get(OPERATOR) or "")
+    ]
+    for problem in problems:
+        host.log_styled(problem, fg="red", log_func=logger.error)
+    return not problems
+
+
+def missing_keys(host: Host, instance: Instance, keys: Keys, password: str) -> list[str]:
+    """What the role lacks of the old server's keys, in words; nothing when it has them all."""
+    saved, expiring = keys.adopted.get(instance.name, (0, 0))
+    info = read_info(host, instance, password)
+    if info is None:
+        return [f"{instance.name}: does not answer its operator after the adoption, expected its keys: see its journal"]
+    has, _ = count_keys(info)
+    if has < saved - expiring:
+        return [
+            f"{instance.name}: has {has} keys, the old server's last save {saved} ({expiring} with a TTL), expected "
+            "all: stop it and compare with the old files"
+        ]
+    host.log_styled(f"{instance.name}: adopted {saved} keys, has {has} ({expiring} of them expire)", fg="green")
+    return []
