@@ -16,7 +16,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.acl import categories_in
-from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
+from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, OPERATOR, Host, Instance, data_directory
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed import Observed, Server
 from tasks.snapshot import MARK, parse_snapshot
@@ -57,7 +57,7 @@ done
 # -H: each line behind its file's name, also where only one file exists.
 echo '@@ values'
 grep -sH . /etc/os-release /run/systemd/container {sysctls} /sys/kernel/mm/transparent_hugepage/enabled \
-  /run/credentials/redis-*.service/unit-digest /var/lib/dpkg/statoverride
+  /run/credentials/redis-*.service/unit-digest /var/lib/dpkg/statoverride {lock}
 echo '@@ matches'
 grep -RsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
   -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status $statuses \
@@ -86,6 +86,7 @@ class HostSnapshot(FactBase[Observed | None]):
     ) -> StringCommand:
         words = {
             "root": DATA_ROOT,
+            "lock": LOCK_FILE,
             "data": " ".join(data_directory(role) for role in roles),
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
             "mark": MARK,
