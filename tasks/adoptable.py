@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue import Role
-from tasks.desired import PACKAGED_UNIT, Host, Instance, data_directory
+from tasks.desired import PACKAGED_UNIT, Host, Instance, data_directory, marker_file
 from tasks.foreign import (
     adopted_pids,
     adoptions,
@@ -21,7 +21,6 @@ from tasks.foreign import (
     has_data,
     has_own_data,
     held,
-    marker_file,
     roles_met,
 )
 from tasks.observed import ForeignServer, Marker, Observed

@@ -22,6 +22,7 @@ from tasks.desired import (
 )
 from tasks.difference import (
     ADOPT,
+    ASIDE,
     BY_HAND,
     DISABLE,
     ENABLE,
@@ -35,6 +36,8 @@ from tasks.difference import (
     RESTART,
     RETIRE,
     START,
+    TO_LOG,
+    TO_SNAPSHOT,
     WRITE,
     Difference,
     chosen,
@@ -292,6 +295,7 @@ def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Differe
 
 __all__ = [
     "ADOPT",
+    "ASIDE",
     "BY_HAND",
     "DISABLE",
     "ENABLE",
@@ -305,6 +309,8 @@ __all__ = [
     "RESTART",
     "RETIRE",
     "START",
+    "TO_LOG",
+    "TO_SNAPSHOT",
     "WRITE",
     "Difference",
     "chosen",

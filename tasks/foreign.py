@@ -29,11 +29,6 @@ class Adoption:
     marker: Marker | None
 
 
-def marker_file(role: str) -> str:
-    """Where it is written that a role's data is being adopted; while it is there, the role does not start."""
-    return f"{data_directory(role)}/adopting"
-
-
 def meets(role: Role, address: str, port: int) -> bool:
     """Whether a client of the role, or one of the host itself, could mean the role and reach that socket."""
     return port in role.ports and (address in (str(role.address), *EVERYWHERE) or address.startswith(LOOPBACK))

@@ -16,9 +16,8 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.acl import categories_in
-from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, OPERATOR, Host, Instance, data_directory
+from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, OPERATOR, Host, Instance, data_directory, marker_file
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.foreign import marker_file
 from tasks.observe_foreign import with_foreign
 from tasks.observed import Observed, Server
 from tasks.snapshot import MARK, parse_snapshot
@@ -59,7 +58,7 @@ done
 # -H: each line behind its file's name, also where only one file exists.
 echo '@@ values'
 grep -sH . /etc/os-release /run/systemd/container {sysctls} /sys/kernel/mm/transparent_hugepage/enabled \
-  /run/credentials/redis-*.service/unit-digest /var/lib/dpkg/statoverride
+  /run/credentials/redis-*.service/unit-digest /var/lib/dpkg/statoverride {lock}
 echo '@@ matches'
 grep -RsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
   -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status $statuses \
@@ -88,6 +87,7 @@ class HostSnapshot(FactBase[Observed | None]):
     ) -> StringCommand:
         words = {
             "root": DATA_ROOT,
+            "lock": LOCK_FILE,
             "data": " ".join(data_directory(role) for role in roles) or "/dev/null",  # of nothing, find reads "."
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
             "mark": MARK,

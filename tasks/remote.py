@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from paramiko import Channel
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.connectors.util import make_unix_command_for_host
 
 
 def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
     """Whether `command` succeeded on the host, and what it printed on both outputs."""
-    arguments, _ = pop_global_arguments(state, host, {})
-    connection = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    status, output = host.run_shell_command(StringCommand(command), **connection)
+    status, output = host.run_shell_command(StringCommand(command), **_connection(state, host))
     return status, output.output
+
+
+def open_command(state: State, host: Host, command: str) -> Channel:
+    """A channel on which `command` runs until it ends or the channel is closed. Raises SSHException or OSError."""
+    arguments = _connection(state, host)
+    for name in ("_get_pty", "_timeout", "_stdin", "_success_exit_codes"):
+        arguments.pop(name, None)
+    channel: Channel = host.connector.client.get_transport().open_session()
+    channel.exec_command(make_unix_command_for_host(state, host, StringCommand(command), **arguments).get_raw_value())
+    return channel
+
+
+def _connection(state: State, host: Host) -> dict[str, Any]:
+    """The global arguments that say how to run something: as whom, in which shell."""
+    arguments, _ = pop_global_arguments(state, host, {})
+    return {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tasks.desired import LOCK_FILE
 from tasks.observed import FileState, Listener, Observed, Process
 
 PART = "@@ "  # opens a part of the snapshot's output
@@ -52,6 +53,7 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         forwards=frozenset(_forwards(_tables(parts["forwards"]).get(OUR_TABLE, []))),
         foreign_forwards=tuple(_foreign_forwards(_tables(parts["forwards"]))),
         statoverrides=_statoverrides(values.get("/var/lib/dpkg/statoverride", [])),
+        last_deploy=_value(values, LOCK_FILE),
         data_files={item.path: item.size for item in found if item.kind == "f" and item.depth <= 2},
     )
 

@@ -16,9 +16,9 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, PACKAGED_UNIT, Instance, data_directory
+from tasks.desired import OPERATOR, PACKAGED_UNIT, Instance, data_directory, marker_file
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.foreign import Adoption, adoptions, described, endpoint, marker_file, marker_text, roles_met, snapshot_of
+from tasks.foreign import Adoption, adoptions, described, endpoint, marker_text, roles_met, snapshot_of
 from tasks.observe_foreign import logins
 from tasks.observed import ForeignServer, Marker
 from tasks.remote import run_command
@@ -287,7 +287,7 @@ def _check(state: State, host: Host, instances: Sequence[Instance], keys: Keys, 
 def missing_keys(host: Host, instance: Instance, keys: Keys, password: str) -> list[str]:
     """What the role lacks of the old server's keys, in words; nothing when it has them all."""
     saved, expiring = keys.adopted.get(instance.name, (0, 0))
-    info = read_info(host, instance, password)
+    info = read_info(host, (instance.address, instance.role.port), password)
     if info is None:
         return [f"{instance.name}: does not answer its operator after the adoption, expected its keys: see its journal"]
     has, _ = count_keys(info)
