@@ -86,7 +86,9 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
     """Passwords of these roles' users, and those of other roles in the file for the checks of strangers."""
     wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in known.items()}
     for role in roles:
-        wanted[role.name] = {user: known.get(role.name, {}).get(user) for user in users_of(role)}
+        # Beside its users, `default` of an old server whose data it adopts (tasks/observe_foreign.py).
+        own = known.get(role.name, {})
+        wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
     return wanted
 
 
@@ -100,7 +102,8 @@ def read_inputs(
     if catalogue is None:
         return [], problems
     known = {problem.removeprefix("roles.yaml: ") for problem in problems}
-    inputs = []
+    inputs: list[HostInput] = []
+    asked: list[tuple[list[str], tuple[str, ...]]] = []
     for host in hosts:
         names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
         problems += [
@@ -109,6 +112,7 @@ def read_inputs(
             for name in names
             if name not in catalogue.roles
         ]
+        asked.append((names, named_roles(host.data.get("adopt")) or ()))
         overrides = host.data.get("redis_overrides") or {}
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
@@ -122,9 +126,7 @@ def read_inputs(
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
-    problems += unknown_adoptions(
-        [([role.name for role in item.roles], item.adopt) for item in inputs], catalogue.roles
-    )
+    problems += unknown_adoptions(asked, catalogue.roles)
     return inputs, problems
 
 

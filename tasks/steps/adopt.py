@@ -258,6 +258,9 @@ def copy_script(instance: Instance, marker: Marker) -> str:
     target = f"{directory}/{instance.role.dbfilename}"
     unfinished = shlex.quote(f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb")
     steps = (
+        # A conversion whose controller died goes on by itself (tasks/throwaway.py): not under its hands.
+        f"exec 9<{directory}",
+        f"flock --wait {PATIENCE:.0f} 9",
         f"found=$({IDENTITY.format(rdb)})",
         f'[ "$found" != {shlex.quote(marker.before)} ]',
         f"! [ -e {unfinished} ]",

@@ -18,7 +18,7 @@ def in_namespace(netns: str, action: Callable[[], T]) -> T:
 
     No thread of its own: pyinfra patches threads into greenlets of the main one as soon as a test imports it.
     """
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{netns}").open() as lab:
+    with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", netns).open() as lab:
         _enter(lab.fileno())
         try:
             return action()
