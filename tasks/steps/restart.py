@@ -32,7 +32,9 @@ def restart_gated(state: State, host: Host, instances: Mapping[Instance, Server 
 
     `instances`: with what each said before this deploy changed anything; None when it did not answer.
     """
-    return all(_restart(state, host, instance, passwords, server) for instance, server in instances.items())
+    # Every one of them: those that may not be restarted any more get their files back.
+    done = [_restart(state, host, instance, passwords, server) for instance, server in instances.items()]
+    return all(done)
 
 
 def _restart(state: State, host: Host, instance: Instance, passwords: Passwords, server: Server | None) -> bool:
