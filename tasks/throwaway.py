@@ -190,5 +190,5 @@ def _verify(unit: str) -> str:
     """systemd prints what it does not understand and goes on: every word about this unit is a fault."""
     return (
         f'said=$(systemd-analyze verify --man=no --recursive-errors=no {unit} 2>&1) || {{ echo "$said"; exit 1; }}\n'
-        f'echo "$said" | grep -F {unit}: && exit 1\n'
+        f'if echo "$said" | grep -F {unit}:; then exit 1; fi\n'
     )

@@ -59,7 +59,7 @@ def converge_instances(state: State, seen: Look) -> None:
     # Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be
     # in the file while the first log is still being written (redis-facts §2).
     servers = seen.observed.servers if seen.observed else {}
-    live = {**by_role(seen, LIVE, "setting", "acl"), **by_role(seen, ASIDE)}
+    live = by_role(seen, (LIVE, ASIDE), "setting", "acl", "persistence")
     if live:
         call(
             name="Change settings and users live",
@@ -117,14 +117,15 @@ def removable(seen: Look) -> list[str]:
     return [item.name for item in chosen(seen.differences, "file", remedy=REMOVE)]
 
 
-def by_role(seen: Look, remedy: str, *subjects: str) -> dict[Instance, list[Difference]]:
-    """Instances that need `remedy`, each with the differences that ask for it."""
+def by_role(seen: Look, remedy: str | tuple[str, ...], *subjects: str) -> dict[Instance, list[Difference]]:
+    """Instances that need `remedy`, or one of several, each with the differences that ask for it."""
+    remedies = (remedy,) if isinstance(remedy, str) else remedy
     found: dict[Instance, list[Difference]] = {}
     for instance in seen.desired.instances:
         wanted = [
             item
             for item in seen.differences
-            if item.role == instance.name and item.remedy == remedy and (not subjects or item.subject in subjects)
+            if item.role == instance.name and item.remedy in remedies and (not subjects or item.subject in subjects)
         ]
         if wanted:
             found[instance] = wanted

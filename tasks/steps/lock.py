@@ -31,8 +31,8 @@ BEAT = 5  # seconds between two signs of life
 SILENCE = 30  # seconds without one after which a host takes the deploy for dead
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
 
-# bash: dash's read knows no time-out. The text in the file stays when the lock is let go: whoever planned before it
-# was written has planned on a state that may be gone.
+# bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
+# looked before that has planned on a state that may be gone.
 HOLD = """
 exec 9<>{file}
 flock --wait {patience} 9 || {{ echo "held by $(cat {file})"; exit; }}
@@ -41,6 +41,7 @@ said=$(cat {file})
 echo {mine} >{file}
 echo held
 while read -r -t {silence} _; do :; done
+echo {mine}, ended >{file}
 """
 
 

@@ -32,18 +32,20 @@ def restart_gated(state: State, host: Host, instances: Mapping[Instance, Server 
 
     `instances`: with what each said before this deploy changed anything; None when it did not answer.
     """
-    return all(_restart(state, host, instance, passwords, server) for instance, server in instances.items())
+    # Every one of them: those that may not be restarted any more get their files back.
+    done = [_restart(state, host, instance, passwords, server) for instance, server in instances.items()]
+    return all(done)
 
 
 def _restart(state: State, host: Host, instance: Instance, passwords: Passwords, server: Server | None) -> bool:
     stopped = current(state).stopped
     with _one_at_a_time:
         if stopped:
-            return _fail(host, instance, stopped[0])
+            return _fail(host, instance, stopped[0] + _put_back(state, host, instance)[1])
         was, problems = gate.before(state, host, instance, passwords[instance.name].get(OPERATOR) or "")
         if problems:
             stopped.append(f"not restarted: {instance.name} on {host.name} failed its gate")
-            return _fail(host, instance, "; ".join(problems))
+            return _fail(host, instance, "not restarted: " + "; ".join(problems) + _put_back(state, host, instance)[1])
         started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}")
         return _come_up(state, host, instance, passwords, started, was, server)
 
@@ -79,18 +81,26 @@ def _roll_back(
     state: State, host: Host, instance: Instance, passwords: Passwords, was: Info | None, server: Server | None
 ) -> str:
     """Put the previous configuration and unit back and start them; says which of the two runs."""
-    files = [(path, previous_file(path)) for path in start_files(instance.name)]
-    kept, _ = run_command(state, host, " || ".join(f"test -e {previous}" for _, previous in files))
-    if not kept:
-        return ": there is no previous configuration to go back to"
-    moves = "; ".join(f"[ ! -e {previous} ] || mv -fT {previous} {path}" for path, previous in files)
-    restart = f"systemctl daemon-reload; timeout {PATIENCE:.0f} systemctl restart {instance.unit}"
-    run_command(state, host, f"{moves}; {restart}")
+    back, words = _put_back(state, host, instance)
+    if not back:
+        return words
+    run_command(state, host, f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}")
     previously = server if server is not None and server.refusal is None else None
     problems = _failed_unit(state, host, instance) or gate.after(host, instance, passwords, was, previously)
     if problems:
         return f": rolled back, and the previous configuration does not run either: {'; '.join(problems)}"
     return ": rolled back, the previous configuration runs and serves"
+
+
+def _put_back(state: State, host: Host, instance: Instance) -> tuple[bool, str]:
+    """The files are again what the last good start was made from: the next boot starts nothing that has not run."""
+    files = [(path, previous_file(path)) for path in start_files(instance.name)]
+    kept, _ = run_command(state, host, " || ".join(f"test -e {previous}" for _, previous in files))
+    if not kept:
+        return False, ": there is no previous configuration to go back to"
+    moves = "; ".join(f"[ ! -e {previous} ] || mv -fT {previous} {path}" for path, previous in files)
+    run_command(state, host, f"{moves}; systemctl daemon-reload")
+    return True, ": the previous configuration is back in its place and runs on"
 
 
 def _fail(host: Host, instance: Instance, problem: str) -> bool:
