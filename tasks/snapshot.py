@@ -40,7 +40,7 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         disk_free=int(parts["disk"][-1].split()[3]) * 1024,
         data_used=_used(found),
         addresses=frozenset(re.findall(r" inet ([\d.]+)", "\n".join(parts["addresses"]))),
-        listeners=tuple(filter(None, map(_listener, parts["listeners"]))),
+        listeners=tuple(filter(None, map(read_listener, parts["listeners"]))),
         sysctls=_sysctls(values),
         thp=_value(values, THP),
         boot_sysctls=_boot_sysctls(matches),
@@ -174,7 +174,8 @@ def _our_units(matches: Texts) -> Iterable[str]:
             yield path.rpartition("/")[2]
 
 
-def _listener(line: str) -> Listener | None:
+def read_listener(line: str) -> Listener | None:
+    """One line of `ss -Hltnp`."""
     words = line.split()
     if len(words) < 4:
         return None

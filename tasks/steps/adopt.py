@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,25 +15,19 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, PACKAGED_UNIT, Instance, data_directory, marker_file
-from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.foreign import Adoption, adoptions, described, endpoint, marker_text, roles_met, snapshot_of
+from tasks.desired import OPERATOR, Instance, data_directory, marker_file
+from tasks.foreign import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
 from tasks.observe_foreign import logins
 from tasks.observed import ForeignServer, Marker
 from tasks.remote import run_command
 from tasks.run import Look, Passwords
+from tasks.snapshot import read_listener
 from tasks.steps.convert import make_logs
-from tasks.steps.gate import PATIENCE, POLL, count_keys, is_busy, read_info
+from tasks.steps.gate import PATIENCE, count_keys, read_info
+from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, stop_script
 from tasks.steps.operations import call
 
-# Points that no server ever reaches: it saves when it ends (SIGTERM does so only where there are save points), and
-# not in between, so that a newer RDB is the last one. (redis.io docs, signals; redis.conf, shutdown-on-sigterm)
-NEVER = "2147483647 2147483647"
 IDENTITY = "stat -c '%i %.9Y' {}"
-
-
-class AdoptionFailed(Exception):
-    """What was expected of an adoption, what was found, and how to go on."""
 
 
 @dataclass
@@ -114,9 +107,7 @@ def ask_host(state: State, host: Host, command: str, failure: str) -> str:
     return output
 
 
-def _adopt_all(
-    state: State, host: Host, items: Sequence[Adoption], known: Mapping[int, Sequence[tuple[str, str]]], keys: Keys
-) -> bool:
+def _adopt_all(state: State, host: Host, items: Sequence[Adoption], known: Mapping[int, Logins], keys: Keys) -> bool:
     complete = True
     for item in items:
         try:
@@ -124,16 +115,14 @@ def _adopt_all(
             if item.server is not None:
                 marker = end_server(state, host, item.instance, item.server, known[item.server.pid])
             if marker is not None:
-                keys.adopted[item.instance.name] = take_data(state, host, item.instance, marker)
+                keys.adopted[item.instance.name] = take_data(state, host, item, marker)
         except AdoptionFailed as error:
             host.log_styled(str(error), fg="red", log_func=logger.error)
             complete = False
     return complete
 
 
-def end_server(
-    state: State, host: Host, instance: Instance, server: ForeignServer, known: Sequence[tuple[str, str]]
-) -> Marker:
+def end_server(state: State, host: Host, instance: Instance, server: ForeignServer, known: Logins) -> Marker:
     """The old server saved everything and ended, and nothing starts it again; the marker says so."""
     who = f"{instance.name}: {described(server)}"
     same = f"[ /proc/{server.pid}/cwd -ef {shlex.quote(server.directory)} ]"
@@ -153,92 +142,9 @@ def end_server(
     return marker
 
 
-def prepare(host: Host, who: str, server: ForeignServer, known: Sequence[tuple[str, str]]) -> None:
-    """The server has shown that it can save, and will do so when it ends. Raises AdoptionFailed, all as it was."""
-    commands = [("CONFIG", "SET", "save", NEVER)]
-    flags = server.config.get("shutdown-on-sigterm", "default").split()
-    if "nosave" in flags or "force" in flags:
-        commands.append(("CONFIG", "SET", "shutdown-on-sigterm", "save"))
-    ask_server(host, who, server, known, *commands)
-    try:
-        wait_until_calm(host, who, server, known)
-        ask_server(host, who, server, known, ("BGSAVE",))
-        status = wait_until_calm(host, who, server, known).get("rdb_last_bgsave_status")
-        if status != "ok":
-            raise AdoptionFailed(
-                f"{who}: BGSAVE ended with {status}, expected ok: give it room and the right to write in "
-                f"{server.directory}, see its log; it goes on serving"
-            )
-    except AdoptionFailed:
-        restore(host, server, known)
-        raise
-
-
-def restore(host: Host, server: ForeignServer, known: Sequence[tuple[str, str]]) -> None:
-    """A server that goes on serving has its own save points again, if it answers."""
-    names = [name for name in ("save", "shutdown-on-sigterm") if name in server.config]
-    try:
-        exchange(host, *endpoint(server), [*known, *(("CONFIG", "SET", name, server.config[name]) for name in names)])
-    except ExchangeError:
-        return
-
-
-def ask_server(
-    host: Host, who: str, server: ForeignServer, known: Sequence[tuple[str, str]], *commands: Sequence[str]
-) -> list[Reply]:
-    """Replies of the old server. Raises AdoptionFailed when it refuses one."""
-    try:
-        replies = exchange(host, *endpoint(server), [*known, *commands])[len(known) :]
-    except ExchangeError as error:
-        raise AdoptionFailed(f"{who}: {error}") from error
-    for command, reply in zip(commands, replies, strict=True):
-        if isinstance(reply, ReplyError):
-            raise AdoptionFailed(f"{who}: {' '.join(command[:3])}: {reply}, expected it to be allowed")
-    return replies
-
-
-def wait_until_calm(host: Host, who: str, server: ForeignServer, known: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """INFO of the old server once it neither saves nor rewrites."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
-        if not is_busy(info):
-            return info
-        if time.monotonic() > deadline:
-            raise AdoptionFailed(f"{who}: still saves after {PATIENCE:.0f} s, expected it to end: deploy again later")
-        time.sleep(POLL)
-
-
-# Restart= would bring it back; ExecStop= may be `redis-cli shutdown nosave`. Both are run by systemd after a SIGTERM.
-OVERRIDE = "[Service]\\nRestart=no\\nExecStop=\\nExecStopPost=\\n"
-
-
-def stop_script(server: ForeignServer) -> str:
-    """End the server by SIGTERM and wait for it, however long its save takes; never SIGKILL. Pure.
-
-    Not `systemctl stop`: it would kill after TimeoutStopSec, for most units after 90 s. The packaged unit is masked
-    by now, any other is disabled; both keep their files.
-    """
-    # A zombie has no exe: whoever started the server may not wait for it.
-    tenths = int(PATIENCE * 10)
-    wait = f"for i in $(seq {tenths}); do [ -e /proc/{server.pid}/exe ] || break; sleep 0.1; done"
-    ended = f"! [ -e /proc/{server.pid}/exe ]"
-    if not server.unit or server.unit == PACKAGED_UNIT:
-        return f"kill -TERM {server.pid}; {wait}; {ended}"
-    unit = shlex.quote(server.unit)
-    directory = f"/run/systemd/system/{unit}.d"
-    file = f"{directory}/50-adopted.conf"
-    return (
-        f"mkdir -p {directory} && printf '{OVERRIDE}' >{file} && systemctl daemon-reload || exit 1; "
-        f"kill -TERM {server.pid}; {wait}; "
-        # A unit that cannot be disabled, as a transient one, has no next start either.
-        f"{ended} && {{ systemctl stop {unit}; systemctl disable --quiet {unit} 2>/dev/null || true; }}; "
-        f"rm -f {file}; rmdir {directory}; systemctl daemon-reload; {ended}"
-    )
-
-
-def take_data(state: State, host: Host, instance: Instance, marker: Marker) -> tuple[int, int]:
+def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple[int, int]:
     """The role has what the old server saved last, in the form it loads; returns its keys and how many expire."""
+    instance = item.instance
     who = f"{instance.name}: adoption of {marker.server}"
     again = f"start the old server again and deploy with --data adopt={instance.name}"
     failure = f"{who}: {marker.rdb} is not its last save or is damaged, expected all its data there: {again}"
@@ -248,8 +154,23 @@ def take_data(state: State, host: Host, instance: Instance, marker: Marker) -> t
         raise AdoptionFailed(f"{failure}: {output.strip()}")
     if instance.role.appendonly and not make_logs(state, host, [instance]):
         raise AdoptionFailed(f"{who}: its data is not loaded yet, see above: deploy again to go on")
+    if item.server is not None:
+        stays_away(state, host, instance, item.server)
     ask_host(state, host, f"rm {marker_file(instance.name)} && sync {data_directory(instance.name)}", who)
     return int(counts[1]), int(counts[2])
+
+
+def stays_away(state: State, host: Host, instance: Instance, server: ForeignServer) -> None:
+    """Nothing listens where the old server did. One that was started again takes writes which the role would lack."""
+    listeners = filter(None, map(read_listener, ask_host(state, host, "ss -Hltnp", instance.name).splitlines()))
+    back = [item for item in listeners if (item.address, item.port) in server.listens]
+    if back:
+        write_marker(state, host, instance, new_marker(server))  # that save was not the last one
+        raise AdoptionFailed(
+            f"{instance.name}: {described(server)} ended and came back as {back[0].process}, pid {back[0].pid}, "
+            f"expected it to stay away: stop what starts it, with the server running, then deploy again with --data "
+            f"adopt={instance.name}"
+        )
 
 
 def copy_script(instance: Instance, marker: Marker) -> str:
@@ -269,7 +190,7 @@ def copy_script(instance: Instance, marker: Marker) -> str:
         f"rm -rf {directory}/{instance.role.appenddirname}",
         f"install -o redis -g redis -m 0640 {rdb} {target}.new",
         f"sync {target}.new",
-        f"runuser -u redis -- redis-check-rdb {target}.new",
+        f"setpriv --reuid=redis --regid=redis --init-groups redis-check-rdb {target}.new",
         f"mv -fT {target}.new {target}",
         f"sync {directory}",
     )

@@ -97,9 +97,9 @@ def start_writer(host: Container, old: Old) -> "subprocess.Popen[str]":
     return process
 
 
-def set_up(host: Container, old: Old) -> int:
-    """The old server runs with some data in several databases; returns its process id."""
-    host.sh(old.made, input=HAND_MADE)
+def set_up(host: Container, old: Old, file: str = HAND_MADE) -> int:
+    """The old server, made with `file` at hand, runs with some data in two databases; returns its process id."""
+    host.sh(old.made, input=file)
     host.sh(f"timeout 20 sh -c 'until ss -Hltn | grep -q {old.port}; do sleep 0.1; done'")
     with connect(host, old, db=15) as other:
         other.set("elsewhere", "fifteen")

@@ -1,0 +1,107 @@
+"""End a Redis of somebody else's so that it loses nothing: it shows that it can save, then ends itself with a save."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+
+from pyinfra.api.host import Host
+
+from tasks.desired import PACKAGED_UNIT
+from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.foreign import endpoint
+from tasks.observed import ForeignServer
+from tasks.steps.gate import PATIENCE, POLL, is_busy
+
+Logins = Sequence[tuple[str, str]]
+
+# Points that no server ever reaches: it saves when it ends (SIGTERM does so only where there are save points), and
+# not in between, so that a newer RDB is the last one. (redis.io docs, signals; redis.conf, shutdown-on-sigterm)
+NEVER = "2147483647 2147483647"
+
+
+class AdoptionFailed(Exception):
+    """What was expected of an adoption, what was found, and how to go on."""
+
+
+def prepare(host: Host, who: str, server: ForeignServer, known: Logins) -> None:
+    """The server has shown that it can save, and will do so when it ends. Raises AdoptionFailed, all as it was."""
+    commands = [("CONFIG", "SET", "save", NEVER)]
+    flags = server.config.get("shutdown-on-sigterm", "default").split()
+    if "nosave" in flags or "force" in flags:
+        commands.append(("CONFIG", "SET", "shutdown-on-sigterm", "save"))
+    ask_server(host, who, server, known, *commands)
+    try:
+        wait_until_calm(host, who, server, known)
+        ask_server(host, who, server, known, ("BGSAVE",))
+        status = wait_until_calm(host, who, server, known).get("rdb_last_bgsave_status")
+        if status != "ok":
+            raise AdoptionFailed(
+                f"{who}: BGSAVE ended with {status}, expected ok: give it room and the right to write in "
+                f"{server.directory}, see its log; it goes on serving"
+            )
+    except AdoptionFailed:
+        restore(host, server, known)
+        raise
+
+
+def restore(host: Host, server: ForeignServer, known: Logins) -> None:
+    """A server that goes on serving has its own save points again, if it answers."""
+    names = [name for name in ("save", "shutdown-on-sigterm") if name in server.config]
+    try:
+        exchange(host, *endpoint(server), [*known, *(("CONFIG", "SET", name, server.config[name]) for name in names)])
+    except ExchangeError:
+        return
+
+
+def ask_server(host: Host, who: str, server: ForeignServer, known: Logins, *commands: Sequence[str]) -> list[Reply]:
+    """Replies of the old server. Raises AdoptionFailed when it refuses one."""
+    try:
+        replies = exchange(host, *endpoint(server), [*known, *commands])[len(known) :]
+    except ExchangeError as error:
+        raise AdoptionFailed(f"{who}: {error}") from error
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, ReplyError):
+            raise AdoptionFailed(f"{who}: {' '.join(command[:3])}: {reply}, expected it to be allowed")
+    return replies
+
+
+def wait_until_calm(host: Host, who: str, server: ForeignServer, known: Logins) -> dict[str, str]:
+    """INFO of the old server once it neither saves nor rewrites."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
+        if not is_busy(info):
+            return info
+        if time.monotonic() > deadline:
+            raise AdoptionFailed(f"{who}: still saves after {PATIENCE:.0f} s, expected it to end: deploy again later")
+        time.sleep(POLL)
+
+
+# Restart= would bring it back; ExecStop= may be `redis-cli shutdown nosave`. Both are run by systemd after a SIGTERM.
+OVERRIDE = "[Service]\\nRestart=no\\nExecStop=\\nExecStopPost=\\n"
+
+
+def stop_script(server: ForeignServer) -> str:
+    """End the server by SIGTERM and wait for it, however long its save takes; never SIGKILL. Pure.
+
+    Not `systemctl stop`: it would kill after TimeoutStopSec, for most units after 90 s. The packaged unit is masked
+    by now, any other is disabled; both keep their files.
+    """
+    # A zombie has no exe: whoever started the server may not wait for it.
+    tenths = int(PATIENCE * 10)
+    wait = f"for i in $(seq {tenths}); do [ -e /proc/{server.pid}/exe ] || break; sleep 0.1; done"
+    ended = f"! [ -e /proc/{server.pid}/exe ]"
+    if not server.unit or server.unit == PACKAGED_UNIT:
+        return f"kill -TERM {server.pid}; {wait}; {ended}"
+    unit = shlex.quote(server.unit)
+    directory = f"/run/systemd/system/{unit}.d"
+    file = f"{directory}/50-adopted.conf"
+    return (
+        f"mkdir -p {directory} && printf '{OVERRIDE}' >{file} && systemctl daemon-reload || exit 1; "
+        f"kill -TERM {server.pid}; {wait}; "
+        # A unit that cannot be disabled, as a transient one, has no next start either.
+        f"{ended} && {{ systemctl stop {unit}; systemctl disable --quiet {unit} 2>/dev/null || true; }}; "
+        f"rm -f {file}; rmdir {directory}; systemctl daemon-reload; {ended}"
+    )

@@ -1,0 +1,177 @@
+"""An adoption that is cut off or fails: the role never starts empty, and the next deploy goes on or says how to."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.clients import client
+from tests.hosts.conftest import Tier, output, wait_for
+from tests.hosts.test_adopt import INSTALL, WITHOUT_PACKAGED, Old, connect, lost, pid, set_up, start_writer
+from tests.lab.container import Container
+from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+
+pytestmark = pytest.mark.hosts
+
+PACKAGED = Old("gateway", INSTALL, "127.0.0.1", 6379, "/var/lib/redis", "dump.rdb", unit="redis-server.service")
+MARKER = "/var/lib/redis/gateway/adopting"
+ADOPT = ("--data", "adopt=gateway")
+# Stands before the real one in PATH: a copy that takes its time to be checked.
+SLOW_CHECK = """cat >/usr/local/bin/redis-check-rdb <<'END'
+#!/bin/sh
+touch /tmp/checking
+sleep 8
+exec /usr/bin/redis-check-rdb "$@"
+END
+chmod 755 /usr/local/bin/redis-check-rdb"""
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> Iterator[Tier]:
+    """One host, of the role gateway."""
+    with ContainerLab([HostSpec("redis-gateway", ("172.28.2.1",), "bookworm")]) as lab:
+        yield Tier(lab, "inventory/prod.py", tmp_path / "secrets.yaml", ("--limit", "redis-gateway"))
+
+
+def start_deploy(tier: Tier) -> "subprocess.Popen[str]":
+    """A deploy that adopts, under way."""
+    words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", *ADOPT, tier.inventory, "deploy.py"]
+    return subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{tier.lab.netns}", Path(sys.executable).with_name("pyinfra"), *words],
+        cwd=REPOSITORY,
+        env=os.environ | {"HOME": str(tier.lab.home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def kill_when(deploy: "subprocess.Popen[str]", host: Container, condition: str) -> None:
+    """SIGKILL the controller as soon as `condition` holds on the host."""
+    wait_for(lambda: host.call(condition).returncode == 0 or deploy.poll() is not None, condition, 90)
+    assert deploy.poll() is None, deploy.communicate()[0]
+    deploy.send_signal(signal.SIGKILL)
+    deploy.wait()
+
+
+def starts(host: Container) -> bool:
+    """Whether the role can be started by hand."""
+    return host.call("systemctl start redis-gateway.service").returncode == 0
+
+
+def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier: Tier, tmp_path: Path) -> None:
+    host = tier.host("gateway")
+    before = set_up(host, PACKAGED)
+    writer = start_writer(host, PACKAGED)
+    host.sh(SLOW_CHECK)
+    kill_when(start_deploy(tier), host, f"! [ -e /proc/{before}/exe ] && [ -e /tmp/checking ]")
+    acknowledged = int(writer.communicate(timeout=60)[0])
+    assert acknowledged > 100
+    assert host.sh(f"ls {MARKER}")
+    assert not starts(host)
+    host.sh("rm /usr/local/bin/redis-check-rdb")
+    host.stop()
+    host.boot()
+    assert host.sh("pidof redis-server", check=False) == ""
+    report = tmp_path / "drift.json"
+    drift = tier.run("tasks/drift.py", "--data", f"drift_report={report}")
+    assert drift.returncode != 0
+    differences = json.loads(report.read_text())["hosts"]["redis-gateway"]["differences"]
+    (found,) = (item["observed"] for item in differences if item["remedy"] == "adopt")
+    assert found.startswith("adoption of redis-server, pid")
+    done = tier.deploy()
+    assert "the old server's files are kept in /var/lib/redis, its last save is /var/lib/redis/dump.rdb" in output(done)
+    assert lost(tier, "gateway", acknowledged) == []
+    assert host.sh(f"ls {MARKER}", check=False) == ""
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_an_old_server_killed_in_its_last_save_is_not_taken_for_complete(tier: Tier) -> None:
+    host = tier.host("gateway")
+    before = set_up(host, PACKAGED)
+    with connect(host, PACKAGED) as old:
+        assert old.mset({f"written:{number}": number for number in range(0, 3000, 3)})
+        old.config_set("rdb-key-save-delay", 3000)  # microseconds: each save takes three seconds
+    kill_when(start_deploy(tier), host, f"[ -e /var/lib/redis/temp-{before}.rdb ]")
+    host.sh(f"kill -9 {before}")
+    for options in ((), ADOPT):
+        done = tier.run("deploy.py", *options)
+        assert done.returncode != 0
+        words = (
+            "began and did not end, and /var/lib/redis/dump.rdb is not its last save, expected all its data there: "
+            "start it again (systemctl unmask redis-server.service; systemctl start redis-server.service) and deploy "
+            "with --data adopt=gateway; only if its data is not wanted, remove /var/lib/redis/gateway/adopting"
+        )
+        assert words in output(done)
+    assert not starts(host)
+    host.sh("systemctl --quiet unmask redis-server.service; systemctl start redis-server.service")
+    with connect(host, PACKAGED) as old:
+        assert old.set("later", "too")
+    tier.deploy(*ADOPT)
+    with tier.operator("gateway") as own:
+        assert own.get("later") == "too"
+        assert own.mget([f"written:{number}" for number in range(0, 3000, 3)]) == [str(n) for n in range(0, 3000, 3)]
+
+
+def test_a_server_that_cannot_save_goes_on_serving_as_before(tier: Tier) -> None:
+    host = tier.host("gateway")
+    before = set_up(host, PACKAGED)
+    with connect(host, PACKAGED) as old:
+        old.config_set("save", "")
+    host.sh("chown root:redis /var/lib/redis; chmod 750 /var/lib/redis")
+    done = tier.run("deploy.py", *ADOPT)
+    assert done.returncode != 0
+    assert "BGSAVE ended with err, expected ok: give it room and the right to write in /var/lib/redis" in output(done)
+    with connect(host, PACKAGED) as old:
+        assert old.set("still", "served")
+        assert old.config_get("save") == {"save": ""}
+    assert pid(host) == before
+    refused = tier.run("deploy.py")
+    assert refused.returncode != 0
+    assert "adopt its data with --data adopt=gateway" in output(refused)
+    host.sh("chown redis:redis /var/lib/redis")
+    tier.deploy(*ADOPT)
+    with tier.operator("gateway") as own:
+        assert own.get("still") == "served"
+
+
+FOR_EVER = "while :; do redis-server --bind 172.28.2.1 --protected-mode no --save ''; sleep 0.2; done"
+LOOP = Old(
+    "gateway",
+    WITHOUT_PACKAGED + "mkdir /srv/loop; cd /srv/loop; cat >/root/loop; "
+    "setsid sh /root/loop >/dev/null 2>&1 </dev/null & echo $! >/root/loop.pid",
+    "172.28.2.1",
+    6379,
+    "/srv/loop",
+    "dump.rdb",
+)
+
+
+def test_a_server_that_something_starts_again_is_not_overtaken(tier: Tier) -> None:
+    host = tier.host("gateway")
+    set_up(host, LOOP, FOR_EVER)
+    done = tier.run("deploy.py", *ADOPT)
+    assert done.returncode != 0
+    assert "ended and came back as redis-server, pid" in output(done)
+    assert not starts(host)
+    with client(f"/proc/{host.leader}/ns/net", "172.28.2.1", 6379) as old:
+        assert old.set("written meanwhile", "yes")
+    host.sh("kill $(cat /root/loop.pid)")
+    tier.deploy(*ADOPT)
+    with tier.operator("gateway") as own:
+        assert own.get("written meanwhile") == "yes"
+
+
+def test_an_empty_packaged_server_is_masked_without_further_ado(tier: Tier) -> None:
+    host = tier.host("gateway")
+    host.sh(INSTALL)
+    assert pid(host)
+    tier.deploy()
+    assert pid(host) == tier.pid("gateway")
+    assert host.sh("systemctl is-enabled redis-server.service", check=False).strip() == "masked"
