@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FileState:
-    """A file as tar saw it: `kind` is file, directory, link or other; a link's content is its target."""
+    """A file of the host: `kind` is file, directory, link or other; a link's content is its target."""
 
     kind: str
     owner: str
