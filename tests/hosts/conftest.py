@@ -13,6 +13,7 @@ import pytest
 import redis
 import yaml
 
+from tests.hosts import figures
 from tests.hosts.clients import client
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab
@@ -120,3 +121,10 @@ def onebox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         tier = Tier(lab, "inventory/onebox.py", tmp_path_factory.mktemp("onebox") / "secrets.yaml")
         tier.deploy()
         yield tier
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests measured, also when all of them passed."""
+    if lines := figures.lines():
+        terminalreporter.section("measured")
+        terminalreporter.write("\n".join([*lines, ""]))
