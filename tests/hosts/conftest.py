@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -93,6 +93,11 @@ class Tier:
     def pid(self, role: str) -> int:
         """The main process of a role."""
         return int(self.host(role).sh(f"systemctl show -P MainPID redis-{role}.service"))
+
+
+def overriding(overrides: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The options that change fields of roles in one run."""
+    return ("--data", f"redis_overrides={json.dumps(overrides)}")
 
 
 def output(done: Finished) -> str:

@@ -1,25 +1,20 @@
 """A service keeps writing while its instance is changed: live without it noticing, a restart within a second."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, wait_for
+from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, overriding, wait_for
 from tests.hosts.writer import Result, writing
 
 pytestmark = pytest.mark.hosts
 
 MORE = 1.0  # seconds that a restart may cost a client beyond the time the server needs to load its data
 LOADED = re.compile(r"DB loaded from .*: ([0-9.]+) seconds")
-
-
-def overriding(overrides: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    return ("--data", f"redis_overrides={json.dumps(overrides)}")
 
 
 def untouched(result: Result) -> bool:

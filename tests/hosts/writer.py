@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from tests.hosts import figures
-from tests.hosts.conftest import TABLE, Tier
+from tests.hosts.conftest import TABLE, Tier, wait_for
 
 PROGRAM = Path(__file__).with_name("numbered_keys.py")
 BATCH = 2000  # keys read back in one command
@@ -71,6 +73,7 @@ class Writer:
 
     def lost(self, tier: Tier) -> list[int]:
         """Numbers acknowledged until now whose key is gone or has another value, read by a client of its own."""
+        wait_for(lambda: _answers(tier, self.result.role), f"{self.result.role} answers its operator")
         self.report()
         numbers = [number for first, last in self.ranges for number in range(first, last + 1)]
         missing = []
@@ -94,7 +97,7 @@ def writing(
 ) -> Iterator[Writer]:
     """A service of the role writes in its own process as long as the body runs; then every acknowledged key is there.
 
-    The role has to answer its operator again when the body ends. What was met is in `.result` afterwards.
+    What was met is in `.result` afterwards.
     """
     row = TABLE[role]
     user = service or row["services"][0]
@@ -116,6 +119,14 @@ def writing(
         writer.process.wait(timeout=30)
     writer.remove_keys(tier)
     assert lost == [], f"{scenario}: {len(lost)} acknowledged writes are lost, the first is number {lost[0]}"
+
+
+def _answers(tier: Tier, role: str) -> bool:
+    try:
+        with tier.operator(role) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def _start(tier: Tier) -> "subprocess.Popen[str]":
