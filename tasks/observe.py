@@ -48,11 +48,11 @@ for file in /etc/systemd/system/redis-*.service; do
   case $units in *" ${file##*/} "*) ;; *) units="$units${file##*/} ";; esac
 done
 units=$(systemctl show --timestamp=unix --property={properties} $units 2>/dev/null); echo "$units"
-binaries= statuses=
+binaries=
 for line in $units; do
   case $line in
     MainPID=0) ;;
-    MainPID=*) pid=${line#MainPID=}; binaries="$binaries /proc/$pid/exe"; statuses="$statuses /proc/$pid/status";;
+    MainPID=*) pid=${line#MainPID=}; binaries="$binaries /proc/$pid/exe";;
   esac
 done
 # -H: each line behind its file's name, also where only one file exists. UTF-8: of a file that is none, grep leaves out
@@ -62,8 +62,8 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride {lock} {files}
 echo '@@ matches'
-grep -RsHE -e '^(MemTotal|Uid|THP_enabled):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
-  -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status $statuses \
+grep -RsHE -e '^(MemTotal|Uid):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
+  -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
 echo '@@ found'  # all that lies in data directories, and other paths themselves

@@ -29,14 +29,6 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Process:
-    """The main process of a unit: its binary and its THP flag."""
-
-    executable: str
-    thp_enabled: str
-
-
-@dataclass(frozen=True)
 class Server:
     """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
@@ -69,7 +61,7 @@ class Observed:
     boot_thp: Mapping[str, str]
     our_units: tuple[str, ...]
     units: Mapping[str, Mapping[str, str]]
-    processes: Mapping[int, Process]
+    binaries: Mapping[int, str]  # main process of a unit → what it executes
     started: Mapping[str, str]
     files: Mapping[str, FileState]
     forwards: frozenset[tuple[str, str, int, str]]

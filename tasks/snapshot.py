@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.desired import DATA_ROOT, LOCK_FILE
-from tasks.observed import FileState, Listener, Observed, Process
+from tasks.observed import FileState, Listener, Observed
 
 PART = "@@ "  # opens a part of the snapshot's output
 SEPARATOR = "\x1e"  # between the lines, which arrive as one (ASCII: record separator)
@@ -47,7 +47,7 @@ def parse_snapshot(output: Iterable[str]) -> Observed:
         boot_thp=dict(_boot_thp(matches)),
         our_units=tuple(sorted(_our_units(matches))),
         units=units,
-        processes=_processes(units, matches, found),
+        binaries=_binaries(units, found),
         started=_started(texts),
         files={item.path: _file(item, texts.get(item.path, [])) for item in found if item.is_asked_for},
         forwards=frozenset(_forwards(_tables(parts["forwards"]).get(OUR_TABLE, []))),
@@ -246,14 +246,11 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
     return {unit.pop("Id"): unit for unit in units if unit}
 
 
-def _processes(units: Mapping[str, Mapping[str, str]], matches: Texts, found: Iterable[_Found]) -> dict[int, Process]:
-    """The main processes of units; one that is gone meanwhile has no binary and no flag."""
-    binaries = {item.path: item.target for item in found}
+def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -> dict[int, str]:
+    """What the main processes of units execute; of one that is gone meanwhile, nothing."""
+    targets = {item.path: item.target for item in found}
     pids = {int(properties.get("MainPID") or 0) for properties in units.values()} - {0}
-    return {
-        pid: Process(binaries.get(f"/proc/{pid}/exe", ""), _named(matches, f"/proc/{pid}/status", "THP_enabled"))
-        for pid in pids
-    }
+    return {pid: targets.get(f"/proc/{pid}/exe", "") for pid in pids}
 
 
 def _started(texts: Texts) -> dict[str, str]:

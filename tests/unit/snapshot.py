@@ -62,9 +62,6 @@ def _texts(observed: Observed) -> Iterator[str]:
 def _matches(observed: Observed) -> Iterator[str]:
     yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
     yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
-    for pid, process in observed.processes.items():
-        yield f"/proc/{pid}/status:Uid:\t105\t105\t105\t105"
-        yield f"/proc/{pid}/status:THP_enabled:\t{process.thp_enabled}"
     for name, (value, path) in observed.boot_sysctls.items():
         yield from (f"{path}:# {MARK}", f"{path}:{name} = {value}")
     for path, value in observed.boot_thp.items():
@@ -85,8 +82,8 @@ def _found(observed: Observed) -> Iterator[str]:
         top = "/".join(path.split("/")[:5])
         depth = path.count("/") - top.count("/")
         yield f"f {depth} {size} 0 2049:{inode} redis redis 600 0.0 {top} {path}\t"
-    for pid, process in observed.processes.items():
-        yield f"l 0 0 0 20:{pid} redis redis 777 0.0 /proc/{pid}/exe /proc/{pid}/exe\t{process.executable}"
+    for pid, binary in observed.binaries.items():
+        yield f"l 0 0 0 20:{pid} redis redis 777 0.0 /proc/{pid}/exe /proc/{pid}/exe\t{binary}"
 
 
 def _rules(observed: Observed) -> list[str]:

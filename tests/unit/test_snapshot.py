@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 from tasks.acl import allowed
 from tasks.exchange import Reply, ReplyError
 from tasks.observe import HostSnapshot, endpoint, read_server
-from tasks.observed import FileState, Listener, Observed, Process
+from tasks.observed import FileState, Listener, Observed
 from tasks.snapshot import SEPARATOR, UNREADABLE, parse_snapshot
 from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
 from tests.unit.snapshot import snapshot_text
@@ -86,7 +86,7 @@ def test_units_and_processes_of_a_real_host_are_read(recorded: Observed) -> None
     assert not recorded.is_active("redis-server.service")
     assert not recorded.is_active("redis-inner-port.service")  # it has done its work and has no process
     assert recorded.pid("redis-crypto.service") == 430
-    assert recorded.processes == {430: Process("/usr/bin/redis-check-rdb", "1")}
+    assert recorded.binaries == {430: "/usr/bin/redis-check-rdb"}
     assert recorded.started == {"redis-crypto.service": "da538db672045d82"}
 
 
@@ -275,12 +275,12 @@ def test_a_file_with_two_names_takes_its_space_once() -> None:
 
 def test_a_binary_that_was_replaced_while_it_ran_is_known_by_its_whole_path() -> None:
     text = RECORDED.replace("\t/usr/bin/redis-check-rdb", "\t/usr/bin/redis-check-rdb (deleted)")
-    assert parse_snapshot(text.splitlines()).processes[430].executable == "/usr/bin/redis-check-rdb (deleted)"
+    assert parse_snapshot(text.splitlines()).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
 
 
 def test_a_process_that_went_away_while_the_host_was_read_has_no_binary() -> None:
     lines = [line for line in RECORDED.splitlines() if "/proc/430/" not in line]
-    assert parse_snapshot(lines).processes == {430: Process("", "")}
+    assert parse_snapshot(lines).binaries == {430: ""}
 
 
 def test_files_that_a_host_does_not_have_are_read_as_empty() -> None:

@@ -9,7 +9,7 @@ from tasks.compare import compare
 from tasks.compare_server import wanted_settings
 from tasks.desired import File, Host
 from tasks.difference import Difference
-from tasks.observed import Observed, Process
+from tasks.observed import Observed
 from tasks.run import Look, listed
 from tasks.steps.gate import _lost_keys, count_keys, is_busy
 from tasks.steps.instances import aside_commands
@@ -185,8 +185,8 @@ def test_every_restart_is_named_in_the_plan() -> None:
     states = {}
     for role in ("crypto", "shared"):
         state = right(role)
-        old = dict.fromkeys(state.processes, Process("/usr/bin/redis-server (deleted)", "1"))
-        states[role] = replace(with_setting(state, role, "io-threads", "4"), processes=old)
+        old = dict.fromkeys(state.binaries, "/usr/bin/redis-server (deleted)")
+        states[role] = replace(with_setting(state, role, "io-threads", "4"), binaries=old)
     assert plan(**states)[-1] == (
         "4 differences on 2 hosts, 2 instances will restart: crypto on crypto, shared on shared"
     )
