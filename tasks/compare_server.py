@@ -39,11 +39,11 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
 
 
 def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
-    process = observed.processes.get(observed.pid(instance.unit))
-    if process is None:
+    binary = observed.binaries.get(observed.pid(instance.unit))
+    if binary is None:
         return
-    if process.executable not in RUNNING_BINARIES:
-        yield Difference(instance.name, "instance", "binary", "the installed redis-server", process.executable, RESTART)
+    if binary not in RUNNING_BINARIES:
+        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, RESTART)
     if observed.started.get(instance.unit) != instance.unit_digest:
         yield Difference(
             instance.name,

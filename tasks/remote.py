@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from paramiko import Channel
@@ -10,6 +11,9 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import make_unix_command_for_host
+
+BEAT = 5  # seconds between two signs of life on a connection
+SILENCE = 30  # seconds without an answer after which either side takes the other for gone
 
 
 def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
@@ -26,6 +30,13 @@ def open_command(state: State, host: Host, command: str) -> Channel:
     channel: Channel = host.connector.client.get_transport().open_session()
     channel.exec_command(make_unix_command_for_host(state, host, StringCommand(command), **arguments).get_raw_value())
     return channel
+
+
+def bound_silence(host: Host) -> None:
+    """A connection to the host that answers nothing ends after SILENCE: without it a cut cable holds a run for ever."""
+    transport = host.connector.client.get_transport()
+    transport.set_keepalive(BEAT)
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
 
 
 def _connection(state: State, host: Host) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tasks.compare import Difference, compare
 from tasks.desired import Host
 from tasks.observe import Unobserved, observe
 from tasks.observed import Observed
+from tasks.remote import bound_silence
 from tasks.tier import Tier, build_tier
 
 T = TypeVar("T")
@@ -145,6 +146,7 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
+            bound_silence(host)
             observed = observe(state, host, desired, passwords)
     except Unobserved as error:
         return Look(desired, passwords, None, (), str(error), time.monotonic() - began)

@@ -37,6 +37,8 @@ def install_redis(seen: Look) -> None:
             cache_time=3600,  # seconds
             no_recommends=True,
             allow_downgrades=True,
+            # An apt that goes on after its controller was killed, or unattended-upgrades, is waited for.
+            extra_install_args="-o DPkg::Lock::Timeout=300",  # seconds
         )
     overrides = [item for item in chosen(differences, "file") if item.expected.startswith("dpkg-statoverride")]
     if overrides:

@@ -23,12 +23,10 @@ from pyinfra.api.state import State
 
 from tasks.desired import LOCK_FILE
 from tasks.difference import BY_HAND
-from tasks.remote import open_command
+from tasks.remote import BEAT, SILENCE, open_command
 from tasks.run import Look, current
 from tasks.steps.operations import call
 
-BEAT = 5  # seconds between two signs of life
-SILENCE = 30  # seconds without one after which a host takes the deploy for dead
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
 
 # bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever

@@ -29,6 +29,7 @@ def file_command(file: File, keep: bool = False) -> StringCommand:
         f'[ "$(sha256sum <{beside})" = "{digest}  -" ]',
         f"chown {file.owner}:{file.group} {beside}",
         f"chmod {file.mode} {beside}",
+        f"sync {beside}",
         *([keep_command(file.path)] if keep else []),
         f"mv -fT {beside} {path}",
     )

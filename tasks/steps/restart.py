@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from gevent.lock import Semaphore
@@ -46,8 +47,14 @@ def _restart(state: State, host: Host, instance: Instance, passwords: Passwords,
         if problems:
             stopped.append(f"not restarted: {instance.name} on {host.name} failed its gate")
             return _fail(host, instance, "not restarted: " + "; ".join(problems) + _put_back(state, host, instance)[1])
+        began = time.monotonic()
         started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}")
-        return _come_up(state, host, instance, passwords, started, was, server)
+        took = time.monotonic() - began
+        well = _come_up(state, host, instance, passwords, started, was, server)
+        if well:
+            keys = "unknown" if was is None else gate.count_keys(was)[0]
+            host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
+        return well
 
 
 def _come_up(

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,6 +13,7 @@ import pytest
 import redis
 import yaml
 
+from tests.hosts import figures
 from tests.hosts.clients import client
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab
@@ -94,6 +95,11 @@ class Tier:
         return int(self.host(role).sh(f"systemctl show -P MainPID redis-{role}.service"))
 
 
+def overriding(overrides: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The options that change fields of roles in one run."""
+    return ("--data", f"redis_overrides={json.dumps(overrides)}")
+
+
 def output(done: Finished) -> str:
     """Everything a command printed."""
     return f"exit {done.returncode}\n{done.stdout}{done.stderr}"
@@ -120,3 +126,10 @@ def onebox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         tier = Tier(lab, "inventory/onebox.py", tmp_path_factory.mktemp("onebox") / "secrets.yaml")
         tier.deploy()
         yield tier
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests measured, also when all of them passed."""
+    if lines := figures.lines():
+        terminalreporter.section("measured")
+        terminalreporter.write("\n".join([*lines, ""]))

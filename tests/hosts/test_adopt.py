@@ -11,7 +11,7 @@ import yaml
 
 from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Tier, operations, output
-from tests.hosts.writer import DATABASES
+from tests.hosts.cut_off_writer import DATABASES
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab
 from tests.lab.layouts import layout
@@ -90,7 +90,7 @@ def connect(host: Container, old: Old, **options: object) -> "redis.Redis":
 def start_writer(host: Container, old: Old) -> "subprocess.Popen[str]":
     """A service on the host that writes to the old server until it is cut off."""
     words = [old.address, str(old.port), *([old.password] if old.password else [])]
-    argv = ["nsenter", f"--net=/proc/{host.leader}/ns/net", sys.executable, "-m", "tests.hosts.writer", *words]
+    argv = ["nsenter", f"--net=/proc/{host.leader}/ns/net", sys.executable, "-m", "tests.hosts.cut_off_writer", *words]
     process = subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "writing\n"

@@ -1,37 +1,134 @@
-"""A service that writes numbered keys as fast as it is answered, until its server is gone: how many were acknowledged.
+"""Keep a client writing through a scenario; afterwards every write that was acknowledged has to be there."""
 
-    python -m tests.hosts.writer ADDRESS PORT [PASSWORD]
-
-A process of its own, in the namespace that it was started in. Key N goes to database N modulo 3.
-"""
-
-import itertools
+import json
+import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-DATABASES = 3
-PAUSE = 0.0005  # seconds between two keys: others test on the same two cores
+from tests.hosts import figures
+from tests.hosts.conftest import TABLE, Tier, wait_for
 
-
-def main(address: str, port: str, password: str | None = None) -> None:
-    """Write until cut off, then print the number of keys that were acknowledged: 0 up to it, each."""
-    once = Retry(NoBackoff(), 0)  # a key that was sent twice proves nothing
-    connections = [
-        redis.Redis(address, int(port), db, password, retry=once, socket_timeout=60) for db in range(DATABASES)
-    ]
-    print("writing", flush=True)
-    for number in itertools.count():
-        try:
-            assert connections[number % DATABASES].set(f"written:{number}", number)
-        except redis.exceptions.ConnectionError:
-            print(number, flush=True)
-            return
-        time.sleep(PAUSE)
+PROGRAM = Path(__file__).with_name("numbered_keys.py")
+BATCH = 2000  # keys read back in one command
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@dataclass
+class Result:
+    """What the writer of one scenario met."""
+
+    scenario: str
+    role: str
+    acknowledged: int = 0
+    failed: int = 0
+    longest_gap: float = 0.0  # seconds between two acknowledged writes
+    interruptions: int = 0  # times that one or more writes in a row failed
+    connections: int = 0
+    errors: list[str] = field(default_factory=list)
+    note: str = ""
+
+    def __str__(self) -> str:
+        gap = f"{self.longest_gap:6.3f} s"
+        counts = f"{self.acknowledged:7} {self.failed:5} {gap} {self.interruptions:3}"
+        return f"{counts}  {self.role:10} {self.scenario}{f' ({self.note})' if self.note else ''}"
+
+
+WRITERS = "writers: acknowledged, failed, longest gap, interruptions"
+
+
+@dataclass
+class Writer:
+    """A running writer, and what is known of it: up to date after `report` and at the end of `writing`."""
+
+    process: "subprocess.Popen[str]"
+    prefix: str
+    result: Result
+    ranges: list[list[int]] = field(default_factory=list)
+    attempted: int = 0
+
+    def report(self) -> Result:
+        """What the writer has met so far."""
+        assert self.process.stdin
+        self.process.stdin.write("report\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def read(self) -> Result:
+        """The next report, which the writer sends unasked after its first acknowledged write."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, f"the writer ended with {self.process.wait()}"
+        seen: dict[str, Any] = json.loads(line)
+        self.ranges, self.attempted = seen["acknowledged"], seen["attempted"]
+        self.result.acknowledged = sum(last - first + 1 for first, last in self.ranges)
+        self.result.interruptions = len(self.ranges) - 1 + (self.ranges[-1][1] < self.attempted - 1)
+        for name in ("failed", "longest_gap", "connections", "errors"):
+            setattr(self.result, name, seen[name])
+        return self.result
+
+    def lost(self, tier: Tier) -> list[int]:
+        """Numbers acknowledged until now whose key is gone or has another value, read by a client of its own."""
+        wait_for(lambda: _answers(tier, self.result.role), f"{self.result.role} answers its operator")
+        self.report()
+        numbers = [number for first, last in self.ranges for number in range(first, last + 1)]
+        missing = []
+        with tier.operator(self.result.role) as client:
+            for at in range(0, len(numbers), BATCH):
+                batch = numbers[at : at + BATCH]
+                values = client.mget([f"{self.prefix}{number}" for number in batch])
+                missing += [number for number, value in zip(batch, values, strict=True) if value != str(number)]
+        return missing
+
+    def remove_keys(self, tier: Tier) -> None:
+        """None of its keys is left, the unacknowledged ones included."""
+        with tier.operator(self.result.role) as client:
+            for at in range(0, self.attempted, BATCH):
+                client.unlink(*(f"{self.prefix}{number}" for number in range(at, min(at + BATCH, self.attempted))))
+
+
+@contextmanager
+def writing(
+    tier: Tier, role: str, scenario: str, *, port: int | None = None, service: str | None = None
+) -> Iterator[Writer]:
+    """A service of the role writes in its own process as long as the body runs; then every acknowledged key is there.
+
+    What was met is in `.result` afterwards.
+    """
+    row = TABLE[role]
+    user = service or row["services"][0]
+    port = port or row["port"]
+    prefix = f"test:writer:{port}:"
+    writer = Writer(_start(tier), prefix, Result(scenario, role))
+    assert writer.process.stdin
+    try:
+        password = tier.passwords[role][user]
+        wanted = {"host": row["address"], "port": port, "username": user, "password": password, "prefix": prefix}
+        writer.process.stdin.write(json.dumps(wanted) + "\n")  # never in an argument list
+        writer.process.stdin.flush()
+        writer.read()
+        yield writer
+        lost = writer.lost(tier)
+        figures.add(WRITERS, writer.result)
+    finally:
+        writer.process.stdin.close()
+        writer.process.wait(timeout=30)
+    writer.remove_keys(tier)
+    assert lost == [], f"{scenario}: {len(lost)} acknowledged writes are lost, the first is number {lost[0]}"
+
+
+def _answers(tier: Tier, role: str) -> bool:
+    try:
+        with tier.operator(role) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _start(tier: Tier) -> "subprocess.Popen[str]":
+    into = ["nsenter", f"--net={tier.lab.record.netns}", "--"]
+    return subprocess.Popen([*into, sys.executable, PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +116,8 @@ class Result:
 
 THROWN_AWAY = re.compile(r"^(?:run=|rm -rf )/run/redis-(trial|convert)-([a-z-]+)", re.MULTILINE)
 WRITTEN = re.compile(
-    r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ (&& \{ .*; \} )?&& mv -fT \S+ (\S+)"
+    r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && sync \S+ "
+    r"(&& \{ .*; \} )?&& mv -fT \S+ (\S+)"
 )
 
 
@@ -189,6 +191,14 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def get_transport(self) -> ScriptedConnector:
         """As paramiko's client does."""
         return self
+
+    @property
+    def sock(self) -> socket.socket:
+        """A socket whose options nobody looks at."""
+        return socket.socket()
+
+    def set_keepalive(self, seconds: int) -> None:
+        """The connection never breaks."""
 
     def open_session(self) -> ScriptedConnector:
         """The channel of the process that holds the host."""

@@ -23,7 +23,8 @@ def install_command(packages: str) -> str:
     """The one apt-get that installs."""
     return (
         'DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Options::="--force-confdef" '
-        f'-o Dpkg::Options::="--force-confold" install --no-install-recommends --allow-downgrades {packages}'
+        '-o Dpkg::Options::="--force-confold" install --no-install-recommends --allow-downgrades '
+        f"-o DPkg::Lock::Timeout=300 {packages}"
     )
 
 

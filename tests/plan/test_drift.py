@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.desired import Host
-from tasks.observed import Observed, Process
+from tasks.observed import Observed
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, directory, drifted, forget, install_command, production, takes
 from tests.unit.builders import as_desired, stopped, with_file, with_setting, with_unit, with_user, without_file
@@ -188,7 +188,7 @@ def test_a_stranger_among_the_users_is_deleted_live(secrets_file: Path) -> None:
 
 def test_an_instance_on_an_old_binary_is_restarted_behind_its_gate(secrets_file: Path) -> None:
     def upgraded(seen: Observed) -> Observed:
-        return replace(seen, processes={seen.pid(UNIT): Process("/usr/bin/redis-check-rdb (deleted)", "1")})
+        return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
 
     commands = [
         "before a restart",
@@ -206,7 +206,7 @@ def test_an_instance_on_an_old_binary_is_restarted_behind_its_gate(secrets_file:
 
 def test_an_instance_without_its_manifest_is_never_restarted(secrets_file: Path) -> None:
     def upgraded(seen: Observed) -> Observed:
-        return replace(seen, processes={seen.pid(UNIT): Process("/usr/bin/redis-check-rdb (deleted)", "1")})
+        return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
 
     script = {"before a restart": BEFORE.removesuffix("manifest")}
     sites = production(crypto=Site([state(upgraded)], script, fails="^test -e"))
@@ -219,7 +219,7 @@ def test_an_instance_without_its_manifest_is_never_restarted(secrets_file: Path)
 def test_after_the_first_gate_that_fails_no_other_instance_is_restarted(secrets_file: Path) -> None:
     def upgraded(host: Host) -> Observed:
         seen = as_desired(host)
-        return replace(seen, processes=dict.fromkeys(seen.processes, Process("/usr/bin/redis-server (deleted)", "1")))
+        return replace(seen, binaries=dict.fromkeys(seen.binaries, "/usr/bin/redis-server (deleted)"))
 
     script = {"before a restart": BEFORE, r"journalctl .*": "the journal"}
     sites = {host: Site([upgraded], script, fails="systemctl (restart|is-active)|^test -e") for host in PROD}

@@ -1,0 +1,197 @@
+"""Deploys that are interrupted: nothing acknowledged is lost, no half file is seen, and the next deploy finishes."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.hosts.clients import can_connect
+from tests.hosts.conftest import Tier, output, overriding, wait_for
+from tests.hosts.faults import KINDS, Whole, assert_nothing_left, broken_off, digests, every_fault, planned
+from tests.hosts.writer import writing
+from tests.lab.container import Container
+from tests.lab.containers import ContainerLab, HostSpec
+
+pytestmark = pytest.mark.hosts
+
+LOCAL = "Save generated passwords on the controller"  # the one operation without a remote command
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """One host, for the role crypto."""
+    with ContainerLab([HostSpec("redis-crypto", ("172.28.2.5",), "bookworm")]) as lab:
+        secrets = tmp_path_factory.mktemp("interruptions") / "secrets.yaml"
+        yield Tier(lab, "inventory/prod.py", secrets, ("--limit", "redis-crypto"))
+
+
+@pytest.fixture
+def bare(one: Tier) -> Tier:
+    """The host as Debian installed it, unknown to the controller."""
+    one.host("crypto").reset()
+    one.secrets.unlink(missing_ok=True)
+    return one
+
+
+# --- A first deploy
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_deploy_broken_at_every_operation_is_finished_by_the_next(bare: Tier, kind: str) -> None:
+    plan = planned(bare)
+    files = Whole(bare.host("crypto"))
+    broken = []
+    for fault in every_fault(bare, kind):
+        files.look(str(fault))
+        broken.append(fault.operation)
+    assert list(dict.fromkeys(broken)) == [name for name in plan if kind != "fail" or name != LOCAL]
+    assert files.halves > 0 or kind != "kill during"  # else the fault is too late to prove anything about files
+    assert_nothing_left(bare)
+    files.check()
+
+
+# --- A change of a running tier
+
+CHANGE: dict[str, dict[str, Any]] = {
+    "gateway": {"maxmemory": "300mb"},  # live
+    "socket": {"port": 7380},  # live, and the inner port's rules
+    "shared": {"purpose": "Another purpose"},  # its unit, so a restart
+    "compliance": {"inner_port": None},  # the inner port's rules
+    "crypto": {"databases": 32},  # a restart
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_broken_at_every_operation_loses_no_write_and_is_finished_by_the_next(onebox: Tier, kind: str) -> None:
+    change = overriding(CHANGE)
+    plan = planned(onebox, *change)
+    files = Whole(onebox.host("crypto"))
+    scenario = f"a change, {kind} at every operation"
+    with writing(onebox, "crypto", scenario) as restarted, writing(onebox, "gateway", scenario) as live:
+        broken = []
+        for fault in every_fault(onebox, kind, *change):
+            files.look(str(fault))
+            assert restarted.lost(onebox) == [], fault
+            broken.append(fault.operation)
+        assert list(dict.fromkeys(broken)) == plan
+        assert_nothing_left(onebox, *change)
+        files.check()
+        assert restarted.report().interruptions == 1
+        assert live.report().failed == 0
+        onebox.deploy()
+        assert_nothing_left(onebox)
+
+
+# --- The network
+
+
+def test_a_deploy_whose_network_is_cut_goes_on_when_it_is_back(onebox: Tier) -> None:
+    change = overriding({"gateway": {"maxmemory": "300mb"}})
+    with broken_off(onebox, "cut", "Write the instances' files", *change) as deploy:
+        assert not can_connect(onebox.lab.netns, "172.28.2.1", 22)
+        connect_again(onebox)
+        done = deploy.finish()
+    assert done.returncode == 0, output(done)
+    assert_nothing_left(onebox, *change)
+    onebox.deploy()
+
+
+def test_a_deploy_whose_network_stays_cut_at_a_live_change_ends_in_words(onebox: Tier) -> None:
+    change = overriding({"gateway": {"maxmemory": "300mb"}})
+    with broken_off(onebox, "cut", "Change settings and users live", *change) as deploy:
+        try:
+            done = deploy.finish(timeout=30)
+        finally:
+            connect_again(onebox)
+    assert done.returncode == 1
+    assert "gateway: 172.28.2.1:6379 broke off: no answer" in output(done), output(done)
+    assert "Traceback" not in output(done)
+    onebox.deploy(*change)
+    assert_nothing_left(onebox, *change)
+    onebox.deploy()
+
+
+def connect_again(tier: Tier) -> None:
+    subprocess.run(["ip", "-n", tier.lab.netns, "link", "set", "br0", "up"], check=True)
+    wait_for(lambda: can_connect(tier.lab.netns, "172.28.2.1", 22), "the host can be reached again")
+
+
+# --- The disk
+
+
+@contextmanager
+def small_disk(host: Container, directory: str, kilobytes: int, unit: str = "") -> Iterator[str]:
+    """A directory of the host lies on a file system of its own, with what was in it; yields what fills that up.
+
+    Afterwards the directory is as it was before. `unit` is stopped while it is moved, and started again.
+    """
+    beside = f"/run/small{directory}"
+    host.sh(f"mkdir -p {beside} && mount -t tmpfs -o size={kilobytes}k tmpfs {beside}")
+    host.sh(f"[ -z '{unit}' ] || systemctl stop {unit}; cp -a {directory}/. {beside}")
+    host.sh(f"for as in chown chmod; do $as --reference={directory} {beside}; done; mount --bind {beside} {directory}")
+    try:
+        host.sh(f"[ -z '{unit}' ] || systemctl start {unit}")
+        yield f"cat /dev/zero >{beside}/filler 2>/dev/null || true"
+    finally:
+        host.sh(f"rm -f {beside}/filler; [ -z '{unit}' ] || systemctl stop {unit}; umount {directory} {beside}")
+        host.sh(f"[ -z '{unit}' ] || systemctl start {unit}")
+
+
+def test_a_full_disk_truncates_no_file_and_the_next_deploy_finishes(onebox: Tier) -> None:
+    host, change = onebox.host("gateway"), overriding(CHANGE)
+    with small_disk(host, "/etc/redis", 256) as fill:
+        files = Whole(host)
+        host.sh(fill)
+        done = onebox.run("deploy.py", *change)
+        assert done.returncode != 0
+        assert "No space left on device" in output(done), output(done)
+        files.look("with a full disk")
+        host.sh("rm /etc/redis/filler")
+        onebox.deploy(*change)
+        files.check()
+        assert_nothing_left(onebox, *change)
+        onebox.deploy()
+
+
+def test_an_instance_whose_disk_is_full_is_not_restarted_and_loses_nothing(onebox: Tier) -> None:
+    host, change = onebox.host("gateway"), overriding({"gateway": {"databases": 32}})
+    data = "/var/lib/redis/gateway"
+    with small_disk(host, data, 1024, "redis-gateway") as fill:
+        with writing(onebox, "gateway", "a restart while the disk is full, then with a free one") as writer:
+            before = onebox.pid("gateway")
+            host.sh(fill)
+            wait_for(lambda: any("MISCONF" in text for text in writer.report().errors), "the server cannot write")
+            done = onebox.run("deploy.py", *change)
+            assert done.returncode != 0
+            assert "gateway: the last write to the append-only file failed: free disk space first" in output(done)
+            assert onebox.pid("gateway") == before
+            host.sh(f"rm {data}/filler")
+            so_far = writer.report().acknowledged
+            wait_for(lambda: writer.report().acknowledged > so_far, "the server writes again")
+            onebox.deploy(*change)
+            assert onebox.pid("gateway") != before
+        assert_nothing_left(onebox, *change)
+        onebox.deploy()
+
+
+# --- Two deploys
+
+
+@pytest.mark.xfail(strict=True, reason="lock not merged")
+def test_a_second_deploy_is_told_who_holds_the_host_and_since_when_and_changes_nothing(onebox: Tier) -> None:
+    host = onebox.host("crypto")
+    with broken_off(onebox, "pause", "Write the instances' files", *overriding({"crypto": {"databases": 32}})) as first:
+        before = digests(host), onebox.pid("gateway"), onebox.pid("crypto")
+        second = onebox.run("deploy.py", *overriding({"gateway": {"databases": 32}}))
+        after = digests(host), onebox.pid("gateway"), onebox.pid("crypto")
+        first.go_on()
+        done = first.finish()
+        onebox.deploy()
+    assert done.returncode == 0, output(done)
+    assert second.returncode != 0
+    assert re.search(r"held by \S+@\S+ since \S+", output(second)), output(second)
+    assert "Traceback" not in output(second)
+    assert after == before
