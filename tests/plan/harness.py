@@ -32,7 +32,7 @@ from pyinfra.context import ctx_state
 from tasks import run as runs
 from tasks.desired import Host
 from tasks.observed import Observed
-from tests.plan.redis import Channel, ScriptedRedis
+from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
 from tests.unit.snapshot import snapshot_text
 
@@ -53,6 +53,7 @@ class Site:
     reachable: bool = True
     holds: str = "held"  # what the process that holds the host says
     lenient: bool = False  # its servers let every service administer them
+    others: Mapping[tuple[str, int], OtherRedis] = field(default_factory=dict)  # servers of somebody else's
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,8 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def open_channel(self, kind: str, target: tuple[str, int], origin: tuple[str, int], timeout: float) -> Channel:
         """A channel to the instance that listens there, or the refusal of sshd."""
         assert kind == "direct-tcpip"
+        if other := self.site.others.get(target):
+            return Channel(other, lambda words: self._sent("another", words), self._unscripted)
         last = self.site.states[-1](self._desired())
         now = self.site.states[min(max(self.seen - 1, 0), len(self.site.states) - 1)](self._desired())
         for instance in self._desired().instances:
@@ -240,7 +243,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         self.unscripted.append(f"{self.host.name}: {words}")
 
     def _sent(self, role: str, words: list[str]) -> None:
-        shown = [*words[:2], "***"] if words[0] == "AUTH" else words
+        shown = [*words[:-1], "***"] if words[0] == "AUTH" else words
         self.events.append(Event(self.host.name, "exchange", f"{role}: {' '.join(shown)}"))
 
 

@@ -99,6 +99,26 @@ class ScriptedRedis:
         raise Unscripted(" ".join(command))
 
 
+@dataclass(frozen=True)
+class OtherRedis:
+    """A server that this repository did not write: it knows one password or none, and says what is scripted."""
+
+    answers: Mapping[str, Answer]
+    password: str | None = None
+
+    def answer(self, user: str | None, command: Sequence[str]) -> tuple[str | None, Answer]:
+        """Who is logged in after `command`, and the reply to it."""
+        if command[0] == "AUTH":
+            right = self.password in command[1:]
+            return ("default", "OK") if right else (user, Error("WRONGPASS invalid username-password pair"))
+        if self.password is not None and user is None:
+            return None, Error("NOAUTH Authentication required.")
+        text = " ".join(command)
+        if text not in self.answers:
+            raise Unscripted(text)
+        return user, self.answers[text]
+
+
 def _flat(mapping: Mapping[str, object]) -> list[Answer]:
     return [item for pair in mapping.items() for item in pair]
 
@@ -107,7 +127,7 @@ class Channel:
     """A direct-tcpip channel to a scripted instance; `sent` is told every command."""
 
     def __init__(
-        self, redis: ScriptedRedis, sent: Callable[[list[str]], None], unscripted: Callable[[str], None]
+        self, redis: ScriptedRedis | OtherRedis, sent: Callable[[list[str]], None], unscripted: Callable[[str], None]
     ) -> None:
         self.redis, self.sent, self.unscripted = redis, sent, unscripted
         self.user: str | None = None
