@@ -22,6 +22,7 @@ from tasks.foreign import (
     has_own_data,
     held,
     roles_met,
+    snapshot_of,
 )
 from tasks.observed import ForeignServer, Marker, Observed
 from tasks.values import show_memory
@@ -54,13 +55,29 @@ def _data_at_stake(desired: Host, observed: Observed) -> Iterator[str]:
     adopted = adopted_pids(desired, observed)
     for server in observed.foreign:
         if has_data(server) and server.pid not in adopted:
-            address, port = min(server.listens)
             names = [role.name for role in roles_met(desired, server)]
+            if not names:
+                yield _packaged_elsewhere(server)
+                continue
             adopt = f"--data adopt={names[0]}" if len(names) == 1 else f"--data adopt=ROLE ({' or '.join(names)})"
             yield (
-                f"{', '.join(names)}: port {address}:{port} is held by {described(server)}, with data: {held(server)}, "
+                f"{', '.join(names)}: port {socket_name(*min(server.listens))} is held by {described(server)}, with data: {held(server)}, "
                 f"expected free: adopt its data with {adopt}, or stop it: {stop_command(server)}{_login(names, server)}"
             )
+
+
+def _packaged_elsewhere(server: ForeignServer) -> str:
+    where = ", ".join(socket_name(*item) for item in sorted(server.listens)) or "no TCP port"
+    return (
+        f"{PACKAGED_UNIT}: runs as {server.process}, pid {server.pid}, on {where}, with data: {held(server)}, expected "
+        "nothing that a deploy would stop with it: let it listen on the port of the role that is to adopt its data, or "
+        f"stop it: {stop_command(server)}"
+    )
+
+
+def socket_name(address: str, port: int) -> str:
+    """An address and port as people write them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def stop_command(server: ForeignServer) -> str:
@@ -102,6 +119,13 @@ def _wrong_choice(instance: Instance, servers: list[ForeignServer], observed: Ob
             f"{name}: adopt={name}: no other Redis listens on port {ports} of {role.address}, of loopback or of every "
             "address, expected one: start it, or leave adopt out"
         )
+    begun = observed.adopting.get(name)
+    if begun is not None and servers and begun.rdb not in ("", snapshot_of(servers[0])):
+        yield (
+            f"{name}: adopt={name}: {described(servers[0])} is another server than {begun.server}, whose adoption "
+            f"began and did not end, expected that one: stop this one, or remove {marker_file(name)} if the other's data in "
+            f"{begun.rdb} is not wanted"
+        )
     if len(servers) > 1:
         which = "; ".join(described(server) for server in servers)
         yield f"{name}: adopt={name} could mean {which}, expected one: stop the one that is not to be adopted"
@@ -114,7 +138,7 @@ def _wrong_choice(instance: Instance, servers: list[ForeignServer], observed: Ob
 
 def _unadoptable(role: Role, server: ForeignServer, version: Version | None, allow_eviction: bool) -> Iterator[str]:
     """What of this server would not all arrive in the role."""
-    who, where = f"{role.name}: adopt={role.name}: {described(server)}", "{}:{}".format(*endpoint(server))
+    who, where = f"{role.name}: adopt={role.name}: {described(server)}", socket_name(*endpoint(server))
     if server.refusal is not None:
         yield (
             f"{who}: does not tell what it holds: {server.refusal}, expected answers to INFO and CONFIG on {where}: "

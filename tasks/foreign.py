@@ -35,12 +35,17 @@ def meets(role: Role, address: str, port: int) -> bool:
 
 
 def foreign_listeners(desired: Host, observed: Observed) -> dict[int, list[Listener]]:
-    """Sockets of Redis processes of no unit of ours on a port of a role of this host, by process id."""
+    """Sockets of Redis processes of no unit of ours on a port of a role of this host, by process id.
+
+    The distribution's own instance counts wherever it listens, if at all: a deploy masks it.
+    """
+    packaged = observed.pid(PACKAGED_UNIT) if desired.roles else 0
     ours = {observed.pid(unit) for unit in (*(item.unit for item in desired.instances), *observed.our_units)}
-    found: dict[int, list[Listener]] = {}
+    found: dict[int, list[Listener]] = {packaged: []} if packaged else {}
     for item in observed.listeners:
         foreign = item.process.startswith(PROCESSES) and item.pid not in ours
-        if foreign and any(meets(role, item.address, item.port) for role in desired.roles):
+        met = any(meets(role, item.address, item.port) for role in desired.roles)
+        if item.pid == packaged > 0 or (foreign and met):
             found.setdefault(item.pid, []).append(item)
     return found
 

@@ -44,7 +44,9 @@ echo "found=$(stat -c '%i %.9Y' {rdb} 2>/dev/null)"
 def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Observed, passwords: Passwords) -> Observed:
     """`snapshot`, with the servers of others on ports of roles and the adoptions that were interrupted."""
     servers = [
-        ForeignServer(pid, sockets[0].process, tuple((item.address, item.port) for item in sockets))
+        ForeignServer(
+            pid, sockets[0].process if sockets else "redis-server", tuple((item.address, item.port) for item in sockets)
+        )
         for pid, sockets in foreign_listeners(desired, snapshot).items()
     ]
     files = {role.name: snapshot.files.get(marker_file(role.name)) for role in desired.roles}
@@ -70,6 +72,8 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
 
 def ask(host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Passwords) -> ForeignServer:
     """The server with what it says of itself, asked with the password for `default` if the secrets file has one."""
+    if not server.listens:
+        return replace(server, refusal="it listens on no TCP port")
     known = logins(roles_met(desired, server), passwords)
     questions = [("CONFIG", "GET", name) for name in DIRECTIVES]
     try:

@@ -6,15 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import Tier, output, wait_for
+from tests.hosts.conftest import Tier, output, overriding, wait_for
 from tests.hosts.test_adopt import INSTALL, WITHOUT_PACKAGED, Old, connect, lost, pid, set_up, start_writer
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+from tests.lab.debian import Suite
 
 pytestmark = pytest.mark.hosts
 
@@ -166,6 +168,39 @@ def test_a_server_that_something_starts_again_is_not_overtaken(tier: Tier) -> No
     tier.deploy(*ADOPT)
     with tier.operator("gateway") as own:
         assert own.get("written meanwhile") == "yes"
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_a_role_without_a_log_adopts_too_and_so_does_debian_13(suite: Suite, tmp_path: Path) -> None:
+    with ContainerLab([HostSpec("redis-gateway", ("172.28.2.1",), suite)]) as lab:
+        tier = Tier(lab, "inventory/prod.py", tmp_path / "secrets.yaml", ("--limit", "redis-gateway"))
+        host = tier.host("gateway")
+        set_up(host, PACKAGED)
+        writer = start_writer(host, PACKAGED)
+        snapshots = overriding({"gateway": {"appendonly": False, "save": "900 1"}}) if suite == "bookworm" else ()
+        try:
+            tier.deploy(*ADOPT, *snapshots)
+            acknowledged = int(writer.communicate(timeout=60)[0])
+        finally:
+            writer.kill()
+        assert lost(tier, "gateway", acknowledged) == []
+        assert tier.deploy_json(*snapshots)["results"]["totals"]["success"] == 0
+        host.sh("systemctl restart redis-gateway")
+        assert lost(tier, "gateway", acknowledged) == []
+
+
+def test_a_packaged_server_on_another_port_is_not_masked_with_its_data(tier: Tier) -> None:
+    host = tier.host("gateway")
+    host.sh(INSTALL + "sed -i 's/^port 6379/port 7000/' /etc/redis/redis.conf; systemctl restart redis-server")
+    elsewhere = replace(PACKAGED, port=7000)
+    with connect(host, elsewhere) as old:
+        old.set("kept", "yes")
+    done = tier.run("deploy.py")
+    assert done.returncode != 0
+    assert "redis-server.service: runs as redis-server, pid" in output(done)
+    assert "on 127.0.0.1:7000, ::1:7000, with data: 1 key, directory /var/lib/redis" in output(done)
+    with connect(host, elsewhere) as old:
+        assert old.get("kept") == "yes"
 
 
 def test_an_empty_packaged_server_is_masked_without_further_ado(tier: Tier) -> None:

@@ -96,6 +96,15 @@ def test_a_redis_counts_where_a_client_of_the_role_or_the_host_could_take_it_for
     assert foreign_listeners(host, with_listener(as_desired(host), address, port, "haproxy", PID)) == {}
 
 
+@pytest.mark.parametrize(("listens", "where"), [((("10.9.9.9", 7000),), "on 10.9.9.9:7000"), ((), "on no TCP port")])
+def test_the_packaged_server_counts_wherever_it_listens(listens: tuple[tuple[str, int], ...], where: str) -> None:
+    host = desired("gateway")
+    observed = seen(host, server(listens=listens))
+    assert list(foreign_listeners(host, observed)) == [PID]
+    (reason,) = unfit(host, observed, [])
+    assert reason.startswith(f"redis-server.service: runs as redis-server, pid 812, {where}, with data: 7 keys")
+
+
 def test_our_own_instances_and_those_of_roles_that_left_are_no_servers_of_others() -> None:
     host = desired("gateway", "socket")
     assert foreign_listeners(host, as_desired(host)) == {}
@@ -358,6 +367,13 @@ def test_a_role_that_runs_although_its_adoption_did_not_end_is_refused() -> None
     observed = replace(as_desired(host), adopting={"gateway": replace(MARKER, before="16 1.5", found="17 2.5")})
     (reason,) = problems(host, observed)
     assert f"and redis-gateway.service runs, expected not to: stop it, move {data_directory('gateway')} away" in reason
+
+
+def test_another_server_than_the_one_that_was_begun_with_is_not_adopted_over_it() -> None:
+    host = adopting("gateway")
+    observed = replace(seen(host, server()), adopting={"gateway": replace(MARKER, rdb="/srv/redis/dump.rdb")})
+    (reason,) = problems(host, observed)
+    assert "is another server than redis-server, pid 812" in reason
 
 
 def test_a_half_made_copy_is_no_data_of_the_role_s_own() -> None:
