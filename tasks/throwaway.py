@@ -24,7 +24,7 @@ from tasks.rendering import config_text
 
 Form = Literal["log", "snapshot"]
 
-TRIAL_PATIENCE = 30  # seconds for an empty server to come up; a virtual machine without KVM takes three
+TRIAL_PATIENCE = 60  # seconds for an empty server to come up; a virtual machine without KVM takes three
 LOAD_PATIENCE = 900  # seconds to load a data set and write it anew; 512 MB take about two
 UNUSED_HASH = "0" * 64  # in a trial only the form of a user's line matters
 NEW = ".new"  # a log that is not complete yet: Redis looks for no such name
