@@ -61,8 +61,9 @@ def _data_at_stake(desired: Host, observed: Observed) -> Iterator[str]:
                 continue
             adopt = f"--data adopt={names[0]}" if len(names) == 1 else f"--data adopt=ROLE ({' or '.join(names)})"
             yield (
-                f"{', '.join(names)}: port {socket_name(*min(server.listens))} is held by {described(server)}, with data: {held(server)}, "
-                f"expected free: adopt its data with {adopt}, or stop it: {stop_command(server)}{_login(names, server)}"
+                f"{', '.join(names)}: port {socket_name(*min(server.listens))} is held by {described(server)}, with "
+                f"data: {held(server)}, expected free: adopt its data with {adopt}, or stop it: {stop_command(server)}"
+                f"{_login(names, server)}"
             )
 
 
@@ -123,8 +124,8 @@ def _wrong_choice(instance: Instance, servers: list[ForeignServer], observed: Ob
     if begun is not None and servers and begun.rdb not in ("", snapshot_of(servers[0])):
         yield (
             f"{name}: adopt={name}: {described(servers[0])} is another server than {begun.server}, whose adoption "
-            f"began and did not end, expected that one: stop this one, or remove {marker_file(name)} if the other's data in "
-            f"{begun.rdb} is not wanted"
+            f"began and did not end, expected that one: stop this one, or remove {marker_file(name)} if the data of "
+            f"the other, in {begun.rdb}, is not wanted"
         )
     if len(servers) > 1:
         which = "; ".join(described(server) for server in servers)

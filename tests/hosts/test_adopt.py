@@ -28,6 +28,7 @@ Description=Somebody's own Redis
 ExecStart=/usr/bin/redis-server --port 6381 --dir /srv/redis --requirepass "{SECRET}" --save "" --dbfilename own.rdb
 ExecStop=/usr/bin/redis-cli -p 6381 --no-auth-warning -a "{SECRET}" shutdown nosave
 Restart=always
+RestartSec=0
 [Install]
 WantedBy=multi-user.target
 """
@@ -257,6 +258,8 @@ def test_the_old_servers_are_gone_and_their_files_are_where_they_were(tier: Tier
         assert host.sh(f"ls /var/lib/redis/{old.role}").split() == ["appendonlydir", "dump.rdb"]
         assert host.sh("ls /run/systemd/system").split() == []
         if old.unit:
+            started = host.sh(f"journalctl --no-pager -o cat -u {old.unit} | grep -c ^Started", check=False)
+            assert int(started) == (2 if old.role == "socket" else 1)
             enabled = "masked" if old.unit == "redis-server.service" else "disabled"
             assert host.sh(f"systemctl is-enabled {old.unit}", check=False).strip() == enabled
 

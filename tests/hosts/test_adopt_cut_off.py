@@ -198,7 +198,7 @@ def test_a_packaged_server_on_another_port_is_not_masked_with_its_data(tier: Tie
     done = tier.run("deploy.py")
     assert done.returncode != 0
     assert "redis-server.service: runs as redis-server, pid" in output(done)
-    assert "on 127.0.0.1:7000, ::1:7000, with data: 1 key, directory /var/lib/redis" in output(done)
+    assert "on 127.0.0.1:7000, [::1]:7000, with data: 1 key, directory /var/lib/redis" in output(done)
     with connect(host, elsewhere) as old:
         assert old.get("kept") == "yes"
 
