@@ -18,18 +18,20 @@ PAUSE = 0.0005  # seconds between two keys: others test on the same two cores
 
 
 def main(address: str, port: str, password: str | None = None) -> None:
-    """Write until cut off, then print the number of keys that were acknowledged: 0 up to it, each."""
+    """Write until cut off, then print how many keys were acknowledged, from 0 on, and when the last one was."""
     once = Retry(NoBackoff(), 0)  # a key that was sent twice proves nothing
     connections = [
         redis.Redis(address, int(port), db, password, retry=once, socket_timeout=60) for db in range(DATABASES)
     ]
+    last = time.monotonic()
     print("writing", flush=True)
     for number in itertools.count():
         try:
             assert connections[number % DATABASES].set(f"written:{number}", number)
         except redis.exceptions.ConnectionError:
-            print(number, flush=True)
+            print(number, last, flush=True)
             return
+        last = time.monotonic()
         time.sleep(PAUSE)
 
 

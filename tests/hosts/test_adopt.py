@@ -9,6 +9,7 @@ import pytest
 import redis
 import yaml
 
+from tests.hosts import figures
 from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Tier, operations, output
 from tests.hosts.cut_off_writer import DATABASES
@@ -234,13 +235,16 @@ def test_every_acknowledged_key_is_in_the_role_afterwards(tier: Tier, pids: dict
     try:
         done = tier.run("deploy.py", *ADOPT)
         assert done.returncode == 0, output(done)
-        acknowledged = {role: int(writer.communicate(timeout=60)[0]) for role, writer in writers.items()}
+        ends = {role: writer.communicate(timeout=60)[0].split() for role, writer in writers.items()}
     finally:
         for writer in writers.values():
             writer.kill()
     assert SECRET not in output(done)
-    print(acknowledged)
+    acknowledged = {role: int(number) for role, (number, _) in ends.items()}
     for old in OLD:
+        began = tier.host(old.role).sh(f"systemctl show -P ActiveEnterTimestampMonotonic redis-{old.role}")
+        gap = int(began) / 1e6 - float(ends[old.role][1])
+        figures.add("adopted", f"{old.role}: {acknowledged[old.role]} keys, nobody served for {gap:.1f} s")
         assert acknowledged[old.role] > 100
         assert lost(tier, old.role, acknowledged[old.role]) == []
         text = f"{old.role}: the old server's files are kept in {old.directory}, its last save is {old.directory}/"
