@@ -11,13 +11,15 @@ from tasks.prove import prove
 from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances
 from tasks.steps.kernel import tune_kernel
+from tasks.steps.lock import hold_host
 from tasks.steps.passwords import keep_passwords
 from tasks.steps.preflight import check_fitness
 
 seen = check_fitness(ctx_state.get(), ctx_host.get())
 if seen is not None:
+    hold_host(ctx_state.get(), seen)
     keep_passwords(ctx_state.get())
     install_redis(seen)
     tune_kernel(seen)
-    converge_instances(seen)
+    converge_instances(ctx_state.get(), seen)
     prove(name="Prove the tier", seen=seen)

@@ -22,6 +22,7 @@ from tasks.desired import (
     data_directory,
 )
 from tasks.difference import (
+    ASIDE,
     BY_HAND,
     DISABLE,
     ENABLE,
@@ -34,6 +35,8 @@ from tasks.difference import (
     RESTART,
     RETIRE,
     START,
+    TO_LOG,
+    TO_SNAPSHOT,
     WRITE,
     Difference,
     chosen,
@@ -297,6 +300,7 @@ def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Differe
 
 
 __all__ = [
+    "ASIDE",
     "BY_HAND",
     "DISABLE",
     "ENABLE",
@@ -309,6 +313,8 @@ __all__ = [
     "RESTART",
     "RETIRE",
     "START",
+    "TO_LOG",
+    "TO_SNAPSHOT",
     "WRITE",
     "Difference",
     "chosen",

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from tasks.acl import Categories, allowed, patterns
-from tasks.desired import OPERATOR, Instance, User, data_directory
-from tasks.difference import BY_HAND, LIVE, RESTART, Difference
+from tasks.desired import OPERATOR, Instance, User, manifest_file, process_part, snapshot_file
+from tasks.difference import ASIDE, BY_HAND, LIVE, RESTART, TO_LOG, TO_SNAPSHOT, Difference
 from tasks.observed import Observed, Server
 from tasks.values import MEMORY, RESTART_ONLY, canonical, show_memory
 
@@ -18,8 +18,10 @@ RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
 
 
 def server_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
-    """Every difference of a running instance; none when it does not run, which is a difference of its unit."""
+    """Every difference of a running instance, or of the data of one that does not run."""
     server = observed.servers.get(instance.name)
+    if not observed.is_active(instance.unit):
+        yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
     yield from _process(instance, observed)
@@ -37,11 +39,11 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
 
 
 def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
-    process = observed.processes.get(observed.pid(instance.unit))
-    if process is None:
+    binary = observed.binaries.get(observed.pid(instance.unit))
+    if binary is None:
         return
-    if process.executable not in RUNNING_BINARIES:
-        yield Difference(instance.name, "instance", "binary", "the installed redis-server", process.executable, RESTART)
+    if binary not in RUNNING_BINARIES:
+        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, RESTART)
     if observed.started.get(instance.unit) != instance.unit_digest:
         yield Difference(
             instance.name,
@@ -58,7 +60,7 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
     """Whether the process began after somebody edited the unit file; an edit leaves the digest in it as it was."""
     state, file = observed.unit(instance.unit), observed.files.get(instance.unit_file)
-    if file is None or file.kind != "file" or file.content == instance.unit_text:
+    if file is None or file.kind != "file" or process_part(file.content) == process_part(instance.unit_text):
         return False
     started = int(state.get("ExecMainStartTimestamp", "").lstrip("@") or 0)
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
@@ -154,10 +156,24 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
 
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
     """Without its manifest the next start begins empty, whatever the running server holds (redis-facts §2)."""
-    role = instance.role
+    role, manifest = instance.role, manifest_file(instance.role)
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if server.config.get("appendonly") != "yes" or server.info.get("loading") == "1":
+    if server.info.get("loading") == "1":
         return
-    if f"{data_directory(role.name)}/{name}" not in observed.data_files:
+    if manifest in observed.data_files and not role.appendonly:
+        yield Difference(instance.name, "persistence", name, "put aside", "on disk", ASIDE)
+    if server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
         remedy = f"{BY_HAND}put it back or BGREWRITEAOF, before anything restarts the server"
         yield Difference(instance.name, "persistence", name, "on disk", "absent", remedy)
+
+
+def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """A stopped instance whose data is not in the form that its configuration loads: it would begin empty."""
+    role = instance.role
+    log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
+    name = f"{role.appenddirname}/{role.appendfilename}.manifest"
+    if role.appendonly and snapshot and not log:
+        found = f"absent, and the data is in {role.dbfilename}"
+        yield Difference(instance.name, "persistence", name, "on disk", found, TO_LOG)
+    if not role.appendonly and log:
+        yield Difference(instance.name, "persistence", role.dbfilename, "has the data", "the log has it", TO_SNAPSHOT)

@@ -20,6 +20,7 @@ SYSCTL_FILE = "/etc/sysctl.d/60-redis.conf"
 THP_FILE = "/etc/tmpfiles.d/60-redis-thp.conf"
 APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"
 UNITS = "/etc/systemd/system"
+LOCK_FILE = "/run/redis-deploy.lock"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
 SPARE_DESCRIPTORS = 1024  # beyond maxclients: Redis keeps 32 for itself, modules and AOF files take some
@@ -98,6 +99,11 @@ class Instance:
     def address(self) -> str:
         return str(self.role.address)
 
+    @property
+    def descriptors(self) -> int:
+        """Open files that its process may have."""
+        return _descriptors(self.role)
+
 
 @dataclass(frozen=True)
 class Host:
@@ -127,6 +133,21 @@ def data_directory(role: str) -> str:
     return f"{DATA_ROOT}/{role}"
 
 
+def manifest_file(role: Role) -> str:
+    """What names the files of a role's append-only log; without it they are not loaded."""
+    return f"{data_directory(role.name)}/{role.appenddirname}/{role.appendfilename}.manifest"
+
+
+def snapshot_file(role: Role) -> str:
+    """A role's RDB file."""
+    return f"{data_directory(role.name)}/{role.dbfilename}"
+
+
+def previous_file(path: str) -> str:
+    """Where the text that a process was started from is kept until its successor has passed its gate."""
+    return f"{CONFIG_DIRECTORY}/{path.rpartition('/')[2]}.previous"
+
+
 def desired_host(
     name: str,
     roles: Sequence[Role],
@@ -154,7 +175,7 @@ def desired_host(
         roles=roles,
         packages=_packages(forwards, redis_version),
         files=tuple(sorted(files, key=lambda file: file.path)),
-        absent=_absent(forwards, redis_version),
+        absent=_absent(roles, forwards, redis_version),
         units=_units(roles, forwards),
         sysctls=values,
         thp="never",
@@ -170,9 +191,15 @@ def _packages(forwards: Sequence[Forward], version: str | None) -> dict[str, str
     return packages | ({"nftables": None} if forwards else {})
 
 
-def _absent(forwards: Sequence[Forward], version: str | None) -> tuple[str, ...]:
+def _absent(roles: Sequence[Role], forwards: Sequence[Forward], version: str | None) -> tuple[str, ...]:
     inner_port = () if forwards else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
-    return (*inner_port, *(() if version else (APT_PIN_FILE,)))
+    previous = (previous_file(path) for role in roles for path in start_files(role.name))
+    return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous)
+
+
+def start_files(role: str) -> tuple[str, str]:
+    """What a role's process is started from, and what a failed start is rolled back to: configuration and unit."""
+    return config_file(role), f"{UNITS}/{unit_name(role)}"
 
 
 def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ...]:
@@ -231,8 +258,13 @@ def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
         User(name, _sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else SERVICE_RULES)
         for name in sorted((*role.services, OPERATOR))
     )
-    digest = hashlib.sha256(_unit_text(role, "").encode()).hexdigest()[:16]
+    digest = hashlib.sha256(process_part(_unit_text(role, "")).encode()).hexdigest()[:16]
     return Instance(role, settings(role), users, digest, _unit_text(role, digest))
+
+
+def process_part(unit_text: str) -> str:
+    """What of a unit's text its running process depends on: not the assertions, which only the next start asks."""
+    return "".join(line for line in unit_text.splitlines(keepends=True) if not line.startswith(("#", "Assert")))
 
 
 def _sha256(password: str | None) -> str | None:
@@ -266,5 +298,11 @@ def _unit_text(role: Role, digest: str) -> str:
         digest=digest,
         config_file=config_file(role.name),
         data_directory=data_directory(role.name),
-        descriptors=max(65535, role.maxclients + SPARE_DESCRIPTORS),
+        manifest=manifest_file(role) if role.appendonly else "",
+        snapshot=snapshot_file(role),
+        descriptors=_descriptors(role),
     )
+
+
+def _descriptors(role: Role) -> int:
+    return max(65535, role.maxclients + SPARE_DESCRIPTORS)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from tasks.compare import BY_HAND, Difference
-from tasks.desired import DATA_ROOT, Host, data_directory
+from tasks.desired import DATA_ROOT, Host, data_directory, manifest_file, snapshot_file
 from tasks.observed import Observed
+from tasks.throwaway import NEW, OLD
 from tasks.values import show_memory
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
@@ -111,8 +112,10 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
         role, directory = instance.role, data_directory(instance.name)
         if not role.appendonly or observed.is_active(instance.unit):
             continue
-        manifest = f"{directory}/{role.appenddirname}/{role.appendfilename}.manifest"
+        manifest = manifest_file(role)
         data = [path for path in observed.data_files if path.startswith(f"{directory}/") and _is_data(path)]
+        if data == [snapshot_file(role)]:
+            continue  # the deploy makes the log from it
         if data and manifest not in observed.data_files:
             yield (
                 f"{role.name}: {directory} holds {', '.join(sorted(data)[:3])} but no {manifest}: a start with "
@@ -150,4 +153,6 @@ def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterat
 
 
 def _is_data(path: str) -> bool:
-    return path.endswith((".rdb", ".aof")) and "/temp-" not in path
+    """Not what a server or a conversion left half-done, nor a log that was put aside."""
+    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
+    return path.endswith((".rdb", ".aof")) and not unfinished

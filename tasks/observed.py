@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FileState:
-    """A file as tar saw it: `kind` is file, directory, link or other; a link's content is its target."""
+    """A file of the host: `kind` is file, directory, link or other; a link's content is its target."""
 
     kind: str
     owner: str
@@ -26,14 +26,6 @@ class Listener:
     port: int
     process: str
     pid: int
-
-
-@dataclass(frozen=True)
-class Process:
-    """The main process of a unit: its binary and its THP flag."""
-
-    executable: str
-    thp_enabled: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +61,13 @@ class Observed:
     boot_thp: Mapping[str, str]
     our_units: tuple[str, ...]
     units: Mapping[str, Mapping[str, str]]
-    processes: Mapping[int, Process]
+    binaries: Mapping[int, str]  # main process of a unit → what it executes
     started: Mapping[str, str]
     files: Mapping[str, FileState]
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
+    last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import click
 import gevent
 from gevent.event import AsyncResult
+from paramiko import Channel
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
@@ -24,6 +25,7 @@ from tasks.compare import Difference, compare
 from tasks.desired import Host
 from tasks.observe import Unobserved, observe
 from tasks.observed import Observed
+from tasks.remote import bound_silence
 from tasks.tier import Tier, build_tier
 
 T = TypeVar("T")
@@ -70,6 +72,10 @@ class Run:
 
     tier: Tier = field(repr=False)
     once: dict[str, AsyncResult[Any]] = field(default_factory=dict)
+    trials: dict[str, Mapping[str, str]] = field(default_factory=dict)  # host name → what is tried → script
+    to_hold: dict[str, str] = field(default_factory=dict)  # host name → who was there last when it was looked at
+    held: list[Channel] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)  # why no further restart of this run may be made
 
     def only_once(self, name: str, action: Callable[[], T]) -> T:
         """The result of `action`, done by the first host that asks; the others wait for it."""
@@ -140,6 +146,7 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
+            bound_silence(host)
             observed = observe(state, host, desired, passwords)
     except Unobserved as error:
         return Look(desired, passwords, None, (), str(error), time.monotonic() - began)

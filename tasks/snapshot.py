@@ -2,64 +2,66 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.observed import FileState, Listener, Observed, Process
+from tasks.desired import DATA_ROOT, LOCK_FILE
+from tasks.observed import FileState, Listener, Observed
 
 PART = "@@ "  # opens a part of the snapshot's output
+SEPARATOR = "\x1e"  # between the lines, which arrive as one (ASCII: record separator)
+PACKAGES = ("redis-server", "redis-tools", "nftables")
 MARK = "CAAS Redis repository"  # what a file says that this repository has written
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
+UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file that was not read whole
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
 
 
-def parse_snapshot(lines: Iterable[str]) -> Observed:
+def parse_snapshot(output: Iterable[str]) -> Observed:
     """The state in a snapshot's output. Raises ValueError when the snapshot is incomplete."""
-    parts = _parts(lines)
+    parts = _parts(output)
     if "end" not in parts:
         raise ValueError("the snapshot is cut off")
-    values = _texts(parts["values"])
+    texts = _texts(parts["texts"])
     matches = _texts(parts["matches"])
     found = [_found(line) for line in parts["found"]]
     units = _units(parts["units"])
     return Observed(
-        os=_pairs(values.get("/etc/os-release", [])),
+        os=_pairs(texts.get("/etc/os-release", [])),
         systemd="systemd=yes" in parts["facts"],
-        container=_value(values, "/run/systemd/container"),
+        container=_value(texts, "/run/systemd/container"),
         uid=int(_named(matches, "/proc/self/status", "Uid").split()[1]),  # the effective one
         memory=int(_named(matches, "/proc/meminfo", "MemTotal").split()[0]) * 1024,
         packages=_packages(parts["packages"]),
         candidate=_candidate(parts["candidate"]),
         disk_free=int(parts["disk"][-1].split()[3]) * 1024,
         data_used=_used(found),
-        addresses=frozenset(re.findall(r" inet ([\d.]+)", "\n".join(parts["addresses"]))),
+        addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
         listeners=tuple(filter(None, map(_listener, parts["listeners"]))),
-        sysctls=_sysctls(values),
-        thp=_value(values, THP),
+        sysctls=_sysctls(texts),
+        thp=_value(texts, THP),
         boot_sysctls=_boot_sysctls(matches),
         boot_thp=dict(_boot_thp(matches)),
         our_units=tuple(sorted(_our_units(matches))),
         units=units,
-        processes=_processes(units, matches, found),
-        started=_started(values),
-        files=_files("".join(parts["files"])),
+        binaries=_binaries(units, found),
+        started=_started(texts),
+        files={item.path: _file(item, texts.get(item.path, [])) for item in found if item.is_asked_for},
         forwards=frozenset(_forwards(_tables(parts["forwards"]).get(OUR_TABLE, []))),
         foreign_forwards=tuple(_foreign_forwards(_tables(parts["forwards"]))),
-        statoverrides=_statoverrides(values.get("/var/lib/dpkg/statoverride", [])),
-        data_files={item.path: item.size for item in found if item.kind == "f" and item.depth <= 2},
+        statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
+        last_deploy=_value(texts, LOCK_FILE),
+        data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
     )
 
 
-def _parts(lines: Iterable[str]) -> dict[str, list[str]]:
+def _parts(output: Iterable[str]) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in lines:
+    for line in (line for text in output for line in text.split(SEPARATOR)):
         if line.startswith(PART):
             current = parts.setdefault(line.removeprefix(PART), [])
         else:
@@ -73,8 +75,18 @@ def _pairs(lines: Sequence[str]) -> dict[str, str]:
 
 
 def _packages(lines: Sequence[str]) -> dict[str, str]:
-    rows = (line.split() for line in lines)
-    return {row[0]: row[1] for row in rows if len(row) == 3 and row[2] == "installed"}
+    """Versions of installed packages from stanzas of dpkg's database; a later one of a package replaces the earlier."""
+    packages: dict[str, str] = {}
+    name, installed = "", False
+    for key, _, value in (line.partition(": ") for line in lines):
+        if key == "Package":
+            name, installed = value, False
+        elif key == "Status" and name in PACKAGES:
+            packages.pop(name, None)
+            installed = value.split()[-1] == "installed"
+        elif key == "Version" and installed:
+            packages[name] = value
+    return packages
 
 
 def _candidate(lines: Sequence[str]) -> str:
@@ -104,37 +116,78 @@ def _named(texts: Texts, path: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class _Found:
-    """What find says of a file below `top`, a directory that was asked for; `blocks` of 512 bytes."""
+    """What find says of a file at or below `top`, a path that was asked for; `blocks` of 512 bytes."""
 
     kind: str
     depth: int
     size: int
     blocks: int
     inode: str
+    owner: str
+    group: str
+    mode: str
+    modified: int
     top: str
     path: str
     target: str
 
+    @property
+    def is_asked_for(self) -> bool:
+        return self.depth == 0 and not self.path.startswith("/proc/")
+
+    @property
+    def is_data(self) -> bool:
+        return self.kind == "f" and self.top.startswith(f"{DATA_ROOT}/")
+
 
 def _found(line: str) -> _Found:
-    kind, depth, size, blocks, inode, top, rest = line.split(" ", 6)
+    kind, depth, size, blocks, inode, owner, group, mode, modified, top, rest = line.split(" ", 10)
     path, _, target = rest.rpartition("\t")
-    return _Found(kind, int(depth), int(size), int(blocks), inode, top, path, target)
+    seconds = int(modified.split(".")[0])
+    return _Found(kind, int(depth), int(size), int(blocks), inode, owner, group, mode, seconds, top, path, target)
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
-    """Bytes on disk by directory; a file with several names counts once, as du counts it."""
-    files = {(item.top, item.inode): item.blocks for item in found if not item.top.startswith("/proc/")}
+    """Bytes on disk by data directory; a file with several names counts once, as du counts it."""
+    files = {(item.top, item.inode): item.blocks for item in found if item.top.startswith(f"{DATA_ROOT}/")}
     used: Counter[str] = Counter()
     for (top, _), blocks in files.items():
         used[top] += blocks * 512
     return dict(used)
 
 
-def _sysctls(values: Texts) -> dict[str, str]:
+KINDS = {"f": "file", "d": "directory", "l": "link"}
+
+
+def _file(item: _Found, lines: Sequence[str]) -> FileState:
+    content = _content(lines, item.size) if item.kind == "f" else item.target
+    mode = f"{int(item.mode, 8):04o}"
+    return FileState(KINDS.get(item.kind, "other"), item.owner, item.group, mode, content, item.modified)
+
+
+def _content(lines: Sequence[str], size: int) -> str:
+    """The text of a file from its lines: its size tells whether the last one ends, and whether none is missing."""
+    text = "".join(f"{line}\n" for line in lines)
+    length = len(text.encode())
+    if length - size in (0, 1):
+        return text[: len(text) - (length - size)]
+    return text + UNREADABLE
+
+
+def _addresses(trie: Iterable[str]) -> Iterable[str]:
+    """The host's own addresses: leaves of the kernel's routes that are local, each by itself (not all of 127/8)."""
+    leaf = ""
+    for line in map(str.strip, trie):
+        if line.startswith("|-- "):
+            leaf = line.removeprefix("|-- ")
+        elif line == "/32 host LOCAL":
+            yield leaf
+
+
+def _sysctls(texts: Texts) -> dict[str, str]:
     """The files below /proc/sys by the name that sysctl gives them, white space made single blanks."""
     root = "/proc/sys/"
-    found = {path.removeprefix(root): lines[0] for path, lines in values.items() if path.startswith(root)}
+    found = {path.removeprefix(root): lines[0] for path, lines in texts.items() if path.startswith(root)}
     return {path.replace("/", "."): " ".join(value.split()) for path, value in found.items()}
 
 
@@ -183,52 +236,26 @@ def _listener(line: str) -> Listener | None:
 
 
 def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
-    units: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
-    for line in [*lines, ""]:
-        key, found, value = line.partition("=")
+    """systemctl gives every service the same properties: one that comes again begins the next unit."""
+    units: list[dict[str, str]] = [{}]
+    for key, found, value in (line.partition("=") for line in lines):
+        if key in units[-1]:
+            units.append({})
         if found:
-            current[key] = value
-        elif current:
-            units[current.pop("Id")] = current
-            current = {}
-    return units
+            units[-1][key] = value
+    return {unit.pop("Id"): unit for unit in units if unit}
 
 
-def _processes(units: Mapping[str, Mapping[str, str]], matches: Texts, found: Iterable[_Found]) -> dict[int, Process]:
-    """The main processes of units; one that is gone meanwhile has no binary and no flag."""
-    binaries = {item.path: item.target for item in found}
+def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -> dict[int, str]:
+    """What the main processes of units execute; of one that is gone meanwhile, nothing."""
+    targets = {item.path: item.target for item in found}
     pids = {int(properties.get("MainPID") or 0) for properties in units.values()} - {0}
-    return {
-        pid: Process(binaries.get(f"/proc/{pid}/exe", ""), _named(matches, f"/proc/{pid}/status", "THP_enabled"))
-        for pid in pids
-    }
+    return {pid: targets.get(f"/proc/{pid}/exe", "") for pid in pids}
 
 
-def _started(values: Texts) -> dict[str, str]:
+def _started(texts: Texts) -> dict[str, str]:
     """The digest that a unit was started with, from `/run/credentials/UNIT/unit-digest`."""
-    return {path.split("/")[3]: lines[0] for path, lines in values.items() if path.endswith("/unit-digest")}
-
-
-def _files(text: str) -> dict[str, FileState]:
-    if not text:
-        return {}
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text)), mode="r:*") as archive:
-        return {f"/{entry.name.lstrip('/')}".rstrip("/"): _file(archive, entry) for entry in archive}
-
-
-def _file(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> FileState:
-    kind = "file" if entry.isreg() else "directory" if entry.isdir() else "link" if entry.issym() else "other"
-    reader = archive.extractfile(entry) if entry.isreg() else None
-    content = reader.read().decode(errors="replace") if reader else entry.linkname
-    return FileState(
-        kind,
-        entry.uname or str(entry.uid),
-        entry.gname or str(entry.gid),
-        f"{entry.mode:04o}",
-        content,
-        int(entry.mtime),
-    )
+    return {path.split("/")[3]: lines[0] for path, lines in texts.items() if path.endswith("/unit-digest")}
 
 
 OUR_TABLE = "redis_inner_port"

@@ -1,93 +1,123 @@
-"""Start instances, and restart them one at a time over the whole inventory behind a health gate."""
+"""The gate around a restart: what must hold of an instance before it may stop and after it has come up again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from gevent.lock import Semaphore
-from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, Instance, data_directory
+from tasks.desired import OPERATOR, Instance, data_directory, manifest_file
 from tasks.exchange import ExchangeError, ReplyError, exchange, info_fields
+from tasks.observed import Server
 from tasks.remote import run_command
 from tasks.run import Passwords
 
-PATIENCE = 600.0  # seconds to wait for a rewrite to end, or for a server to load its data
-POLL = 0.2  # seconds between two looks
+PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
+POLL = 0.1  # seconds between two looks
+SPARE_DISK = 64 << 20  # bytes beside the snapshot that a server with save points writes when it stops
 
-_one_at_a_time = Semaphore(1)
-_stopped: list[str] = []  # why no further restart of this run may be made
+Info = Mapping[str, str]
+Endpoint = tuple[str, int]
 
-
-def start(state: State, host: Host, instances: Sequence[Instance]) -> bool:
-    """The instances run and have loaded their data; systemd reports them ready only then."""
-    units = " ".join(instance.unit for instance in instances)
-    started, output = run_command(state, host, f"systemctl start {units}")
-    if not started:
-        _report(state, host, units, output)
-    return started
-
-
-def _report(state: State, host: Host, units: str, output: str) -> None:
-    names = " ".join(f"-u {unit}" for unit in units.split())
-    _, journal = run_command(state, host, f"journalctl --no-pager -n 15 -o cat {names}")
-    host.log_styled(f"{units}: did not start, expected active: {output}\n{journal}", fg="red", log_func=logger.error)
+# Commands that can take keys away, as commandstats names them: what they did is not lost.
+REMOVING = (
+    *("del", "unlink", "getdel", "rename", "renamenx", "move", "expire", "pexpire", "expireat", "pexpireat"),
+    *("spop", "srem", "lpop", "rpop", "lmpop", "ltrim", "lrem", "zpopmin", "zpopmax", "zmpop", "zrem", "hdel"),
+    *("smove", "lmove", "rpoplpush", "blpop", "brpop", "xdel", "flushdb", "flushall", "eval", "evalsha", "fcall"),
+)
 
 
-def restart_gated(state: State, host: Host, instances: Sequence[Instance], passwords: Passwords) -> bool:
-    """Each instance was restarted with its keys kept; after the first gate that fails, no other one is."""
-    for instance in instances:
-        with _one_at_a_time:
-            problem = _stopped[0] if _stopped else _restart(state, host, instance, passwords)
-        if problem:
-            _stopped.append(f"not restarted: {instance.name} on {host.name} failed its gate")
-            host.log_styled(f"{instance.name}: {problem}", fg="red", log_func=logger.error)
-            return False
-    return True
+def before(state: State, host: Host, instance: Instance, password: str) -> tuple[Info | None, list[str]]:
+    """INFO of an instance that may be stopped now, None when it lets nobody in, and what forbids to stop it.
+
+    No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
+    """
+    info = wait_until_calm(host, instance, password)
+    role, problems = instance.role, []
+    disk = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
+    _, output = run_command(state, host, f"{disk}; test -s {manifest_file(role)} && echo manifest")
+    words = output.split()
+    if role.appendonly and "manifest" not in words:
+        problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
+    if info is None:
+        return None, problems
+    if is_busy(info):
+        problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
+    problems += _unhealthy(info)
+    free, needed = (
+        int(words[0] if words and words[0].isdigit() else 0) * 1024,
+        int(info.get("used_memory", "0")) + SPARE_DISK,
+    )
+    if free < needed:
+        problems.append(f"the disk has {free >> 20} MiB free, stopping safely may take {needed >> 20} MiB: free space")
+    return info, problems
 
 
-def _restart(state: State, host: Host, instance: Instance, passwords: Passwords) -> str | None:
-    """Restart one instance; what went wrong in words, None when all is well."""
-    password = passwords[instance.name].get(OPERATOR) or ""
-    manifest = f"{data_directory(instance.name)}/{instance.role.appenddirname}/{instance.role.appendfilename}.manifest"
-    if instance.role.appendonly and not run_command(state, host, f"test -s {manifest}")[0]:
-        return f"{manifest} is missing, a restart would begin empty: bring it back first"
-    before = wait_until_calm(host, instance, password)
-    if before is not None and before.get("aof_last_write_status", "ok") != "ok":
-        return "the last write to the append-only file failed: free disk space first"
-    restarted, output = run_command(state, host, f"systemctl restart {instance.unit}")
-    if not restarted:
-        _report(state, host, instance.unit, output)
-        return "did not come up again"
-    after = wait_until_calm(host, instance, password)
-    if after is None:
-        return "does not answer its operator after the restart"
-    return _lost_keys(before, after)
+def after(
+    host: Host, instance: Instance, passwords: Passwords, was: Info | None, previously: Server | None = None
+) -> list[str]:
+    """What is wrong with an instance that has been started: silent, unhealthy, not serving, or short of keys.
+
+    `previously`: it runs as it did before this deploy, at the address and port and with the log it had then.
+    """
+    own = passwords[instance.name]
+    where = previously.endpoint if previously else (instance.address, instance.role.port)
+    info = wait_until_calm(host, instance, own.get(OPERATOR) or "", where)
+    if info is None:
+        return ["does not answer its operator after the start"]
+    if is_busy(info):
+        return [f"still loads, saves or rewrites {PATIENCE:.0f} s after the start"]
+    wanted = previously.config.get("appendonly") == "yes" if previously else instance.role.appendonly
+    enabled = "1" if wanted else "0"
+    problems = _unhealthy(info)
+    if info.get("aof_enabled", enabled) != enabled:
+        problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
+    service = instance.role.services[0]
+    answer = _ping(host, where, service, own.get(service) or "")
+    if answer != "PONG":
+        problems.append(f"PING of {service} is answered {answer}, expected PONG")
+    return problems + _lost_keys(was, info)
 
 
-def wait_until_calm(host: Host, instance: Instance, password: str) -> dict[str, str] | None:
+def _unhealthy(info: Info) -> list[str]:
+    return [
+        f"{name} is {info[name]}, expected ok: free disk space, look at the journal of the unit"
+        for name in ("aof_last_write_status", "aof_last_bgrewrite_status")
+        if info.get(name, "ok") != "ok"
+    ]
+
+
+def _ping(host: Host, where: Endpoint, user: str, password: str) -> str:
+    try:
+        replies = exchange(host, *where, [("AUTH", user, password), ("PING",)])
+    except ExchangeError as error:
+        return str(error)
+    return str(replies[1] if not isinstance(replies[0], ReplyError) else replies[0])
+
+
+def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | None:
     """INFO of an instance once it neither loads, saves nor rewrites; None when it does not let us in."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        info = read_info(host, instance, password)
+        info = read_info(host, where or (instance.address, instance.role.port), password)
         if info is None or not is_busy(info) or time.monotonic() > deadline:
             return info
         time.sleep(POLL)
 
 
-def is_busy(info: dict[str, str]) -> bool:
+def is_busy(info: Info) -> bool:
     """Whether a load, a save or a rewrite is under way."""
     signs = ("loading", "rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
     return any(info.get(name, "0") != "0" for name in signs)
 
 
-def read_info(host: Host, instance: Instance, password: str) -> dict[str, str] | None:
+def read_info(host: Host, where: Endpoint, password: str) -> Info | None:
     """INFO of an instance as a mapping; None when it cannot be had."""
+    commands = [("AUTH", OPERATOR, password), ("INFO", "everything")]
     try:
-        replies = exchange(host, instance.address, instance.role.port, [("AUTH", OPERATOR, password), ("INFO",)])
+        replies = exchange(host, *where, commands)
     except ExchangeError:
         return None
     if any(isinstance(reply, ReplyError) for reply in replies):
@@ -95,17 +125,18 @@ def read_info(host: Host, instance: Instance, password: str) -> dict[str, str] |
     return info_fields(replies[1])
 
 
-def _lost_keys(before: dict[str, str] | None, after: dict[str, str]) -> str | None:
-    if before is None:
-        return None
-    had, could_expire = count_keys(before)
-    has, _ = count_keys(after)
-    if has >= had - could_expire:
-        return None
-    return f"had {had} keys ({could_expire} with a TTL) before the restart and has {has}: stop and look at its journal"
+def _lost_keys(was: Info | None, now: Info) -> list[str]:
+    """Fewer keys than before the restart, and neither expiry nor eviction nor a client explains it."""
+    if was is None or any(f"cmdstat_{name}" in now for name in REMOVING):
+        return []
+    had, could_expire = count_keys(was)
+    has, _ = count_keys(now)
+    if has >= had - could_expire - int(now.get("evicted_keys", "0")):
+        return []
+    return [f"had {had} keys ({could_expire} with a TTL) before the restart and has {has}: stop and read its journal"]
 
 
-def count_keys(info: dict[str, str]) -> tuple[int, int]:
+def count_keys(info: Info) -> tuple[int, int]:
     """Keys of all databases in INFO, and how many of them have a TTL."""
     rows = [
         dict(item.split("=", 1) for item in text.split(","))

@@ -5,7 +5,6 @@ Not ACL LOAD: Redis 7.0 cuts every client then. Not CONFIG REWRITE: it writes ov
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from pyinfra import logger
@@ -14,11 +13,11 @@ from pyinfra.api.state import State
 
 from tasks.compare_server import wanted_settings
 from tasks.desired import OPERATOR, Instance, User
-from tasks.difference import Difference
+from tasks.difference import ASIDE, Difference
 from tasks.exchange import ExchangeError, ReplyError, exchange
 from tasks.observed import Server
 from tasks.run import Passwords
-from tasks.steps.gate import PATIENCE, POLL, is_busy, read_info
+from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
 
 
 def live_commands(
@@ -73,7 +72,11 @@ def _change(
     host: Host, instance: Instance, server: Server, differences: Sequence[Difference], passwords: Passwords
 ) -> list[str]:
     password = passwords[instance.name].get(OPERATOR) or ""
+    aside = any(item.remedy == ASIDE for item in differences)
     commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
+    if aside:
+        # The log ends here: until a snapshot has everything, the next start must still load it.
+        commands.append(("BGSAVE", "SCHEDULE"))
     try:
         replies = exchange(host, *server.endpoint, commands)
     except ExchangeError as error:
@@ -83,18 +86,20 @@ def _change(
         for command, reply in zip(commands, replies, strict=True)
         if isinstance(reply, ReplyError)
     ]
-    if refused or "appendonly" not in {item.name for item in differences}:
+    if refused or not (aside or "appendonly" in {item.name for item in differences}):
         return refused
-    return _wait_for_log(host, instance, password)
+    return _wait_for_data(host, instance, password, "rdb_last_bgsave_status" if aside else "aof_last_bgrewrite_status")
 
 
-def _wait_for_log(host: Host, instance: Instance, password: str) -> list[str]:
-    """The first rewrite after `appendonly yes` has ended well: only now may the file say so (redis #12484)."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        info = read_info(host, instance, password)
-        if info is not None and not is_busy(info):
-            status = info.get("aof_last_bgrewrite_status")
-            return [] if status == "ok" else [f"appendonly: the first rewrite ended with {status}, expected ok"]
-        time.sleep(POLL)
-    return [f"appendonly: the first rewrite did not end within {PATIENCE:.0f} s: wait for it and deploy again"]
+def _wait_for_data(host: Host, instance: Instance, password: str, status: str) -> list[str]:
+    """The data is where the file will tell the next start to look for it: only now may the file say so (redis #12484).
+
+    The first rewrite after `appendonly yes`, or the first save after `appendonly no`, has ended, and ended well.
+    """
+    info = wait_until_calm(host, instance, password)
+    if info is None:
+        return ["appendonly: the server stopped to answer while its data was written"]
+    if is_busy(info):
+        return [f"appendonly: the data was not written within {PATIENCE:.0f} s: wait for it and deploy again"]
+    found = info.get(status)
+    return [] if found == "ok" else [f"appendonly: {status} is {found}, expected ok: free disk space and memory"]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
-from tasks.desired import File
+from tasks.desired import File, previous_file
 
 
-def file_command(file: File) -> StringCommand:
+def file_command(file: File, keep: bool = False) -> StringCommand:
     """The command that makes `file` so: written beside, checked, then renamed, and never readable by others.
 
+    `keep`: what is there now stays as its previous file, unless an older one is there, which then ran last.
     Its content travels on standard input: neither argument lists nor temporary directories see it.
     """
     path = shlex.quote(file.path)
@@ -28,16 +29,28 @@ def file_command(file: File) -> StringCommand:
         f'[ "$(sha256sum <{beside})" = "{digest}  -" ]',
         f"chown {file.owner}:{file.group} {beside}",
         f"chmod {file.mode} {beside}",
+        f"sync {beside}",
+        *([keep_command(file.path)] if keep else []),
         f"mv -fT {beside} {path}",
     )
     return StringCommand(" && ".join(steps), _stdin=[file.content])
 
 
+def keep_command(path: str) -> str:
+    """The command that keeps a file beside its successor; synced, for it is what a failed start goes back to."""
+    previous = previous_file(path)
+    copy = f"cp -p {path} {previous}.new && sync {previous}.new && mv -fT {previous}.new {previous}"
+    return f"{{ [ ! -e {path} ] || [ -e {previous} ] || {{ {copy}; }}; }}"
+
+
 @operation()
-def write_files(files: Sequence[File]) -> Iterator[StringCommand]:
-    """Each file has its content, owner, group and mode. Yields one command per file; a directory comes first."""
+def write_files(files: Sequence[File], keep: Collection[str] = ()) -> Iterator[StringCommand]:
+    """Each file has its content, owner, group and mode. Yields one command per file; a directory comes first.
+
+    `keep`: paths of which the previous content stays until it is known to be needed no more.
+    """
     for file in sorted(files, key=lambda item: item.path):
-        yield file_command(file)
+        yield file_command(file, file.path in keep)
 
 
 @operation()

@@ -105,7 +105,8 @@ def test_a_system_other_than_debian_is_refused(bare: Tier) -> None:
 
 def test_data_of_an_unknown_origin_is_refused_rather_than_started_beside(bare: Tier) -> None:
     host = bare.host("gateway")
-    host.sh("mkdir -p /var/lib/redis/gateway && echo REDIS0011 > /var/lib/redis/gateway/dump.rdb")
+    left = "/var/lib/redis/gateway/appendonlydir"
+    host.sh(f"mkdir -p {left} && echo >{left}/appendonly.aof.1.incr.aof")
     try:
         assert_refused(bare, "redis-gateway: gateway: /var/lib/redis/gateway holds", "would begin empty")
     finally:

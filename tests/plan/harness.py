@@ -6,10 +6,12 @@ connector, which says yes to everything; the one here says so only to what a tes
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import re
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +51,7 @@ class Site:
     commands: Mapping[str, str] = field(default_factory=dict)
     fails: str | None = None  # a pattern: commands that match do not succeed
     reachable: bool = True
+    holds: str = "held"  # what the process that holds the host says
     lenient: bool = False  # its servers let every service administer them
 
 
@@ -83,7 +86,14 @@ class Result:
     unscripted: list[str]
 
     def commands(self, host: str) -> list[str]:
-        """What was executed on a host beside looking at it, shortened."""
+        """What was executed on a host beside looking at it and trying things, shortened."""
+        return [text for text in self._executed(host) if not text.startswith("trial ")]
+
+    def trials(self, host: str) -> list[str]:
+        """Roles whose configuration was tried on a host."""
+        return [text.removeprefix("trial ") for text in self._executed(host) if text.startswith("trial ")]
+
+    def _executed(self, host: str) -> list[str]:
         return [
             short(event.text)
             for event in self.events
@@ -104,14 +114,22 @@ class Result:
         return [line.strip() for line in self.output.splitlines() if line.strip()]
 
 
-WRITTEN = re.compile(r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && mv -fT \S+ (\S+)")
+THROWN_AWAY = re.compile(r"^(?:run=|rm -rf )/run/redis-(trial|convert)-([a-z-]+)", re.MULTILINE)
+WRITTEN = re.compile(
+    r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && sync \S+ "
+    r"(&& \{ .*; \} )?&& mv -fT \S+ (\S+)"
+)
 
 
 def short(command: str) -> str:
-    """A command as a test writes it: `write PATH OWNER:GROUP MODE` for the writing of a file."""
+    """A command as a test writes it: `write PATH OWNER:GROUP MODE` for the writing of a file, `trial ROLE`."""
+    if match := THROWN_AWAY.search(command):
+        return f"{match[1]} {match[2]}"
+    if command.startswith("df -k"):
+        return "before a restart"
     match = WRITTEN.fullmatch(command)
-    if match and match[1] == match[4]:
-        return f"write {match[4]} {match[2]} {match[3]}"
+    if match and match[1] == match[5]:
+        return f"write {match[5]} {match[2]} {match[3]}"
     return command
 
 
@@ -147,6 +165,8 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
             return True, _lines(snapshot_text(self._state()))
         if self.site.fails and re.search(self.site.fails, text):
             return False, _lines("it failed")
+        if short(text).startswith("trial "):
+            return True, _lines("")
         for pattern, output in self.site.commands.items():
             if re.fullmatch(pattern, short(text)):
                 return True, _lines(output)
@@ -171,6 +191,35 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def get_transport(self) -> ScriptedConnector:
         """As paramiko's client does."""
         return self
+
+    @property
+    def sock(self) -> socket.socket:
+        """A socket whose options nobody looks at."""
+        return socket.socket()
+
+    def set_keepalive(self, seconds: int) -> None:
+        """The connection never breaks."""
+
+    def open_session(self) -> ScriptedConnector:
+        """The channel of the process that holds the host."""
+        return self
+
+    def settimeout(self, seconds: float) -> None:
+        """Answers come at once."""
+
+    def exec_command(self, command: str) -> None:
+        """Only the holding process is started this way."""
+        self.events.append(Event(self.host.name, "hold", command))
+
+    def makefile(self, mode: str) -> io.StringIO:
+        """What the holding process says."""
+        return io.StringIO(f"{self.site.holds}\n")
+
+    def sendall(self, data: bytes) -> None:
+        """A sign of life."""
+
+    def close(self) -> None:
+        """The host is let go."""
 
     def open_channel(self, kind: str, target: tuple[str, int], origin: tuple[str, int], timeout: float) -> Channel:
         """A channel to the instance that listens there, or the refusal of sshd."""

@@ -59,8 +59,14 @@ def first_deploy(*roles: str) -> list[str]:
         f"systemctl unmask --quiet {units}",
         f"systemctl enable --quiet {units}",
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
-        f"systemctl start {' '.join(f'redis-{role}.service' for role in started)}",
+        f"timeout 900 systemctl start {' '.join(f'redis-{role}.service' for role in started)}",
+        *(forget(role) for role in started),
     ]
+
+
+def forget(role: str) -> str:
+    """The command after an instance has passed its gate."""
+    return f"rm -f /etc/redis/{role}.conf.previous /etc/redis/redis-{role}.service.previous"
 
 
 def directory(owner: str, group: str, mode: str, path: str) -> str:

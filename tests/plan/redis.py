@@ -67,6 +67,8 @@ class ScriptedRedis:
         answers: dict[str, Callable[[], Answer]] = {
             "CONFIG GET *": lambda: _flat(self.state.config),
             "INFO": lambda: "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items()),
+            "INFO everything": lambda: "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items()),
+            "PING": lambda: "PONG",
             "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
             "ACL USERS": lambda: list(self.state.users),
         }

@@ -1,5 +1,6 @@
 """One thing drifted: the deploy does that one thing, and nothing to any other host."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from tasks.desired import Host
-from tasks.observed import Observed, Process
+from tasks.observed import Observed
 from tests.plan.harness import Result, Site, run
-from tests.plan.hosts import PROD, directory, drifted, install_command, production, takes
+from tests.plan.hosts import PROD, directory, drifted, forget, install_command, production, takes
 from tests.unit.builders import as_desired, stopped, with_file, with_setting, with_unit, with_user, without_file
 
 Break = Callable[[Observed], Observed]
 UNIT = "redis-crypto.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-START = f"systemctl start {UNIT}"
+START = f"timeout 900 systemctl start {UNIT}"
 RELOAD = "systemctl daemon-reload"
 
 
@@ -67,7 +68,7 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
         ["Load and enable the units"],
         [f"systemctl unmask --quiet {UNIT}", f"systemctl enable --quiet {UNIT}"],
     ),
-    "a stopped instance": (lambda seen: stopped(seen, "crypto"), ["Start instances"], [START]),
+    "a stopped instance": (lambda seen: stopped(seen, "crypto"), ["Start instances"], [START, forget("crypto")]),
     "a flushed inner port": (
         lambda seen: replace(seen, forwards=frozenset()),
         ["Lead the inner ports"],
@@ -99,12 +100,23 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
 }
 
 
+TEXT = re.compile(r"write /etc/(redis|systemd)/")  # an instance's file is tried before it is written
+# What `df` and `test` print where a restart may be made.
+BEFORE = "99999998\nmanifest"
+
+
+def all_of(operations: list[str], with_trial: bool = False) -> list[str]:
+    """The operations of a deploy that makes these changes."""
+    tried = ["Try the new configuration"] if with_trial else []
+    return ["Hold the host", *tried, *operations, "Prove the tier"]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_only_what_drifted_is_changed(secrets_file: Path, case: str) -> None:
     change, operations, commands = CASES[case]
     result = run(drifted("crypto", state(change), *commands), "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == [*operations, "Prove the tier"]
+    assert result.names() == all_of(operations, any(map(TEXT.match, commands)))
     assert result.commands("redis-crypto") == commands
     assert [result.commands(host) for host in PROD if host != "redis-crypto"] == [[]] * 4
     assert [sent(result, host) for host in PROD] == [[]] * 5
@@ -112,10 +124,10 @@ def test_only_what_drifted_is_changed(secrets_file: Path, case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_dry_run_names_what_drifted_and_touches_nothing(secrets_file: Path, case: str) -> None:
-    change, operations, _ = CASES[case]
+    change, operations, commands = CASES[case]
     result = run(production(crypto=Site([state(change)])), "--dry", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == [*operations, "Prove the tier"]
+    assert result.names() == all_of(operations, any(map(TEXT.match, commands)))
     assert [line for line in result.plan if line.startswith("redis-crypto: ")]
     assert [result.commands(host) for host in PROD] == [[]] * 5
     assert [sent(result, host) for host in PROD] == [[]] * 5
@@ -125,7 +137,7 @@ def test_only_the_mode_to_keep_over_upgrades_drifted(secrets_file: Path) -> None
     command = "dpkg-statoverride --force-statoverride-add --update --add root redis 750 /etc/redis"
     sites = drifted("crypto", state(lambda seen: replace(seen, statoverrides={})), command)
     result = run(sites, "-y", secrets_file=secrets_file, unscripted_is_fine=True)
-    assert result.names() == ["Keep the mode of /etc/redis over upgrades", "Prove the tier"]
+    assert result.names() == all_of(["Keep the mode of /etc/redis over upgrades"])
 
 
 def test_a_pinned_version_is_installed_exactly(secrets_file: Path) -> None:
@@ -141,7 +153,7 @@ def test_a_pinned_version_is_installed_exactly(secrets_file: Path) -> None:
     sites = production(crypto=Site([old, as_desired], script))
     result = run(sites, "-y", "--data", f"redis_version={wanted}", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Install Redis", "Prove the tier"]
+    assert result.names() == all_of(["Install Redis"])
     assert command in result.commands("redis-crypto")
 
 
@@ -149,7 +161,7 @@ def test_a_setting_changed_in_a_server_is_set_live_and_restarts_nothing(secrets_
     sites = drifted("crypto", state(lambda seen: with_setting(seen, "crypto", "maxmemory-policy", "allkeys-lru")))
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Change settings and users live", "Prove the tier"]
+    assert result.names() == all_of(["Change settings and users live"])
     assert sent(result, "redis-crypto") == ["CONFIG SET maxmemory-policy noeviction"]
     assert result.commands("redis-crypto") == []
     assert "1 difference on 1 host, 0 instances will restart" in result.plan
@@ -163,7 +175,7 @@ def test_a_setting_changed_in_file_and_server_is_set_live_before_the_file_is_wri
     write = "write /etc/redis/crypto.conf root:redis 0640"
     result = run(drifted("crypto", state(changed), write), "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Change settings and users live", "Write the instances' files", "Prove the tier"]
+    assert result.names() == all_of(["Change settings and users live", "Write the instances' files"], True)
     assert sent(result, "redis-crypto") == ["CONFIG SET timeout 0"]
 
 
@@ -176,24 +188,29 @@ def test_a_stranger_among_the_users_is_deleted_live(secrets_file: Path) -> None:
 
 def test_an_instance_on_an_old_binary_is_restarted_behind_its_gate(secrets_file: Path) -> None:
     def upgraded(seen: Observed) -> Observed:
-        return replace(seen, processes={seen.pid(UNIT): Process("/usr/bin/redis-check-rdb (deleted)", "1")})
+        return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
 
     commands = [
-        "test -s /var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest",
-        f"systemctl restart {UNIT}",
+        "before a restart",
+        f"timeout 900 systemctl restart {UNIT}",
+        forget("crypto"),
     ]
-    result = run(drifted("crypto", state(upgraded), *commands), "-y", secrets_file=secrets_file)
+    script = {**takes(*commands[1:]), "before a restart": BEFORE}
+    sites = production(crypto=Site([state(upgraded), as_desired], script))
+    result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Restart instances one at a time", "Prove the tier"]
+    assert result.names() == ["Hold the host", "Restart instances one at a time", "Prove the tier"]
     assert result.commands("redis-crypto") == commands
     assert "1 difference on 1 host, 1 instance will restart: crypto on redis-crypto" in result.plan
 
 
 def test_an_instance_without_its_manifest_is_never_restarted(secrets_file: Path) -> None:
     def upgraded(seen: Observed) -> Observed:
-        return replace(seen, processes={seen.pid(UNIT): Process("/usr/bin/redis-check-rdb (deleted)", "1")})
+        return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
 
-    result = run(production(crypto=Site([state(upgraded)], fails="test -s")), "-y", secrets_file=secrets_file)
+    script = {"before a restart": BEFORE.removesuffix("manifest")}
+    sites = production(crypto=Site([state(upgraded)], script, fails="^test -e"))
+    result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code != 0
     assert "appendonly.aof.manifest is missing, a restart would begin empty" in result.output
     assert [item for item in result.commands("redis-crypto") if "systemctl" in item] == []
@@ -202,13 +219,13 @@ def test_an_instance_without_its_manifest_is_never_restarted(secrets_file: Path)
 def test_after_the_first_gate_that_fails_no_other_instance_is_restarted(secrets_file: Path) -> None:
     def upgraded(host: Host) -> Observed:
         seen = as_desired(host)
-        return replace(seen, processes=dict.fromkeys(seen.processes, Process("/usr/bin/redis-server (deleted)", "1")))
+        return replace(seen, binaries=dict.fromkeys(seen.binaries, "/usr/bin/redis-server (deleted)"))
 
-    script = {r"test -s .*": "", r"journalctl .*": "the journal"}
-    sites = {host: Site([upgraded], script, fails="systemctl restart") for host in PROD}
+    script = {"before a restart": BEFORE, r"journalctl .*": "the journal"}
+    sites = {host: Site([upgraded], script, fails="systemctl (restart|is-active)|^test -e") for host in PROD}
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code != 0
-    restarts = [item for host in PROD for item in result.commands(host) if item.startswith("systemctl restart")]
+    restarts = [item for host in PROD for item in result.commands(host) if "systemctl restart" in item]
     assert len(restarts) == 1
     assert result.output.count("failed its gate") == 4
 
@@ -241,5 +258,5 @@ def test_differing_drift_on_every_host_is_mended_by_operations_of_the_same_names
     }
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Write the instances' files", "Prove the tier"]
+    assert result.names() == all_of(["Write the instances' files"], True)
     assert {operation.hosts for operation in result.operations} == {tuple(sorted(PROD))}

@@ -42,7 +42,7 @@ def test_a_redis_command_that_nobody_scripted_fails_the_test(secrets_file: Path)
 def test_the_writing_of_a_file_is_shortened_only_in_its_one_known_form() -> None:
     written = (
         'umask 077; cat >/a.new && [ "$(sha256sum </a.new)" = "0  -" ] && chown root:redis /a.new '
-        "&& chmod 0640 /a.new && mv -fT /a.new /a"
+        "&& chmod 0640 /a.new && sync /a.new && mv -fT /a.new /a"
     )
     assert short(written) == "write /a root:redis 0640"
     assert short(written.replace("umask 077; ", "")) == written.replace("umask 077; ", "")

@@ -93,7 +93,12 @@ def test_a_host_whose_last_led_role_left_loses_the_inner_port(tmp_path: Path, se
     sites = {"redis-a": Site([before, as_desired], takes(*commands))}
     result = run(sites, "-y", secrets_file=secrets_file, inventory=str(inventory))
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Stop units no role needs", "Remove files no role needs", "Prove the tier"]
+    assert result.names() == [
+        "Hold the host",
+        "Stop units no role needs",
+        "Remove files no role needs",
+        "Prove the tier",
+    ]
     assert result.commands("redis-a") == commands
 
 

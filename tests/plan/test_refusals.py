@@ -36,7 +36,7 @@ UNFIT = {
     "socket": Site([state(lambda seen: replace(seen, addresses=frozenset()))]),
     "shared": Site([state(lambda seen: with_listener(seen, "172.28.2.3", 6379, "haproxy", 812))]),
     "compliance": Site([fresh]),
-    "crypto": Site([state(lambda seen: replace(seen, data_files={"/var/lib/redis/crypto/dump.rdb": 9}))]),
+    "crypto": Site([state(lambda seen: replace(seen, data_files={"/var/lib/redis/crypto/appendonly.aof": 9}))]),
 }
 
 

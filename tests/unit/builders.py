@@ -16,7 +16,7 @@ from tasks.acl import categories_in
 from tasks.catalogue import Catalogue, Role, build_roles, read_catalogue
 from tasks.compare_server import defaults
 from tasks.desired import SYSCTL_FILE, THP_FILE, Host, Instance, data_directory, desired_host
-from tasks.observed import FileState, Listener, Observed, Process, Server
+from tasks.observed import FileState, Listener, Observed, Server
 from tasks.secrets import users_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def as_desired(host: Host) -> Observed:
         boot_thp={THP_FILE: host.thp},
         our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
         units={unit.name: _unit(unit.enabled, unit.active, pids.get(unit.name, 0)) for unit in host.units},
-        processes={pid: Process("/usr/bin/redis-check-rdb", "1") for pid in pids.values()},
+        binaries=dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
         started={instance.unit: instance.unit_digest for instance in host.instances},
         files={
             file.path: FileState(
@@ -144,7 +144,7 @@ def fresh(host: Host) -> Observed:
         boot_thp={},
         our_units=(),
         units={unit.name: units for unit in host.units},
-        processes={},
+        binaries={},
         started={},
         files={},
         forwards=frozenset(),
@@ -243,7 +243,7 @@ def stopped(observed: Observed, role: str) -> Observed:
     return replace(
         with_unit(observed, unit, ActiveState="inactive", SubState="dead", MainPID="0"),
         listeners=tuple(item for item in observed.listeners if item.pid != pid),
-        processes={number: process for number, process in observed.processes.items() if number != pid},
+        binaries={number: process for number, process in observed.binaries.items() if number != pid},
         started={name: digest for name, digest in observed.started.items() if name != unit},
         servers={name: state for name, state in observed.servers.items() if name != role},
     )

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import io
-import tarfile
 from collections.abc import Iterator
 
-from tasks.observed import FileState, Observed
-from tasks.snapshot import MARK, THP
+from tasks.observed import Observed
+from tasks.snapshot import MARK, SEPARATOR, THP
 
-KINDS = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
+KINDS = {"file": "f", "directory": "d", "link": "l"}
 
 
 def snapshot_text(observed: Observed) -> str:
     """The output of one snapshot; parts in the order of the script."""
     parts = {
         "facts": ["systemd=yes"] if observed.systemd else [],
-        "packages": [f"{name} {version} installed" for name, version in observed.packages.items()],
+        "packages": [
+            line
+            for name, version in observed.packages.items()
+            for line in (f"Package: {name}", "Status: install ok installed", f"Version: {version}", "--")
+        ],
         "candidate": ["redis-server:", f"  Candidate: {observed.candidate or '(none)'}"],
         "disk": [
             "Filesystem     1024-blocks     Used Available Capacity Mounted on",
             f"/dev/vda1 264212084 26550324 {observed.disk_free // 1024} 25% /",
         ],
-        "addresses": [f"2: eth0    inet {item}/24 brd 1.2.3.255 scope global eth0" for item in observed.addresses],
         "listeners": [
             f"LISTEN 0 511 {item.address}:{item.port} 0.0.0.0:* " + _user(item.process, item.pid)
             for item in observed.listeners
@@ -32,37 +31,37 @@ def snapshot_text(observed: Observed) -> str:
         "units": [
             line
             for name, properties in observed.units.items()
-            for line in (f"Id={name}", *(f"{key}={value}" for key, value in properties.items()), "")
+            for line in (f"Id={name}", *(f"{key}={value}" for key, value in properties.items()))
         ],
-        "values": list(_values(observed)),
+        "texts": list(_texts(observed)),
         "matches": list(_matches(observed)),
         "found": list(_found(observed)),
         "forwards": _rules(observed),
-        "files": [_archive(observed)],
         "end": [],
     }
-    return "".join(f"@@ {name}\n" + "".join(f"{line}\n" for line in lines) for name, lines in parts.items())
+    return SEPARATOR.join(line for name, lines in parts.items() for line in (f"@@ {name}", *lines)) + "\n"
 
 
 def _user(process: str, pid: int) -> str:
     return f'users:(("{process}",pid={pid},fd=6))' if process else ""
 
 
-def _values(observed: Observed) -> Iterator[str]:
+def _texts(observed: Observed) -> Iterator[str]:
     yield from (f'/etc/os-release:{key}="{value}"' for key, value in observed.os.items())
     yield from [f"/run/systemd/container:{observed.container}"] if observed.container else []
     yield from (f"/proc/sys/{name.replace('.', '/')}:{value}" for name, value in observed.sysctls.items())
     yield from [f"{THP}:{observed.thp}"] if observed.thp else []
     yield from (f"/run/credentials/{unit}/unit-digest:{digest}" for unit, digest in observed.started.items())
     yield from (f"/var/lib/dpkg/statoverride:{rule} {path}" for path, rule in observed.statoverrides.items())
+    for address in sorted(observed.addresses):
+        yield from (f"/proc/net/fib_trie:{line}" for line in (f"        |-- {address}", "           /32 host LOCAL"))
+    for path, state in observed.files.items():
+        yield from (f"{path}:{line}" for line in state.content.split("\n")[:-1] if state.kind == "file")
 
 
 def _matches(observed: Observed) -> Iterator[str]:
     yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
     yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
-    for pid, process in observed.processes.items():
-        yield f"/proc/{pid}/status:Uid:\t105\t105\t105\t105"
-        yield f"/proc/{pid}/status:THP_enabled:\t{process.thp_enabled}"
     for name, (value, path) in observed.boot_sysctls.items():
         yield from (f"{path}:# {MARK}", f"{path}:{name} = {value}")
     for path, value in observed.boot_thp.items():
@@ -71,14 +70,20 @@ def _matches(observed: Observed) -> Iterator[str]:
 
 
 def _found(observed: Observed) -> Iterator[str]:
-    """Each directory's own line carries all of its blocks."""
+    """All blocks of a data directory are those of one directory in it."""
+    for path, state in observed.files.items():
+        size = len(state.content.encode()) if state.kind == "file" else 4096
+        target = state.content if state.kind == "link" else ""
+        about = f"{state.owner} {state.group} {state.mode.lstrip('0')} {state.modified}.0"
+        yield f"{KINDS[state.kind]} 0 {size} 0 2048:0 {about} {path} {path}\t{target}"
     for inode, (top, size) in enumerate(observed.data_used.items()):
-        yield f"d 0 4096 {size // 512} 2049:{inode} {top} {top}\t"
+        yield f"d 1 4096 {size // 512} 2049:{inode} redis redis 700 0.0 {top} {top}/appendonlydir\t"
     for inode, (path, size) in enumerate(observed.data_files.items(), len(observed.data_used)):
         top = "/".join(path.split("/")[:5])
-        yield f"f {path.count('/') - top.count('/')} {size} 0 2049:{inode} {top} {path}\t"
-    for pid, process in observed.processes.items():
-        yield f"l 0 0 0 20:{pid} /proc/{pid}/exe /proc/{pid}/exe\t{process.executable}"
+        depth = path.count("/") - top.count("/")
+        yield f"f {depth} {size} 0 2049:{inode} redis redis 600 0.0 {top} {path}\t"
+    for pid, binary in observed.binaries.items():
+        yield f"l 0 0 0 20:{pid} redis redis 777 0.0 /proc/{pid}/exe /proc/{pid}/exe\t{binary}"
 
 
 def _rules(observed: Observed) -> list[str]:
@@ -92,22 +97,3 @@ def _rules(observed: Observed) -> list[str]:
         ]
         lines += ["\t}", ""]
     return [*lines, "}"] if lines else []
-
-
-def _archive(observed: Observed) -> str:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path, state in observed.files.items():
-            entry, content = _entry(path, state)
-            archive.addfile(entry, io.BytesIO(content))
-    return base64.encodebytes(gzip.compress(packed.getvalue(), compresslevel=1)).decode().strip()
-
-
-def _entry(path: str, state: FileState) -> tuple[tarfile.TarInfo, bytes]:
-    entry = tarfile.TarInfo(path)
-    entry.type = KINDS[state.kind]
-    entry.uname, entry.gname, entry.mode = state.owner, state.group, int(state.mode, 8)
-    content = state.content.encode() if state.kind == "file" else b""
-    entry.size = len(content)
-    entry.linkname = state.content if state.kind == "link" else ""
-    return entry, content

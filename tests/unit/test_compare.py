@@ -7,7 +7,7 @@ import pytest
 from tasks.compare import compare, kernel_notices
 from tasks.desired import Host
 from tasks.difference import Difference, chosen
-from tasks.observed import Observed, Process, Server
+from tasks.observed import Observed, Server
 from tests.unit.builders import (
     FIVE,
     as_desired,
@@ -452,8 +452,8 @@ def test_the_same_rules_in_a_server_s_own_words_are_no_difference(host: Host, ri
 
 
 def test_an_instance_that_still_runs_a_removed_binary_is_restarted(host: Host, right: Observed) -> None:
-    process = Process("/usr/bin/redis-check-rdb (deleted)", "1")
-    found = only(compare(host, replace(right, processes={right.pid(UNIT): process})))
+    process = "/usr/bin/redis-check-rdb (deleted)"
+    found = only(compare(host, replace(right, binaries={right.pid(UNIT): process})))
     observed = "/usr/bin/redis-check-rdb (deleted)"
     assert found == ("crypto", "instance", "binary", "the installed redis-server", observed, "restart")
 

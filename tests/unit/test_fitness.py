@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.compare import compare
+from tasks.compare import TO_LOG, compare
 from tasks.desired import Host
 from tasks.fitness import redis_number, unfit
 from tasks.observed import Observed
@@ -187,7 +187,7 @@ DIRECTORY = "/var/lib/redis/compliance"
 @pytest.mark.parametrize(
     "left",
     [
-        "dump.rdb",
+        "other.rdb",
         "appendonlydir/appendonly.aof.1.incr.aof",
         "appendonlydir/appendonly.aof.3.base.rdb",
         "appendonly.aof",
@@ -207,8 +207,30 @@ def test_a_stopped_instance_with_its_manifest_may_start() -> None:
     assert reasons(host, stopped(as_desired(host), "compliance")) == []
 
 
-@pytest.mark.parametrize("left", ["appendonlydir/temp-rewriteaof-7.aof", "notes.txt"])
-def test_what_a_killed_rewrite_or_a_person_left_is_no_data(left: str) -> None:
+def test_a_snapshot_and_nothing_else_is_made_a_log_and_not_refused() -> None:
+    host = desired("compliance")
+    seen = replace(fresh(host), data_files={f"{DIRECTORY}/dump.rdb": 5})
+    assert reasons(host, seen) == []
+    (made,) = [item for item in compare(host, seen) if item.subject == "persistence"]
+    assert (made.name, made.remedy) == ("appendonlydir/appendonly.aof.manifest", TO_LOG)
+
+
+def test_a_snapshot_beside_a_log_that_lost_its_manifest_is_refused_for_it_may_be_older() -> None:
+    host = desired("compliance")
+    left = {f"{DIRECTORY}/dump.rdb": 5, f"{DIRECTORY}/appendonlydir/appendonly.aof.1.incr.aof": 5}
+    assert len(reasons(host, replace(fresh(host), data_files=left))) == 1
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "appendonlydir/temp-rewriteaof-7.aof",
+        "appendonlydir.new/appendonly.aof.1.base.rdb",
+        "appendonlydir.old/appendonly.aof.1.base.rdb",
+        "notes.txt",
+    ],
+)
+def test_what_a_killed_rewrite_or_conversion_or_a_person_left_is_no_data(left: str) -> None:
     host = desired("compliance")
     assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5})) == []
 
@@ -273,7 +295,7 @@ def test_all_reasons_of_a_host_are_given_at_once() -> None:
         "memory": 1 * GIB,
         "disk_free": 0,
         "addresses": frozenset({"172.28.2.4"}),
-        "data_files": {f"{DIRECTORY}/dump.rdb": 5},
+        "data_files": {f"{DIRECTORY}/appendonly.aof": 5},
         "systemd": False,
     }
     observed = with_listener(replace(fresh(host), **changes), "172.28.2.2", 6379)

@@ -9,12 +9,13 @@ from pyinfra.api.exceptions import FactProcessError
 from tasks.acl import allowed
 from tasks.exchange import Reply, ReplyError
 from tasks.observe import HostSnapshot, endpoint, read_server
-from tasks.observed import FileState, Listener, Observed, Process
-from tasks.snapshot import parse_snapshot
+from tasks.observed import FileState, Listener, Observed
+from tasks.snapshot import SEPARATOR, UNREADABLE, parse_snapshot
 from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
 from tests.unit.snapshot import snapshot_text
 
-# Printed on a Debian 12 container that carries crypto, by the script of tasks/observe.py; ACL hashes replaced.
+# Printed on a Debian 12 container that carries crypto, by the script of tasks/observe.py; ACL hashes replaced, and the
+# separators by the line ends that they stand for.
 RECORDED = (Path(__file__).parent / "snapshot-bookworm.txt").read_text()
 
 
@@ -27,6 +28,20 @@ def recorded() -> Observed:
 def with_lines(part: str, *lines: str) -> Observed:
     """The state of the recorded host, had one part of its snapshot had more lines."""
     return parse_snapshot(RECORDED.replace(f"@@ {part}\n", "\n".join((f"@@ {part}", *lines, ""))).splitlines())
+
+
+def found_line(kind: str, size: int, path: str) -> str:
+    """What find says of a file of root and redis with mode 2640."""
+    return f"{kind} 0 {size} 8 92:1 root redis 2640 7.25 {path} {path}\t"
+
+
+def with_file_on_disk(content: str, size: int) -> FileState:
+    """A file of `size` bytes as it is read when grep prints the lines of `content`."""
+    path = "/etc/redis/x.conf"
+    lines = [f"{path}:{line}" for line in (content.removesuffix("\n").split("\n") if content else [])]
+    text = RECORDED.replace("@@ matches", "\n".join((*lines, "@@ matches")))
+    text = text.replace("@@ found", f"@@ found\n{found_line('f', size, path)}")
+    return parse_snapshot(text.split("\n")).files[path]
 
 
 def test_the_system_of_a_real_host_is_read(recorded: Observed) -> None:
@@ -45,17 +60,17 @@ def test_the_packages_of_a_real_host_are_read(recorded: Observed) -> None:
 
 
 def test_disk_and_data_of_a_real_host_are_read_in_bytes(recorded: Observed) -> None:
-    assert recorded.disk_free == 78731484 * 1024
-    assert recorded.data_used == {"/var/lib/redis/crypto": 24 * 1024}
+    assert recorded.disk_free == 81042596 * 1024
+    assert recorded.data_used == {"/var/lib/redis/crypto": 20 * 1024}
     assert recorded.data_files["/var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest"] == 88
-    assert len(recorded.data_files) == 4
+    assert len(recorded.data_files) == 3
 
 
 def test_addresses_and_listeners_of_a_real_host_are_read(recorded: Observed) -> None:
     assert recorded.addresses == {"127.0.0.1", "172.28.2.5"}
     assert recorded.listeners == (
         Listener("0.0.0.0", 22, "sshd", 35),
-        Listener("172.28.2.5", 6383, "redis-server", 591),
+        Listener("172.28.2.5", 6383, "redis-server", 430),
         Listener("::", 22, "sshd", 35),
     )
 
@@ -70,8 +85,8 @@ def test_units_and_processes_of_a_real_host_are_read(recorded: Observed) -> None
     assert recorded.is_active("redis-crypto.service")
     assert not recorded.is_active("redis-server.service")
     assert not recorded.is_active("redis-inner-port.service")  # it has done its work and has no process
-    assert recorded.pid("redis-crypto.service") == 591
-    assert recorded.processes == {591: Process("/usr/bin/redis-check-rdb", "1")}
+    assert recorded.pid("redis-crypto.service") == 430
+    assert recorded.binaries == {430: "/usr/bin/redis-check-rdb"}
     assert recorded.started == {"redis-crypto.service": "da538db672045d82"}
 
 
@@ -84,7 +99,7 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     acl = recorded.files["/etc/redis/crypto.acl"]
     assert (acl.kind, acl.owner, acl.group, acl.mode) == ("file", "root", "redis", "0640")
     assert acl.content.splitlines()[0] == "user default off"
-    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "")
+    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946)
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
@@ -100,7 +115,7 @@ def test_links_and_files_that_are_no_text_are_read() -> None:
     assert parse_snapshot(snapshot_text(state).splitlines()).files == state.files
 
 
-@pytest.mark.parametrize("until", ["@@ facts", "@@ units", "@@ files", "@@ end"])
+@pytest.mark.parametrize("until", ["@@ facts", "@@ units", "@@ found", "@@ end"])
 def test_a_snapshot_that_was_cut_off_is_refused(until: str) -> None:
     with pytest.raises(ValueError, match="the snapshot is cut off"):
         parse_snapshot(RECORDED[: RECORDED.index(until)].splitlines())
@@ -111,16 +126,75 @@ def test_an_unreadable_snapshot_fails_its_host_only() -> None:
         HostSnapshot().process(RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t0\troot").splitlines())
 
 
-def test_a_snapshot_with_a_damaged_archive_fails_its_host_only() -> None:
-    before, _, rest = RECORDED.partition("@@ files\n")
+def test_a_snapshot_with_a_damaged_file_list_fails_its_host_only() -> None:
     with pytest.raises(FactProcessError):
-        HostSnapshot().process([*before.splitlines(), "@@ files", rest.splitlines()[0], "@@ end"])
+        HostSnapshot().process(RECORDED.replace("f 0 280 8", "f 0 280").splitlines())
+
+
+def test_lines_that_arrive_as_one_are_read_as_the_same_state(recorded: Observed) -> None:
+    assert parse_snapshot([RECORDED.rstrip("\n").replace("\n", SEPARATOR)]) == recorded
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\r\n", "\n\n", " \n"])
+def test_a_file_is_read_to_the_last_character(end: str) -> None:
+    content = f"a: b\n\n\tä\\n{end}"
+    assert with_file_on_disk(content, len(content.encode())).content == content
+
+
+def test_an_empty_file_is_read_as_empty() -> None:
+    assert with_file_on_disk("", 0).content == ""
+
+
+def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
+    assert with_file_on_disk("port 6383\n", 23).content == f"port 6383\n{UNREADABLE}"
+
+
+def test_the_content_of_what_is_no_file_does_not_count() -> None:
+    lines = "/etc/redis/x.conf:port 1\n@@ matches"
+    text = RECORDED.replace("@@ matches", lines).replace(
+        "@@ found", "@@ found\n" + found_line("p", 0, "/etc/redis/x.conf")
+    )
+    assert parse_snapshot(text.splitlines()).files["/etc/redis/x.conf"] == FileState(
+        "other", "root", "redis", "2640", "", 7
+    )
+
+
+TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     |-- 10.0.0.0
+        /24 link UNICAST
+        /32 link BROADCAST
+     |-- 10.0.0.7
+        /32 host LOCAL
+        /25 link UNICAST
+     |-- 127.0.0.0
+        /8 host LOCAL
+     |-- 127.0.0.1
+        /32 host LOCAL
+     |-- 172.28.2.254
+        /32 link UNICAST
+     |-- 10.0.0.255
+        /32 link BROADCAST"""
+
+
+def with_routes(*lines: str) -> frozenset[str]:
+    """The addresses of the recorded host, had its kernel these routes."""
+    kept = [line for line in RECORDED.splitlines() if not line.startswith("/proc/net/fib_trie:")]
+    at = kept.index("@@ texts") + 1
+    return parse_snapshot([*kept[:at], *(f"/proc/net/fib_trie:{line}" for line in lines), *kept[at:]]).addresses
+
+
+def test_only_the_hosts_own_addresses_are_on_the_host() -> None:
+    """Not networks, broadcast addresses, neighbours, or all that 127/8 answers to."""
+    assert with_routes(*TRIE.splitlines()) == {"10.0.0.7", "127.0.0.1"}
 
 
 def test_an_address_with_a_peer_is_on_the_host() -> None:
-    line = "2: eth0    inet 172.28.2.5 peer 172.28.2.254/32 scope global eth0\\       valid_lft forever"
-    text = RECORDED.replace("2: host0    inet 172.28.2.5/24", line + "\n3: x    inet 10.0.0.1/24")
-    assert "172.28.2.5" in parse_snapshot(text.splitlines()).addresses
+    peer = ("  |-- 172.28.2.254", "     /32 link UNICAST")
+    assert with_routes(*peer, "  |-- 172.28.2.5", "     /32 host LOCAL", *peer) == {"172.28.2.5"}
 
 
 def test_an_address_of_an_interface_and_an_ipv6_listener_are_read_bare() -> None:
@@ -128,13 +202,41 @@ def test_an_address_of_an_interface_and_an_ipv6_listener_are_read_bare() -> None
     assert Listener("fe80::1%eth0".split("%")[0], 53, "named", 9) in parse_snapshot(text.splitlines()).listeners
 
 
-def test_a_package_that_is_only_configured_is_not_installed() -> None:
-    text = RECORDED.replace("redis-tools 5:7.0.15-1~deb12u10 installed", "redis-tools 5:7.0.15-1~deb12u10 config-files")
+@pytest.mark.parametrize(
+    "status", ["deinstall ok config-files", "install reinstreq half-installed", "install ok unpacked"]
+)
+def test_a_package_that_is_not_wholly_installed_does_not_count(status: str) -> None:
+    text = RECORDED.replace(
+        "Package: redis-tools\nStatus: install ok installed", f"Package: redis-tools\nStatus: {status}"
+    )
     assert "redis-tools" not in parse_snapshot(text.splitlines()).packages
 
 
+def test_a_held_package_is_installed() -> None:
+    text = RECORDED.replace("Package: redis-tools\nStatus: install", "Package: redis-tools\nStatus: hold")
+    assert "redis-tools" in parse_snapshot(text.splitlines()).packages
+
+
+@pytest.mark.parametrize(
+    ("stanza", "version"),
+    [
+        (("Status: install ok installed", "Version: 9.9-1"), "9.9-1"),
+        (("Status: install reinstreq half-installed", "Version: 9.9-1"), None),
+        (("Status: purge ok not-installed",), None),
+    ],
+)
+def test_what_an_interrupted_dpkg_had_done_counts(stanza: tuple[str, ...], version: str | None) -> None:
+    text = RECORDED.replace("@@ candidate", "\n".join(("--", "Package: redis-tools", *stanza, "@@ candidate")))
+    assert parse_snapshot(text.splitlines()).packages.get("redis-tools") == version
+
+
+def test_the_package_below_a_short_one_is_not_taken_for_it(recorded: Observed) -> None:
+    text = RECORDED.replace("Suggests: firewalld", "Package: nginx\nStatus: install ok installed\nVersion: 1.22")
+    assert parse_snapshot(text.splitlines()).packages == recorded.packages
+
+
 def test_a_rule_of_another_form_in_our_table_is_kept_as_text() -> None:
-    text = RECORDED.replace("ip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.5:6383", "counter drop", 1)
+    text = RECORDED.replace("\n\t\tip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.5:6383", "\n\t\tcounter drop", 1)
     assert ("prerouting", "counter drop", 0, "") in parse_snapshot(text.splitlines()).forwards
 
 
@@ -163,21 +265,22 @@ def test_the_user_that_counts_is_the_effective_one() -> None:
 
 def test_a_file_with_two_names_takes_its_space_once() -> None:
     top = "/var/lib/redis/crypto"
-    lines = [f"f {depth} 70000 144 83:7 {top} {top}/{name}\t" for depth, name in ((1, "a b"), (2, "d/c"), (3, "d/e/f"))]
+    names = ((1, "a b"), (2, "d/c"), (3, "d/e/f"))
+    lines = [f"f {depth} 70000 144 83:7 redis redis 600 0.0 {top} {top}/{name}\t" for depth, name in names]
     observed = with_lines("found", *lines)
-    assert observed.data_used == {top: (24 + 72) * 1024}
+    assert observed.data_used == {top: (20 + 72) * 1024}
     assert observed.data_files[f"{top}/a b"] == 70000
     assert f"{top}/d/e/f" not in observed.data_files
 
 
 def test_a_binary_that_was_replaced_while_it_ran_is_known_by_its_whole_path() -> None:
     text = RECORDED.replace("\t/usr/bin/redis-check-rdb", "\t/usr/bin/redis-check-rdb (deleted)")
-    assert parse_snapshot(text.splitlines()).processes[591].executable == "/usr/bin/redis-check-rdb (deleted)"
+    assert parse_snapshot(text.splitlines()).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
 
 
 def test_a_process_that_went_away_while_the_host_was_read_has_no_binary() -> None:
-    lines = [line for line in RECORDED.splitlines() if "/proc/591/" not in line]
-    assert parse_snapshot(lines).processes == {591: Process("", "")}
+    lines = [line for line in RECORDED.splitlines() if "/proc/430/" not in line]
+    assert parse_snapshot(lines).binaries == {430: ""}
 
 
 def test_files_that_a_host_does_not_have_are_read_as_empty() -> None:

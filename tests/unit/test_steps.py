@@ -9,10 +9,12 @@ from tasks.compare import compare
 from tasks.compare_server import wanted_settings
 from tasks.desired import File, Host
 from tasks.difference import Difference
-from tasks.observed import Observed, Process
+from tasks.observed import Observed
 from tasks.run import Look, listed
 from tasks.steps.gate import _lost_keys, count_keys, is_busy
+from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
+from tasks.steps.lock import refusal
 from tasks.steps.operations import file_command
 from tasks.steps.preflight import counted, plan_lines
 from tests.unit.builders import (
@@ -112,13 +114,20 @@ def test_more_keys_missing_than_could_expire_fail_the_gate(before: str, after: s
 
 
 def test_a_failed_gate_says_how_many_keys_there_were_and_are() -> None:
-    assert _lost_keys({"db0": "keys=10,expires=3"}, {}) == (
-        "had 10 keys (3 with a TTL) before the restart and has 0: stop and look at its journal"
-    )
+    assert _lost_keys({"db0": "keys=10,expires=3"}, {}) == [
+        "had 10 keys (3 with a TTL) before the restart and has 0: stop and read its journal"
+    ]
+
+
+def test_keys_that_were_evicted_or_taken_away_by_clients_are_not_lost() -> None:
+    before = {"db0": "keys=10,expires=0"}
+    assert _lost_keys(before, {"db0": "keys=8,expires=0", "evicted_keys": "2"}) == []
+    assert _lost_keys(before, {"db0": "keys=7,expires=0", "evicted_keys": "2"}) != []
+    assert _lost_keys(before, {"db0": "keys=8,expires=0", "cmdstat_unlink": "calls=2,usec=9"}) == []
 
 
 def test_a_server_that_could_not_be_asked_before_is_not_judged() -> None:
-    assert _lost_keys(None, {}) is None
+    assert _lost_keys(None, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -176,8 +185,8 @@ def test_every_restart_is_named_in_the_plan() -> None:
     states = {}
     for role in ("crypto", "shared"):
         state = right(role)
-        old = dict.fromkeys(state.processes, Process("/usr/bin/redis-server (deleted)", "1"))
-        states[role] = replace(with_setting(state, role, "io-threads", "4"), processes=old)
+        old = dict.fromkeys(state.binaries, "/usr/bin/redis-server (deleted)")
+        states[role] = replace(with_setting(state, role, "io-threads", "4"), binaries=old)
     assert plan(**states)[-1] == (
         "4 differences on 2 hosts, 2 instances will restart: crypto on crypto, shared on shared"
     )
@@ -225,6 +234,7 @@ def test_a_file_is_private_from_its_first_byte_and_replaced_at_once() -> None:
         f'[ "$(sha256sum </etc/x.new)" = "{digest}  -" ]',
         "chown root:redis /etc/x.new",
         "chmod 0640 /etc/x.new",
+        "sync /etc/x.new",
         "mv -fT /etc/x.new /etc/x",
     ]
 
@@ -244,3 +254,45 @@ def test_taking_requirepass_back_closes_the_default_user_again() -> None:
     host = desired("crypto")
     found = commands(host, with_setting(as_desired(host), "crypto", "requirepass", "somebody-set-this"))
     assert found == [("CONFIG", "SET", "requirepass", ""), ("ACL", "SETUSER", "default", "reset")]
+
+
+# --- Held hosts
+
+
+def test_who_holds_a_host_and_since_when_is_said_with_what_to_do() -> None:
+    text = refusal("held by eve@desk, process 7, since 2026-01-02 03:04:05 UTC")
+    assert text == (
+        "nothing was changed: another deploy holds this host: eve@desk, process 7, since 2026-01-02 03:04:05 UTC: "
+        "wait until it ends (one that has lost its connection is let go after 30 s)"
+    )
+
+
+def test_a_look_that_another_deploy_made_old_is_taken_again() -> None:
+    assert "another deploy was here after this one had looked: eve@desk: run it again" in refusal("changed by eve@desk")
+
+
+@pytest.mark.parametrize("answer", ["", "bash: flock: command not found"])
+def test_a_host_that_cannot_be_held_is_not_changed(answer: str) -> None:
+    assert refusal(answer).startswith("nothing was changed: cannot be held: ")
+
+
+# --- What is kept for a roll back
+
+
+def test_what_ran_before_is_kept_beside_and_an_older_one_is_left() -> None:
+    command = str(file_command(File("/etc/redis/a.conf", "x\n", "root", "redis", "0640"), keep=True))
+    kept = "{ [ ! -e /etc/redis/a.conf ] || [ -e /etc/redis/a.conf.previous ] || { cp -p /etc/redis/a.conf"
+    assert kept in command
+    assert command.index(kept) < command.index("mv -fT /etc/redis/a.conf.new /etc/redis/a.conf")
+
+
+def test_nothing_is_kept_of_a_file_that_no_process_is_started_from() -> None:
+    assert "previous" not in str(file_command(File("/etc/redis/a.acl", "x\n", "root", "redis", "0640")))
+
+
+def test_a_log_that_is_no_longer_written_is_renamed_and_not_removed() -> None:
+    directory = "/var/lib/redis/crypto/appendonlydir"
+    assert aside_commands(desired("crypto").instances) == [
+        f"rm -rf {directory}.old",
+        f"mv -T {directory} {directory}.old",
+    ]

@@ -1,0 +1,36 @@
+"""Convert: the data of a stopped instance is in the form that its configuration loads, before the instance starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.desired import Instance
+from tasks.remote import run_command
+from tasks.throwaway import OLD, Form, convert_script
+
+
+def make_logs(state: State, host: Host, instances: Sequence[Instance]) -> bool:
+    """The append-only log of each stopped instance holds what its snapshot holds; the snapshot stays where it is."""
+    return all(_convert(state, host, instance, "log") for instance in instances)
+
+
+def make_snapshots(state: State, host: Host, instances: Sequence[Instance]) -> bool:
+    """The snapshot of each stopped instance holds what its append-only log held; the log is put aside."""
+    return all(_convert(state, host, instance, "snapshot") for instance in instances)
+
+
+def _convert(state: State, host: Host, instance: Instance, to: Form) -> bool:
+    limit = 0 if host.data.get("allow_eviction") is True else instance.role.maxmemory
+    converted, output = run_command(state, host, convert_script(instance, to, limit))
+    if converted:
+        keys = ", ".join(line for line in output.splitlines() if line.startswith("db")) or "no keys"
+        kept = "" if to == "log" else f"; the log is kept in {instance.role.appenddirname}{OLD}"
+        host.log_styled(f"{instance.name}: {to} made of the data on disk: {keys}{kept}", fg="green")
+    else:
+        text = f"{instance.name}: its data on disk could not be made a {to}, it is not started: {output}"
+        host.log_styled(text, fg="red", log_func=logger.error)
+    return converted

@@ -1,0 +1,125 @@
+"""Lock: a deploy that is going to change hosts holds them, so that two deploys never work on one host at once.
+
+Held by a process on the host, on a channel of this run's SSH connection: it ends with the controller, and with a
+connection that says nothing any more. A file alone would outlive both.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shlex
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import gevent
+from paramiko import Channel, SSHException
+from pyinfra import logger
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.desired import LOCK_FILE
+from tasks.difference import BY_HAND
+from tasks.remote import BEAT, SILENCE, open_command
+from tasks.run import Look, current
+from tasks.steps.operations import call
+
+PATIENCE = 3  # seconds for a deploy that has just ended to let go
+
+# bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
+# looked before that has planned on a state that may be gone.
+HOLD = """
+exec 9<>{file}
+flock --wait {patience} 9 || {{ echo "held by $(cat {file})"; exit; }}
+said=$(cat {file})
+[ "$said" = {seen} ] || {{ echo "changed by $said"; exit; }}
+echo {mine} >{file}
+echo held
+while read -r -t {silence} _; do :; done
+echo {mine}, ended >{file}
+"""
+
+
+def hold_host(state: State, seen: Look) -> None:
+    """This run alone may change the host from here on; the hosts of a run are held together or not at all."""
+    if any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
+        current(state).to_hold[seen.desired.name] = seen.observed.last_deploy if seen.observed else ""
+        call(name="Hold the host", function=hold)
+
+
+def hold(state: State, host: PyinfraHost) -> bool:
+    """Every host that this run will change is held by it. False, and nothing is held, when one is somebody else's."""
+    run = current(state)
+    problems = run.only_once("hold", lambda: _hold_all(state))
+    for problem in problems:
+        host.log_styled(problem, fg="red", log_func=logger.error)
+    return not problems
+
+
+def _hold_all(state: State) -> list[str]:
+    run = current(state)
+    who = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
+    mine = f"{who}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    hosts = [host for host in state.active_hosts if host.name in run.to_hold]
+    jobs = {host.name: gevent.spawn(_hold, state, host, mine, run.to_hold[host.name]) for host in hosts}
+    answers = {name: job.get() for name, job in sorted(jobs.items())}
+    run.held.extend(channel for channel, _ in answers.values() if channel is not None)
+    problems = [f"{name}: {problem}" for name, (_, problem) in answers.items() if problem]
+    if problems:
+        _let_go(run.held)
+    else:
+        gevent.spawn(_keep, run.held)
+    return problems
+
+
+def _hold(state: State, host: PyinfraHost, mine: str, seen: str) -> tuple[Channel | None, str]:
+    """The channel that holds a host, or in words why it cannot be held."""
+    words: Mapping[str, object] = {
+        "file": LOCK_FILE,
+        "patience": PATIENCE,
+        "silence": SILENCE,
+        "seen": shlex.quote(seen),
+        "mine": shlex.quote(mine),
+    }
+    try:
+        channel = open_command(state, host, f"exec bash -c {shlex.quote(HOLD.format(**words))}")
+        channel.settimeout(PATIENCE + SILENCE)
+        answer = channel.makefile("r").readline().strip()
+    except (OSError, SSHException) as error:
+        return None, f"nothing was changed: cannot be held: {error}"
+    if answer == "held":
+        return channel, ""
+    channel.close()
+    return None, refusal(answer)
+
+
+def refusal(answer: str) -> str:
+    """Why a host is not ours to change, from what it answered. Pure."""
+    if match := re.match("held by (.*)", answer):
+        return (
+            f"nothing was changed: another deploy holds this host: {match[1]}: wait until it ends "
+            f"(one that has lost its connection is let go after {SILENCE} s)"
+        )
+    if match := re.match("changed by (.*)", answer):
+        return f"nothing was changed: another deploy was here after this one had looked: {match[1]}: run it again"
+    return f"nothing was changed: cannot be held: {answer or 'no answer'}"
+
+
+def _keep(channels: list[Channel]) -> None:
+    """Say on every channel that this run lives, until one has been closed."""
+    while channels:
+        time.sleep(BEAT)
+        for channel in channels:
+            try:
+                channel.sendall(b"\n")
+            except (OSError, SSHException):
+                continue  # this host's own commands fail and say so
+
+
+def _let_go(channels: list[Channel]) -> None:
+    for channel in channels:
+        channel.close()
+    channels.clear()

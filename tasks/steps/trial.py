@@ -1,0 +1,67 @@
+"""Try: what is about to replace a good configuration comes up on the host itself first, in a throw-away directory."""
+
+from __future__ import annotations
+
+import gevent
+from pyinfra import logger
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.desired import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
+from tasks.remote import run_command
+from tasks.run import Look, current, options
+from tasks.steps.install import files_of
+from tasks.steps.operations import call
+from tasks.throwaway import try_inner_port_script, try_script
+
+INNER_PORT_FILES = (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
+
+
+def try_candidates(state: State, seen: Look) -> None:
+    """No host writes a configuration or unit unless those of every host in this run have been seen to come up."""
+    if scripts(seen):
+        current(state).trials[seen.desired.name] = scripts(seen)
+        call(name="Try the new configuration", function=came_up)
+
+
+def scripts(seen: Look) -> dict[str, str]:
+    """The trials of a host by what is tried; only of what will be written."""
+    written = [file for file in files_of(seen) if file.content is not None]
+    roles = {file.role for file in written}
+    found = {instance.name: try_script(instance) for instance in seen.desired.instances if instance.name in roles}
+    if any(file.path in INNER_PORT_FILES for file in written):
+        found["inner port"] = try_inner_port_script(seen.desired)
+    return found
+
+
+def came_up(state: State, host: PyinfraHost) -> bool:
+    """The candidates of all hosts came up; the run's first host tries them all, at the same time."""
+    run = current(state)
+    if options().get("serial"):  # the other hosts have not been prepared yet
+        problems = {host.name: _try(state, host)}
+    else:
+        problems = run.only_once("trials", lambda: _try_all(state))
+    for problem in problems.get(host.name, []):
+        host.log_styled(problem, fg="red", log_func=logger.error)
+    failed = sorted(name for name, found in problems.items() if found)
+    if failed and host.name not in failed:
+        text = f"no file of an instance written: the new configuration failed its trial on {', '.join(failed)}"
+        host.log_styled(text, fg="red", log_func=logger.error)
+    if failed:
+        run.stopped.append(f"not restarted: the new configuration failed its trial on {', '.join(failed)}")
+    return not failed
+
+
+def _try_all(state: State) -> dict[str, list[str]]:
+    hosts = [host for host in state.active_hosts if host.name in current(state).trials]
+    jobs = {host.name: gevent.spawn(_try, state, host) for host in hosts}
+    return {name: job.get() for name, job in jobs.items()}
+
+
+def _try(state: State, host: PyinfraHost) -> list[str]:
+    problems = []
+    for what, script in current(state).trials[host.name].items():
+        succeeded, output = run_command(state, host, script)
+        if not succeeded:
+            problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {output}")
+    return problems

@@ -1,0 +1,271 @@
+"""A change that is wrong costs nothing: tried before it is used, held back by its gate, rolled back when it fails."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.hosts.conftest import ROLES, Finished, Tier, operations, output, wait_for
+from tests.lab.containers import REPOSITORY
+
+pytestmark = pytest.mark.hosts
+
+NOT_BUILT_IN = ("--data", 'redis_overrides={"crypto": {"activedefrag": true, "timeout": 30}}')
+
+
+def text(tier: Tier, role: str) -> str:
+    """Everything a role is started from, as it is on the host."""
+    return tier.host(role).sh(
+        f"cat /etc/redis/{role}.conf /etc/redis/{role}.acl /etc/systemd/system/redis-{role}.service"
+    )
+
+
+@contextmanager
+def other_template(tier: Tier, tmp_path: Path, name: str, old: str, new: str) -> Iterator[Tier]:
+    """The same tier, deployed from a copy of the repository in which one line of a template is another."""
+    copy = tmp_path / "repository"
+    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    template = copy / "templates" / name
+    assert old in template.read_text()
+    template.write_text(template.read_text().replace(old, new))
+    yield Tier(tier.lab, tier.inventory, tier.secrets, repository=copy)
+    tier.deploy()
+
+
+def failed(done: Finished) -> str:
+    """What a run printed that had to fail, without a traceback."""
+    assert done.returncode != 0, output(done)
+    assert "Traceback" not in output(done)
+    return output(done)
+
+
+# --- Tried before it is used
+
+
+def test_a_configuration_that_redis_refuses_is_never_written_and_its_own_words_say_why(onebox: Tier) -> None:
+    before, pid = text(onebox, "crypto"), onebox.pid("crypto")
+    said = failed(onebox.run("deploy.py", *NOT_BUILT_IN))
+    assert "crypto: the new configuration does not come up, nothing of it is written" in said
+    assert "Active defragmentation cannot be enabled" in said
+    assert text(onebox, "crypto") == before
+    assert onebox.pid("crypto") == pid
+    with onebox.operator("crypto") as client:
+        assert client.config_get("timeout")["timeout"] == "0"
+    assert onebox.host("crypto").sh("ls -d /run/redis-trial-* 2>/dev/null || true") == ""
+    assert onebox.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_a_unit_that_systemd_does_not_understand_is_never_written(onebox: Tier, tmp_path: Path) -> None:
+    before = {role: (text(onebox, role), onebox.pid(role)) for role in ROLES}
+    with other_template(onebox, tmp_path, "redis.service.j2", "OOMPolicy=continue", "OOMPolicyy=continue") as other:
+        said = failed(other.run("deploy.py"))
+        assert "Unknown key" in said
+        assert "OOMPolicyy" in said
+        assert {role: (text(onebox, role), onebox.pid(role)) for role in ROLES} == before
+
+
+def test_rules_that_nft_does_not_understand_are_never_written(onebox: Tier, tmp_path: Path) -> None:
+    rules = "cat /etc/redis/inner-port.nft; nft list ruleset"
+    before = onebox.host("socket").sh(rules)
+    with other_template(onebox, tmp_path, "inner-port.nft.j2", "policy accept", "polizy accept") as other:
+        assert "inner port: the new configuration does not come up" in failed(other.run("deploy.py"))
+        assert onebox.host("socket").sh(rules) == before
+
+
+# --- Rolled back
+
+
+def test_an_instance_that_does_not_come_up_is_rolled_back_and_no_other_is_restarted(
+    onebox: Tier, tmp_path: Path
+) -> None:
+    with onebox.operator("compliance") as client:
+        client.set("test:kept", "yes")
+    before = {role: (text(onebox, role), onebox.pid(role)) for role in ROLES}
+    # systemd finds nothing wrong with it, but the process may not even be executed.
+    exec_paths = "ExecPaths=/usr/bin/redis-server /usr/bin/redis-check-rdb /usr/lib /lib\n"
+    with other_template(onebox, tmp_path, "redis.service.j2", exec_paths, "") as other:
+        said = failed(other.run("deploy.py"))
+        assert "Permission denied" in said
+        assert said.count("rolled back, the previous configuration runs and serves") == 1
+        assert {role: text(onebox, role) for role in ROLES} == {role: kept for role, (kept, _) in before.items()}
+        restarted = [role for role in ROLES if onebox.pid(role) != before[role][1]]
+        assert len(restarted) == 1
+        for role in ROLES:
+            with onebox.operator(role) as client:
+                assert client.ping()
+        with onebox.operator("compliance") as client:
+            assert client.get("test:kept") == "yes"
+            client.delete("test:kept")
+    assert onebox.host("crypto").sh("ls /etc/redis | grep previous || true") == ""
+
+
+def test_an_instance_that_is_down_and_does_not_start_anew_runs_as_it_did_before(onebox: Tier, tmp_path: Path) -> None:
+    before = text(onebox, "socket")
+    onebox.host("socket").sh("systemctl stop redis-socket")
+    exec_paths = "ExecPaths=/usr/bin/redis-server /usr/bin/redis-check-rdb /usr/lib /lib\n"
+    with other_template(onebox, tmp_path, "redis.service.j2", exec_paths, "") as other:
+        failed(other.run("deploy.py"))
+        assert text(onebox, "socket") == before
+        with onebox.operator("socket") as client:
+            assert client.ping()
+
+
+# --- The gate
+
+
+def test_an_instance_whose_log_lost_its_manifest_is_not_restarted(onebox: Tier) -> None:
+    host, pid, before = onebox.host("crypto"), onebox.pid("crypto"), text(onebox, "crypto")
+    host.sh("mv /var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest /var/lib/redis/crypto/kept")
+    try:
+        said = failed(onebox.run("deploy.py", "--data", 'redis_overrides={"crypto": {"databases": 32}}'))
+        assert "crypto: not restarted:" in said
+        assert "appendonly.aof.manifest is missing, a restart would begin empty" in said
+        assert onebox.pid("crypto") == pid
+        assert text(onebox, "crypto") == before
+    finally:
+        host.sh("mv /var/lib/redis/crypto/kept /var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest")
+        onebox.deploy()
+
+
+def test_an_instance_that_could_not_save_its_data_on_the_disk_is_not_restarted(onebox: Tier) -> None:
+    host, pid = onebox.host("crypto"), onebox.pid("crypto")
+    # Memory in use counts, not the keys: a snapshot is never larger.
+    with onebox.operator("crypto") as client:
+        for number in range(40):
+            client.set(f"test:{number}", "x" * (1 << 20))
+    free = int(host.sh("df -k --output=avail /var/lib/redis/crypto | tail -n 1")) * 1024
+    mount = "mount -t tmpfs -o size=100m,mode=0750,uid=redis,gid=redis none"
+    assert free > 100 << 20
+    host.sh(f"systemctl stop redis-crypto; cp -a /var/lib/redis/crypto /run/kept; {mount} /var/lib/redis/crypto")
+    try:
+        host.sh("cp -a /run/kept/. /var/lib/redis/crypto/; systemctl start redis-crypto")
+        pid = onebox.pid("crypto")
+        said = failed(onebox.run("deploy.py", "--data", 'redis_overrides={"crypto": {"databases": 32}}'))
+        assert "the disk has" in said
+        assert "MiB free, stopping safely may take" in said
+        assert onebox.pid("crypto") == pid
+    finally:
+        host.sh(
+            "systemctl stop redis-crypto; umount /var/lib/redis/crypto; systemctl start redis-crypto; rm -r /run/kept"
+        )
+        with onebox.operator("crypto") as client:
+            client.flushall()
+        onebox.deploy()
+
+
+def test_what_an_interrupted_deploy_kept_is_forgotten_by_the_next_one(onebox: Tier) -> None:
+    onebox.host("shared").sh("cp -p /etc/redis/shared.conf /etc/redis/shared.conf.previous")
+    done = onebox.run("tasks/drift.py")
+    assert "/etc/redis/shared.conf.previous" in output(done)
+    assert operations(onebox.deploy()) == ["Hold the host", "Forget the previous configuration", "Prove the tier"]
+    assert onebox.host("shared").sh("ls /etc/redis/shared.conf.previous 2>/dev/null || true") == ""
+
+
+# --- Data that is not in the form the configuration loads
+
+
+def leave_a_snapshot_only(tier: Tier, role: str, keys: int) -> None:
+    """A stopped role whose data is in dump.rdb and nowhere else."""
+    with tier.operator(role) as client:
+        for number in range(keys):
+            client.set(f"test:{number}", number)
+        client.execute_command("SAVE")
+    tier.host(role).sh(f"systemctl stop redis-{role} && rm -r /var/lib/redis/{role}/appendonlydir")
+
+
+def test_a_stopped_server_with_a_snapshot_and_no_log_keeps_its_data(onebox: Tier) -> None:
+    leave_a_snapshot_only(onebox, "gateway", 700)
+    host = onebox.host("gateway")
+    plan = output(onebox.run("deploy.py", "--dry", yes=False))
+    assert "the data is in dump.rdb → on disk (make the append-only log from the snapshot)" in plan
+    assert host.sh("ls /var/lib/redis/gateway").split() == ["dump.rdb"]
+    onebox.deploy()
+    with onebox.operator("gateway") as client:
+        assert client.config_get("appendonly")["appendonly"] == "yes"
+        assert [client.get(f"test:{number}") for number in range(700)] == [str(number) for number in range(700)]
+    host.sh("systemctl kill --signal=KILL redis-gateway")
+    wait_for(lambda: answers(onebox, "gateway"), "gateway comes back")
+    with onebox.operator("gateway") as client:
+        assert client.dbsize() == 700
+        client.flushall()
+
+
+def test_the_unit_itself_does_not_start_empty_over_a_snapshot(onebox: Tier) -> None:
+    leave_a_snapshot_only(onebox, "gateway", 5)
+    host = onebox.host("gateway")
+    before = host.sh("sha256sum /var/lib/redis/gateway/dump.rdb")
+    assert "assert" in host.sh("systemctl start redis-gateway 2>&1 || true").lower()
+    assert host.sh("sha256sum /var/lib/redis/gateway/dump.rdb; ls /var/lib/redis/gateway") == f"{before}dump.rdb\n"
+    onebox.deploy()
+    with onebox.operator("gateway") as client:
+        assert client.dbsize() == 5
+        client.flushall()
+
+
+def test_a_snapshot_that_redis_cannot_load_is_left_alone_and_nothing_starts(onebox: Tier) -> None:
+    leave_a_snapshot_only(onebox, "gateway", 5)
+    host = onebox.host("gateway")
+    host.sh("cp -p /var/lib/redis/gateway/dump.rdb /run/kept; echo broken >/var/lib/redis/gateway/dump.rdb")
+    said = failed(onebox.run("deploy.py"))
+    assert "gateway: its data on disk could not be made a log, it is not started" in said
+    assert "RDB ERROR DETECTED" in said
+    assert host.sh("systemctl is-active redis-gateway || true").strip() != "active"
+    assert host.sh("cat /var/lib/redis/gateway/dump.rdb") == "broken\n"
+    host.sh("mv /run/kept /var/lib/redis/gateway/dump.rdb")
+    onebox.deploy()
+    with onebox.operator("gateway") as client:
+        assert client.dbsize() == 5
+        client.flushall()
+
+
+def test_a_stopped_server_whose_role_gave_up_its_log_keeps_its_data(onebox: Tier) -> None:
+    without = ("--data", 'redis_overrides={"gateway": {"appendonly": false}}')
+    with onebox.operator("gateway") as client:
+        client.set("test:kept", "yes")
+    onebox.host("gateway").sh("systemctl stop redis-gateway")
+    onebox.deploy(*without)
+    with onebox.operator("gateway") as client:
+        assert client.config_get("appendonly")["appendonly"] == "no"
+        assert client.get("test:kept") == "yes"
+    assert onebox.deploy_json(*without)["results"]["totals"]["success"] == 0
+    onebox.host("gateway").sh("systemctl stop redis-gateway")
+    onebox.deploy()
+    with onebox.operator("gateway") as client:
+        assert client.get("test:kept") == "yes"
+        client.flushall()
+
+
+def answers(tier: Tier, role: str) -> bool:
+    try:
+        with tier.operator(role) as client:
+            return bool(client.ping())
+    except redis.exceptions.RedisError:
+        return False
+
+
+# --- Two deploys
+
+
+def test_a_host_that_another_deploy_holds_is_not_changed_and_its_holder_is_named(onebox: Tier) -> None:
+    host, before = onebox.host("crypto"), text(onebox, "crypto")
+    host.sh("echo 'somebody@elsewhere, process 7, since 2026-01-02 03:04:05 UTC' >/run/redis-deploy.lock")
+    host.sh("systemd-run --quiet --unit=holder flock /run/redis-deploy.lock sleep 600")
+    try:
+        wait_for(lambda: not host.sh("flock -n /run/redis-deploy.lock echo free || true"), "the host is held")
+        said = failed(onebox.run("deploy.py", "--data", 'redis_overrides={"crypto": {"timeout": 30}}'))
+    finally:
+        host.sh("systemctl stop holder")
+    holder = "somebody@elsewhere, process 7, since 2026-01-02 03:04:05 UTC"
+    assert f"nothing was changed: another deploy holds this host: {holder}" in said
+    assert text(onebox, "crypto") == before
+
+
+def test_a_deploy_with_nothing_to_do_and_a_dry_run_hold_nothing(onebox: Tier) -> None:
+    stamp = "stat -c %Y.%Z /run/redis-deploy.lock"
+    before = onebox.host("crypto").sh(stamp)
+    onebox.deploy()
+    onebox.run("deploy.py", "--dry", "--data", 'redis_overrides={"crypto": {"timeout": 30}}', yes=False)
+    assert onebox.host("crypto").sh(stamp) == before
