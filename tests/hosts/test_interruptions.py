@@ -10,8 +10,8 @@ import pytest
 
 from tests.hosts.clients import can_connect
 from tests.hosts.conftest import Tier, output, overriding, wait_for
-from tests.hosts.faults import KINDS, Whole, assert_nothing_left, broken_off, digests, every_fault, planned
-from tests.hosts.writer import writing
+from tests.hosts.faults import KINDS, Whole, assert_nothing_left, break_once, broken_off, digests, every_fault, planned
+from tests.hosts.writer import with_keys, writing
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
 
@@ -85,6 +85,22 @@ def test_a_change_broken_at_every_operation_loses_no_write_and_is_finished_by_th
         assert live.report().failed == 0
         onebox.deploy()
         assert_nothing_left(onebox)
+
+
+@pytest.mark.xfail(strict=True, reason="the next deploy does not wait for a first log that is still being written")
+def test_a_deploy_killed_while_a_first_log_is_written_is_finished_by_the_next(onebox: Tier) -> None:
+    onebox.deploy(*overriding({"gateway": {"appendonly": False}}))
+    with with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
+        client.config_set("rdb-key-save-delay", 150)  # microseconds a key: three seconds
+        try:
+            assert break_once(onebox, "kill during", at="Change settings and users live").label
+            assert client.info("persistence")["aof_rewrite_in_progress"]
+            done = onebox.run("deploy.py")
+        finally:
+            client.config_set("rdb-key-save-delay", 0)
+            wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "the first log is written")
+            onebox.deploy()
+    assert done.returncode == 0, output(done)
 
 
 # --- The network
