@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tasks.compare import BY_HAND, Difference
-from tasks.desired import DATA_ROOT, Host, data_directory, manifest_file, snapshot_file
+from tasks.desired import DATA_ROOT, Host, Instance, data_directory, manifest_file, snapshot_file
 from tasks.observed import Observed
 from tasks.throwaway import NEW, OLD
 from tasks.values import show_memory
@@ -110,10 +110,13 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
     """A server started with `appendonly yes` and no manifest starts empty, whatever lies beside it."""
     for instance in desired.instances:
         role, directory = instance.role, data_directory(instance.name)
-        if not role.appendonly or observed.is_active(instance.unit):
+        if observed.is_active(instance.unit):
             continue
         manifest = manifest_file(role)
         data = [path for path in observed.data_files if path.startswith(f"{directory}/") and _is_data(path)]
+        if not role.appendonly:
+            yield from _data_without_snapshot(instance, observed, data)
+            continue
         if data == [snapshot_file(role)]:
             continue  # the deploy makes the log from it
         if data and manifest not in observed.data_files:
@@ -121,6 +124,16 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
                 f"{role.name}: {directory} holds {', '.join(sorted(data)[:3])} but no {manifest}: a start with "
                 "appendonly would begin empty: move the files away, or bring the manifest back from a backup"
             )
+
+
+def _data_without_snapshot(instance: Instance, observed: Observed, data: list[str]) -> Iterator[str]:
+    """A server started without a log looks for its snapshot under one name only."""
+    snapshot = snapshot_file(instance.role)
+    if data and snapshot not in data and manifest_file(instance.role) not in observed.data_files:
+        yield (
+            f"{instance.name}: {data_directory(instance.name)} holds {', '.join(sorted(data)[:3])} but no {snapshot}: "
+            "a start without appendonly would begin empty: move the files away, or rename the snapshot"
+        )
 
 
 def _renamed_data(desired: Host, observed: Observed) -> Iterator[str]:

@@ -32,7 +32,7 @@ LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 look() {
 echo '@@ facts'; [ -d /run/systemd/system ] && echo systemd=yes
 echo '@@ packages'
-# dpkg-query would read the whole database. Version is at most thirteen lines below Package (dpkg: lib/dpkg/parse.c);
+# dpkg-query would parse the whole database. Version is at most thirteen lines below Package (dpkg: lib/dpkg/parse.c);
 # updates holds what a dpkg that was interrupted had done, oldest first.
 grep -shE -A13 '^Package: ({packages})$' /var/lib/dpkg/status /var/lib/dpkg/updates/*
 echo '@@ candidate'

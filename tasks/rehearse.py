@@ -7,11 +7,13 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.prove import prove
 from tasks.steps.drills import drill, fill_servers, kill_servers, reboot
+from tasks.steps.lock import hold_host
 from tasks.steps.operations import call
 from tasks.steps.preflight import check_rehearsal
 
 seen = check_rehearsal(ctx_state.get(), ctx_host.get())
 if seen is not None:
+    hold_host(ctx_state.get(), seen, anyway=True)
     call(name="Kill every server", function=drill, seen=seen, exercise=kill_servers)
     call(name="Fill every server", function=drill, seen=seen, exercise=fill_servers)
     call(name="Reboot the hosts", function=drill, seen=seen, exercise=reboot)

@@ -24,7 +24,7 @@ from tasks.rendering import config_text
 
 Form = Literal["log", "snapshot"]
 
-TRIAL_PATIENCE = 30  # seconds for an empty server to come up; a virtual machine without KVM takes three
+TRIAL_PATIENCE = 60  # seconds for an empty server to come up; a virtual machine without KVM takes three
 LOAD_PATIENCE = 900  # seconds to load a data set and write it anew; 512 MB take about two
 UNUSED_HASH = "0" * 64  # in a trial only the form of a user's line matters
 NEW = ".new"  # a log that is not complete yet: Redis looks for no such name
@@ -118,28 +118,29 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
     )
     work = _to_log(instance, log) if to == "log" else _to_snapshot(log)
     server = _server(instance, run, _config(instance, changes), LOAD_PATIENCE, "PONG")
-    return f"{once}{done} && exit 0\n{server}{_prepare(to, log, snapshot_file(role))}serve\n{fits}{work}"
+    return f"{once}{done} && exit 0\n{server}{_prepare(instance, to, log)}serve\n{fits}{work}"
 
 
-def _prepare(to: Form, log: str, snapshot: str) -> str:
-    """Whoever put the data there, the server must be able to read it; remains of an earlier attempt are gone."""
+def _prepare(instance: Instance, to: Form, log: str) -> str:
+    """Whoever put the data there, the server can read it and write beside; remains of an earlier attempt are gone."""
+    directory, snapshot = data_directory(instance.name), snapshot_file(instance.role)
     if to == "log":
-        return f"rm -rf {log}{NEW}\nchown redis:redis {snapshot} && chmod 0640 {snapshot}\n"
-    return f"chown -R redis:redis {log}\n"
+        return f"rm -rf {log}{NEW}\nchown redis:redis {directory} {snapshot} && chmod 0640 {snapshot}\n"
+    return f"chown -R redis:redis {directory} {log}\n"
 
 
 def _to_log(instance: Instance, log: str) -> str:
     return f"""
-[ "$(say CONFIG SET appendonly yes)" = OK ] || exit 1
+[ "$(say CONFIG SET appendonly yes)" = OK ] || {{ tail -n 12 "$run/log"; exit 1; }}
 count=0
 while :; do
   state=$(say INFO persistence)
   case $state in *aof_rewrite_in_progress:1*|*aof_rewrite_scheduled:1*) ;; *) break;; esac
-  count=$((count + 1)); [ "$count" -le {LOAD_PATIENCE * 10} ] || exit 1
+  count=$((count + 1)); [ "$count" -le {LOAD_PATIENCE * 10} ] || {{ echo "not rewritten in time"; exit 1; }}
   sleep 0.1
 done
 case $state in *aof_last_bgrewrite_status:ok*) ;; *) tail -n 12 "$run/log"; exit 1;; esac
-[ -s {log}{NEW}/{instance.role.appendfilename}.manifest ] || exit 1
+[ -s {log}{NEW}/{instance.role.appendfilename}.manifest ] || {{ echo "the log has no manifest"; exit 1; }}
 say INFO keyspace
 say SHUTDOWN NOSAVE
 wait "$pid"; pid=

@@ -43,9 +43,12 @@ echo {mine}, ended >{file}
 """
 
 
-def hold_host(state: State, seen: Look) -> None:
-    """This run alone may change the host from here on; the hosts of a run are held together or not at all."""
-    if any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
+def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
+    """This run alone may change the host from here on; the hosts of a run are held together or not at all.
+
+    A host of which nothing differs is not held, unless `anyway`.
+    """
+    if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
         current(state).to_hold[seen.desired.name] = seen.observed.last_deploy if seen.observed else ""
         call(name="Hold the host", function=hold)
 

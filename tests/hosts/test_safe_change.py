@@ -1,5 +1,6 @@
 """A change that is wrong costs nothing: tried before it is used, held back by its gate, rolled back when it fails."""
 
+import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import pytest
 import redis
 
 from tests.hosts.conftest import ROLES, Finished, Tier, operations, output, wait_for
-from tests.lab.containers import REPOSITORY
+from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
 
 pytestmark = pytest.mark.hosts
 
@@ -219,6 +220,21 @@ def test_a_snapshot_that_redis_cannot_load_is_left_alone_and_nothing_starts(oneb
     with onebox.operator("gateway") as client:
         assert client.dbsize() == 5
         client.flushall()
+
+
+# RDB format 9 without a checksum: database 0, one string.
+BACKUP = base64.b64encode(b"REDIS0009\xfe\x00\x00\x04kept\x03yes\xff" + bytes(8)).decode()
+
+
+def test_a_backup_that_is_put_on_a_bare_host_is_what_the_first_deploy_starts_with(tmp_path: Path) -> None:
+    with ContainerLab([HostSpec("redis-crypto", ("172.28.2.5",), "trixie")]) as lab:
+        tier = Tier(lab, "inventory/prod.py", tmp_path / "secrets.yaml", ("--limit", "redis-crypto"))
+        data = "/var/lib/redis/crypto"
+        tier.host("crypto").sh(f"mkdir -p {data} && echo {BACKUP} | base64 -d >{data}/dump.rdb")
+        tier.deploy()
+        with tier.operator("crypto") as client:
+            assert client.get("kept") == "yes"
+            assert client.config_get("appendonly")["appendonly"] == "yes"
 
 
 def test_a_stopped_server_whose_role_gave_up_its_log_keeps_its_data(onebox: Tier) -> None:

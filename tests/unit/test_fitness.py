@@ -240,6 +240,13 @@ def test_a_running_instance_is_not_asked_for_its_manifest() -> None:
     assert reasons(host, replace(as_desired(host), data_files={f"{DIRECTORY}/dump.rdb": 5})) == []
 
 
+@pytest.mark.parametrize("left", ["other.rdb", "appendonlydir/appendonly.aof.1.incr.aof"])
+def test_data_that_an_instance_without_a_log_would_not_find_is_refused(left: str) -> None:
+    host = desired("compliance", compliance={"appendonly": False})
+    (reason,) = reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5}))
+    assert f"{DIRECTORY}/{left} but no {DIRECTORY}/dump.rdb" in reason
+
+
 def test_an_instance_without_append_only_file_may_start_from_a_snapshot_alone() -> None:
     host = desired("compliance", compliance={"appendonly": False})
     assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/dump.rdb": 5})) == []
