@@ -10,7 +10,7 @@ import yaml
 
 from tasks.acl import Categories, allowed, patterns
 from tasks.desired import OPERATOR, Instance, User, manifest_file, process_part, snapshot_file
-from tasks.difference import ASIDE, BY_HAND, LIVE, RESTART, TO_LOG, TO_SNAPSHOT, Difference
+from tasks.difference import ASIDE, BY_HAND, LIVE, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
 from tasks.observed import Observed, Server
 from tasks.values import MEMORY, RESTART_ONLY, canonical, show_memory
 
@@ -162,9 +162,9 @@ def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterato
         return
     if manifest in observed.data_files and not role.appendonly:
         yield Difference(instance.name, "persistence", name, "put aside", "on disk", ASIDE)
-    if server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
-        remedy = f"{BY_HAND}put it back or BGREWRITEAOF, before anything restarts the server"
-        yield Difference(instance.name, "persistence", name, "on disk", "absent", remedy)
+    if role.appendonly and server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
+        # The server has it all in memory, and may be about to write its first log: a deploy that was killed began it.
+        yield Difference(instance.name, "persistence", name, "on disk", "absent", REWRITE)
 
 
 def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:

@@ -17,6 +17,7 @@ from tasks.compare import (
     REMOVE,
     RESTART,
     RETIRE,
+    REWRITE,
     START,
     TO_LOG,
     TO_SNAPSHOT,
@@ -59,7 +60,7 @@ def converge_instances(state: State, seen: Look) -> None:
     # Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be
     # in the file while the first log is still being written (redis-facts §2).
     servers = seen.observed.servers if seen.observed else {}
-    live = by_role(seen, (LIVE, ASIDE), "setting", "acl", "persistence")
+    live = by_role(seen, (LIVE, ASIDE, REWRITE), "setting", "acl", "persistence")
     if live:
         call(
             name="Change settings and users live",

@@ -13,7 +13,7 @@ from pyinfra.api.state import State
 
 from tasks.compare_server import wanted_settings
 from tasks.desired import OPERATOR, Instance, User
-from tasks.difference import ASIDE, Difference
+from tasks.difference import ASIDE, REWRITE, Difference
 from tasks.exchange import ExchangeError, ReplyError, exchange
 from tasks.observed import Server
 from tasks.run import Passwords
@@ -72,11 +72,14 @@ def _change(
     host: Host, instance: Instance, server: Server, differences: Sequence[Difference], passwords: Passwords
 ) -> list[str]:
     password = passwords[instance.name].get(OPERATOR) or ""
-    aside = any(item.remedy == ASIDE for item in differences)
+    aside, anew = (any(item.remedy == remedy for item in differences) for remedy in (ASIDE, REWRITE))
+    anew = anew and not is_busy(server.info)
     commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
     if aside:
         # The log ends here: until a snapshot has everything, the next start must still load it.
         commands.append(("BGSAVE", "SCHEDULE"))
+    if anew:
+        commands.append(("BGREWRITEAOF",))
     try:
         replies = exchange(host, *server.endpoint, commands)
     except ExchangeError as error:
@@ -86,7 +89,8 @@ def _change(
         for command, reply in zip(commands, replies, strict=True)
         if isinstance(reply, ReplyError)
     ]
-    if refused or not (aside or "appendonly" in {item.name for item in differences}):
+    data_moves = {item.name for item in differences if item.remedy in (ASIDE, REWRITE) or item.name == "appendonly"}
+    if refused or not data_moves:
         return refused
     return _wait_for_data(host, instance, password, "rdb_last_bgsave_status" if aside else "aof_last_bgrewrite_status")
 

@@ -490,7 +490,6 @@ BY_HAND = Round(
             "append-only files moved away under a running server",
             ("mv /var/lib/redis/gateway/appendonlydir /var/lib/redis/gateway/moved",),
             keys(("gateway", "persistence", "appendonlydir/appendonly.aof.manifest")),
-            mend=("mv /var/lib/redis/gateway/moved /var/lib/redis/gateway/appendonlydir",),
         ),
         Tampering("inner ports stopped", ("systemctl stop redis-inner-port",), keys(INNER_UNIT, *ALL_INNER)),
     ),

@@ -3,7 +3,7 @@
 import base64
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -117,17 +117,42 @@ def test_an_instance_that_is_down_and_does_not_start_anew_runs_as_it_did_before(
 # --- The gate
 
 
-def test_an_instance_whose_log_lost_its_manifest_is_not_restarted(onebox: Tier) -> None:
+def test_an_instance_whose_log_was_taken_away_writes_it_anew_before_it_is_restarted(onebox: Tier) -> None:
+    with onebox.operator("crypto") as client:
+        client.set("test:kept", "yes")
+    pid = onebox.pid("crypto")
+    onebox.host("crypto").sh("rm -r /var/lib/redis/crypto/appendonlydir")
+    onebox.deploy("--data", 'redis_overrides={"crypto": {"databases": 32}}')
+    assert onebox.pid("crypto") != pid
+    with onebox.operator("crypto") as client:
+        assert client.get("test:kept") == "yes"
+        client.delete("test:kept")
+    onebox.deploy()
+
+
+def test_an_instance_whose_rewrite_failed_is_not_restarted(onebox: Tier) -> None:
     host, pid, before = onebox.host("crypto"), onebox.pid("crypto"), text(onebox, "crypto")
-    host.sh("mv /var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest /var/lib/redis/crypto/kept")
+    directory = "/var/lib/redis/crypto/appendonlydir"
+
+    def failed_rewrite() -> bool:
+        with onebox.operator("crypto") as client:
+            return bool(client.info("persistence")["aof_last_bgrewrite_status"] != "ok")
+
+    with onebox.operator("crypto") as client, suppress(redis.exceptions.ResponseError):
+        host.sh(f"chmod 500 {directory}")
+        client.execute_command("BGREWRITEAOF")
     try:
+        wait_for(failed_rewrite, "the rewrite fails")
+        host.sh(f"chmod 700 {directory}")
         said = failed(onebox.run("deploy.py", "--data", 'redis_overrides={"crypto": {"databases": 32}}'))
-        assert "crypto: not restarted:" in said
-        assert "appendonly.aof.manifest is missing, a restart would begin empty" in said
+        assert "crypto: not restarted: aof_last_bgrewrite_status is err, expected ok" in said
         assert onebox.pid("crypto") == pid
         assert text(onebox, "crypto") == before
     finally:
-        host.sh("mv /var/lib/redis/crypto/kept /var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest")
+        host.sh(f"chmod 755 {directory}")
+        with onebox.operator("crypto") as client:
+            client.execute_command("BGREWRITEAOF")
+        wait_for(lambda: not failed_rewrite(), "the rewrite succeeds")
         onebox.deploy()
 
 
