@@ -52,30 +52,30 @@ def environment(kind: str, report: Path, past: Sequence[str] = (), at: str = "")
     return {"FAULT": json.dumps({"kind": kind, "past": list(past), "at": at, "report": str(report)})}
 
 
-def break_once(tier: Tier, kind: str, past: Sequence[str], *options: str, timeout: float = 60) -> Fault:
-    """One deploy, broken at its first point that is not in `past`."""
+def break_once(tier: Tier, kind: str, *options: str, past: Sequence[str] = (), at: str = "") -> Fault:
+    """One deploy, broken at its first point that is not in `past`; when `at` is given, of that operation."""
     with TemporaryDirectory() as directory:
         report = Path(directory) / "report"
         report.touch()
         began = time.monotonic()
-        done = tier.lab.run(argv(tier, *options), env=environment(kind, report, past), timeout=timeout)
+        done = tier.lab.run(argv(tier, *options), env=environment(kind, report, past, at), timeout=60)
         fault = Fault(kind, report.read_text().strip(), done, time.monotonic() - began)
     print(fault, flush=True)
     return fault
 
 
-def every_fault(tier: Tier, kind: str, *options: str) -> Iterator[Fault]:
+def every_fault(tier: Tier, kind: str, scenario: str, *options: str) -> Iterator[Fault]:
     """The same deploy again and again, each time broken at the next point, until one gets through and succeeds.
 
     So each run has to pass the point where the one before was broken, or it does not reach its own.
     """
     past: list[str] = []
     while len(past) < AT_MOST:
-        fault = break_once(tier, kind, past, *options)
+        fault = break_once(tier, kind, *options, past=past)
         where = f"after {kind} at {past[-1] if past else 'nothing'}"
         if not fault.label:
             assert fault.done.returncode == 0, f"{where}: {output(fault.done)}"
-            figures.add(FAULTS, f"{len(past):3} × {kind}")
+            figures.add(FAULTS, f"{len(past):3} × {kind}: {scenario}")
             return
         expected = fault.done.returncode == -signal.SIGKILL if kind.startswith("kill") else fault.done.returncode > 0
         assert expected, f"{where}: {fault}\n{output(fault.done)}"

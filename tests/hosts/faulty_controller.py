@@ -20,6 +20,7 @@ from typing import Any
 
 from pyinfra_cli.main import main  # isort: skip  # first: it makes sockets and threads gevent's
 
+import gevent
 import paramiko
 from pyinfra.api import operations
 from pyinfra.connectors import ssh
@@ -113,6 +114,7 @@ ACTIONS: dict[str, Callable[[Breaker], None]] = {
     "fail": lambda breaker: None,
 }
 breaker = Breaker()
+inside: set[Any] = set()  # greenlets that run a command through pyinfra's connector
 
 
 def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
@@ -138,8 +140,23 @@ def run_command(original: Callable[..., Any], connector: Any, command: Any, *arg
     if breaker.acts(text):
         if breaker.refuses():
             return False, CommandOutput([OutputLine("stderr", "the fault: this command was not sent")])
-        breaker.sending = WRITES.sub(r"write \1", text)[-100:]
-    return original(connector, command, *args, **kwargs)
+        breaker.sending = "a look" if LOOKS.match(text) else WRITES.sub(r"write \1", text)[-100:]
+    inside.add(gevent.getcurrent())
+    try:
+        return original(connector, command, *args, **kwargs)
+    finally:
+        inside.discard(gevent.getcurrent())
+
+
+@around(paramiko.Channel, "exec_command")
+def run_on_channel(original: Callable[..., Any], channel: Any, command: str) -> None:
+    """A command that pyinfra does not wait for: what it prints is read while the run goes on."""
+    own = gevent.getcurrent() not in inside and breaker.acts(command)
+    if own and breaker.refuses():
+        raise paramiko.SSHException("the fault: this command was not sent")
+    original(channel, command)
+    if own:
+        breaker.sent("on a channel of its own")
 
 
 @around(ssh, "write_stdin")

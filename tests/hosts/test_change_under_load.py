@@ -1,15 +1,13 @@
 """A service keeps writing while its instance is changed: live without it noticing, a restart within a second."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, overriding, wait_for
-from tests.hosts.writer import Result, writing
+from tests.hosts.writer import Result, with_keys, writing
 
 pytestmark = pytest.mark.hosts
 
@@ -20,17 +18,6 @@ LOADED = re.compile(r"DB loaded from .*: ([0-9.]+) seconds")
 def untouched(result: Result) -> bool:
     """The service did not notice anything: no failed request, and still its first connection."""
     return (result.failed, result.connections, result.errors) == (0, 1, [])
-
-
-@contextmanager
-def with_keys(tier: Tier, role: str, count: int = 20_000) -> Iterator[None]:
-    """The instance has a data set that takes a while to load."""
-    with tier.operator(role) as client:
-        for at in range(0, count, 5000):
-            client.mset({f"test:ballast:{number}": "x" * 100 for number in range(at, at + 5000)})
-        yield
-        for at in range(0, count, 5000):
-            client.unlink(*(f"test:ballast:{number}" for number in range(at, at + 5000)))
 
 
 def load_seconds(tier: Tier, role: str) -> float:

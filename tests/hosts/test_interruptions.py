@@ -10,13 +10,15 @@ import pytest
 
 from tests.hosts.clients import can_connect
 from tests.hosts.conftest import Tier, output, overriding, wait_for
-from tests.hosts.faults import KINDS, Whole, assert_nothing_left, broken_off, digests, every_fault, planned
-from tests.hosts.writer import writing
+from tests.hosts.faults import KINDS, Whole, assert_nothing_left, break_once, broken_off, digests, every_fault, planned
+from tests.hosts.writer import with_keys, writing
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
 
 pytestmark = pytest.mark.hosts
 
+SILENCE = 30  # seconds that an operator may wait for a connection that says nothing any more
+LOCK = "/run/redis-deploy.lock"
 LOCAL = "Save generated passwords on the controller"  # the one operation without a remote command
 
 
@@ -44,13 +46,13 @@ def test_a_first_deploy_broken_at_every_operation_is_finished_by_the_next(bare: 
     plan = planned(bare)
     files = Whole(bare.host("crypto"))
     broken = []
-    for fault in every_fault(bare, kind):
+    for fault in every_fault(bare, kind, "a first deploy"):
         files.look(str(fault))
         broken.append(fault.operation)
-    assert list(dict.fromkeys(broken)) == [name for name in plan if kind != "fail" or name != LOCAL]
+    assert [name for name in plan if name not in broken] == ([LOCAL] if kind == "fail" else [])
+    files.check()
     assert files.halves > 0 or kind != "kill during"  # else the fault is too late to prove anything about files
     assert_nothing_left(bare)
-    files.check()
 
 
 # --- A change of a running tier
@@ -72,17 +74,33 @@ def test_a_change_broken_at_every_operation_loses_no_write_and_is_finished_by_th
     scenario = f"a change, {kind} at every operation"
     with writing(onebox, "crypto", scenario) as restarted, writing(onebox, "gateway", scenario) as live:
         broken = []
-        for fault in every_fault(onebox, kind, *change):
+        for fault in every_fault(onebox, kind, "a change", *change):
             files.look(str(fault))
             assert restarted.lost(onebox) == [], fault
             broken.append(fault.operation)
-        assert list(dict.fromkeys(broken)) == plan
+        assert [name for name in plan if name not in broken] == []
         assert_nothing_left(onebox, *change)
         files.check()
         assert restarted.report().interruptions == 1
         assert live.report().failed == 0
         onebox.deploy()
         assert_nothing_left(onebox)
+
+
+@pytest.mark.xfail(strict=True, reason="the next deploy does not wait for a first log that is still being written")
+def test_a_deploy_killed_while_a_first_log_is_written_is_finished_by_the_next(onebox: Tier) -> None:
+    onebox.deploy(*overriding({"gateway": {"appendonly": False}}))
+    with with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
+        client.config_set("rdb-key-save-delay", 150)  # microseconds a key: three seconds
+        try:
+            assert break_once(onebox, "kill during", at="Change settings and users live").label
+            assert client.info("persistence")["aof_rewrite_in_progress"]
+            done = onebox.run("deploy.py")
+        finally:
+            client.config_set("rdb-key-save-delay", 0)
+            wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "the first log is written")
+            onebox.deploy()
+    assert done.returncode == 0, output(done)
 
 
 # --- The network
@@ -99,16 +117,17 @@ def test_a_deploy_whose_network_is_cut_goes_on_when_it_is_back(onebox: Tier) -> 
     onebox.deploy()
 
 
-def test_a_deploy_whose_network_stays_cut_at_a_live_change_ends_in_words(onebox: Tier) -> None:
+def test_a_deploy_whose_network_stays_cut_ends_soon_and_the_host_is_free_again(onebox: Tier) -> None:
     change = overriding({"gateway": {"maxmemory": "300mb"}})
-    with broken_off(onebox, "cut", "Change settings and users live", *change) as deploy:
+    with broken_off(onebox, "cut", "Write the instances' files", *change) as deploy:
         try:
-            done = deploy.finish(timeout=30)
+            done = deploy.finish(timeout=SILENCE + 15)
         finally:
             connect_again(onebox)
     assert done.returncode == 1
-    assert "gateway: 172.28.2.1:6379 broke off: no answer" in output(done), output(done)
-    assert "Traceback" not in output(done)
+    assert "Traceback" not in output(done), output(done)
+    host = onebox.host("gateway")
+    wait_for(lambda: host.call(f"flock -n {LOCK} true").returncode == 0, "nobody holds the host", SILENCE + 15)
     onebox.deploy(*change)
     assert_nothing_left(onebox, *change)
     onebox.deploy()
@@ -123,13 +142,14 @@ def connect_again(tier: Tier) -> None:
 
 
 @contextmanager
-def small_disk(host: Container, directory: str, kilobytes: int, unit: str = "") -> Iterator[str]:
-    """A directory of the host lies on a file system of its own, with what was in it; yields what fills that up.
+def small_disk(host: Container, directory: str, spare: int, unit: str = "") -> Iterator[str]:
+    """A directory of the host lies on a file system of its own, with `spare` kB free; yields what fills that up.
 
     Afterwards the directory is as it was before. `unit` is stopped while it is moved, and started again.
     """
     beside = f"/run/small{directory}"
-    host.sh(f"mkdir -p {beside} && mount -t tmpfs -o size={kilobytes}k tmpfs {beside}")
+    size = f"$(($(du -sk {directory} | cut -f1) + {spare}))k"
+    host.sh(f"mkdir -p {beside} && mount -t tmpfs -o size={size} tmpfs {beside}")
     host.sh(f"[ -z '{unit}' ] || systemctl stop {unit}; cp -a {directory}/. {beside}")
     host.sh(f"for as in chown chmod; do $as --reference={directory} {beside}; done; mount --bind {beside} {directory}")
     try:
@@ -142,7 +162,7 @@ def small_disk(host: Container, directory: str, kilobytes: int, unit: str = "") 
 
 def test_a_full_disk_truncates_no_file_and_the_next_deploy_finishes(onebox: Tier) -> None:
     host, change = onebox.host("gateway"), overriding(CHANGE)
-    with small_disk(host, "/etc/redis", 256) as fill:
+    with small_disk(host, "/etc/redis", 128) as fill:
         files = Whole(host)
         host.sh(fill)
         done = onebox.run("deploy.py", *change)
@@ -159,14 +179,14 @@ def test_a_full_disk_truncates_no_file_and_the_next_deploy_finishes(onebox: Tier
 def test_an_instance_whose_disk_is_full_is_not_restarted_and_loses_nothing(onebox: Tier) -> None:
     host, change = onebox.host("gateway"), overriding({"gateway": {"databases": 32}})
     data = "/var/lib/redis/gateway"
-    with small_disk(host, data, 1024, "redis-gateway") as fill:
+    with small_disk(host, data, 128 * 1024, "redis-gateway") as fill:
         with writing(onebox, "gateway", "a restart while the disk is full, then with a free one") as writer:
             before = onebox.pid("gateway")
             host.sh(fill)
             wait_for(lambda: any("MISCONF" in text for text in writer.report().errors), "the server cannot write")
             done = onebox.run("deploy.py", *change)
             assert done.returncode != 0
-            assert "gateway: the last write to the append-only file failed: free disk space first" in output(done)
+            assert "gateway: not restarted: aof_last_write_status is err, expected ok: free disk" in output(done)
             assert onebox.pid("gateway") == before
             host.sh(f"rm {data}/filler")
             so_far = writer.report().acknowledged
@@ -180,7 +200,6 @@ def test_an_instance_whose_disk_is_full_is_not_restarted_and_loses_nothing(onebo
 # --- Two deploys
 
 
-@pytest.mark.xfail(strict=True, reason="lock not merged")
 def test_a_second_deploy_is_told_who_holds_the_host_and_since_when_and_changes_nothing(onebox: Tier) -> None:
     host = onebox.host("crypto")
     with broken_off(onebox, "pause", "Write the instances' files", *overriding({"crypto": {"databases": 32}})) as first:
@@ -192,6 +211,7 @@ def test_a_second_deploy_is_told_who_holds_the_host_and_since_when_and_changes_n
         onebox.deploy()
     assert done.returncode == 0, output(done)
     assert second.returncode != 0
-    assert re.search(r"held by \S+@\S+ since \S+", output(second)), output(second)
+    holder = r"another deploy holds this host: \S+@\S+, process \d+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    assert re.search(holder, output(second)), output(second)
     assert "Traceback" not in output(second)
     assert after == before

@@ -121,6 +121,17 @@ def writing(
     assert lost == [], f"{scenario}: {len(lost)} acknowledged writes are lost, the first is number {lost[0]}"
 
 
+@contextmanager
+def with_keys(tier: Tier, role: str, count: int = 20_000) -> Iterator[None]:
+    """The instance has a data set that takes a while to load."""
+    with tier.operator(role) as client:
+        for at in range(0, count, 5000):
+            client.mset({f"test:ballast:{number}": "x" * 100 for number in range(at, at + 5000)})
+        yield
+        for at in range(0, count, 5000):
+            client.unlink(*(f"test:ballast:{number}" for number in range(at, at + 5000)))
+
+
 def _answers(tier: Tier, role: str) -> bool:
     try:
         with tier.operator(role) as client:
