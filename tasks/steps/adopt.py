@@ -24,7 +24,7 @@ from tasks.run import Look, Passwords
 from tasks.snapshot import read_listener
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, count_keys, read_info
-from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, stop_script
+from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
 from tasks.steps.operations import call
 
 IDENTITY = "stat -c '%i %.9Y' {}"
@@ -148,6 +148,8 @@ def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple
     who = f"{instance.name}: adoption of {marker.server}"
     again = f"start the old server again and deploy with --data adopt={instance.name}"
     failure = f"{who}: {marker.rdb} is not its last save or is damaged, expected all its data there: {again}"
+    # Here, not where it ends: an adoption that was cut off in between goes on from here.
+    ask_host(state, host, settle_script(marker.unit), f"{who}: {marker.unit} cannot be kept from starting")
     output = ask_host(state, host, copy_script(instance, marker), failure)
     counts = re.search(r"\[info\] (\d+) keys read\s+\[info\] (\d+) expires", output)
     if counts is None:

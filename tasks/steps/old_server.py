@@ -86,22 +86,37 @@ OVERRIDE = "[Service]\\nRestart=no\\nExecStop=\\nExecStopPost=\\n"
 def stop_script(server: ForeignServer) -> str:
     """End the server by SIGTERM and wait for it, however long its save takes; never SIGKILL. Pure.
 
-    Not `systemctl stop`: it would kill after TimeoutStopSec, for most units after 90 s. The packaged unit is masked
-    by now, any other is disabled; both keep their files.
+    Not `systemctl stop`: it would kill after TimeoutStopSec, for most units after 90 s.
     """
     # A zombie has no exe: whoever started the server may not wait for it.
     tenths = int(PATIENCE * 10)
     wait = f"for i in $(seq {tenths}); do [ -e /proc/{server.pid}/exe ] || break; sleep 0.1; done"
-    ended = f"! [ -e /proc/{server.pid}/exe ]"
+    end = f"kill -TERM {server.pid}; {wait}; ! [ -e /proc/{server.pid}/exe ]"
     if not server.unit or server.unit == PACKAGED_UNIT:
-        return f"kill -TERM {server.pid}; {wait}; {ended}"
-    unit = shlex.quote(server.unit)
-    directory = f"/run/systemd/system/{unit}.d"
-    file = f"{directory}/50-adopted.conf"
+        return end
+    directory, file = _override(server.unit)
     return (
         f"mkdir -p {directory} && printf '{OVERRIDE}' >{file} && systemctl daemon-reload || exit 1; "
-        f"kill -TERM {server.pid}; {wait}; "
-        # A unit that cannot be disabled, as a transient one, has no next start either.
-        f"{ended} && {{ systemctl stop {unit}; systemctl disable --quiet {unit} 2>/dev/null || true; }}; "
-        f"rm -f {file}; rmdir {directory}; systemctl daemon-reload; {ended}"
+        f"{end} || {{ {_without_override(server.unit)}; exit 1; }}"
     )
+
+
+def settle_script(unit: str) -> str:
+    """Nothing starts the old server's unit any more, and it is as it was else. Done already: nothing changes. Pure.
+
+    The packaged one is masked by another step. One that cannot be disabled, as a transient one, has no next start.
+    """
+    if not unit or unit == PACKAGED_UNIT:
+        return "true"
+    name = shlex.quote(unit)
+    return f"systemctl stop {name}; systemctl disable --quiet {name} 2>/dev/null; {_without_override(unit)}"
+
+
+def _override(unit: str) -> tuple[str, str]:
+    directory = shlex.quote(f"/run/systemd/system/{unit}.d")
+    return directory, f"{directory}/50-adopted.conf"
+
+
+def _without_override(unit: str) -> str:
+    directory, file = _override(unit)
+    return f"rm -f {file}; rmdir {directory} 2>/dev/null; systemctl daemon-reload"

@@ -1,5 +1,6 @@
 """A Redis of somebody else's in the place of a role, and roles that left: what is asked, shown, refused and done."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -169,12 +170,19 @@ def test_the_last_role_is_taken_off_and_the_place_of_its_data_said(spare: str, s
     assert any(said in line for line in result.plan)
 
 
-def test_the_drift_check_counts_a_host_without_roles(spare: str, secrets_file: Path) -> None:
+def test_the_drift_check_counts_a_host_without_roles_in_every_form(
+    spare: str, secrets_file: Path, tmp_path: Path
+) -> None:
+    files = {form: tmp_path / form for form in ("drift_report", "drift_page", "drift_metrics")}
+    options = [word for form, path in files.items() for word in ("--data", f"{form}={path}")]
     for state, words in ((had_socket, "drifted"), (as_desired, "in sync")):
         sites = {"redis-crypto": Site([as_desired]), "redis-socket": Site([state])}
-        result = run(sites, "-y", secrets_file=secrets_file, inventory=spare, command="tasks/drift.py")
+        result = run(sites, "-y", *options, secrets_file=secrets_file, inventory=spare, command="tasks/drift.py")
         assert (result.exit_code == 0) == (words == "in sync")
         assert words in result.stdout
+        found = json.loads(files["drift_report"].read_text())["hosts"]["redis-socket"]
+        assert (found["status"], len(found["differences"])) == (words.replace(" ", "_"), int(words == "drifted"))
+        assert all("redis-socket" in path.read_text() for path in files.values())
 
 
 def test_drills_leave_a_host_without_roles_alone(tmp_path: Path, secrets_file: Path) -> None:
