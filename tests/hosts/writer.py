@@ -72,17 +72,27 @@ class Writer:
         return self.result
 
     def lost(self, tier: Tier) -> list[int]:
-        """Numbers acknowledged until now whose key is gone or has another value, read by a client of its own."""
-        wait_for(lambda: _answers(tier, self.result.role), f"{self.result.role} answers its operator")
+        """Numbers acknowledged until now whose key is gone or has another value, read by a client of its own.
+
+        A server that is just being restarted is read once it answers.
+        """
         self.report()
-        numbers = [number for first, last in self.ranges for number in range(first, last + 1)]
-        missing = []
-        with tier.operator(self.result.role) as client:
-            for at in range(0, len(numbers), BATCH):
-                batch = numbers[at : at + BATCH]
-                values = client.mget([f"{self.prefix}{number}" for number in batch])
-                missing += [number for number, value in zip(batch, values, strict=True) if value != str(number)]
+        missing: list[int] = []
+        wait_for(lambda: self._read_back(tier, missing), f"{self.result.role} answers its operator")
         return missing
+
+    def _read_back(self, tier: Tier, missing: list[int]) -> bool:
+        missing.clear()
+        numbers = [number for first, last in self.ranges for number in range(first, last + 1)]
+        try:
+            with tier.operator(self.result.role) as client:
+                for at in range(0, len(numbers), BATCH):
+                    batch = numbers[at : at + BATCH]
+                    values = client.mget([f"{self.prefix}{number}" for number in batch])
+                    missing += [number for number, value in zip(batch, values, strict=True) if value != str(number)]
+        except redis.RedisError:
+            return False
+        return True
 
     def remove_keys(self, tier: Tier) -> None:
         """None of its keys is left, the unacknowledged ones included."""
@@ -130,14 +140,6 @@ def with_keys(tier: Tier, role: str, count: int = 20_000) -> Iterator[None]:
         yield
         for at in range(0, count, 5000):
             client.unlink(*(f"test:ballast:{number}" for number in range(at, at + 5000)))
-
-
-def _answers(tier: Tier, role: str) -> bool:
-    try:
-        with tier.operator(role) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 def _start(tier: Tier) -> "subprocess.Popen[str]":
