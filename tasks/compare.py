@@ -112,7 +112,7 @@ def _file(file: File, state: FileState | None) -> Iterator[Difference]:
     found = f"{state.kind} {state.owner}:{state.group} {state.mode}"
     if found != expected:
         yield Difference(file.role, "file", file.path, expected, found, WRITE)
-    if file.content is not None and state.kind == "file" and state.content != file.content:
+    if file.content is not None and state.kind == "file" and state.content != file.observable:
         yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), WRITE)
 
 

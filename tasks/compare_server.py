@@ -32,7 +32,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
         remedy = f"{BY_HAND}wait until it has loaded its data" if loading else RESTART
         yield Difference(instance.name, "instance", OPERATOR, "answers", server.refusal, remedy)
         return
-    yield from _settings(instance, server)
+    yield from _settings(instance, server, observed)
     yield from _users(instance, server)
     yield from _persistence(instance, server)
     yield from _manifest(instance, server, observed)
@@ -83,7 +83,9 @@ def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
     return {**defaults(version), **instance.settings}
 
 
-def _settings(instance: Instance, server: Server) -> Iterator[Difference]:
+def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
+    # More clients than the process may have descriptors need the unit's new limit first.
+    with_unit = ("maxclients",) if observed.started.get(instance.unit) != instance.unit_digest else ()
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
             if name in instance.settings:
@@ -92,7 +94,7 @@ def _settings(instance: Instance, server: Server) -> Iterator[Difference]:
             continue
         found = canonical(name, server.config[name])
         if found != canonical(name, wanted):
-            remedy = RESTART if name in RESTART_ONLY else LIVE
+            remedy = RESTART if name in RESTART_ONLY or name in with_unit else LIVE
             yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
 
 

@@ -43,6 +43,11 @@ class File:
     role: str | None = None
     secret: bool = False
 
+    @property
+    def observable(self) -> str | None:
+        """What a look at the host says of the content: of a secret file its SHA-256 only."""
+        return _sha256(self.content) if self.secret else self.content
+
 
 @dataclass(frozen=True)
 class Unit:

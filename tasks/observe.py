@@ -19,7 +19,8 @@ from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, OPERATOR, Host
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observe_foreign import with_foreign
 from tasks.observed import Observed, Server
-from tasks.snapshot import MARK, PACKAGES, SEPARATOR, parse_snapshot
+from tasks.remote import is_connected
+from tasks.snapshot import MARK, PACKAGES, decode, parse_snapshot
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -30,7 +31,7 @@ UNIT_PROPERTIES = (
 # takes files in /proc/sys byte by byte, and they answer the first one only).
 SCRIPT = r"""
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
-look() {
+{
 echo '@@ facts'; [ -d /run/systemd/system ] && echo systemd=yes
 echo '@@ packages'
 # dpkg-query would parse the whole database. Version is at most thirteen lines below Package (dpkg: lib/dpkg/parse.c);
@@ -57,11 +58,12 @@ for line in $units; do
   esac
 done
 # -H: each line behind its file's name, also where only one file exists. UTF-8: of a file that is none, grep leaves out
-# the lines that pyinfra could not decode. What is no regular file is not waited for.
+# the lines that are no text. What is no regular file is not waited for. What is secret does not leave the host.
 echo '@@ texts'
 LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/container /proc/net/fib_trie {sysctls} \
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
-  /var/lib/dpkg/statoverride {lock} {files}
+  /var/lib/dpkg/statoverride {lock} {texts}
+echo '@@ digests'; sha256sum /dev/null {secrets} 2>/dev/null
 echo '@@ matches'
 grep -RsHE -e '^(MemTotal|Uid):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
   -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status \
@@ -72,12 +74,9 @@ find {files} $binaries ! -path '{root}/*' -prune , \
   -printf '%y %d %s %b %D:%i %u %g %m %T@ %H %p\t%l\n' 2>/dev/null
 echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -st list ruleset ip 2>/dev/null
 echo '@@ end'
-}
-# All at once and as one line: as it comes it would be thirty packets for paramiko and four hundred lines for pyinfra,
-# which cost the controller more than everything else it does with them. Empty lines get lost.
-seen=$(look)
-set -f; IFS='
-'; set -- $seen; IFS='{separator}'; printf '%s\n' "$*"
+# As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a
+# file is in plain words in the output that pyinfra's --debug shows.
+} | base64 -w0; echo
 """
 
 
@@ -91,18 +90,21 @@ class HostSnapshot(FactBase[Observed | None]):
     def default() -> None:
         return None
 
-    def command(self, files: Sequence[str], units: Sequence[str], sysctls: Sequence[str]) -> StringCommand:
+    def command(
+        self, files: Sequence[str], secrets: Sequence[str], units: Sequence[str], sysctls: Sequence[str]
+    ) -> StringCommand:
         words = {
             "root": DATA_ROOT,
             "lock": LOCK_FILE,
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
             "mark": MARK,
             "packages": "|".join(PACKAGES),
-            "separator": SEPARATOR,
             "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
             "properties": UNIT_PROPERTIES,
             "units": " ".join(map(shlex.quote, units)),
-            "files": " ".join(map(shlex.quote, files)),
+            "files": " ".join(map(shlex.quote, [*files, *secrets])),
+            "texts": " ".join(map(shlex.quote, files)),
+            "secrets": " ".join(map(shlex.quote, secrets)),
         }
         script = SCRIPT
         for name, text in words.items():
@@ -111,7 +113,7 @@ class HostSnapshot(FactBase[Observed | None]):
 
     def process(self, output: Iterable[str]) -> Observed:
         try:
-            return parse_snapshot(output)
+            return parse_snapshot(decode(output))
         except (ValueError, KeyError, IndexError) as error:
             raise FactProcessError(f"snapshot of the host is not readable: {error}") from error
 
@@ -137,9 +139,11 @@ def observe(
 
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
+    secrets = {file.path for file in desired.files if file.secret}
     own = {*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY, *map(marker_file, roles)}
     arguments = {
-        "files": sorted(own.union(map(data_directory, (*roles, *desired.purge)))),
+        "files": sorted(own.union(map(data_directory, (*roles, *desired.purge))) - secrets),
+        "secrets": sorted(secrets),
         "units": [unit.name for unit in desired.units],
         "sysctls": list(desired.sysctls),
     }
@@ -149,6 +153,8 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
         raise Unobserved("sudo asks for a password, and there is no terminal to give it") from error
     except (OSError, SSHException) as error:
         raise Unobserved(f"the connection broke: {error}") from error
+    if snapshot is None and not is_connected(host):
+        raise Unobserved("the connection broke")
     if snapshot is None:
         raise Unobserved("the snapshot failed, see above: a user other than root needs _sudo = True")
     return snapshot

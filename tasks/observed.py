@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FileState:
-    """A file of the host: `kind` is file, directory, link or other; a link's content is its target."""
+    """A file of the host: `kind` is file, directory, link or other.
+
+    `content` of a link is its target, of a secret file its SHA-256: what is secret does not leave the host.
+    """
 
     kind: str
     owner: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from paramiko import Channel
+from paramiko import Channel, SSHException
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
@@ -17,9 +17,20 @@ SILENCE = 30  # seconds without an answer after which either side takes the othe
 
 
 def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
-    """Whether `command` succeeded on the host, and what it printed on both outputs."""
-    status, output = host.run_shell_command(StringCommand(command), **_connection(state, host))
+    """Whether `command` succeeded on the host, and what it printed on both outputs. A lost connection is a failure."""
+    try:
+        status, output = host.run_shell_command(StringCommand(command), **_connection(state, host))
+    except (OSError, EOFError, SSHException) as error:
+        return False, f"the connection broke: {error}"
+    if not status and not is_connected(host):
+        return False, f"the connection broke: {output.output}".rstrip(": ")
     return status, output.output
+
+
+def is_connected(host: Host) -> bool:
+    """Whether the host can still be spoken to."""
+    transport = host.connector.client.get_transport()
+    return transport is not None and bool(transport.is_active())
 
 
 def open_command(state: State, host: Host, command: str) -> Channel:

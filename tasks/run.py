@@ -73,7 +73,7 @@ class Run:
     tier: Tier = field(repr=False)
     once: dict[str, AsyncResult[Any]] = field(default_factory=dict)
     trials: dict[str, Mapping[str, str]] = field(default_factory=dict)  # host name → what is tried → script
-    to_hold: dict[str, str] = field(default_factory=dict)  # host name → who was there last when it was looked at
+    to_hold: dict[str, Look] = field(default_factory=dict, repr=False)
     held: list[Channel] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)  # why no further restart of this run may be made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,6 @@ from tasks.desired import DATA_ROOT, LOCK_FILE
 from tasks.observed import FileState, Listener, Observed
 
 PART = "@@ "  # opens a part of the snapshot's output
-SEPARATOR = "\x1e"  # between the lines, which arrive as one (ASCII: record separator)
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MARK = "CAAS Redis repository"  # what a file says that this repository has written
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -20,15 +20,21 @@ UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file th
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
 
 
-def parse_snapshot(output: Iterable[str]) -> Observed:
-    """The state in a snapshot's output. Raises ValueError when the snapshot is incomplete."""
-    parts = _parts(output)
+def decode(output: Iterable[str]) -> list[str]:
+    """The lines of a snapshot from what the host prints. Raises ValueError when that is something else."""
+    return base64.b64decode("".join(output), validate=True).decode(errors="replace").removesuffix("\n").split("\n")
+
+
+def parse_snapshot(lines: Iterable[str]) -> Observed:
+    """The state in a snapshot's lines. Raises ValueError when the snapshot is incomplete."""
+    parts = _parts(lines)
     if "end" not in parts:
         raise ValueError("the snapshot is cut off")
     texts = _texts(parts["texts"])
     matches = _texts(parts["matches"])
     found = [_found(line) for line in parts["found"]]
     units = _units(parts["units"])
+    digests = dict(line.split("  ", 1)[::-1] for line in parts["digests"])
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
         systemd="systemd=yes" in parts["facts"],
@@ -49,7 +55,7 @@ def parse_snapshot(output: Iterable[str]) -> Observed:
         units=units,
         binaries=_binaries(units, found),
         started=_started(texts),
-        files={item.path: _file(item, texts.get(item.path, [])) for item in found if item.is_asked_for},
+        files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(_forwards(_tables(parts["forwards"]).get(OUR_TABLE, []))),
         foreign_forwards=tuple(_foreign_forwards(_tables(parts["forwards"]))),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
@@ -58,10 +64,10 @@ def parse_snapshot(output: Iterable[str]) -> Observed:
     )
 
 
-def _parts(output: Iterable[str]) -> dict[str, list[str]]:
+def _parts(lines: Iterable[str]) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in (line for text in output for line in text.split(SEPARATOR)):
+    for line in lines:
         if line.startswith(PART):
             current = parts.setdefault(line.removeprefix(PART), [])
         else:
@@ -159,8 +165,10 @@ def _used(found: Iterable[_Found]) -> dict[str, int]:
 KINDS = {"f": "file", "d": "directory", "l": "link"}
 
 
-def _file(item: _Found, lines: Sequence[str]) -> FileState:
-    content = _content(lines, item.size) if item.kind == "f" else item.target
+def _file(item: _Found, texts: Texts, digests: Mapping[str, str]) -> FileState:
+    content = item.target
+    if item.kind == "f":
+        content = digests.get(item.path) or _content(texts.get(item.path, []), item.size)
     mode = f"{int(item.mode, 8):04o}"
     return FileState(KINDS.get(item.kind, "other"), item.owner, item.group, mode, content, item.modified)
 

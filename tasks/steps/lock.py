@@ -24,10 +24,11 @@ from pyinfra.api.state import State
 from tasks.desired import LOCK_FILE
 from tasks.difference import BY_HAND
 from tasks.remote import BEAT, SILENCE, open_command
-from tasks.run import Look, current
+from tasks.run import Look, current, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
+CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
 
 # bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
 # looked before that has planned on a state that may be gone.
@@ -35,7 +36,7 @@ HOLD = """
 exec 9<>{file}
 flock --wait {patience} 9 || {{ echo "held by $(cat {file})"; exit; }}
 said=$(cat {file})
-[ "$said" = {seen} ] || {{ echo "changed by $said"; exit; }}
+[ "$said" = {seen} ] || {{ echo "{changed} $said"; exit; }}
 echo {mine} >{file}
 echo held
 while read -r -t {silence} _; do :; done
@@ -49,7 +50,7 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
     A host of which nothing differs is not held, unless `anyway`.
     """
     if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
-        current(state).to_hold[seen.desired.name] = seen.observed.last_deploy if seen.observed else ""
+        current(state).to_hold[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
 
 
@@ -78,25 +79,39 @@ def _hold_all(state: State) -> list[str]:
     return problems
 
 
-def _hold(state: State, host: PyinfraHost, mine: str, seen: str) -> tuple[Channel | None, str]:
-    """The channel that holds a host, or in words why it cannot be held."""
+def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
+    """The channel that holds a host, or in words why it cannot be held.
+
+    Where another deploy was meanwhile, the host is looked at again: what it left alone can be done as planned.
+    """
+    channel, answer = _try_to_hold(state, host, mine, seen)
+    if answer.startswith(CHANGED):
+        again = look(state, current(state), host)
+        if again.observed is not None and again.differences == seen.differences:
+            channel, answer = _try_to_hold(state, host, mine, again)
+    return channel, "" if channel is not None else refusal(answer)
+
+
+def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
+    """The channel that holds a host, or what the host answered instead."""
     words: Mapping[str, object] = {
         "file": LOCK_FILE,
         "patience": PATIENCE,
         "silence": SILENCE,
-        "seen": shlex.quote(seen),
+        "seen": shlex.quote(seen.observed.last_deploy if seen.observed else ""),
         "mine": shlex.quote(mine),
+        "changed": CHANGED,
     }
     try:
         channel = open_command(state, host, f"exec bash -c {shlex.quote(HOLD.format(**words))}")
         channel.settimeout(PATIENCE + SILENCE)
         answer = channel.makefile("r").readline().strip()
-    except (OSError, SSHException) as error:
-        return None, f"nothing was changed: cannot be held: {error}"
+    except (OSError, EOFError, SSHException) as error:
+        return None, str(error)
     if answer == "held":
         return channel, ""
     channel.close()
-    return None, refusal(answer)
+    return None, answer
 
 
 def refusal(answer: str) -> str:
@@ -106,7 +121,7 @@ def refusal(answer: str) -> str:
             f"nothing was changed: another deploy holds this host: {match[1]}: wait until it ends "
             f"(one that has lost its connection is let go after {SILENCE} s)"
         )
-    if match := re.match("changed by (.*)", answer):
+    if match := re.match(f"{CHANGED} (.*)", answer):
         return f"nothing was changed: another deploy was here after this one had looked: {match[1]}: run it again"
     return f"nothing was changed: cannot be held: {answer or 'no answer'}"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.observe import HostSnapshot
 from tasks.observed import FileState, Observed
-from tasks.snapshot import UNREADABLE, parse_snapshot
+from tasks.snapshot import UNREADABLE, decode, parse_snapshot
 from tests.hosts.conftest import Tier
 from tests.lab.container import Container
 
@@ -22,9 +22,11 @@ def host(onebox: Tier) -> Container:
 
 def look(host: Container) -> Observed:
     """What the command says, printed as pyinfra would run it."""
-    command = HostSnapshot().command(files=[ODD], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"])
+    command = HostSnapshot().command(
+        files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
+    )
     printed = host.sh(f"timeout 20 sh -c {shlex.quote(command.get_raw_value())}")
-    return parse_snapshot(printed.removesuffix("\n").split("\n"))
+    return parse_snapshot(decode([printed.strip()]))
 
 
 ADDRESSES = (

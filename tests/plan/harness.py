@@ -34,7 +34,7 @@ from tasks.desired import Host
 from tasks.observed import Observed
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
-from tests.unit.snapshot import snapshot_text
+from tests.unit.snapshot import printed, snapshot_text
 
 State = Callable[[Host], Observed]
 SNAPSHOT = "@@ facts"  # how the one reading command of a host is known
@@ -51,7 +51,7 @@ class Site:
     commands: Mapping[str, str] = field(default_factory=dict)
     fails: str | None = None  # a pattern: commands that match do not succeed
     reachable: bool = True
-    holds: str = "held"  # what the process that holds the host says
+    holds: Sequence[str] = ("held",)  # what the process that holds the host says, in turn and the last for ever
     lenient: bool = False  # its servers let every service administer them
     others: Mapping[tuple[str, int], OtherRedis] = field(default_factory=dict)  # servers of somebody else's
 
@@ -146,6 +146,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         super().__init__(state, host)
         self.client = self
         self.seen = 0
+        self.asked = 0
         self.site = self.sites[host.name]
         self.servers: dict[str, ScriptedRedis] = {}
 
@@ -163,7 +164,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         stdin = arguments.get("_stdin") or ""
         self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
         if SNAPSHOT in text:
-            return True, _lines(snapshot_text(self._state()))
+            return True, _lines(printed(snapshot_text(self._state())))
         if self.site.fails and re.search(self.site.fails, text):
             return False, _lines("it failed")
         if short(text).startswith("trial "):
@@ -198,6 +199,10 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         """A socket whose options nobody looks at."""
         return socket.socket()
 
+    def is_active(self) -> bool:
+        """The connection never breaks."""
+        return True
+
     def set_keepalive(self, seconds: int) -> None:
         """The connection never breaks."""
 
@@ -214,7 +219,9 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
 
     def makefile(self, mode: str) -> io.StringIO:
         """What the holding process says."""
-        return io.StringIO(f"{self.site.holds}\n")
+        said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
+        self.asked += 1
+        return io.StringIO(f"{said}\n")
 
     def sendall(self, data: bytes) -> None:
         """A sign of life."""

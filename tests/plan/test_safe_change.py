@@ -42,10 +42,20 @@ def executed(result: Result) -> dict[str, list[str]]:
     ],
 )
 def test_one_host_that_is_held_by_another_deploy_stops_all(secrets_file: Path, answer: str, words: str) -> None:
-    result = run(edited_everywhere(holds=answer), "-y", secrets_file=secrets_file)
+    result = run(edited_everywhere(holds=[answer]), "-y", secrets_file=secrets_file)
     assert result.exit_code != 0
     assert f"redis-crypto: nothing was changed: {words}" in result.output
     assert executed(result) == {host: [] for host in PROD}
+
+
+def test_a_host_on_which_another_deploy_was_is_looked_at_again_and_changed_when_nothing_else_is(
+    secrets_file: Path,
+) -> None:
+    states: list[State] = [other_file("crypto"), other_file("crypto"), as_desired]
+    sites = edited_everywhere(holds=["changed by eve@desk, ended", "held"], states=states)
+    result = run(sites, "-y", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    assert [result.snapshots(host) for host in PROD] == [2, 2, 2, 2, 3]
 
 
 def test_every_host_that_will_be_changed_is_held_before_anything_is_done(secrets_file: Path) -> None:

@@ -107,7 +107,11 @@ def as_desired(host: Host) -> Observed:
         started={instance.unit: instance.unit_digest for instance in host.instances},
         files={
             file.path: FileState(
-                "directory" if file.content is None else "file", file.owner, file.group, file.mode, file.content or ""
+                "directory" if file.content is None else "file",
+                file.owner,
+                file.group,
+                file.mode,
+                file.observable or "",
             )
             for file in host.files
         },

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
 
-from tasks.observed import Observed
-from tasks.snapshot import MARK, SEPARATOR, THP
+from tasks.observed import FileState, Observed
+from tasks.snapshot import MARK, THP
 
 KINDS = {"file": "f", "directory": "d", "link": "l"}
 
@@ -34,12 +36,23 @@ def snapshot_text(observed: Observed) -> str:
             for line in (f"Id={name}", *(f"{key}={value}" for key, value in properties.items()))
         ],
         "texts": list(_texts(observed)),
+        "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
         "matches": list(_matches(observed)),
         "found": list(_found(observed)),
         "forwards": _rules(observed),
         "end": [],
     }
-    return SEPARATOR.join(line for name, lines in parts.items() for line in (f"@@ {name}", *lines)) + "\n"
+    return "".join(f"{line}\n" for name, lines in parts.items() for line in (f"@@ {name}", *lines))
+
+
+def printed(text: str) -> str:
+    """A snapshot as the host prints it."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def is_digest(state: FileState) -> bool:
+    """Whether only this is known of a file's content."""
+    return state.kind == "file" and re.fullmatch("[0-9a-f]{64}", state.content) is not None
 
 
 def _user(process: str, pid: int) -> str:

@@ -608,6 +608,16 @@ def test_differences_are_chosen_by_subject_and_remedy(host: Host) -> None:
     assert {item.remedy for item in chosen(found, "unit", remedy="start")} == {"start"}
 
 
+def test_more_clients_restart_only_where_the_unit_has_to_grant_more_descriptors() -> None:
+    many = desired("crypto", crypto={"maxclients": 70000})
+    few = desired("crypto", crypto={"maxclients": 20000})
+    for host, remedy in ((many, "restart"), (few, "set live")):
+        seen = with_setting(as_desired(host), "crypto", "maxclients", "10000")
+        seen = replace(seen, started={"redis-crypto.service": desired("crypto").instances[0].unit_digest})
+        (found,) = [item for item in compare(host, seen) if item.name == "maxclients"]
+        assert found.remedy == remedy
+
+
 def test_a_manifest_that_is_gone_is_told_before_a_restart_begins_empty(host: Host, right: Observed) -> None:
     files = {path: size for path, size in right.data_files.items() if not path.endswith("crypto/" + MANIFEST)}
     (found,) = compare(host, replace(right, data_files=files))

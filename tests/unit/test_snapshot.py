@@ -1,5 +1,7 @@
 """A snapshot's text becomes an observed state (tasks/observed.py), or is refused as unreadable."""
 
+import base64
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,9 @@ from tasks.acl import allowed
 from tasks.exchange import Reply, ReplyError
 from tasks.observe import HostSnapshot, endpoint, read_server
 from tasks.observed import FileState, Listener, Observed
-from tasks.snapshot import SEPARATOR, UNREADABLE, parse_snapshot
+from tasks.snapshot import UNREADABLE, decode, parse_snapshot
 from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
-from tests.unit.snapshot import snapshot_text
+from tests.unit.snapshot import printed, snapshot_text
 
 # Printed on a Debian 12 container that carries crypto, by the script of tasks/observe.py; ACL hashes replaced, and the
 # separators by the line ends that they stand for.
@@ -39,7 +41,7 @@ def with_file_on_disk(content: str, size: int) -> FileState:
     """A file of `size` bytes as it is read when grep prints the lines of `content`."""
     path = "/etc/redis/x.conf"
     lines = [f"{path}:{line}" for line in (content.removesuffix("\n").split("\n") if content else [])]
-    text = RECORDED.replace("@@ matches", "\n".join((*lines, "@@ matches")))
+    text = RECORDED.replace("@@ digests", "\n".join((*lines, "@@ digests")))
     text = text.replace("@@ found", f"@@ found\n{found_line('f', size, path)}")
     return parse_snapshot(text.split("\n")).files[path]
 
@@ -98,7 +100,7 @@ def test_overrides_and_forwards_of_a_real_host_are_read(recorded: Observed) -> N
 def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded: Observed) -> None:
     acl = recorded.files["/etc/redis/crypto.acl"]
     assert (acl.kind, acl.owner, acl.group, acl.mode) == ("file", "root", "redis", "0640")
-    assert acl.content.splitlines()[0] == "user default off"
+    assert re.fullmatch("[0-9a-f]{64}", acl.content)
     assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946)
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
@@ -123,16 +125,26 @@ def test_a_snapshot_that_was_cut_off_is_refused(until: str) -> None:
 
 def test_an_unreadable_snapshot_fails_its_host_only() -> None:
     with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
-        HostSnapshot().process(RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t0\troot").splitlines())
+        HostSnapshot().process([printed(RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t0\troot"))])
 
 
 def test_a_snapshot_with_a_damaged_file_list_fails_its_host_only() -> None:
     with pytest.raises(FactProcessError):
-        HostSnapshot().process(RECORDED.replace("f 0 280 8", "f 0 280").splitlines())
+        HostSnapshot().process([printed(RECORDED.replace("f 0 280 8", "f 0 280"))])
 
 
-def test_lines_that_arrive_as_one_are_read_as_the_same_state(recorded: Observed) -> None:
-    assert parse_snapshot([RECORDED.rstrip("\n").replace("\n", SEPARATOR)]) == recorded
+def test_what_the_host_prints_is_read_as_the_same_state(recorded: Observed) -> None:
+    assert HostSnapshot().process([printed(RECORDED)]) == recorded
+
+
+@pytest.mark.parametrize("words", ["sudo: a password is required", "@@ facts", ""])
+def test_what_is_no_snapshot_fails_its_host_only(words: str) -> None:
+    with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
+        HostSnapshot().process([words])
+
+
+def test_lines_of_a_snapshot_that_are_no_text_do_not_stop_it() -> None:
+    assert decode([base64.b64encode(b"a\xff\nb\n").decode()]) == ["a\ufffd", "b"]
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\r\n", "\n\n", " \n"])
@@ -150,8 +162,8 @@ def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
 
 
 def test_the_content_of_what_is_no_file_does_not_count() -> None:
-    lines = "/etc/redis/x.conf:port 1\n@@ matches"
-    text = RECORDED.replace("@@ matches", lines).replace(
+    lines = "/etc/redis/x.conf:port 1\n@@ digests"
+    text = RECORDED.replace("@@ digests", lines).replace(
         "@@ found", "@@ found\n" + found_line("p", 0, "/etc/redis/x.conf")
     )
     assert parse_snapshot(text.splitlines()).files["/etc/redis/x.conf"] == FileState(
