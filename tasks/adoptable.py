@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue import Role
-from tasks.desired import PACKAGED_UNIT, Host, Instance, data_directory, marker_file
+from tasks.desired import Host, Instance
 from tasks.foreign import (
     adopted_pids,
     adoptions,
@@ -25,6 +25,7 @@ from tasks.foreign import (
     snapshot_of,
 )
 from tasks.observed import ForeignServer, Marker, Observed
+from tasks.paths import PACKAGED_UNIT, data_directory, marker_file
 from tasks.values import show_memory
 
 BUILT_IN_MODULES = ("vectorset",)  # MODULE LIST of Redis 8.0 names it (redis-facts §1)

@@ -9,9 +9,10 @@ from pathlib import Path
 import yaml
 
 from tasks.acl import Categories, allowed, patterns
-from tasks.desired import OPERATOR, Instance, User, manifest_file, process_part, snapshot_file
+from tasks.desired import OPERATOR, Instance, User, process_part
 from tasks.difference import ASIDE, BY_HAND, LIVE, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
 from tasks.observed import Observed, Server
+from tasks.paths import manifest_file, snapshot_file
 from tasks.values import MEMORY, RESTART_ONLY, canonical, show_memory
 
 RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")

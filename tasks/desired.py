@@ -1,7 +1,4 @@
-"""Desired state: everything that must be true of one host, from its roles and data alone.
-
-Contracts of design.md §4: paths, unit names, the nftables table. Nothing here looks at a host.
-"""
+"""Desired state: everything that must be true of one host, from its roles and data alone. Nothing looks at a host."""
 
 from __future__ import annotations
 
@@ -11,18 +8,27 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.catalogue import Role
+from tasks.paths import (
+    APT_PIN_FILE,
+    CONFIG_DIRECTORY,
+    INNER_PORT_RULES,
+    INNER_PORT_UNIT,
+    PACKAGED_UNIT,
+    SYSCTL_FILE,
+    THP_FILE,
+    UNITS,
+    acl_file,
+    config_file,
+    data_directory,
+    manifest_file,
+    marker_file,
+    previous_file,
+    snapshot_file,
+    start_files,
+    unit_name,
+)
 from tasks.rendering import acl_text, config_text, render
 
-PACKAGED_UNIT = "redis-server.service"
-INNER_PORT_UNIT = "redis-inner-port.service"
-INNER_PORT_RULES = "/etc/redis/inner-port.nft"
-SYSCTL_FILE = "/etc/sysctl.d/60-redis.conf"
-THP_FILE = "/etc/tmpfiles.d/60-redis-thp.conf"
-APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"
-UNITS = "/etc/systemd/system"
-LOCK_FILE = "/run/redis-deploy.lock"
-CONFIG_DIRECTORY = "/etc/redis"
-DATA_ROOT = "/var/lib/redis"
 SPARE_DESCRIPTORS = 1024  # beyond maxclients: Redis keeps 32 for itself, modules and AOF files take some
 
 OPERATOR = "operator"
@@ -130,36 +136,6 @@ class Host:
     purge: tuple[str, ...] = ()  # names of roles whose kept data is to be deleted
 
 
-def unit_name(role: str) -> str:
-    """The systemd unit of a role."""
-    return f"redis-{role}.service"
-
-
-def data_directory(role: str) -> str:
-    """Where a role keeps its append-only file and snapshots."""
-    return f"{DATA_ROOT}/{role}"
-
-
-def manifest_file(role: Role) -> str:
-    """What names the files of a role's append-only log; without it they are not loaded."""
-    return f"{data_directory(role.name)}/{role.appenddirname}/{role.appendfilename}.manifest"
-
-
-def snapshot_file(role: Role) -> str:
-    """A role's RDB file."""
-    return f"{data_directory(role.name)}/{role.dbfilename}"
-
-
-def marker_file(role: str) -> str:
-    """Where it is written that a role's data is being adopted; while it is there, the role does not start."""
-    return f"{data_directory(role)}/adopting"
-
-
-def previous_file(path: str) -> str:
-    """Where the text that a process was started from is kept until its successor has passed its gate."""
-    return f"{CONFIG_DIRECTORY}/{path.rpartition('/')[2]}.previous"
-
-
 def desired_host(
     name: str,
     roles: Sequence[Role],
@@ -213,11 +189,6 @@ def _absent(roles: Sequence[Role], forwards: Sequence[Forward], version: str | N
     return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous)
 
 
-def start_files(role: str) -> tuple[str, str]:
-    """What a role's process is started from, and what a failed start is rolled back to: configuration and unit."""
-    return config_file(role), f"{UNITS}/{unit_name(role)}"
-
-
 def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ...]:
     inner_port = Unit(INNER_PORT_UNIT, "enabled", "active") if forwards else Unit(INNER_PORT_UNIT, "absent", "inactive")
     return (
@@ -257,16 +228,6 @@ def _role_files(instance: Instance) -> list[File]:
         File(acl_file(role.name), acl_text(instance.users), "root", "redis", "0640", role.name, secret=True),
         File(instance.unit_file, instance.unit_text, role=role.name),
     ]
-
-
-def config_file(role: str) -> str:
-    """The redis.conf of a role."""
-    return f"{CONFIG_DIRECTORY}/{role}.conf"
-
-
-def acl_file(role: str) -> str:
-    """The ACL file of a role."""
-    return f"{CONFIG_DIRECTORY}/{role}.acl"
 
 
 def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:

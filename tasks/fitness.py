@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from tasks.adoptable import foreign_problems, refused_pids
-from tasks.compare import BY_HAND, Difference
-from tasks.desired import DATA_ROOT, Host, Instance, data_directory, manifest_file, snapshot_file
+from tasks.desired import Host, Instance
+from tasks.difference import BY_HAND, Difference
 from tasks.leftovers import purge_problems
 from tasks.observed import Observed
+from tasks.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file
 from tasks.throwaway import NEW, OLD
 from tasks.values import show_memory
 

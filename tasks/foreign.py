@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from tasks.catalogue import Role
-from tasks.desired import PACKAGED_UNIT, Host, Instance, data_directory
+from tasks.desired import Host, Instance
 from tasks.difference import ADOPT, Difference
 from tasks.observed import ForeignServer, Listener, Marker, Observed
+from tasks.paths import PACKAGED_UNIT, data_directory
 
 PROCESSES = ("redis-", "valkey-")
 EVERYWHERE = ("0.0.0.0", "*", "::")

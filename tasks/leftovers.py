@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tasks.desired import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, Host, Unit, data_directory
+from tasks.desired import Host, Unit
 from tasks.difference import PURGE, RETIRE, Difference
 from tasks.observed import Observed
+from tasks.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory
 
 
 def host_without_roles(name: str, purge: tuple[str, ...] = ()) -> Host:

@@ -15,10 +15,11 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.acl import categories_in
-from tasks.desired import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, OPERATOR, Host, Instance, data_directory, marker_file
+from tasks.desired import OPERATOR, Host, Instance
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observe_foreign import with_foreign
 from tasks.observed import Observed, Server
+from tasks.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
 from tasks.remote import is_connected
 from tasks.snapshot import MARK, PACKAGES, decode, parse_snapshot
 

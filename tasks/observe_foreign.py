@@ -13,10 +13,11 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue import Role
-from tasks.desired import Host, marker_file
+from tasks.desired import Host
 from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.foreign import endpoint, foreign_listeners, read_marker, roles_met
 from tasks.observed import ForeignServer, Marker, Observed
+from tasks.paths import marker_file
 from tasks.remote import run_command
 
 Passwords = Mapping[str, Mapping[str, str | None]]

@@ -21,8 +21,9 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra_cli.exceptions import CliError
 
-from tasks.compare import Difference, compare
+from tasks.compare import compare
 from tasks.desired import Host
+from tasks.difference import Difference
 from tasks.observe import Unobserved, observe
 from tasks.observed import Observed
 from tasks.remote import bound_silence

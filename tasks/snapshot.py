@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.desired import DATA_ROOT, LOCK_FILE
+from tasks.nft import OUR_TABLE, foreign_forwards, forwards, tables
 from tasks.observed import FileState, Listener, Observed
+from tasks.paths import DATA_ROOT, LOCK_FILE
 
 PART = "@@ "  # opens a part of the snapshot's output
 PACKAGES = ("redis-server", "redis-tools", "nftables")
@@ -56,8 +57,8 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         binaries=_binaries(units, found),
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
-        forwards=frozenset(_forwards(_tables(parts["forwards"]).get(OUR_TABLE, []))),
-        foreign_forwards=tuple(_foreign_forwards(_tables(parts["forwards"]))),
+        forwards=frozenset(forwards(tables(parts["forwards"]).get(OUR_TABLE, []))),
+        foreign_forwards=tuple(foreign_forwards(tables(parts["forwards"]))),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
@@ -265,43 +266,6 @@ def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -
 def _started(texts: Texts) -> dict[str, str]:
     """The digest that a unit was started with, from `/run/credentials/UNIT/unit-digest`."""
     return {path.split("/")[3]: lines[0] for path, lines in texts.items() if path.endswith("/unit-digest")}
-
-
-OUR_TABLE = "redis_inner_port"
-
-
-def _tables(lines: Sequence[str]) -> dict[str, list[str]]:
-    """The lines of `nft list ruleset ip` by table."""
-    tables: dict[str, list[str]] = {}
-    current: list[str] = []
-    for line in lines:
-        if match := re.match(r"table ip (\S+) \{", line):
-            current = tables.setdefault(match[1], [])
-        else:
-            current.append(line.strip())
-    return tables
-
-
-def _foreign_forwards(tables: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str]]:
-    """(table, rule) of every rule outside our table that leads connections elsewhere."""
-    for table, lines in tables.items():
-        if table != OUR_TABLE:
-            yield from ((table, line) for line in lines if re.search(r"dport .*\b(dnat to|redirect)\b", line))
-
-
-_RULE = re.compile(r"ip daddr ([\d.]+) tcp dport (\d+) dnat to ([\d.]+:\d+)")
-
-
-def _forwards(lines: Sequence[str]) -> Iterable[tuple[str, str, int, str]]:
-    """(chain, address, inner port, target) of every rule in our table; a rule of another form counts as one."""
-    chain = ""
-    for line in map(str.strip, lines):
-        if match := re.match(r"chain (\S+) \{", line):
-            chain = match[1]
-        elif match := _RULE.fullmatch(line):
-            yield chain, match[1], int(match[2]), match[3]
-        elif line and line != "}" and not line.startswith(("table ", "type nat hook")):
-            yield chain, line, 0, ""
 
 
 def _statoverrides(lines: Sequence[str]) -> dict[str, str]:

@@ -10,16 +10,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Literal
 
-from tasks.desired import (
-    INNER_PORT_RULES,
-    INNER_PORT_UNIT,
-    UNITS,
-    Host,
-    Instance,
-    data_directory,
-    manifest_file,
-    snapshot_file,
-)
+from tasks.desired import Host, Instance
+from tasks.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory, manifest_file, snapshot_file
 from tasks.rendering import config_text
 
 Form = Literal["log", "snapshot"]

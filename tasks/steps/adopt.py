@@ -15,10 +15,11 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, Instance, data_directory, marker_file
+from tasks.desired import OPERATOR, Instance
 from tasks.foreign import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
 from tasks.observe_foreign import logins
 from tasks.observed import ForeignServer, Marker
+from tasks.paths import data_directory, marker_file
 from tasks.remote import run_command
 from tasks.run import Look, Passwords
 from tasks.snapshot import read_listener

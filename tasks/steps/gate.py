@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, Instance, data_directory, manifest_file
+from tasks.desired import OPERATOR, Instance
 from tasks.exchange import ExchangeError, ReplyError, exchange, info_fields
 from tasks.observed import Server
+from tasks.paths import data_directory, manifest_file
 from tasks.remote import run_command
 from tasks.run import Passwords
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pyinfra.operations import apt
 
-from tasks.compare import INSTALL, MASK, chosen
-from tasks.desired import PACKAGED_UNIT, File
+from tasks.desired import File
+from tasks.difference import INSTALL, MASK, chosen
 from tasks.foreign import packaged_is_adopted
+from tasks.paths import PACKAGED_UNIT
 from tasks.run import Look
 from tasks.steps.operations import run_commands, write_files
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Set
 
 from pyinfra.api.state import State
 
-from tasks.compare import (
+from tasks.desired import Instance
+from tasks.difference import (
     ASIDE,
     DISABLE,
     ENABLE,
@@ -24,16 +25,7 @@ from tasks.compare import (
     Difference,
     chosen,
 )
-from tasks.desired import (
-    INNER_PORT_UNIT,
-    UNITS,
-    Instance,
-    acl_file,
-    config_file,
-    data_directory,
-    previous_file,
-    start_files,
-)
+from tasks.paths import INNER_PORT_UNIT, UNITS, acl_file, config_file, data_directory, previous_file, start_files
 from tasks.run import Look
 from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.convert import make_logs, make_snapshots

@@ -21,8 +21,8 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.desired import LOCK_FILE
 from tasks.difference import BY_HAND
+from tasks.paths import LOCK_FILE
 from tasks.remote import BEAT, SILENCE, open_command
 from tasks.run import Look, current, look
 from tasks.steps.operations import call

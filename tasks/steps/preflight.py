@@ -9,7 +9,8 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks import run as runs
-from tasks.compare import RESTART, Difference, kernel_notices
+from tasks.compare import kernel_notices
+from tasks.difference import RESTART, Difference
 from tasks.fitness import unfit
 from tasks.leftovers import nothing_to_purge
 from tasks.run import Look, Refusal

@@ -10,8 +10,9 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, Instance, previous_file, start_files
+from tasks.desired import OPERATOR, Instance
 from tasks.observed import Server
+from tasks.paths import previous_file, start_files
 from tasks.remote import run_command
 from tasks.run import Passwords, current
 from tasks.steps import gate

@@ -7,7 +7,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.desired import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
+from tasks.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
 from tasks.remote import run_command
 from tasks.run import Look, current, options
 from tasks.steps.install import files_of

@@ -15,8 +15,9 @@ from typing import Any
 from tasks.acl import categories_in
 from tasks.catalogue import Catalogue, Role, build_roles, read_catalogue
 from tasks.compare_server import defaults
-from tasks.desired import SYSCTL_FILE, THP_FILE, Host, Instance, data_directory, desired_host
+from tasks.desired import Host, Instance, desired_host
 from tasks.observed import FileState, Listener, Observed, Server
+from tasks.paths import SYSCTL_FILE, THP_FILE, data_directory
 from tasks.secrets import users_of
 
 REPOSITORY = Path(__file__).parents[2]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tasks.compare import TO_LOG, compare
+from tasks.compare import compare
 from tasks.desired import Host
+from tasks.difference import TO_LOG
 from tasks.fitness import redis_number, unfit
 from tasks.observed import Observed
 from tests.unit.builders import (

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tasks.adoptable import foreign_problems
-from tasks.compare import ADOPT, compare
-from tasks.desired import Host, data_directory, desired_host, marker_file
+from tasks.compare import compare
+from tasks.desired import Host, desired_host
+from tasks.difference import ADOPT
 from tasks.exchange import Reply, ReplyError
 from tasks.fitness import unfit
 from tasks.foreign import (
@@ -22,6 +23,7 @@ from tasks.foreign import (
 )
 from tasks.observe_foreign import complete_server, data_names, logins, read_answers, read_replies, script
 from tasks.observed import ForeignServer, Listener, Marker, Observed
+from tasks.paths import data_directory, marker_file
 from tests.unit.builders import SYSCTLS, as_desired, desired, fresh, passwords, roles, with_listener, with_unit
 
 VERSION = (7, 0)
