@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
@@ -25,6 +25,7 @@ from tasks.difference import (
     Difference,
     chosen,
 )
+from tasks.observed import Server
 from tasks.paths import INNER_PORT_UNIT, UNITS, acl_file, config_file, data_directory, previous_file, start_files
 from tasks.run import Look
 from tasks.steps.adopt import adopt_data, check_adopted
@@ -45,39 +46,13 @@ def converge_instances(state: State, seen: Look) -> None:
     """Every instance of the host runs as desired; those that are right are not touched."""
     try_candidates(state, seen)
     remove_leftovers(seen)
-    empty = by_role(seen, TO_LOG)
-    if empty:
-        # Before the files: should the host go down now, no file says yet that a log is to be loaded.
-        call(name="Make logs of snapshots", function=make_logs, instances=list(empty))
-    # Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be
-    # in the file while the first log is still being written (redis-facts §2).
-    servers = seen.observed.servers if seen.observed else {}
-    live = by_role(seen, (LIVE, ASIDE, REWRITE), "setting", "acl", "persistence")
-    if live:
-        call(
-            name="Change settings and users live",
-            function=change_live,
-            changes=live,
-            servers=servers,
-            passwords=seen.passwords,
-        )
-    files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES))
+    prepare_data(seen)
     starting = by_role(seen, START, "unit")
     restarting = {instance: why for instance, why in by_role(seen, RESTART).items() if instance not in starting}
-    if files:
-        # What a process is started from is kept until its successor has passed its gate.
-        keep = {path for instance in (*starting, *restarting) for path in start_files(instance.name)}
-        write_files(name="Write the instances' files", files=files, keep=sorted(keep))
-    load_units(seen, any(file.path.startswith(UNITS) for file in files))
+    write_instances(seen, [*starting, *restarting])
     keys = adopt_data(seen)
     lead_inner_ports(seen)
-    full = by_role(seen, TO_SNAPSHOT)
-    if full:
-        call(name="Make snapshots of logs", function=make_snapshots, instances=list(full))
-    aside = by_role(seen, ASIDE)
-    if aside:
-        # After the files: until they say so, the next start would load the log.
-        run_commands(name="Put logs aside that are no longer written", commands=aside_commands(aside))
+    settle_data(seen)
     if starting:
         call(name="Start instances", function=start, instances=list(starting), passwords=seen.passwords)
     check_adopted(seen, keys)
@@ -85,10 +60,57 @@ def converge_instances(state: State, seen: Look) -> None:
         call(
             name="Restart instances one at a time",
             function=restart_gated,
-            instances={instance: servers.get(instance.name) for instance in restarting},
+            instances={instance: servers_of(seen).get(instance.name) for instance in restarting},
             passwords=seen.passwords,
         )
     forget_previous(seen, starting.keys() | restarting.keys())
+
+
+def servers_of(seen: Look) -> Mapping[str, Server]:
+    """What the running instances said, by role."""
+    return seen.observed.servers if seen.observed else {}
+
+
+def prepare_data(seen: Look) -> None:
+    """Running instances are as desired, and data is where the files are about to say that it is.
+
+    Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be in the
+    file while the first log is still being written, should the host go down now (redis-facts §2).
+    """
+    without_log = by_role(seen, TO_LOG)
+    if without_log:
+        call(name="Make logs of snapshots", function=make_logs, instances=list(without_log))
+    live = by_role(seen, (LIVE, ASIDE, REWRITE), "setting", "acl", "persistence")
+    if live:
+        call(
+            name="Change settings and users live",
+            function=change_live,
+            changes=live,
+            servers=servers_of(seen),
+            passwords=seen.passwords,
+        )
+
+
+def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
+    """The files of all instances are on disk and loaded by systemd; of those that are about to begin, the old ones too.
+
+    What a process was started from is kept until its successor has passed its gate.
+    """
+    files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES))
+    if files:
+        keep = sorted(path for instance in beginning for path in start_files(instance.name))
+        write_files(name="Write the instances' files", files=files, keep=keep)
+    load_units(seen, any(file.path.startswith(UNITS) for file in files))
+
+
+def settle_data(seen: Look) -> None:
+    """Data of which the files no longer speak is put aside. After them: until they change, the next start loads it."""
+    with_log = by_role(seen, TO_SNAPSHOT)
+    if with_log:
+        call(name="Make snapshots of logs", function=make_snapshots, instances=list(with_log))
+    aside = by_role(seen, ASIDE)
+    if aside:
+        run_commands(name="Put logs aside that are no longer written", commands=aside_commands(aside))
 
 
 def aside_commands(instances: Iterable[Instance]) -> list[str]:
