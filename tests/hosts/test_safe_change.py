@@ -305,7 +305,7 @@ def test_a_host_that_another_deploy_holds_is_not_changed_and_its_holder_is_named
 
 
 def test_a_deploy_with_nothing_to_do_and_a_dry_run_hold_nothing(onebox: Tier) -> None:
-    stamp = "stat -c %Y.%Z /run/redis-deploy.lock"
+    stamp = "stat -c %.9Y /run/redis-deploy.lock"
     before = onebox.host("crypto").sh(stamp)
     onebox.deploy()
     onebox.run("deploy.py", "--dry", "--data", 'redis_overrides={"crypto": {"timeout": 30}}', yes=False)
