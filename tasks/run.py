@@ -22,10 +22,10 @@ from pyinfra.context import ctx_host, ctx_state
 from pyinfra_cli.exceptions import CliError
 
 from tasks.compare import compare
-from tasks.desired import Host
+from tasks.desired import Host, Instance
 from tasks.difference import Difference
 from tasks.observe import Unobserved, observe
-from tasks.observed import Observed
+from tasks.observed import Observed, Server
 from tasks.remote import bound_silence
 from tasks.tier import Tier, build_tier
 
@@ -76,6 +76,7 @@ class Run:
     trials: dict[str, Mapping[str, str]] = field(default_factory=dict)  # host name → what is tried → script
     to_hold: dict[str, Look] = field(default_factory=dict, repr=False)
     held: list[Channel] = field(default_factory=list)
+    restarts: dict[str, tuple[Mapping[Instance, Server | None], Passwords]] = field(default_factory=dict, repr=False)
     stopped: list[str] = field(default_factory=list)  # why no further restart of this run may be made
 
     def only_once(self, name: str, action: Callable[[], T]) -> T:

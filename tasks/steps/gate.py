@@ -100,11 +100,16 @@ def _ping(host: Host, where: Endpoint, user: str, password: str) -> str:
 
 def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | None:
     """INFO of an instance once it neither loads, saves nor rewrites; None when it does not let us in."""
-    deadline = time.monotonic() + PATIENCE
+    began = time.monotonic()
+    next_word = began + 2
     while True:
         info = read_info(host, where or (instance.address, instance.role.port), password)
-        if info is None or not is_busy(info) or time.monotonic() > deadline:
+        now = time.monotonic()
+        if info is None or not is_busy(info) or now > began + PATIENCE:
             return info
+        if now > next_word:
+            host.log_styled(f"{instance.name}: loads, saves or rewrites its data, waiting", fg="yellow")
+            next_word = now + 30
         time.sleep(POLL)
 
 

@@ -34,7 +34,7 @@ from tasks.steps.install import PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.operations import call, run_commands, write_files
-from tasks.steps.restart import restart_gated, start
+from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.trial import try_candidates
 from tasks.throwaway import OLD
 
@@ -57,12 +57,8 @@ def converge_instances(state: State, seen: Look) -> None:
         call(name="Start instances", function=start, instances=list(starting), passwords=seen.passwords)
     check_adopted(seen, keys)
     if restarting:
-        call(
-            name="Restart instances one at a time",
-            function=restart_gated,
-            instances={instance: servers_of(seen).get(instance.name) for instance in restarting},
-            passwords=seen.passwords,
-        )
+        before = {instance: servers_of(seen).get(instance.name) for instance in restarting}
+        restart_one_at_a_time(state, seen.desired.name, before, seen.passwords)
     forget_previous(seen, starting.keys() | restarting.keys())
 
 

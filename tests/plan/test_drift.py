@@ -226,8 +226,26 @@ def test_after_the_first_gate_that_fails_no_other_instance_is_restarted(secrets_
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code != 0
     restarts = [item for host in PROD for item in result.commands(host) if "systemctl restart" in item]
-    assert len(restarts) == 1
+    assert restarts == ["timeout 900 systemctl restart redis-compliance.service"]
     assert result.output.count("failed its gate") == 4
+
+
+def test_instances_are_restarted_in_the_order_of_their_hosts_names(secrets_file: Path) -> None:
+    def upgraded(host: Host) -> Observed:
+        seen = as_desired(host)
+        return replace(seen, binaries=dict.fromkeys(seen.binaries, "/usr/bin/redis-server (deleted)"))
+
+    sites = {
+        host: Site(
+            [upgraded, as_desired],
+            {"before a restart": BEFORE, **takes(f"timeout 900 systemctl restart redis-{role}.service", forget(role))},
+        )
+        for host, role in PROD.items()
+    }
+    result = run(sites, "-y", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    gone_through = [event.host for event in result.events if re.search("systemctl restart|rm -f", event.text)]
+    assert gone_through == [host for host in sorted(PROD) for _ in range(2)]
 
 
 def test_a_change_that_did_not_take_effect_fails_the_deploy(secrets_file: Path) -> None:
