@@ -14,6 +14,7 @@ from tests.hosts.faults import KINDS, Whole, assert_nothing_left, break_once, br
 from tests.hosts.writer import with_keys, writing
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
+from tests.lab.debian import Suite
 
 pytestmark = pytest.mark.hosts
 
@@ -22,12 +23,27 @@ LOCK = "/run/redis-deploy.lock"
 LOCAL = "Save generated passwords on the controller"  # the one operation without a remote command
 
 
+AS_ADMIN = ("--ssh-user", "admin", "--sudo")
+HOSTS: dict[str, tuple[Suite, tuple[str, ...]]] = {
+    "debian 12, root": ("bookworm", ()),
+    "debian 13, sudo": ("trixie", AS_ADMIN),
+}
+# Every fault on one kind of host, every kind of host with two faults.
+FIRST_DEPLOYS = [
+    pytest.param("debian 12, root", "kill before", id="kill before, debian 12, root"),
+    pytest.param("debian 12, root", "fail", id="fail, debian 12, root"),
+    pytest.param("debian 13, sudo", "kill during", id="kill during, debian 13, sudo"),
+    pytest.param("debian 13, sudo", "drop", id="drop, debian 13, sudo"),
+]
+
+
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
-    """One host, for the role crypto."""
-    with ContainerLab([HostSpec("redis-crypto", ("172.28.2.5",), "bookworm")]) as lab:
+def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """One host of a kind, for the role crypto."""
+    suite, options = HOSTS[request.param]
+    with ContainerLab([HostSpec("redis-crypto", ("172.28.2.5",), suite)]) as lab:
         secrets = tmp_path_factory.mktemp("interruptions") / "secrets.yaml"
-        yield Tier(lab, "inventory/prod.py", secrets, ("--limit", "redis-crypto"))
+        yield Tier(lab, "inventory/prod.py", secrets, ("--limit", "redis-crypto", *options))
 
 
 @pytest.fixture
@@ -41,7 +57,7 @@ def bare(one: Tier) -> Tier:
 # --- A first deploy
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("one", "kind"), FIRST_DEPLOYS, indirect=["one"])
 def test_a_first_deploy_broken_at_every_operation_is_finished_by_the_next(bare: Tier, kind: str) -> None:
     plan = planned(bare)
     files = Whole(bare.host("crypto"))
