@@ -5,6 +5,7 @@ Only SHA-256 hashes of them leave the controller. The file is `ROLE: {USER: PASS
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
@@ -73,17 +74,29 @@ def generate() -> str:
     return secrets.token_urlsafe(32)
 
 
-def save_passwords(path: Path, added: Mapping[tuple[str, str], str]) -> None:
+def save_passwords(path: Path, added: Mapping[tuple[str, str], str]) -> bool:
     """`path` holds its passwords and the `added` ones, whole or not at all, readable by its owner only.
 
-    What another deploy wrote meanwhile stays and wins. Raises OSError when the directory cannot be written.
+    What another deploy wrote meanwhile stays and wins: False then, and `added` must not be used.
+    Raises OSError when the directory cannot be written.
     """
-    passwords, problems = read_passwords(path)
-    if problems:
-        raise OSError("; ".join(problems))
-    for (role, user), password in added.items():
-        passwords.setdefault(role, {}).setdefault(user, password)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # one deploy at a time reads, completes and writes
+        passwords, problems = read_passwords(path)
+        if problems:
+            raise OSError("; ".join(problems))
+        for (role, user), password in added.items():
+            passwords.setdefault(role, {}).setdefault(user, password)
+        _write(path, passwords)
+    finally:
+        os.close(directory)
+    return all(passwords[role][user] == password for (role, user), password in added.items())
+
+
+def _write(path: Path, passwords: Passwords) -> None:
+    """Write beside, sync, rename."""
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
         with os.fdopen(descriptor, "w") as file:

@@ -22,8 +22,12 @@ def _save(state: State, host: Host) -> bool:
     run = current(state)
     for path, added in run.tier.generated.items():
         try:
-            run.only_once(f"save {path}", lambda path=path, added=added: save_passwords(path, added))  # type: ignore[misc]
+            own = run.only_once(f"save {path}", lambda path=path, added=added: save_passwords(path, added))  # type: ignore[misc]
         except OSError as error:
             host.log_styled(f"{path}: cannot be written: {error}", fg="red", log_func=logger.error)
+            return False
+        if not own:
+            text = f"{path}: another deploy has written passwords meanwhile, nothing was changed: run this one again"
+            host.log_styled(text, fg="red", log_func=logger.error)
             return False
     return True

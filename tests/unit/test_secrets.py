@@ -49,8 +49,8 @@ def test_a_saved_file_says_that_it_must_not_be_committed(path: Path) -> None:
 
 
 def test_a_password_that_is_there_is_never_overwritten(path: Path) -> None:
-    save_passwords(path, {("gateway", "operator"): "first"})
-    save_passwords(path, {("gateway", "operator"): "second", ("gateway", "gateway"): "new"})
+    assert save_passwords(path, {("gateway", "operator"): "first"})
+    assert not save_passwords(path, {("gateway", "operator"): "second", ("gateway", "gateway"): "new"})
     assert read_passwords(path)[0] == {"gateway": {"operator": "first", "gateway": "new"}}
 
 
