@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 
 from tasks import run as runs
+from tasks.remote import is_connected
 from tasks.run import Finished, Refusal
 
 ROOT = Path(__file__).parent.parent
@@ -48,9 +52,25 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
+        say_why_hosts_fail(state)
         report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
+
+
+def say_why_hosts_fail(state: State) -> None:
+    """A connection that breaks fails its host within an operation; pyinfra says no more than that."""
+    fail_hosts = state.fail_hosts
+
+    def say_and_fail(hosts: Iterable[Host], *args: Any, **kwargs: Any) -> None:
+        hosts = set(hosts)
+        for host in sorted(hosts, key=str) if state.current_stage == StateStage.Execute else ():
+            if not is_connected(host):
+                words = "the connection broke, a command may still run there: run the same command again to go on"
+                logger.error(f"{host.print_prefix}{words}")
+        fail_hosts(hosts, *args, **kwargs)
+
+    state.fail_hosts = say_and_fail  # type: ignore[method-assign]
 
 
 def report_when_nobody_answers(state: State, entries: list[str]) -> None:

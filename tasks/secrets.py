@@ -91,6 +91,7 @@ def save_passwords(path: Path, added: Mapping[tuple[str, str], str]) -> bool:
             passwords.setdefault(role, {}).setdefault(user, password)
         _write(path, passwords)
     finally:
+        fcntl.flock(directory, fcntl.LOCK_UN)  # gevent closes a descriptor some time later
         os.close(directory)
     return all(passwords[role][user] == password for (role, user), password in added.items())
 

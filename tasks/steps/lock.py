@@ -134,7 +134,7 @@ def _keep(channels: list[Channel]) -> None:
             try:
                 channel.sendall(b"\n")
             except (OSError, SSHException):
-                continue  # this host's own commands fail and say so
+                continue  # this host's own commands fail, and tasks/entry.py says why
 
 
 def _let_go(channels: list[Channel]) -> None:

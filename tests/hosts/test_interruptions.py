@@ -141,6 +141,7 @@ def test_a_deploy_whose_network_stays_cut_ends_soon_and_the_host_is_free_again(o
             connect_again(onebox)
     assert done.returncode == 1
     assert "Traceback" not in output(done), output(done)
+    assert "[redis-1] the connection broke, a command may still run there: run the same command" in output(done)
     host = onebox.host("gateway")
     wait_for(lambda: host.call(f"flock -n {LOCK} true").returncode == 0, "nobody holds the host", SILENCE + 15)
     onebox.deploy(*change)
