@@ -65,8 +65,8 @@ def hold(state: State, host: PyinfraHost) -> bool:
 
 def _hold_all(state: State) -> list[str]:
     run = current(state)
-    who = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
-    mine = f"{who}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
     hosts = [host for host in state.active_hosts if host.name in run.to_hold]
     jobs = {host.name: gevent.spawn(_hold, state, host, mine, run.to_hold[host.name]) for host in hosts}
     answers = {name: job.get() for name, job in sorted(jobs.items())}
@@ -77,6 +77,14 @@ def _hold_all(state: State) -> list[str]:
     else:
         gevent.spawn(_keep, run.held)
     return problems
+
+
+def user_name() -> str:
+    """Who runs this, also where the user has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
