@@ -95,10 +95,11 @@ class Writer:
         return True
 
     def remove_keys(self, tier: Tier) -> None:
-        """None of its keys is left, the unacknowledged ones included."""
+        """None of its keys is left, nor those that it wrote after its last report."""
         with tier.operator(self.result.role) as client:
-            for at in range(0, self.attempted, BATCH):
-                client.unlink(*(f"{self.prefix}{number}" for number in range(at, min(at + BATCH, self.attempted))))
+            left = list(client.scan_iter(f"{self.prefix}*", count=BATCH))
+            for at in range(0, len(left), BATCH):
+                client.unlink(*left[at : at + BATCH])
 
 
 @contextmanager
