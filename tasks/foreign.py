@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from tasks.catalogue import Role
 from tasks.desired import Host, Instance
 from tasks.difference import ADOPT, Difference
-from tasks.observed import ForeignServer, Listener, Marker, Observed
+from tasks.observed import ForeignServer, Listener, Marker, Observed, count_keys
 from tasks.paths import PACKAGED_UNIT, data_directory
 
 PROCESSES = ("redis-", "valkey-")
@@ -67,8 +67,7 @@ def key_count(info: Mapping[str, str]) -> int | None:
     """Keys of all databases, None when the server did not say or has not loaded them yet."""
     if not info or info.get("loading", "0") != "0":
         return None
-    rows = [text for name, text in info.items() if name.startswith("db") and name[2:].isdigit()]
-    return sum(int(row.partition("keys=")[2].partition(",")[0]) for row in rows)
+    return count_keys(info)[0]
 
 
 def has_data(server: ForeignServer) -> bool:

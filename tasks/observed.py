@@ -124,3 +124,13 @@ class Observed:
     def pid(self, unit: str) -> int:
         """Process id of a unit's main process, 0 when there is none."""
         return int(self.unit(unit).get("MainPID") or 0)
+
+
+def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
+    """Keys of all databases in INFO, and how many of them have a TTL."""
+    rows = [
+        dict(item.split("=", 1) for item in text.split(","))
+        for name, text in info.items()
+        if name.startswith("db") and name[2:].isdigit()
+    ]
+    return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)

@@ -14,6 +14,7 @@ UNITS = "/etc/systemd/system"
 LOCK_FILE = "/run/redis-deploy.lock"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
+PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
 
 
 def unit_name(role: str) -> str:
@@ -38,7 +39,7 @@ def start_files(role: str) -> tuple[str, str]:
 
 def previous_file(path: str) -> str:
     """Where the text that a process was started from is kept until its successor has passed its gate."""
-    return f"{CONFIG_DIRECTORY}/{path.rpartition('/')[2]}.previous"
+    return f"{CONFIG_DIRECTORY}/{path.rpartition('/')[2]}{PREVIOUS}"
 
 
 def data_directory(role: str) -> str:

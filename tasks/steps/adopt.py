@@ -18,13 +18,13 @@ from pyinfra.api.state import State
 from tasks.desired import OPERATOR, Instance
 from tasks.foreign import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
 from tasks.observe_foreign import logins
-from tasks.observed import ForeignServer, Marker
+from tasks.observed import ForeignServer, Marker, count_keys
 from tasks.paths import data_directory, marker_file
 from tasks.remote import run_command
 from tasks.run import Look, Passwords
 from tasks.snapshot import read_listener
 from tasks.steps.convert import make_logs
-from tasks.steps.gate import PATIENCE, count_keys, read_info
+from tasks.steps.gate import PATIENCE, read_info
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
 from tasks.steps.operations import call
 

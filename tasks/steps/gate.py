@@ -10,7 +10,7 @@ from pyinfra.api.state import State
 
 from tasks.desired import OPERATOR, Instance
 from tasks.exchange import ExchangeError, ReplyError, exchange, info_fields
-from tasks.observed import Server
+from tasks.observed import Server, count_keys
 from tasks.paths import data_directory, manifest_file
 from tasks.remote import run_command
 from tasks.run import Passwords
@@ -140,13 +140,3 @@ def _lost_keys(was: Info | None, now: Info) -> list[str]:
     if has >= had - could_expire - int(now.get("evicted_keys", "0")):
         return []
     return [f"had {had} keys ({could_expire} with a TTL) before the restart and has {has}: stop and read its journal"]
-
-
-def count_keys(info: Info) -> tuple[int, int]:
-    """Keys of all databases in INFO, and how many of them have a TTL."""
-    rows = [
-        dict(item.split("=", 1) for item in text.split(","))
-        for name, text in info.items()
-        if name.startswith("db") and name[2:].isdigit()
-    ]
-    return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)

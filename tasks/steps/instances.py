@@ -26,7 +26,16 @@ from tasks.difference import (
     chosen,
 )
 from tasks.observed import Server
-from tasks.paths import INNER_PORT_UNIT, UNITS, acl_file, config_file, data_directory, previous_file, start_files
+from tasks.paths import (
+    INNER_PORT_UNIT,
+    PREVIOUS,
+    UNITS,
+    acl_file,
+    config_file,
+    data_directory,
+    previous_file,
+    start_files,
+)
 from tasks.run import Look
 from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.convert import make_logs, make_snapshots
@@ -118,7 +127,7 @@ def aside_commands(instances: Iterable[Instance]) -> list[str]:
 def forget_previous(seen: Look, started: Set[Instance]) -> None:
     """What an interrupted deploy kept of instances that run well is removed; the others' gate does it."""
     mine = {previous_file(path) for instance in started for path in start_files(instance.name)}
-    left = [path for path in removable(seen) if path.endswith(".previous") and path not in mine]
+    left = [path for path in removable(seen) if path.endswith(PREVIOUS) and path not in mine]
     if left:
         run_commands(name="Forget the previous configuration", commands=[f"rm -f {' '.join(left)}"])
 
@@ -151,7 +160,7 @@ def remove_leftovers(seen: Look) -> None:
     units = [item.name for item in chosen(seen.differences, "unit", remedy=DISABLE)]
     if units:
         run_commands(name="Stop units no role needs", commands=[f"systemctl disable --now {unit}" for unit in units])
-    paths = [path for path in removable(seen) if not path.endswith(".previous")]
+    paths = [path for path in removable(seen) if not path.endswith(PREVIOUS)]
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []
         run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])

@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired import OPERATOR, Instance
-from tasks.observed import Server
+from tasks.observed import Server, count_keys
 from tasks.paths import previous_file, start_files
 from tasks.remote import run_command
 from tasks.run import Passwords, current, options
@@ -95,7 +95,7 @@ def _restart(target: Target) -> bool:
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
-        keys = "unknown" if was is None else gate.count_keys(was)[0]
+        keys = "unknown" if was is None else count_keys(was)[0]
         target.host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
     return well
 

@@ -90,6 +90,14 @@ class Tier:
         """redis-py logged in as the tool's own user."""
         return self.client(role, "operator")
 
+    def answers(self, role: str) -> bool:
+        """Whether the role answers its operator."""
+        try:
+            with self.operator(role) as client:
+                return bool(client.ping())
+        except redis.exceptions.RedisError:
+            return False
+
     def pid(self, role: str) -> int:
         """The main process of a role."""
         return int(self.host(role).sh(f"systemctl show -P MainPID redis-{role}.service"))

@@ -23,14 +23,6 @@ def active(host: Container, role: str) -> bool:
     return host.sh(f"systemctl is-active redis-{role}.service", check=False).strip() == "active"
 
 
-def pong(tier: Tier, role: str) -> bool:
-    try:
-        with tier.operator(role) as client:
-            return bool(client.ping())
-    except redis.exceptions.RedisError:
-        return False
-
-
 # --- Units
 
 
@@ -41,7 +33,7 @@ def test_a_killed_server_comes_back_with_every_acknowledged_key(onebox: Tier) ->
                 client.set(f"test:{number}", number)
             before = onebox.pid(role)
             onebox.host(role).sh(f"kill -9 {before}")
-        wait_for(lambda role=role: pong(onebox, role), f"{role} answers again")  # type: ignore[misc]
+        wait_for(lambda role=role: onebox.answers(role), f"{role} answers again")  # type: ignore[misc]
         assert onebox.pid(role) != before
         with onebox.operator(role) as client:
             assert all(client.get(f"test:{number}") == str(number) for number in range(500))
@@ -58,7 +50,7 @@ def test_an_instance_waits_for_an_address_that_comes_late(onebox: Tier) -> None:
     finally:
         host.sh("ip addr add 172.28.2.2/24 dev host0")
     wait_for(lambda: active(host, "socket"), "the unit becomes active once the address is there")
-    assert pong(onebox, "socket")
+    assert onebox.answers("socket")
     onebox.deploy()
 
 
@@ -101,7 +93,7 @@ def test_a_reboot_brings_everything_back(onebox: Tier) -> None:
     host = onebox.lab.hosts["redis-1"]
     host.stop()
     host.boot()
-    wait_for(lambda: all(pong(onebox, role) for role in ROLES), "every role answers after the reboot", 60)
+    wait_for(lambda: all(onebox.answers(role) for role in ROLES), "every role answers after the reboot", 60)
     done = onebox.run("tasks/verify.py")
     assert done.returncode == 0, output(done)
     with onebox.operator("compliance") as client:

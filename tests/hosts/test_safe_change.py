@@ -213,7 +213,7 @@ def test_a_stopped_server_with_a_snapshot_and_no_log_keeps_its_data(onebox: Tier
         assert client.config_get("appendonly")["appendonly"] == "yes"
         assert [client.get(f"test:{number}") for number in range(700)] == [str(number) for number in range(700)]
     host.sh("systemctl kill --signal=KILL redis-gateway")
-    wait_for(lambda: answers(onebox, "gateway"), "gateway comes back")
+    wait_for(lambda: onebox.answers("gateway"), "gateway comes back")
     with onebox.operator("gateway") as client:
         assert client.dbsize() == 700
         client.flushall()
@@ -277,14 +277,6 @@ def test_a_stopped_server_whose_role_gave_up_its_log_keeps_its_data(onebox: Tier
     with onebox.operator("gateway") as client:
         assert client.get("test:kept") == "yes"
         client.flushall()
-
-
-def answers(tier: Tier, role: str) -> bool:
-    try:
-        with tier.operator(role) as client:
-            return bool(client.ping())
-    except redis.exceptions.RedisError:
-        return False
 
 
 # --- Two deploys

@@ -9,9 +9,9 @@ from tasks.compare import compare
 from tasks.compare_server import wanted_settings
 from tasks.desired import File, Host
 from tasks.difference import Difference
-from tasks.observed import Observed
+from tasks.observed import Observed, count_keys
 from tasks.run import Look, listed
-from tasks.steps.gate import _lost_keys, count_keys, is_busy
+from tasks.steps.gate import _lost_keys, is_busy
 from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
