@@ -7,7 +7,7 @@ pyinfra --dry INVENTORY deploy.py    only shows it
 
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.prove import prove
+from tasks.prove.proof import prove
 from tasks.steps.adopt import begin_adoptions
 from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances

@@ -11,12 +11,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.compare_server import wanted_settings
-from tasks.desired import OPERATOR, Instance, User
-from tasks.difference import ASIDE, REWRITE, Difference
-from tasks.exchange import ExchangeError, ReplyError, exchange
-from tasks.observed import Server
-from tasks.run import Passwords
+from tasks.compare.difference import ASIDE, REWRITE, Difference
+from tasks.compare.server import wanted_settings
+from tasks.desired.host import OPERATOR, Instance, User
+from tasks.observed.exchange import ExchangeError, ReplyError, exchange
+from tasks.observed.state import Server
+from tasks.run.run import Passwords
 from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
 
 

@@ -8,12 +8,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.difference import PURGE, RETIRE, chosen
-from tasks.foreign import adoptions, snapshot_of
-from tasks.leftovers import role_of
-from tasks.paths import data_directory, unit_name
-from tasks.remote import run_command
-from tasks.run import Look
+from tasks.compare.adoption import adoptions, snapshot_of
+from tasks.compare.difference import PURGE, RETIRE, chosen
+from tasks.compare.leftovers import role_of
+from tasks.desired.paths import data_directory, unit_name
+from tasks.observed.connection import run_command
+from tasks.run.run import Look
 from tasks.steps.operations import call, run_commands
 
 

@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.acl import categories_in
-from tasks.catalogue import Catalogue, Role, build_roles, read_catalogue
-from tasks.compare_server import defaults
-from tasks.desired import Host, Instance, desired_host
-from tasks.observed import FileState, Listener, Observed, Server
-from tasks.paths import SYSCTL_FILE, THP_FILE, data_directory
-from tasks.secrets import users_of
+from tasks.catalogue.acl_rules import categories_in
+from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
+from tasks.catalogue.secrets_file import users_of
+from tasks.compare.server import defaults
+from tasks.desired.host import Host, Instance, desired_host
+from tasks.desired.paths import SYSCTL_FILE, THP_FILE, data_directory
+from tasks.observed.state import FileState, Listener, Observed, Server
 
 REPOSITORY = Path(__file__).parents[2]
 ROLES_FILE = REPOSITORY / "group_data" / "roles.yaml"
