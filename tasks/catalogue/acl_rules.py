@@ -8,6 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+# Redis replays its append-only log as this user, and asks its rights again for every transaction and script: it has all
+# of them and no way in (docs/decisions/0009).
+DEFAULT = "default"
+DEFAULT_RULES = "~* &* +@all"
+DEFAULT_LINE = f"user {DEFAULT} off {DEFAULT_RULES}"  # of an ACL file
+
 Categories = Mapping[str, frozenset[str]]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
 from tasks.compare.adoption import adoption_differences
 from tasks.compare.difference import (
     BY_HAND,
@@ -18,6 +19,7 @@ from tasks.compare.difference import (
     MASK,
     RELOAD,
     REMOVE,
+    REPLAY,
     RESTART,
     START,
     WRITE,
@@ -27,7 +29,7 @@ from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.server import SECRET, server_differences
 from tasks.desired.host import File, Host, Unit
-from tasks.desired.paths import SYSCTL_FILE, THP_FILE
+from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
@@ -44,6 +46,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_addresses(desired, observed),
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
+        *_replay(desired, observed),
         *_restarts_for_upgrade(desired, observed),
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
@@ -196,6 +199,15 @@ def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
         if str(role.address) not in observed.addresses:
             remedy = f"{BY_HAND}give the host this address, or correct it in group_data/roles.yaml"
             yield Difference(role.name, "address", str(role.address), "on this host", "absent", remedy)
+
+
+def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """An ACL file with which the next start would drop what was written in transactions and by scripts."""
+    for instance in desired.instances:
+        path = acl_file(instance.name)
+        if path in observed.files and observed.files[path].kind == "file" and path not in observed.replayable:
+            found = "may not replay the log: a start would drop what transactions and scripts wrote"
+            yield Difference(instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, REPLAY)
 
 
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:

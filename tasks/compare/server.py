@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
-from tasks.compare.difference import ASIDE, BY_HAND, LIVE, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
+from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
 from tasks.desired.host import OPERATOR, Instance, User, process_part
 from tasks.desired.paths import manifest_file, snapshot_file
 from tasks.observed.state import Observed, Server
@@ -109,10 +109,9 @@ def _show(name: str, value: str) -> str:
 
 def _users(instance: Instance, server: Server) -> Iterator[Difference]:
     wanted = {user.name: user for user in instance.users}
-    default = server.users.get("default", {})
-    if "off" not in _words(default.get("flags")):
-        yield Difference(instance.name, "acl", "default", "off", "on", LIVE)
-    for name in sorted(set(server.users) - set(wanted) - {"default"}):
+    if wrong := _default(server):
+        yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, REPLAY)
+    for name in sorted(set(server.users) - set(wanted) - {DEFAULT}):
         yield Difference(instance.name, "acl", name, "no such user", "a user", LIVE)
     for name, user in sorted(wanted.items()):
         problem = _user(user, server.users.get(name), server.categories)
@@ -120,22 +119,40 @@ def _users(instance: Instance, server: Server) -> Iterator[Difference]:
             yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, LIVE)
 
 
+def _default(server: Server) -> str:
+    """In words, how the user that replays the log differs from one with every right and no way in; empty if not."""
+    found = server.users.get(DEFAULT, {})
+    flags = _words(found.get("flags"))
+    problems = [
+        "" if "off" in flags else "on",
+        "needs no password" if "nopass" in flags else "",
+        "has a password" if _words(found.get("passwords")) else "",
+        _other_rules(found, DEFAULT_RULES, server.categories),
+    ]
+    return ", ".join(filter(None, problems))
+
+
+def _other_rules(found: Mapping[str, object], wanted: str, categories: Categories) -> str:
+    """In words, what a user may do when that is not what the rules `wanted` say; empty when it is."""
+    rules = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
+    selectors = _words(found.get("selectors"))
+    same = allowed(rules, categories) == allowed(wanted, categories) and patterns(rules) == patterns(wanted)
+    problems = ["" if same else f"may {rules.strip()}", f"has {len(selectors)} selectors" if selectors else ""]
+    return ", ".join(filter(None, problems))
+
+
 def _user(user: User, found: Mapping[str, object] | None, categories: Categories) -> str | None:
     """In words, how a user in the server differs from the wanted one; None when it does not."""
     if found is None:
         return "no such user"
     flags = _words(found.get("flags"))
-    rules = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
-    selectors = _words(found.get("selectors"))
-    same = allowed(rules, categories) == allowed(user.rules, categories) and patterns(rules) == patterns(user.rules)
     problems = [
         "off" if "on" not in flags else "",
         "needs no password" if "nopass" in flags else "",
         "has another password"
         if user.password_sha256 and _words(found.get("passwords")) != [user.password_sha256]
         else "",
-        "" if same else f"may {rules}",
-        f"has {len(selectors)} selectors" if selectors else "",
+        _other_rules(found, user.rules, categories),
     ]
     return ", ".join(filter(None, problems)) or None
 

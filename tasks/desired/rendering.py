@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tasks.catalogue.acl_rules import DEFAULT_LINE
 from tasks.catalogue.roles import Role
 
 if TYPE_CHECKING:
@@ -104,10 +105,10 @@ def config_lines(directive: str, value: str) -> list[str]:
 
 
 def acl_text(users: Sequence[User]) -> str:
-    """The ACL file, `default` off first; empty while a password is still to be generated."""
+    """The ACL file, `default` first; empty while a password is still to be generated."""
     if any(user.password_sha256 is None for user in users):
         return ""
-    return render("users.acl.j2", users=users)
+    return render("users.acl.j2", default_line=DEFAULT_LINE, users=users)
 
 
 @cache

@@ -14,7 +14,7 @@ from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import categories_in
+from tasks.catalogue.acl_rules import DEFAULT_LINE, categories_in
 from tasks.desired.host import OPERATOR, Host, Instance
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
 from tasks.observed.connection import is_connected
@@ -65,6 +65,7 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride {lock} {texts}
 echo '@@ digests'; sha256sum /dev/null {secrets} 2>/dev/null
+echo '@@ replayable'; grep -lsxF '{default_line}' /dev/null {secrets}
 echo '@@ matches'
 grep -RsHE -e '^(MemTotal|Uid):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
   -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status \
@@ -99,6 +100,7 @@ class HostSnapshot(FactBase[Observed | None]):
             "lock": LOCK_FILE,
             "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
             "mark": MARK,
+            "default_line": DEFAULT_LINE,
             "packages": "|".join(PACKAGES),
             "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
             "properties": UNIT_PROPERTIES,

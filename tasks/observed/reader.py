@@ -61,6 +61,7 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         foreign_forwards=tuple(foreign_forwards(tables(parts["forwards"]))),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
+        replayable=frozenset(parts["replayable"]),
         data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
     )
 

@@ -107,6 +107,7 @@ class Observed:
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
+    replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Literal
 
+from tasks.catalogue.acl_rules import DEFAULT_LINE
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory, manifest_file, snapshot_file
 from tasks.desired.rendering import config_text
@@ -161,7 +162,7 @@ def _config(instance: Instance, changes: Mapping[str, str]) -> str:
 def _users(instance: Instance, config: str) -> str:
     """The configuration with the role's users in it, none of them with its password's hash."""
     users = [f"user {user.name} on #{UNUSED_HASH} {user.rules}" for user in instance.users]
-    return "\n".join([config.rstrip("\n"), "user default off", *users, ""])
+    return "\n".join([config.rstrip("\n"), DEFAULT_LINE, *users, ""])
 
 
 def _server(instance: Instance, run: str, config: str, patience: int, ready: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.compare.difference import Difference, chosen
+from tasks.compare.difference import REPLAY, Difference, chosen
 from tasks.compare.host import compare, kernel_notices
 from tasks.desired.host import Host
 from tasks.observed.state import Observed, Server
@@ -410,7 +410,33 @@ def test_a_user_nobody_asked_for_is_deleted_live(host: Host, right: Observed) ->
 
 def test_a_default_user_that_may_log_in_is_a_difference(host: Host, right: Observed) -> None:
     found = only(compare(host, with_user(right, "crypto", "default", flags=["on", "nopass"])))
-    assert found == ("crypto", "acl", "default", "off", "on", "set live")
+    assert found == ("crypto", "acl", "default", "off, ~* &* +@all", "on, needs no password", REPLAY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"commands": "-@all", "keys": "", "channels": ""}, "may -@all"),
+        ({"commands": "+@all -eval"}, "may ~* &* +@all -eval"),
+        ({"keys": "~app:*"}, "may ~app:* &* +@all"),
+        ({"channels": ""}, "may ~*  +@all"),
+        ({"passwords": ["0" * 64]}, "has a password"),
+        ({"selectors": [[]]}, "has 1 selectors"),
+        ({"flags": ["off", "nopass"]}, "needs no password"),
+    ],
+)
+def test_a_default_user_that_may_not_replay_every_write_is_a_difference(
+    host: Host, right: Observed, changes: dict[str, object], found: str
+) -> None:
+    wanted = ("crypto", "acl", "default", "off, ~* &* +@all", found, REPLAY)
+    assert only(compare(host, with_user(right, "crypto", "default", **changes))) == wanted
+
+
+def test_an_acl_file_that_could_not_replay_the_log_is_a_difference_of_its_own(host: Host, right: Observed) -> None:
+    others = right.replayable - {"/etc/redis/crypto.acl"}
+    role, subject, name, _, found, remedy = only(compare(host, replace(right, replayable=others)))
+    assert (role, subject, name, remedy) == ("crypto", "acl", "default in /etc/redis/crypto.acl", REPLAY)
+    assert "would drop" in found
 
 
 @pytest.mark.parametrize(

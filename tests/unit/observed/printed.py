@@ -37,6 +37,7 @@ def snapshot_text(observed: Observed) -> str:
         ],
         "texts": list(_texts(observed)),
         "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
+        "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
         "found": list(_found(observed)),
         "forwards": _rules(observed),

@@ -1,7 +1,9 @@
 """The pure parts of the steps: the live commands, the gate's key count, the plan's lines, a file's command."""
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
 from tasks.steps.operations import file_command
 from tasks.steps.preflight import counted, plan_lines
+from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, file_script
 from tests.unit.builders import (
     FIVE,
     as_desired,
@@ -62,14 +65,36 @@ def test_a_user_is_set_whole_with_the_hash_of_its_password() -> None:
     ]
 
 
-def test_a_stranger_is_deleted_and_the_default_user_shut() -> None:
+def test_a_stranger_is_deleted_live() -> None:
     host = desired("crypto")
     observed = with_user(as_desired(host), "crypto", "intruder", flags=["on"])
-    observed = with_user(observed, "crypto", "default", flags=["on", "nopass"])
-    assert commands(host, observed) == [
-        ("ACL", "SETUSER", "default", "reset"),
-        ("ACL", "DELUSER", "intruder"),
-    ]
+    assert commands(host, observed) == [("ACL", "DELUSER", "intruder")]
+
+
+def test_the_default_user_is_left_to_the_step_that_goes_first() -> None:
+    host = desired("crypto")
+    assert commands(host, with_user(as_desired(host), "crypto", "default", flags=["on", "nopass"])) == []
+
+
+def test_the_default_user_gets_rights_only_when_nobody_can_be_logged_in_as_it() -> None:
+    assert CLOSE_DEFAULT == (("ACL", "SETUSER", "default", "reset"), ("CLIENT", "KILL", "USER", "default"))
+    assert ENABLE_REPLAY == ("ACL", "SETUSER", "default", "reset", "off", "~*", "&*", "+@all")
+
+
+def test_an_acl_file_gets_the_line_of_the_default_user_and_keeps_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "crypto.acl"
+    file.write_text("user a on #1 ~*\n user  default on nopass\nuser default2 on\nuser default\n")
+    script = file_script(desired("crypto").instances).replace("/etc/redis/crypto.acl", str(file))
+    subprocess.run(["sh", "-c", script], check=True)
+    assert file.read_text() == "user default off ~* &* +@all\nuser a on #1 ~*\nuser default2 on\n"
+
+
+def test_an_acl_file_with_no_other_user_gets_the_line_of_the_default_user(tmp_path: Path) -> None:
+    file = tmp_path / "crypto.acl"
+    file.write_text("user default off\n")
+    script = file_script(desired("crypto").instances).replace("/etc/redis/crypto.acl", str(file))
+    subprocess.run(["sh", "-c", script], check=True)
+    assert file.read_text() == "user default off ~* &* +@all\n"
 
 
 def test_nothing_said_live_cuts_clients_or_writes_over_managed_files() -> None:
@@ -253,7 +278,7 @@ def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
 def test_taking_requirepass_back_closes_the_default_user_again() -> None:
     host = desired("crypto")
     found = commands(host, with_setting(as_desired(host), "crypto", "requirepass", "somebody-set-this"))
-    assert found == [("CONFIG", "SET", "requirepass", ""), ("ACL", "SETUSER", "default", "reset")]
+    assert found == [("CONFIG", "SET", "requirepass", ""), *CLOSE_DEFAULT, ENABLE_REPLAY]
 
 
 # --- Held hosts
