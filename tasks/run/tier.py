@@ -18,7 +18,9 @@ from tasks.catalogue.secrets_file import generate, missing, read_passwords, user
 from tasks.compare.leftovers import host_without_roles
 from tasks.desired.host import Host, desired_host
 
-CATALOGUE = Path(__file__).parents[2] / "group_data" / "roles.yaml"
+CATALOGUE = (
+    Path("group_data") / "roles.yaml"
+)  # where pyinfra reads config.py and group_data: in the directory it runs in
 GROUP_PREFIX = "redis_"
 
 
@@ -94,7 +96,7 @@ def read_inputs(
 ) -> tuple[list[HostInput], list[str]]:
     """What the inventory and the catalogue say of each host, and every problem with it."""
     if not catalogue_file.exists():
-        return [], [f"{catalogue_file}: no such file: it is the catalogue of roles"]
+        return [], [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
     catalogue, problems = read_catalogue(catalogue_file.read_text())
     if catalogue is None:
         return [], problems

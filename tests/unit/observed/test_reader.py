@@ -13,7 +13,17 @@ from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.look import HostSnapshot, endpoint, read_server
 from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
 from tasks.observed.state import FileState, Listener, Observed
-from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
+from tests.unit.builders import (
+    CATEGORIES,
+    FIVE,
+    OTHERS,
+    as_desired,
+    desired,
+    fresh,
+    with_file,
+    with_listener,
+    with_unit,
+)
 from tests.unit.observed.printed import printed, snapshot_text
 
 # Printed on a Debian 12 container that carries crypto, by the script of observed/look.py; ACL hashes replaced, and
@@ -105,7 +115,7 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
-@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE, OTHERS])
 def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
     host = desired(*names)
     for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
