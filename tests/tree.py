@@ -19,7 +19,7 @@ import yaml
 REPOSITORY = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures"
 ROLES = Path("group_data") / "roles.yaml"
-CODE = ("tasks", "templates", "config.py", "deploy.py")
+CODE = ("tasks", "templates", "tests", "config.py", "deploy.py")
 
 
 @cache
@@ -41,8 +41,8 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 
 def copy_of_tree(directory: Path) -> Path:
-    """The tree again, at `directory`, where nothing is yet; a test may change everything in it."""
-    return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("__pycache__")))
+    """The tree again but for its tests, at `directory`, where nothing is yet; a test may change everything in it."""
+    return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("__pycache__", "tests")))
 
 
 def _remove(directory: Path, owner: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from tasks.catalogue.roles import Role
 from tasks.desired.host import OPERATOR, Instance
 from tasks.desired.paths import data_directory, manifest_file
 from tasks.observed.connection import run_command
@@ -33,7 +34,7 @@ REMOVING = (
 def before(state: State, host: Host, instance: Instance, password: str) -> tuple[Info | None, list[str]]:
     """INFO of an instance that may be stopped now, None when it lets nobody in, and what forbids to stop it.
 
-    No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
+    No save or rewrite is under way, its keys are on disk or will be, its log is whole and writable, and the disk holds what it writes when it stops.
     """
     info = wait_until_calm(host, instance, password)
     role, problems = instance.role, []
@@ -42,6 +43,7 @@ def before(state: State, host: Host, instance: Instance, password: str) -> tuple
     words = output.split()
     if role.appendonly and "manifest" not in words:
         problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
+    problems += _kept_nowhere(role, info)
     if info is None:
         return None, problems
     if is_busy(info):
@@ -80,6 +82,17 @@ def after(
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
     return problems + _lost_keys(was, info)
+
+
+def _kept_nowhere(role: Role, info: Info | None) -> list[str]:
+    """A role may have neither log nor snapshots; its keys then live as long as its process."""
+    keys = "unknown" if info is None else count_keys(info)[0]
+    if role.appendonly or role.save or keys == 0:
+        return []
+    return [
+        f"it keeps nothing on disk, a restart would lose its keys ({keys}): deploy with appendonly: true in "
+        "redis_overrides, and once more without it when that is done"
+    ]
 
 
 def _unhealthy(info: Info) -> list[str]:

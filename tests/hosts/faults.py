@@ -58,7 +58,9 @@ def break_once(tier: Tier, kind: str, *options: str, past: Sequence[str] = (), a
         report = Path(directory) / "report"
         report.touch()
         began = time.monotonic()
-        done = tier.lab.run(argv(tier, *options), env=environment(kind, report, past, at), timeout=60)
+        done = tier.lab.run(
+            argv(tier, *options), env=environment(kind, report, past, at), cwd=tier.repository, timeout=60
+        )
         fault = Fault(kind, report.read_text().strip(), done, time.monotonic() - began)
     print(fault, flush=True)
     return fault

@@ -11,11 +11,10 @@ import yaml
 
 from tests.hosts import figures
 from tests.hosts.clients import client
-from tests.hosts.conftest import TABLE, Tier, operations, output
+from tests.hosts.conftest import TABLE, Tier, layout, operations, output
 from tests.hosts.cut_off_writer import DATABASES
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

@@ -8,9 +8,9 @@ from typing import get_args
 import click
 
 from tests.lab import records, vms
-from tests.lab.containers import PERSISTENT, REPOSITORY, ContainerLab, require_root
+from tests.lab.containers import PERSISTENT, ContainerLab, require_root
 from tests.lab.debian import LabError, Suite, missing_packages
-from tests.lab.layouts import LAYOUTS, HostSpec, layout
+from tests.lab.layouts import LAYOUTS, REPOSITORY, HostSpec, layout
 from tests.lab.records import Record
 
 
@@ -40,7 +40,7 @@ def packages() -> None:
 
 @lab.command()
 @click.option("--suite", type=click.Choice(get_args(Suite)), default="bookworm", show_default=True)
-@click.option("--layout", "layout_name", type=click.Choice(list(LAYOUTS)), default="prod", show_default=True)
+@click.option("--layout", "layout_name", type=click.Choice(LAYOUTS), default="prod", show_default=True)
 def up(suite: Suite, layout_name: str) -> None:
     """Boot the hosts and leave them running."""
     if missing := missing_packages():

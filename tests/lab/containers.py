@@ -14,11 +14,11 @@ from typing import Self
 from tests.lab import records
 from tests.lab.container import Container, await_ready
 from tests.lab.debian import LabError
+from tests.lab.layouts import REPOSITORY as REPOSITORY
 from tests.lab.layouts import HostSpec as HostSpec
 from tests.lab.recipe import container_tree
 from tests.lab.records import PREFIX, Record
 
-REPOSITORY = Path(__file__).parents[2]
 PERSISTENT = f"{PREFIX}main"  # the lab of `make lab-up`: one per machine, so that its commands are always the same
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
