@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.difference import BY_HAND, Difference
@@ -80,9 +81,13 @@ def redis_number(version: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def memory_needed(roles: Iterable[Role]) -> int:
+    """Bytes of RAM that a host of these roles has to have."""
+    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
+
+
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
-    total = sum(role.maxmemory for role in desired.roles)
-    needed = int(total * REWRITE_PEAK) + OS_MEMORY
+    needed = memory_needed(desired.roles)
     if needed > observed.memory:
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (

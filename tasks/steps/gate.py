@@ -34,7 +34,8 @@ REMOVING = (
 def before(state: State, host: Host, instance: Instance, password: str) -> tuple[Info | None, list[str]]:
     """INFO of an instance that may be stopped now, None when it lets nobody in, and what forbids to stop it.
 
-    No save or rewrite is under way, its keys are on disk or will be, its log is whole and writable, and the disk holds what it writes when it stops.
+    No save or rewrite is under way, its keys are on disk or will be, its log is whole and writable, and the disk
+    holds what it writes when it stops.
     """
     info = wait_until_calm(host, instance, password)
     role, problems = instance.role, []
