@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 HOST ?= redis-gateway
+LAB ?= main
 PYTEST_OPTIONS ?=
 # Containers are root's. What is run so keeps its lab's cache in root's home.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system check test fast hosts vms rehearse lab-up lab-down lab-ssh bench golden lock
+.PHONY: help setup system check test fast hosts vms rehearse lab-up lab-down lab-ssh lab-status bench golden lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,14 +46,17 @@ test: system check ## everything: what CI runs
 rehearse: system ## boot throw-away VMs, deploy to them twice, run the drills, verify
 	$(RUN) -m tests.lab.rehearsal
 
-lab-up: system ## five container hosts with the production addresses, until lab-down
-	@$(AS_ROOT) $(RUN) -m tests.lab up
+lab-up: system ## containers with the production addresses, until lab-down; several by LAB=name
+	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) up
 
 lab-down: system ## remove the container hosts
-	@$(AS_ROOT) $(RUN) -m tests.lab down
+	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) down
 
 lab-ssh: system ## a shell on a container host: make lab-ssh HOST=redis-crypto
-	@$(AS_ROOT) $(RUN) -m tests.lab ssh $(HOST)
+	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) ssh $(HOST)
+
+lab-status: system ## the labs of this machine and their hosts
+	@$(AS_ROOT) $(RUN) -m tests.lab status
 
 bench: system ## how long a deploy with nothing to do takes, against pyinfra's own floor
 	$(AS_ROOT) $(RUN) -m tests.bench
