@@ -3,7 +3,7 @@
 from pyinfra import config
 from pyinfra.context import ctx_state
 
-from tasks.entry import guard
+from tasks.run.entry import guard
 
 config.REQUIRE_PYINFRA_VERSION = "~=3.10.0"
 

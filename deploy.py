@@ -7,7 +7,7 @@ pyinfra --dry INVENTORY deploy.py    only shows it
 
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.prove import prove
+from tasks.prove.proof import prove
 from tasks.steps.adopt import begin_adoptions
 from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances
@@ -15,11 +15,13 @@ from tasks.steps.kernel import tune_kernel
 from tasks.steps.lock import hold_host
 from tasks.steps.passwords import keep_passwords
 from tasks.steps.preflight import check_fitness
+from tasks.steps.replay import keep_replayable
 from tasks.steps.retire import purge_data, say_what_is_kept
 
 seen = check_fitness(ctx_state.get(), ctx_host.get())
 if seen is not None:
     hold_host(ctx_state.get(), seen)
+    keep_replayable(seen)
     begin_adoptions(seen)
     keep_passwords(ctx_state.get())
     install_redis(seen)

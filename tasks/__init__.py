@@ -1,4 +1,4 @@
-"""The Redis tier: observe, compare, converge, prove. Data flows in the order of the modules below.
+"""The commands beside deploy.py, one file each; below them the code, a folder for each stage of the data's way.
 
-values → catalogue → desired → observe → compare → steps → prove; entry points import from all of them.
+catalogue → desired → observed → compare → reports → run → steps → prove → drills: each imports from those before it.
 """

@@ -5,7 +5,7 @@ pyinfra [-y] INVENTORY tasks/endpoints.py
 
 from pyinfra.context import ctx_state
 
-from tasks.endpoint_table import print_endpoints
-from tasks.run import Finished
+from tasks.reports.endpoint_table import print_endpoints
+from tasks.run.run import Finished
 
 raise Finished(print_endpoints(ctx_state.get()))

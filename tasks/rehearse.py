@@ -5,8 +5,8 @@ pyinfra [-y] INVENTORY tasks/rehearse.py     after deploy.py; only where host da
 
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.prove import prove
-from tasks.steps.drills import drill, fill_servers, kill_servers, reboot
+from tasks.drills.exercises import drill, fill_servers, kill_servers, reboot
+from tasks.prove.proof import prove
 from tasks.steps.lock import hold_host
 from tasks.steps.operations import call
 from tasks.steps.preflight import check_rehearsal

@@ -5,7 +5,7 @@ pyinfra [-y] INVENTORY tasks/verify.py     exit 0 when all is as it should be; -
 
 from pyinfra.context import ctx_state
 
-from tasks.prove import verify_tier
-from tasks.run import Finished
+from tasks.prove.proof import verify_tier
+from tasks.run.run import Finished
 
 raise Finished(verify_tier(ctx_state.get()))

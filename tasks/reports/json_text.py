@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from tasks.difference import Difference
+from tasks.compare.difference import Difference
 from tasks.reports.model import DriftReport, HostReport
 
 VERSION = 1

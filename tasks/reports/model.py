@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from tasks.difference import Difference
+from tasks.compare.difference import Difference
 
 Status = Literal["in_sync", "drifted", "unreachable", "error"]
 RoleStatus = Literal["in_sync", "drifted", "unknown"]

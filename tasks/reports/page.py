@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.difference import Difference
+from tasks.compare.difference import Difference
 from tasks.reports.model import DriftReport, HostReport, RoleStatus, Status
 from tasks.reports.words import (
     STATUS_WORDS,

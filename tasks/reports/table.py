@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tasks.difference import Difference
+from tasks.compare.difference import Difference
 from tasks.reports.model import DriftReport, HostReport, Status
 from tasks.reports.words import host_words, printable, summary, what_to_do, who
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.difference import BY_HAND, Difference
+from tasks.compare.difference import BY_HAND, Difference
 from tasks.reports.model import DriftReport, HostReport, Status
 
 STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter

@@ -15,14 +15,14 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import OPERATOR, Instance
-from tasks.foreign import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
-from tasks.observe_foreign import logins
-from tasks.observed import ForeignServer, Marker, count_keys
-from tasks.paths import data_directory, marker_file
-from tasks.remote import run_command
-from tasks.run import Look, Passwords
-from tasks.snapshot import read_listener
+from tasks.compare.adoption import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
+from tasks.desired.host import OPERATOR, Instance
+from tasks.desired.paths import data_directory, marker_file
+from tasks.observed.connection import run_command
+from tasks.observed.foreign import logins
+from tasks.observed.reader import read_listener
+from tasks.observed.state import ForeignServer, Marker, count_keys
+from tasks.run.run import Look, Passwords
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, read_info
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
@@ -182,7 +182,7 @@ def copy_script(instance: Instance, marker: Marker) -> str:
     target = f"{directory}/{instance.role.dbfilename}"
     unfinished = shlex.quote(f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb")
     steps = (
-        # A conversion whose controller died goes on by itself (tasks/throwaway.py): not under its hands.
+        # A conversion whose controller died goes on by itself (tasks/steps/throwaway.py): not under its hands.
         f"exec 9<{directory}",
         f"flock --wait {PATIENCE:.0f} 9",
         f"found=$({IDENTITY.format(rdb)})",

@@ -8,9 +8,9 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired import Instance
-from tasks.remote import run_command
-from tasks.throwaway import OLD, Form, convert_script
+from tasks.desired.host import Instance
+from tasks.observed.connection import run_command
+from tasks.steps.throwaway import OLD, Form, convert_script
 
 
 def make_logs(state: State, host: Host, instances: Sequence[Instance]) -> bool:

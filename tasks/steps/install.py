@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pyinfra.operations import apt
 
-from tasks.desired import File
-from tasks.difference import INSTALL, MASK, chosen
-from tasks.foreign import packaged_is_adopted
-from tasks.paths import PACKAGED_UNIT
-from tasks.run import Look
+from tasks.compare.adoption import packaged_is_adopted
+from tasks.compare.difference import INSTALL, MASK, chosen
+from tasks.desired.host import File
+from tasks.desired.paths import PACKAGED_UNIT
+from tasks.run.run import Look
 from tasks.steps.operations import run_commands, write_files
 
 PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
-from tasks.desired import Instance
-from tasks.difference import (
+from tasks.compare.difference import (
     ASIDE,
     DISABLE,
     ENABLE,
@@ -25,8 +24,8 @@ from tasks.difference import (
     Difference,
     chosen,
 )
-from tasks.observed import Server
-from tasks.paths import (
+from tasks.desired.host import Instance
+from tasks.desired.paths import (
     INNER_PORT_UNIT,
     PREVIOUS,
     UNITS,
@@ -36,7 +35,8 @@ from tasks.paths import (
     previous_file,
     start_files,
 )
-from tasks.run import Look
+from tasks.observed.state import Server
+from tasks.run.run import Look
 from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of
@@ -44,8 +44,8 @@ from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
+from tasks.steps.throwaway import OLD
 from tasks.steps.trial import try_candidates
-from tasks.throwaway import OLD
 
 # Declared before it is deleted: stopping the unit may have removed it already.
 NO_TABLE = "nft 'table ip redis_inner_port; delete table ip redis_inner_port'"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.difference import chosen
-from tasks.paths import SYSCTL_FILE, THP_FILE
-from tasks.run import Look
+from tasks.compare.difference import chosen
+from tasks.desired.paths import SYSCTL_FILE, THP_FILE
+from tasks.run.run import Look
 from tasks.steps.install import files_of
 from tasks.steps.operations import run_commands, write_files
 

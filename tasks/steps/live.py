@@ -11,13 +11,13 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.compare_server import wanted_settings
-from tasks.desired import OPERATOR, Instance, User
-from tasks.difference import ASIDE, REWRITE, Difference
-from tasks.exchange import ExchangeError, ReplyError, exchange
-from tasks.observed import Server
-from tasks.run import Passwords
+from tasks.compare.difference import ASIDE, LIVE, REWRITE, Difference
+from tasks.compare.server import wanted_settings
+from tasks.desired.host import OPERATOR, Instance, User
+from tasks.observed.state import Server
+from tasks.run.run import Passwords
 from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
+from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, send
 
 
 def live_commands(
@@ -35,16 +35,14 @@ def live_commands(
         commands.append(("CONFIG", "SET", *pairs))
     if "requirepass" in settings:
         # Setting it to "" gives `default` nopass: protected mode would then turn away every client.
-        commands.append(("ACL", "SETUSER", "default", "reset"))
+        commands += [*CLOSE_DEFAULT, ENABLE_REPLAY]
     for item in differences:
-        if item.subject == "acl":
+        if item.subject == "acl" and item.remedy == LIVE:
             commands.append(_user_command(item.name, users.get(item.name)))
     return commands
 
 
 def _user_command(name: str, user: User | None) -> tuple[str, ...]:
-    if name == "default":
-        return ("ACL", "SETUSER", "default", "reset")
     if user is None:
         return ("ACL", "DELUSER", name)
     return ("ACL", "SETUSER", name, "reset", "on", f"#{user.password_sha256}", *user.rules.split())
@@ -80,15 +78,7 @@ def _change(
         commands.append(("BGSAVE", "SCHEDULE"))
     if anew:
         commands.append(("BGREWRITEAOF",))
-    try:
-        replies = exchange(host, *server.endpoint, commands)
-    except ExchangeError as error:
-        return [str(error)]
-    refused = [
-        f"{' '.join(command[:3])}: {reply}"
-        for command, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, ReplyError)
-    ]
+    refused = send(host, server, commands)
     data_moves = {item.name for item in differences if item.remedy in (ASIDE, REWRITE) or item.name == "appendonly"}
     if refused or not data_moves:
         return refused

@@ -21,10 +21,10 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.difference import BY_HAND
-from tasks.paths import LOCK_FILE
-from tasks.remote import BEAT, SILENCE, open_command
-from tasks.run import Look, current, look
+from tasks.compare.difference import BY_HAND
+from tasks.desired.paths import LOCK_FILE
+from tasks.observed.connection import BEAT, SILENCE, open_command
+from tasks.run.run import Look, current, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
@@ -142,7 +142,7 @@ def _keep(channels: list[Channel]) -> None:
             try:
                 channel.sendall(b"\n")
             except (OSError, SSHException):
-                continue  # this host's own commands fail, and tasks/entry.py says why
+                continue  # this host's own commands fail, and tasks/run/entry.py says why
 
 
 def _let_go(channels: list[Channel]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from pyinfra.api.host import Host
 
-from tasks.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.foreign import endpoint
-from tasks.observed import ForeignServer
-from tasks.paths import PACKAGED_UNIT
+from tasks.compare.adoption import endpoint
+from tasks.desired.paths import PACKAGED_UNIT
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.state import ForeignServer
 from tasks.steps.gate import PATIENCE, POLL, is_busy
 
 Logins = Sequence[tuple[str, str]]

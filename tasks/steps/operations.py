@@ -9,8 +9,8 @@ from typing import Any
 
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
-from tasks.desired import File
-from tasks.paths import previous_file
+from tasks.desired.host import File
+from tasks.desired.paths import previous_file
 
 
 def file_command(file: File, keep: bool = False) -> StringCommand:

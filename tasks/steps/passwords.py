@@ -6,8 +6,8 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.run import current
-from tasks.secrets import save_passwords
+from tasks.catalogue.secrets_file import save_passwords
+from tasks.run.run import current
 from tasks.steps.operations import call
 
 

@@ -8,12 +8,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks import run as runs
-from tasks.compare import kernel_notices
-from tasks.difference import RESTART, Difference
-from tasks.fitness import unfit
-from tasks.leftovers import nothing_to_purge
-from tasks.run import Look, Refusal
+from tasks.compare.difference import RESTART, Difference
+from tasks.compare.fitness import unfit
+from tasks.compare.host import kernel_notices
+from tasks.compare.leftovers import nothing_to_purge
+from tasks.run import run as runs
+from tasks.run.run import Look, Refusal
 
 
 def check_fitness(state: State, host: PyinfraHost) -> Look | None:

@@ -8,12 +8,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.difference import PURGE, RETIRE, chosen
-from tasks.foreign import adoptions, snapshot_of
-from tasks.leftovers import role_of
-from tasks.paths import data_directory, unit_name
-from tasks.remote import run_command
-from tasks.run import Look
+from tasks.compare.adoption import adoptions, snapshot_of
+from tasks.compare.difference import PURGE, RETIRE, chosen
+from tasks.compare.leftovers import role_of
+from tasks.desired.paths import data_directory, unit_name
+from tasks.observed.connection import run_command
+from tasks.run.run import Look
 from tasks.steps.operations import call, run_commands
 
 
@@ -38,7 +38,7 @@ def purge_command(role: str) -> str:
 def say_what_is_kept(seen: Look) -> None:
     """The last words of a deploy that retires a role or adopts data: where the data lies that it left alone."""
     retired = [role_of(item.name) for item in chosen(seen.differences, "unit", remedy=RETIRE)]
-    retired = [role for role in retired if role not in seen.desired.purge]
+    retired = [role for role in retired if role not in seen.desired.requests.purge]
     adopted = adoptions(seen.desired, seen.observed) if seen.observed else []
     old = {
         item.instance.name: snapshot_of(item.server) if item.server else item.marker.rdb if item.marker else ""

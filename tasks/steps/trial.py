@@ -7,12 +7,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
-from tasks.remote import run_command
-from tasks.run import Look, current, options
+from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
+from tasks.observed.connection import run_command
+from tasks.run.run import Look, current, options
 from tasks.steps.install import files_of
 from tasks.steps.operations import call
-from tasks.throwaway import try_inner_port_script, try_script
+from tasks.steps.throwaway import try_inner_port_script, try_script
 
 INNER_PORT_FILES = (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
 

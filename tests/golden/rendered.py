@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tasks.desired import Host
+from tasks.desired.host import Host
 from tests.unit.builders import FIVE, VERSION, desired
 
 FILES = Path(__file__).parent / "files"

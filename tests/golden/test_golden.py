@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.desired import desired_host, process_part
-from tasks.rendering import SECTIONS, render
+from tasks.desired.host import desired_host, process_part
+from tasks.desired.rendering import SECTIONS, render
 from tests.golden.rendered import UPDATE, committed, rendered
 from tests.unit.builders import FIVE, SYSCTLS, desired, passwords, roles, secrets_of
 
@@ -103,7 +103,7 @@ def test_no_two_roles_share_a_path_a_port_or_a_unit() -> None:
 @pytest.mark.parametrize("role", FIVE)
 def test_an_acl_file_shuts_the_default_user_first_and_holds_hashes_only(role: str) -> None:
     lines = RENDERED[f"all-five/etc/redis/{role}.acl"].splitlines()
-    assert lines[0] == "user default off"
+    assert lines[0] == "user default off ~* &* +@all"
     assert [line.split()[1] for line in lines[1:]] == sorted([*roles()[role].services, "operator"])
     assert all(re.fullmatch(r"user \S+ on #[0-9a-f]{64} ~\* &\* \+@all.*", line) for line in lines[1:])
 

@@ -29,12 +29,12 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_state
 
-from tasks import run as runs
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
+from tasks.run import run as runs
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
-from tests.unit.snapshot import printed, snapshot_text
+from tests.unit.observed.printed import printed, snapshot_text
 
 State = Callable[[Host], Observed]
 SNAPSHOT = "@@ facts"  # how the one reading command of a host is known

@@ -1,4 +1,4 @@
-"""A Redis server made of scripted answers, behind the channel that tasks/exchange.py opens. It speaks RESP."""
+"""A Redis server made of scripted answers, behind the channel that tasks/observed/exchange.py opens. It speaks RESP."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import hiredis
 
-from tasks.desired import Instance
-from tasks.observed import Server
+from tasks.desired.host import Instance
+from tasks.observed.state import Server
 
 Answer = object  # str, int, None, list of answers, or Error
 

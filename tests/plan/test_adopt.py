@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import READ_PACKAGES, READ_STAMP, changing, production, takes
 from tests.plan.redis import Error, OtherRedis

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, directory, drifted, forget, install_command, production, takes
 from tests.unit.builders import as_desired, stopped, with_file, with_setting, with_unit, with_user, without_file

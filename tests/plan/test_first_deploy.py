@@ -112,7 +112,7 @@ def test_a_host_got_the_hashes_of_exactly_the_saved_passwords(result: Result, se
     known = yaml.safe_load(secrets.read_text())[role]
     (written,) = [event.stdin for event in result.events if f"/etc/redis/{role}.acl.new" in event.text]
     users = {line.split()[1]: line.split()[3] for line in written.splitlines()[1:]}
-    assert written.splitlines()[0] == "user default off"
+    assert written.splitlines()[0] == "user default off ~* &* +@all"
     assert users == {user: f"#{sha256(password)}" for user, password in known.items()}
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tests.plan.harness import Site, run, short
 from tests.plan.hosts import PROD, bare_takes, production
 from tests.unit.builders import as_desired, fresh, stopped

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tests.plan.harness import Site, run
 from tests.plan.hosts import bare_takes, changing, first_deploy, takes
 from tests.unit.builders import FIVE, as_desired, desired, fresh, with_setting

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
 from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener, with_server, with_setting

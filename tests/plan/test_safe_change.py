@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.desired import Host
-from tasks.observed import Observed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tests.plan.harness import Result, Site, State, run
 from tests.plan.hosts import PROD, production, takes
 from tests.unit.builders import as_desired, with_file, with_setting

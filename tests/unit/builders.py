@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.acl import categories_in
-from tasks.catalogue import Catalogue, Role, build_roles, read_catalogue
-from tasks.compare_server import defaults
-from tasks.desired import Host, Instance, desired_host
-from tasks.observed import FileState, Listener, Observed, Server
-from tasks.paths import SYSCTL_FILE, THP_FILE, data_directory
-from tasks.secrets import users_of
+from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
+from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
+from tasks.catalogue.secrets_file import users_of
+from tasks.compare.server import defaults
+from tasks.desired.host import Host, Instance, desired_host
+from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
+from tasks.observed.state import FileState, Listener, Observed, Server
 
 REPOSITORY = Path(__file__).parents[2]
 ROLES_FILE = REPOSITORY / "group_data" / "roles.yaml"
@@ -122,6 +122,7 @@ def as_desired(host: Host) -> Observed:
             for chain in ("prerouting", "output")
         ),
         statoverrides=dict(host.statoverrides),
+        replayable=frozenset(acl_file(instance.name) for instance in host.instances),
         data_files={
             f"{data_directory(instance.name)}/{name}": 88
             for instance in host.instances
@@ -155,6 +156,7 @@ def fresh(host: Host) -> Observed:
         forwards=frozenset(),
         statoverrides={},
         data_files={},
+        replayable=frozenset(),
         servers={},
     )
 
@@ -177,7 +179,6 @@ def _unit(enabled: str, active: str, pid: int) -> dict[str, str]:
 def server(instance: Instance) -> Server:
     """What the instance answers when everything is as desired; words of ACL rules as Redis gives them."""
     users = {user.name: _user(user.password_sha256 or "", user.rules) for user in instance.users}
-    nobody = {"flags": ["off", "sanitize-payload"], "passwords": [], "commands": "-@all", "keys": "", "channels": ""}
     info = {
         "redis_version": "7.0.15",
         "loading": "0",
@@ -188,7 +189,7 @@ def server(instance: Instance) -> Server:
     return Server(
         config={**defaults("7.0"), **instance.settings, "requirepass": ""},
         info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
-        users={"default": {**nobody, "selectors": []}, **users},
+        users={"default": {**_user("", DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
     )
 

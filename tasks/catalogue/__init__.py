@@ -1,0 +1,1 @@
+"""What an operator writes: roles.yaml, secrets and requests become frozen, validated models; what a directive means."""

@@ -1,0 +1,63 @@
+"""What an operator asks for beside the desired state itself, each role by name: `--data adopt=gateway`. Pure.
+
+Checked before any host is contacted: a name that is no role's never gets near a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from tasks.catalogue.roles import ROLE_NAME
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What is asked for on one host: each field is a word of `--data` or host data, its value names of roles."""
+
+    adopt: tuple[str, ...] = ()  # take over the data of a server of somebody else's
+    purge: tuple[str, ...] = ()  # delete the kept data of a role that the host does not carry
+    accept_loss: tuple[str, ...] = ()  # give up what a start of the server skipped in its log
+
+
+NOTHING = Requests()
+WORDS = tuple(field.name for field in fields(Requests))
+
+
+def requests(data: Mapping[str, object]) -> Requests:
+    """The requests in one host's data; what is malformed asks for nothing."""
+    return Requests(**{word: named_roles(data.get(word)) or () for word in WORDS})
+
+
+def named_roles(value: object) -> tuple[str, ...] | None:
+    """The names in `gateway`, `gateway,socket` or a list of them, each once; None for anything else."""
+    if value is None:
+        return ()
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        return None
+    names = tuple(dict.fromkeys(item.strip() for item in items))
+    return names if all(re.fullmatch(ROLE_NAME, name) for name in names) else None
+
+
+def malformed(host: str, data: Mapping[str, object]) -> Iterator[str]:
+    """Problems with the form of one host's requests."""
+    for word in WORDS:
+        if named_roles(data.get(word)) is None:
+            yield f"{host}: {word}: expected the name of a role, or several as gateway,socket, observed {data[word]!r}"
+
+
+def unknown_adoptions(asked: Iterable[tuple[Iterable[str], Iterable[str]]], catalogue: Iterable[str]) -> Iterator[str]:
+    """Roles that nobody can adopt data for. `asked`: of each host, the roles it carries and adopts for."""
+    carried: set[str] = set()
+    wanted: set[str] = set()
+    for roles, adopt in asked:
+        carried |= set(roles) & set(adopt)
+        wanted |= set(adopt)
+    known = sorted(catalogue)
+    for name in sorted(wanted - carried):
+        if name in known:
+            yield f"adopt={name}: no host of the inventory carries {name}, expected one: put it into group redis_{name}"
+        else:
+            yield f"adopt={name}: no such role, expected one of {', '.join(known)}: correct the name"

@@ -1,0 +1,298 @@
+"""The catalogue at the door: roles.yaml and its overrides become validated, frozen roles, or a list of problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from tasks.catalogue.values import (
+    BUFFER_CLASSES,
+    canonical_buffer_limits,
+    canonical_events,
+    canonical_save,
+    parse_memory,
+)
+
+RESERVED_USERS = ("default", "operator")
+
+
+def _text_rule(rule: Callable[[str], str]) -> BeforeValidator:
+    def check(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not text: put it in quotes")
+        return rule(value)
+
+    return BeforeValidator(check)
+
+
+def _memory(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{value!r} is not a Redis memory size: write a whole number and a unit, as 256mb")
+    return parse_memory(str(value))
+
+
+def _memory_or_percent(text: object) -> str:
+    text = str(text)
+    return text if text.endswith("%") and text[:-1].isdigit() else str(parse_memory(text))
+
+
+def _buffer_limits(value: object) -> str:
+    """One text from a mapping of class → `HARD SOFT SECONDS`, or from the text CONFIG GET gives."""
+    if isinstance(value, Mapping):
+        value = " ".join(f"{name} {limits}" for name, limits in value.items())
+    limits = canonical_buffer_limits(str(value))
+    if len(limits.split()) != 4 * len(BUFFER_CLASSES):
+        raise ValueError(f"{value!r}: give all three classes: normal, replica and pubsub")
+    return limits
+
+
+def _save_points(value: object) -> str:
+    """One text from a list of [seconds, changes] pairs, or from the text CONFIG GET gives."""
+    if isinstance(value, list | tuple):
+        value = " ".join(f"{pair[0]} {pair[1]}" if isinstance(pair, list | tuple) else str(pair) for pair in value)
+    return canonical_save(str(value))
+
+
+def _plain_address(value: IPv4Address) -> IPv4Address:
+    if value.is_unspecified or value.is_multicast or value.is_loopback:
+        raise ValueError(f"{value} is not an address of one host: write the address that clients connect to")
+    return value
+
+
+Memory = Annotated[int, BeforeValidator(_memory), Field(ge=0)]
+Text = Annotated[str, _text_rule(str)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Flag = Annotated[bool, Field(strict=True)]
+FileName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
+RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME)]
+Policy = Literal[
+    "noeviction",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+]
+
+
+class Settings(BaseModel):
+    """The Redis directives a role sets; each field is the directive of the same name (`_` for `-`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tcp_backlog: Annotated[int, Field(strict=True, ge=1, le=65535)]
+    timeout: Count
+    tcp_keepalive: Count
+    maxclients: Annotated[int, Field(strict=True, ge=1)]
+    maxmemory: Annotated[int, BeforeValidator(_memory), Field(ge=1 << 20)]
+    maxmemory_policy: Policy
+    maxmemory_samples: Annotated[int, Field(strict=True, ge=1, le=64)]
+    maxmemory_eviction_tenacity: Annotated[int, Field(strict=True, ge=0, le=100)]
+    maxmemory_clients: Annotated[str, BeforeValidator(_memory_or_percent)]
+    lazyfree_lazy_eviction: Flag
+    lazyfree_lazy_expire: Flag
+    lazyfree_lazy_server_del: Flag
+    lazyfree_lazy_user_del: Flag
+    lazyfree_lazy_user_flush: Flag
+    activedefrag: Flag
+    appendonly: Flag
+    appendfsync: Literal["always", "everysec", "no"]
+    no_appendfsync_on_rewrite: Flag
+    auto_aof_rewrite_percentage: Count
+    auto_aof_rewrite_min_size: Memory
+    aof_load_truncated: Flag
+    aof_use_rdb_preamble: Flag
+    aof_timestamp_enabled: Flag
+    aof_rewrite_incremental_fsync: Flag
+    save: Annotated[str, BeforeValidator(_save_points)]
+    rdbcompression: Flag
+    rdbchecksum: Flag
+    rdb_save_incremental_fsync: Flag
+    stop_writes_on_bgsave_error: Flag
+    appendfilename: FileName
+    appenddirname: FileName
+    dbfilename: FileName
+    client_output_buffer_limit: Annotated[str, BeforeValidator(_buffer_limits)]
+    client_query_buffer_limit: Annotated[int, BeforeValidator(_memory), Field(ge=1 << 20)]
+    slowlog_log_slower_than: Annotated[int, Field(strict=True, ge=-1)]
+    slowlog_max_len: Count
+    latency_monitor_threshold: Count
+    latency_tracking: Flag
+    loglevel: Literal["debug", "verbose", "notice", "warning"]
+    databases: Annotated[int, Field(strict=True, ge=1)]
+    hz: Annotated[int, Field(strict=True, ge=1, le=500)]
+    dynamic_hz: Flag
+    io_threads: Annotated[int, Field(strict=True, ge=1, le=128)]
+    busy_reply_threshold: Count
+    notify_keyspace_events: Annotated[str, _text_rule(canonical_events)]
+    disable_thp: Flag
+    oom_score_adj: Flag
+    set_proc_title: Flag
+    jemalloc_bg_thread: Flag
+
+
+class Role(Settings):
+    """One Redis instance of the platform: what it is for, where it answers, how it is set.
+
+    Memory is in bytes. Source: group_data/roles.yaml and the `redis_overrides` of one host.
+    """
+
+    name: RoleName
+    purpose: Text
+    address: Annotated[IPv4Address, AfterValidator(_plain_address)]
+    port: Port
+    inner_port: Port | None
+    services: Annotated[tuple[UserName, ...], Field(min_length=1)]
+    stores: tuple[Text, ...]
+    reason: Text
+
+    @model_validator(mode="after")
+    def _services_are_distinct_users(self) -> Role:
+        doubles = sorted({service for service in self.services if self.services.count(service) > 1})
+        reserved = sorted(set(self.services) & set(RESERVED_USERS))
+        if doubles:
+            raise ValueError(f"services: {', '.join(doubles)} is listed twice: list each service once")
+        if reserved:
+            raise ValueError(f"services: {', '.join(reserved)} is a user of Redis or of this tool: rename it")
+        return self
+
+    @property
+    def forwarded_port(self) -> int | None:
+        """The inner port when it has to be led to the assigned one; None when they are one, or there is none."""
+        return self.inner_port if self.inner_port != self.port else None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port the role answers on, the assigned one first."""
+        return (self.port,) if self.forwarded_port is None else (self.port, self.forwarded_port)
+
+    def directives(self) -> dict[str, str]:
+        """Every setting of the role as directive name → the value CONFIG GET answers with."""
+        return {name.replace("_", "-"): _redis_text(getattr(self, name)) for name in sorted(Settings.model_fields)}
+
+
+def _redis_text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+class Catalogue(BaseModel):
+    """roles.yaml as read: shapes checked, values not yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    roles: dict[str, dict[str, Any]]
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key may stand once: of two equal ones the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        if doubles:
+            line = node.start_mark.line + 1
+            raise ValueError(f"{', '.join(doubles)} stands twice in the block at line {line}: keep one")
+        return super().construct_mapping(node, deep)
+
+
+def read_catalogue(text: str) -> tuple[Catalogue | None, list[str]]:
+    """The catalogue in `text` (YAML), or None and what is wrong with it, one line per problem."""
+    try:
+        data = yaml.load(text, Loader=_UniqueKeys)
+        catalogue = Catalogue.model_validate(data)
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            return None, [f"roles.yaml: {line}" for line in describe(error)]
+        return None, [f"roles.yaml: not readable as YAML: {' '.join(str(error).split())}"]
+    _, problems = build_roles(catalogue, {}, "roles.yaml")
+    return catalogue, problems
+
+
+def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str) -> tuple[dict[str, Role], list[str]]:
+    """Every role of the catalogue with `overrides` (role → fields) merged in, and the problems found.
+
+    `source` opens each problem's line: where the person looks first.
+    """
+    problems = [
+        f"{source}: {name}: overrides name a role that roles.yaml does not have "
+        f"(roles: {', '.join(sorted(catalogue.roles))}): correct the name"
+        for name in overrides
+        if name not in catalogue.roles
+    ]
+    roles = {}
+    for name in sorted(catalogue.roles):
+        override = overrides.get(name, {})
+        if not isinstance(override, Mapping):
+            problems.append(f"{source}: {name}: {override!r} is not a mapping of fields to values")
+            continue
+        fields = merge(merge(catalogue.defaults, catalogue.roles[name]), override)
+        try:
+            roles[name] = Role.model_validate({"name": name, **fields})
+        except ValidationError as error:
+            problems += [f"{source}: {name}: {line}" for line in describe(error)]
+    return roles, problems
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on it: mappings merge at every depth, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+_WORDS = {
+    "extra_forbidden": "unknown key: correct its spelling or remove it",
+    "missing": "missing: add it to the role or to defaults",
+    "too_short": "empty: list at least one",
+}
+
+
+def describe(error: ValidationError) -> list[str]:
+    """One line per problem: `field: observed, expected`, in a stable order."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        kind = problem["type"]
+        said = _WORDS.get(kind) or problem["msg"].removeprefix("Value error, ")
+        if kind not in _WORDS and kind != "value_error":
+            said = f"{problem['input']!r} was given: {said[0].lower()}{said[1:]}"
+        lines.append(f"{where}: {said}" if where else said)
+    return sorted(lines)
+
+
+def same_endpoint(roles: Mapping[str, list[Role]]) -> list[str]:
+    """Problems with endpoints claimed twice. `roles`: host name → the roles it carries."""
+    owners: dict[tuple[IPv4Address, int], list[str]] = {}
+    for host in sorted(roles):
+        for role in roles[host]:
+            for port in role.ports:
+                owners.setdefault((role.address, port), []).append(f"{role.name} on {host}")
+    return [
+        f"{address}:{port} is claimed by {' and '.join(claims)}: give each role an address and port of its own"
+        for (address, port), claims in sorted(owners.items())
+        if len(claims) > 1
+    ]
+
+
+__all__ = ["Catalogue", "Role", "Settings", "build_roles", "describe", "merge", "read_catalogue"]

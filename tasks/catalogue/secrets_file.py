@@ -1,0 +1,111 @@
+"""Passwords of the tier: read from, completed in and written to secrets/<inventory>.yaml on the controller.
+
+Only SHA-256 hashes of them leave the controller. The file is `ROLE: {USER: PASSWORD}`, mode 0600.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+
+from tasks.catalogue.roles import Role
+from tasks.desired.host import OPERATOR
+
+Passwords = dict[str, dict[str, str]]
+
+
+def users_of(role: Role) -> tuple[str, ...]:
+    """Every ACL user of a role that has a password."""
+    return (*role.services, OPERATOR)
+
+
+def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
+    """The passwords in `path`, empty when there is no such file, and what is wrong with the file."""
+    if not path.exists():
+        return {}, []
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return {}, [f"{path}: mode is {mode:04o}, expected 0600: run chmod 600 {path}"]
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        return {}, [f"{path}: cannot be read: {error.strerror}: expected a file of this user's, mode 0600"]
+    except (yaml.YAMLError, ValueError) as error:
+        # The parser quotes the text around the fault, and that text is a password.
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = "" if line is None else f", line {line + 1}"
+        return {}, [f"{path}{where}: not readable as YAML: correct it"]
+    problems = list(_malformed(path, data))
+    return ({} if problems else data), problems
+
+
+def _malformed(path: Path, data: object) -> Iterable[str]:
+    if not isinstance(data, dict):
+        yield f"{path}: expected ROLE: {{USER: PASSWORD}}, observed {type(data).__name__}"
+        return
+    for role, users in data.items():
+        if not isinstance(users, dict):
+            yield f"{path}: {role}: expected {{USER: PASSWORD}}, observed {type(users).__name__}"
+            continue
+        for user, password in users.items():
+            if not isinstance(password, str) or not password or any(mark in password for mark in "\r\n"):
+                yield f"{path}: {role}: {user}: expected a password in quotes: correct it or remove the line"
+
+
+def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -> list[tuple[str, str]]:
+    """(role, user) of every password that these roles need and the file does not have."""
+    return [
+        (role.name, user)
+        for role in sorted(roles, key=lambda role: role.name)
+        for user in users_of(role)
+        if user not in passwords.get(role.name, {})
+    ]
+
+
+def generate() -> str:
+    """A new password of 256 random bits, in letters that need no quoting anywhere."""
+    return secrets.token_urlsafe(32)
+
+
+def save_passwords(path: Path, added: Mapping[tuple[str, str], str]) -> bool:
+    """`path` holds its passwords and the `added` ones, whole or not at all, readable by its owner only.
+
+    What another deploy wrote meanwhile stays and wins: False then, and `added` must not be used.
+    Raises OSError when the directory cannot be written.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # one deploy at a time reads, completes and writes
+        passwords, problems = read_passwords(path)
+        if problems:
+            raise OSError("; ".join(problems))
+        for (role, user), password in added.items():
+            passwords.setdefault(role, {}).setdefault(user, password)
+        _write(path, passwords)
+    finally:
+        fcntl.flock(directory, fcntl.LOCK_UN)  # gevent closes a descriptor some time later
+        os.close(directory)
+    return all(passwords[role][user] == password for (role, user), password in added.items())
+
+
+def _write(path: Path, passwords: Passwords) -> None:
+    """Write beside, sync, rename."""
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write("# Passwords of the Redis users, by role. Written by deploy.py; never commit this file.\n")
+            yaml.safe_dump(passwords, file, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).rename(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

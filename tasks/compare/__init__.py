@@ -1,0 +1,1 @@
+"""Desired and observed state: the differences, and what makes a host unfit. Pure."""

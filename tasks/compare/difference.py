@@ -1,0 +1,57 @@
+"""What a difference is, and what the deploy can do about one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Subject = Literal[
+    "package", "file", "unit", "kernel", "address", "listener", "setting", "acl", "instance", "persistence"
+]
+
+# Remedies: what the deploy does about a difference. BY_HAND needs a person; the text after it says what to do.
+INSTALL = "install"
+WRITE = "write"
+REMOVE = "remove"
+MASK = "mask"
+ENABLE = "enable"
+DISABLE = "stop and disable"
+RETIRE = "stop and remove, its data is kept"
+PURGE = "delete its data"
+ADOPT = "adopt"
+RELOAD = "reload systemd"
+START = "start"
+LIVE = "set live"
+REPLAY = "set live and in the file, before anything restarts"
+TO_LOG = "make the append-only log from the snapshot"
+TO_SNAPSHOT = "make the snapshot from the append-only log"
+REWRITE = "write the append-only log anew"
+ASIDE = "save a snapshot, then put the log aside"
+RESTART = "restart"
+LEAD = "load the inner port's rules"
+BY_HAND = "by hand: "
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it should be; passwords and their hashes never appear in it."""
+
+    role: str | None
+    subject: Subject
+    name: str
+    expected: str
+    observed: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.role}: " if self.role else ""
+        if self.subject == "setting" and self.remedy in (LIVE, RESTART):
+            how = "live" if self.remedy == LIVE else "restart"
+            return f"{where}{how}: {self.name} {self.observed} → {self.expected}"
+        return f"{where}{self.subject} {self.name}: {self.observed} → {self.expected} ({self.remedy})"
+
+
+def chosen(differences: Iterable[Difference], *subjects: Subject, remedy: str | None = None) -> list[Difference]:
+    """The differences of these subjects, and of this remedy when one is given."""
+    return [item for item in differences if item.subject in subjects and (remedy is None or item.remedy == remedy)]

@@ -1,0 +1,185 @@
+"""Whether a host can carry its roles at all: what must stop a deploy before anything is changed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tasks.catalogue.values import show_memory
+from tasks.compare.adoptable import foreign_problems, refused_pids
+from tasks.compare.difference import BY_HAND, Difference
+from tasks.compare.leftovers import purge_problems
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file
+from tasks.observed.state import Observed
+from tasks.steps.throwaway import NEW, OLD
+
+# docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
+REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
+OS_MEMORY = 512 << 20  # bytes left to the operating system
+DISK_PER_MAXMEMORY = 3.5  # base and log at 100 % growth, and the new base beside them
+OLDEST_REDIS = (7, 0)
+GIB = 1 << 30
+
+
+def unfit(desired: Host, observed: Observed, differences: list[Difference], allow_eviction: bool = False) -> list[str]:
+    """Every reason why `desired` cannot be brought onto this host; `thing: observed, expected, what to do`.
+
+    `allow_eviction`: the operator accepts that a smaller maxmemory evicts keys, or stops writes under noeviction.
+    """
+    if observed.uid != 0 and (desired.roles or differences):
+        return ["not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"]
+    if not desired.roles:
+        return list(purge_problems(desired, observed))
+    version = redis_number(_version(desired, observed))
+    return [
+        *_system(desired, observed),
+        *_memory(desired, observed),
+        *_disk(desired, observed),
+        *(_in_words(item) for item in differences if item.subject == "address"),
+        *_taken_ports(desired, observed),
+        *_data_without_manifest(desired, observed),
+        *_renamed_data(desired, observed),
+        *_too_full(desired, observed, allow_eviction),
+        *foreign_problems(desired, observed, version, allow_eviction),
+        *purge_problems(desired, observed),
+    ]
+
+
+def _in_words(item: Difference) -> str:
+    remedy = item.remedy.removeprefix(BY_HAND)
+    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {remedy}"
+
+
+def _system(desired: Host, observed: Observed) -> Iterator[str]:
+    os = observed.os
+    name = os.get("PRETTY_NAME", "unknown system")
+    if not observed.systemd:
+        yield f"init of {name}: not systemd, expected systemd: choose another machine"
+    family = f"{os.get('ID', '')} {os.get('ID_LIKE', '')}".split()
+    if "debian" not in family:
+        yield f"system: {name}, expected Debian 12, 13 or a derivative: choose another machine"
+        return
+    version = _version(desired, observed)
+    if os.get("ID") == "debian" and os.get("VERSION_ID", "") in ("12", "13"):
+        return
+    number = redis_number(version)
+    if number is None or number < OLDEST_REDIS:
+        found = version or "no redis-server package"
+        yield f"system: {name} offers {found}, expected redis-server 7.0 or newer: upgrade it or add a package source"
+
+
+def _version(desired: Host, observed: Observed) -> str:
+    """The version of Redis that the host will run."""
+    return desired.redis_version or observed.packages.get("redis-server") or observed.candidate
+
+
+def redis_number(version: str) -> tuple[int, int] | None:
+    """Major and minor number in a Debian version: `5:7.0.15-1` is (7, 0)."""
+    match = re.match(r"(?:\d+:)?(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _memory(desired: Host, observed: Observed) -> Iterator[str]:
+    total = sum(role.maxmemory for role in desired.roles)
+    needed = int(total * REWRITE_PEAK) + OS_MEMORY
+    if needed > observed.memory:
+        names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
+        yield (
+            f"memory: {names} need {_mib(needed)} of RAM at the peak of a rewrite "
+            f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}), the host has {_mib(observed.memory)}: "
+            "lower maxmemory in group_data/roles.yaml or move a role"
+        )
+
+
+def _disk(desired: Host, observed: Observed) -> Iterator[str]:
+    needed = int(sum(role.maxmemory for role in desired.roles) * DISK_PER_MAXMEMORY)
+    used = sum(observed.data_used.get(data_directory(role.name), 0) for role in desired.roles)
+    if needed > observed.disk_free + used:
+        yield (
+            f"disk: {DATA_ROOT} needs {_mib(needed)} ({DISK_PER_MAXMEMORY} × maxmemory), "
+            f"{_mib(observed.disk_free)} are free and {_mib(used)} used by its roles: enlarge it or move a role"
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"
+
+
+def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
+    ours = {observed.pid(instance.unit) for instance in desired.instances} - {0}
+    ours |= refused_pids(desired, observed)
+    for role in desired.roles:
+        for listener in observed.listeners:
+            clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")
+            if clashes and listener.port in role.ports and listener.pid not in ours:
+                who = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
+                yield (
+                    f"{role.name}: port {role.address}:{listener.port} is held by {who} "
+                    f"(listening on {listener.address}), expected free: stop it or change the role's port"
+                )
+
+
+def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
+    """A server started with `appendonly yes` and no manifest starts empty, whatever lies beside it."""
+    for instance in desired.instances:
+        role, directory = instance.role, data_directory(instance.name)
+        if observed.is_active(instance.unit) or instance.name in observed.adopting:
+            continue  # of an adoption that was cut off, what lies there is a copy
+        manifest = manifest_file(role)
+        data = [path for path in observed.data_files if path.startswith(f"{directory}/") and _is_data(path)]
+        if not role.appendonly:
+            yield from _data_without_snapshot(instance, observed, data)
+            continue
+        if data == [snapshot_file(role)]:
+            continue  # the deploy makes the log from it
+        if data and manifest not in observed.data_files:
+            yield (
+                f"{role.name}: {directory} holds {', '.join(sorted(data)[:3])} but no {manifest}: a start with "
+                "appendonly would begin empty: move the files away, or bring the manifest back from a backup"
+            )
+
+
+def _data_without_snapshot(instance: Instance, observed: Observed, data: list[str]) -> Iterator[str]:
+    """A server started without a log looks for its snapshot under one name only."""
+    snapshot = snapshot_file(instance.role)
+    if data and snapshot not in data and manifest_file(instance.role) not in observed.data_files:
+        yield (
+            f"{instance.name}: {data_directory(instance.name)} holds {', '.join(sorted(data)[:3])} but no {snapshot}: "
+            "a start without appendonly would begin empty: move the files away, or rename the snapshot"
+        )
+
+
+def _renamed_data(desired: Host, observed: Observed) -> Iterator[str]:
+    """Redis looks for its data under the names in its file: under another name it starts empty."""
+    for instance in desired.instances:
+        config = observed.servers[instance.name].config if instance.name in observed.servers else {}
+        for name in ("dir", "appenddirname", "appendfilename", "dbfilename"):
+            found, wanted = config.get(name), instance.settings[name]
+            if found is not None and found != wanted:
+                yield (
+                    f"{instance.name}: {name} is {found} in the running server, expected {wanted}: a restart would "
+                    f"begin empty: set {name.replace('-', '_')} back in group_data/roles.yaml; to rename for good, "
+                    "stop the instance and rename its files first"
+                )
+
+
+def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterator[str]:
+    """A limit below what is in use evicts at once, and for good, or refuses every write."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if allow_eviction or server is None or "maxmemory" not in server.config:
+            continue
+        used, limit = int(server.info.get("used_memory", "0")), instance.role.maxmemory
+        if used > limit and server.config["maxmemory"] != str(limit):
+            does = "refuse all writes" if instance.role.maxmemory_policy == "noeviction" else "evict keys at once"
+            yield (
+                f"{instance.name}: uses {_mib(used)}, and maxmemory {show_memory(limit)} would {does} "
+                f"({instance.role.maxmemory_policy}): keep maxmemory above it, or add --data allow_eviction=true"
+            )
+
+
+def _is_data(path: str) -> bool:
+    """Not what a server or a conversion left half-done, nor a log that was put aside."""
+    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
+    return path.endswith((".rdb", ".aof")) and not unfinished

@@ -1,0 +1,220 @@
+"""Compare desired with observed state: the one list of differences that every other part acts on or reports.
+
+Pure. Values are compared by meaning (tasks/catalogue/values.py). A consequence is not listed beside its cause: an
+instance that does not run has one difference, not one for each of its settings. A host here, a server in server.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
+from tasks.compare.adoption import adoption_differences
+from tasks.compare.difference import (
+    BY_HAND,
+    DISABLE,
+    ENABLE,
+    INSTALL,
+    LIVE,
+    MASK,
+    RELOAD,
+    REMOVE,
+    REPLAY,
+    RESTART,
+    START,
+    WRITE,
+    Difference,
+)
+from tasks.compare.leftovers import leftover_differences
+from tasks.compare.listeners import listener_differences
+from tasks.compare.server import SECRET, server_differences
+from tasks.desired.host import File, Host, Unit
+from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
+from tasks.observed.state import FileState, Observed
+
+# A line with one of these may hold a password, whoever wrote it into a file of ours.
+PASSWORD_DIRECTIVES = (*SECRET, "user", "sentinel")
+
+
+def compare(desired: Host, observed: Observed) -> list[Difference]:
+    """Every difference between the two, sorted; empty when the host is as it should be."""
+    found = [
+        *_packages(desired, observed),
+        *_files(desired, observed),
+        *_units(desired, observed),
+        *_kernel(desired, observed),
+        *_addresses(desired, observed),
+        *listener_differences(desired, observed),
+        *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
+        *_replay(desired, observed),
+        *_restarts_for_upgrade(desired, observed),
+        *adoption_differences(desired, observed),
+        *leftover_differences(desired, observed),
+    ]
+    return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
+
+
+def kernel_notices(desired: Host, observed: Observed) -> list[str]:
+    """What the kernel should say but this host, a container, may not change; for the report only."""
+    if not observed.container:
+        return []
+    wrong = [
+        f"{name} is {observed.sysctls[name]}, wanted {value}"
+        for name, value in desired.sysctls.items()
+        if name in observed.sysctls and observed.sysctls[name] != value
+    ]
+    if observed.thp and desired.thp and f"[{desired.thp}]" not in observed.thp:
+        wrong.append(f"transparent huge pages are {observed.thp}, wanted {desired.thp}")
+    return [f"{item}: the kernel belongs to the {observed.container} host, set it there" for item in wrong]
+
+
+def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
+    for name, version in desired.packages.items():
+        installed = observed.packages.get(name)
+        if installed is None or (version is not None and installed != version):
+            yield Difference(None, "package", name, version or "installed", installed or "not installed", INSTALL)
+
+
+def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
+    for file in desired.files:
+        if observed.container and file.path in (SYSCTL_FILE, THP_FILE):
+            continue
+        yield from _file(file, observed.files.get(file.path))
+    for path in desired.absent:
+        if path in observed.files:
+            yield Difference(None, "file", path, "absent", "present", REMOVE)
+    for path, rule in desired.statoverrides.items():
+        if observed.statoverrides.get(path) != rule:
+            found = observed.statoverrides.get(path, "none")
+            yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, WRITE)
+
+
+def _file(file: File, state: FileState | None) -> Iterator[Difference]:
+    kind = "directory" if file.content is None else "file"
+    expected = f"{kind} {file.owner}:{file.group} {file.mode}"
+    if state is None:
+        yield Difference(file.role, "file", file.path, expected, "absent", WRITE)
+        return
+    found = f"{state.kind} {state.owner}:{state.group} {state.mode}"
+    if found != expected:
+        yield Difference(file.role, "file", file.path, expected, found, WRITE)
+    if file.content is not None and state.kind == "file" and state.content != file.observable:
+        yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), WRITE)
+
+
+def _content(file: File, state: FileState) -> str:
+    """What is different in a file, by line; of a secret file only that it is."""
+    if file.secret:
+        return "other content"
+    wanted, found = (file.content or "").splitlines(), state.content.splitlines()
+    added = [f"has {_masked_line(line)!r}" for line in found if line not in wanted]
+    lost = [f"lacks {line[:120]!r}" for line in wanted if line not in found]
+    shown = ", ".join((added + lost)[:4]) or "other order or blank lines"
+    more = len(added) + len(lost) - 4
+    return shown + (f" and {more} more lines" if more > 0 else "")
+
+
+def _masked_line(line: str) -> str:
+    """A line of a file as it may be shown: without what follows a directive that takes a password, and not endless."""
+    word = line.split(maxsplit=1)[0].lower() if line.split() else ""
+    return f"{word} …" if word in PASSWORD_DIRECTIVES else line[:120]
+
+
+def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
+    for unit in desired.units:
+        if unit.enabled == "masked":
+            yield from _masked(unit, observed)
+        elif unit.enabled == "absent":
+            yield from _absent(unit, observed)
+        else:
+            yield from _enabled(unit, observed)
+
+
+def _masked(unit: Unit, observed: Observed) -> Iterator[Difference]:
+    state = observed.unit(unit.name)
+    if state["LoadState"] != "masked":
+        found = state.get("UnitFileState") or state["LoadState"]
+        yield Difference(None, "unit", unit.name, "masked", found, MASK)
+    elif state["ActiveState"] not in ("inactive", "failed"):
+        yield Difference(None, "unit", unit.name, "inactive", state["ActiveState"], MASK)
+
+
+def _absent(unit: Unit, observed: Observed) -> Iterator[Difference]:
+    state = observed.unit(unit.name)
+    if state["LoadState"] != "not-found" or state["ActiveState"] != "inactive":
+        yield Difference(None, "unit", unit.name, "absent", state["ActiveState"], DISABLE)
+
+
+def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
+    state = observed.unit(unit.name)
+    enabled = state.get("UnitFileState") or state["LoadState"]
+    if enabled != "enabled":
+        yield Difference(unit.role, "unit", unit.name, "enabled", enabled, ENABLE)
+    if state.get("NeedDaemonReload") == "yes":
+        yield Difference(unit.role, "unit", unit.name, "loaded as on disk", "changed on disk", RELOAD)
+    drop_ins = _foreign_drop_ins(state)
+    if drop_ins:
+        remedy = f"{BY_HAND}remove it, or bring what it says into templates/redis.service.j2"
+        yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
+    if state["ActiveState"] != "active":
+        found = state["ActiveState"]
+        if state.get("NRestarts", "0") != "0":
+            found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"
+        yield Difference(unit.role, "unit", unit.name, "active", found, START)
+
+
+def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
+    """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
+    return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
+
+
+def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:
+    if observed.container:
+        return
+    for name, value in desired.sysctls.items():
+        found = observed.sysctls.get(name, "not known to this kernel")
+        if found != value:
+            yield Difference(None, "kernel", name, value, found, LIVE)
+    if observed.thp and desired.thp and f"[{desired.thp}]" not in observed.thp:
+        yield Difference(None, "kernel", "transparent_hugepage", desired.thp, observed.thp, LIVE)
+    yield from _kernel_at_boot(desired, observed)
+
+
+def _kernel_at_boot(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Another file that would undo at the next boot what ours sets; ours itself is compared as a file."""
+    for name, value in desired.sysctls.items():
+        found, path = observed.boot_sysctls.get(name, (value, ""))
+        if found != value and path != SYSCTL_FILE:
+            remedy = f"{BY_HAND}remove the line from {path}"
+            yield Difference(None, "kernel", name, f"{value} at boot", f"{found} at boot, by {path}", remedy)
+    for path, found in sorted(observed.boot_thp.items()):
+        if found != desired.thp and path != THP_FILE:
+            remedy = f"{BY_HAND}remove the line from {path}"
+            expected = f"{desired.thp} at boot"
+            yield Difference(None, "kernel", "transparent_hugepage", expected, f"{found} at boot, by {path}", remedy)
+
+
+def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
+    for role in desired.roles:
+        if str(role.address) not in observed.addresses:
+            remedy = f"{BY_HAND}give the host this address, or correct it in group_data/roles.yaml"
+            yield Difference(role.name, "address", str(role.address), "on this host", "absent", remedy)
+
+
+def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """An ACL file with which the next start would drop what was written in transactions and by scripts."""
+    for instance in desired.instances:
+        path = acl_file(instance.name)
+        if path in observed.files and observed.files[path].kind == "file" and path not in observed.replayable:
+            found = "may not replay the log: a start would drop what transactions and scripts wrote"
+            yield Difference(instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, REPLAY)
+
+
+def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Another version of the server costs a restart of every running instance: say so with the upgrade itself."""
+    wanted, installed = desired.packages.get("redis-tools"), observed.packages.get("redis-tools")
+    if wanted is None or installed is None or wanted == installed:
+        return
+    for instance in desired.instances:
+        if observed.is_active(instance.unit):
+            yield Difference(instance.name, "instance", "version", wanted, installed, RESTART)

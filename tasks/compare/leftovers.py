@@ -1,0 +1,84 @@
+"""What is left of roles that a host no longer carries: units, which go, and data, which stays until purged. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tasks.catalogue.requested import NOTHING, Requests
+from tasks.compare.difference import PURGE, RETIRE, Difference
+from tasks.desired.host import Host, Unit
+from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory
+from tasks.observed.state import Observed
+
+
+def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
+    """A host that carries no role, perhaps no longer: nothing that acts is left of this tool, and nothing is put there.
+
+    What only guards stays where it is: packages and their rules, the masked packaged unit, kernel values.
+    """
+    return Host(
+        name=name,
+        roles=(),
+        packages={},
+        files=(),
+        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}"),
+        units=(Unit(INNER_PORT_UNIT, "absent", "inactive"),),
+        sysctls={},
+        thp="",
+        forwards=(),
+        instances=(),
+        requests=requests,
+    )
+
+
+def role_of(unit: str) -> str:
+    """The role whose unit this is."""
+    return unit.removeprefix("redis-").removesuffix(".service")
+
+
+def leftover_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Units that this tool wrote for roles the host no longer carries, and data that is to be deleted.
+
+    Kept data is no difference: it stays for as long as nobody asks for its end.
+    """
+    known = {unit.name for unit in desired.units}
+    for name in observed.our_units:
+        if name not in known:
+            found = f"{observed.unit(name)['ActiveState']}, with data in {data_directory(role_of(name))}"
+            yield Difference(role_of(name), "unit", name, "absent", found, RETIRE)
+    for role in sorted(set(desired.requests.purge) - _carried(desired)):
+        directory = data_directory(role)
+        if directory in observed.data_used:
+            found = f"{observed.data_used[directory] / (1 << 20):.1f} MiB"
+            yield Difference(role, "persistence", directory, "absent", found, PURGE)
+
+
+def nothing_to_purge(hosts: Iterable[tuple[Host, Observed]]) -> list[str]:
+    """In words, the names that `purge=` gives and no host of the run has data of."""
+    seen = list(hosts)
+    named = {role for desired, _ in seen for role in desired.requests.purge}
+    there = {role for role in named for _, observed in seen if data_directory(role) in observed.data_used}
+    return [
+        f"purge={role}: no host of this run has {data_directory(role)}: nothing to delete"
+        for role in sorted(named - there)
+    ]
+
+
+def _carried(desired: Host) -> set[str]:
+    return {role.name for role in desired.roles}
+
+
+def purge_problems(desired: Host, observed: Observed) -> Iterator[str]:
+    """Why data that `purge=` names must not be deleted on this host."""
+    for role in desired.requests.purge:
+        directory = data_directory(role)
+        if role in _carried(desired):
+            yield (
+                f"{role}: purge={role}: this host carries {role}, expected a host that does not: take the role off it "
+                "first, or --limit the run to the host whose kept data is meant"
+            )
+        elif any(path.rpartition("/")[0] == directory and path.endswith(".manifest") for path in observed.data_files):
+            yield (
+                f"{role}: purge={role}: {directory} is the append-only log of a server that works in its parent, "
+                "expected the directory of a role: delete it by hand if it is not needed"
+            )

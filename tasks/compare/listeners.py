@@ -1,0 +1,82 @@
+"""Compare who listens on a host, and where the inner ports lead, with the desired state. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tasks.compare.adoption import adopted_pids
+from tasks.compare.difference import BY_HAND, LEAD, RESTART, Difference
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
+from tasks.observed.state import Observed, Server
+
+
+def listener_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """What listens that should not, what does not that should, and where the inner ports lead."""
+    units = (PACKAGED_UNIT, *(instance.unit for instance in desired.instances), *observed.our_units)
+    pids = {observed.pid(unit) for unit in units} | adopted_pids(desired, observed)
+    for instance in desired.instances:
+        yield from _own_listeners(instance, observed)
+    for listener in observed.listeners if desired.roles else ():  # elsewhere a Redis is not this tool's business
+        if listener.process.startswith("redis-") and listener.pid not in pids:
+            where = f"{listener.address}:{listener.port}"
+            remedy = f"{BY_HAND}stop that process, it belongs to no role"
+            yield Difference(
+                None, "listener", where, "no other Redis", f"{listener.process}, pid {listener.pid}", remedy
+            )
+    yield from _inner_ports(desired, observed)
+    yield from _foreign_forwards(desired, observed)
+
+
+def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    pid = observed.pid(instance.unit)
+    if observed.unit(instance.unit)["ActiveState"] != "active" or not pid:
+        return
+    config = observed.servers.get(instance.name, Server()).config
+    if any(config.get(name, value) != value for name, value in instance.settings.items() if name in ("bind", "port")):
+        return  # its cause, the setting, is listed
+    wanted = f"{instance.address}:{instance.role.port}"
+    found = {f"{item.address}:{item.port}" for item in observed.listeners if item.pid == pid}
+    if wanted not in found:
+        yield Difference(instance.name, "listener", wanted, "listens", "does not listen", RESTART)
+    for other in sorted(found - {wanted}):
+        yield Difference(instance.name, "listener", other, "not listened on", "listens", RESTART)
+
+
+def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """A rule of somebody else's that takes a role's connections."""
+    for table, rule in observed.foreign_forwards:
+        address = re.search(r"ip daddr ([\d.]+)", rule)
+        ports = {int(number) for number in re.findall(r"\d+", rule.partition("dport")[2].partition("dnat to")[0])}
+        for role in desired.roles:
+            if address is not None and address[1] != str(role.address):
+                continue
+            for port in sorted(ports & set(role.ports)):
+                remedy = f"{BY_HAND}remove that rule, or let it leave out {role.address}"
+                where = f"{role.address}:{port}"
+                yield Difference(role.name, "listener", where, "led by no other table", f"{table}: {rule}", remedy)
+
+
+def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
+    wanted = {
+        (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
+        for item in desired.forwards
+        for chain in ("prerouting", "output")
+    }
+    if INNER_PORT_UNIT not in observed.units and not wanted:
+        return
+    if "nftables" in desired.packages and "nftables" not in observed.packages:
+        return  # without nft nothing is known of the rules: the missing package is listed
+    role_at = {str(role.address): role.name for role in desired.roles}
+    for address, port in sorted({(rule[1], rule[2]) for rule in wanted ^ observed.forwards}):
+        expected = sorted({rule[3] for rule in wanted if rule[1:3] == (address, port)})
+        found = sorted(f"{rule[0]} to {rule[3]}" for rule in observed.forwards if rule[1:3] == (address, port))
+        yield Difference(
+            role_at.get(address),
+            "listener",
+            f"{address}:{port}" if port else address,
+            f"led to {', '.join(expected)}" if expected else "not led anywhere",
+            ", ".join(found) or "not led anywhere",
+            LEAD,
+        )

@@ -1,0 +1,201 @@
+"""Compare one running instance with its desired state: its process, settings, users and persistence. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
+from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
+from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
+from tasks.desired.host import OPERATOR, Instance, User, process_part
+from tasks.desired.paths import manifest_file, snapshot_file
+from tasks.observed.state import Observed, Server
+
+RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
+
+
+def server_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """Every difference of a running instance, or of the data of one that does not run."""
+    server = observed.servers.get(instance.name)
+    if not observed.is_active(instance.unit):
+        yield from _data_at_rest(instance, observed)
+    if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
+        return
+    yield from _process(instance, observed)
+    if server.refusal is not None and instance.address not in observed.addresses:
+        return  # its cause, the missing address, is listed
+    if server.refusal is not None:
+        loading = server.refusal.startswith("LOADING")
+        remedy = f"{BY_HAND}wait until it has loaded its data" if loading else RESTART
+        yield Difference(instance.name, "instance", OPERATOR, "answers", server.refusal, remedy)
+        return
+    yield from _settings(instance, server, observed)
+    yield from _users(instance, server)
+    yield from _persistence(instance, server)
+    yield from _manifest(instance, server, observed)
+
+
+def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    binary = observed.binaries.get(observed.pid(instance.unit))
+    if binary is None:
+        return
+    if binary not in RUNNING_BINARIES:
+        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, RESTART)
+    if observed.started.get(instance.unit) != instance.unit_digest:
+        yield Difference(
+            instance.name,
+            "instance",
+            "unit",
+            "started from the unit as it is",
+            "started before it changed",
+            RESTART,
+        )
+    elif _started_from_an_edited_file(instance, observed):
+        yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", RESTART)
+
+
+def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
+    """Whether the process began after somebody edited the unit file; an edit leaves the digest in it as it was."""
+    state, file = observed.unit(instance.unit), observed.files.get(instance.unit_file)
+    if file is None or file.kind != "file" or process_part(file.content) == process_part(instance.unit_text):
+        return False
+    started = int(state.get("ExecMainStartTimestamp", "").lstrip("@") or 0)
+    return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
+
+
+SECRET = frozenset(("requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"))
+DEFAULTS_FILE = Path(__file__).parent / "redis_defaults.yaml"
+
+
+@cache
+def defaults(version: str) -> Mapping[str, str]:
+    """Directive → default, for `major.minor` of Redis; empty for a version nobody has read them off."""
+    known: dict[str, dict[str, str]] = yaml.load(DEFAULTS_FILE.read_text(), Loader=yaml.CSafeLoader)
+    return known["common"] | known[version] if version in known else {}
+
+
+def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
+    """Every directive of a running instance: what its role sets, and for the rest its version's defaults."""
+    version = ".".join(server.info.get("redis_version", "").split(".")[:2])
+    return {**defaults(version), **instance.settings}
+
+
+def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
+    # More clients than the process may have descriptors need the unit's new limit first.
+    with_unit = ("maxclients",) if observed.started.get(instance.unit) != instance.unit_digest else ()
+    for name, wanted in wanted_settings(instance, server).items():
+        if name not in server.config:
+            if name in instance.settings:
+                remedy = f"{BY_HAND}remove {name.replace('-', '_')} from group_data/roles.yaml"
+                yield Difference(instance.name, "setting", name, wanted, "unknown to this version", remedy)
+            continue
+        found = canonical(name, server.config[name])
+        if found != canonical(name, wanted):
+            remedy = RESTART if name in RESTART_ONLY or name in with_unit else LIVE
+            yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
+
+
+def _show(name: str, value: str) -> str:
+    if name in SECRET:
+        return "set" if value else "not set"
+    if name in MEMORY and value.isdigit():
+        return show_memory(int(value))
+    return value or '""'
+
+
+def _users(instance: Instance, server: Server) -> Iterator[Difference]:
+    wanted = {user.name: user for user in instance.users}
+    if wrong := _default(server):
+        yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, REPLAY)
+    for name in sorted(set(server.users) - set(wanted) - {DEFAULT}):
+        yield Difference(instance.name, "acl", name, "no such user", "a user", LIVE)
+    for name, user in sorted(wanted.items()):
+        problem = _user(user, server.users.get(name), server.categories)
+        if problem:
+            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, LIVE)
+
+
+def _default(server: Server) -> str:
+    """In words, how the user that replays the log differs from one with every right and no way in; empty if not."""
+    found = server.users.get(DEFAULT, {})
+    flags = _words(found.get("flags"))
+    problems = [
+        "" if "off" in flags else "on",
+        "needs no password" if "nopass" in flags else "",
+        "has a password" if _words(found.get("passwords")) else "",
+        _other_rules(found, DEFAULT_RULES, server.categories),
+    ]
+    return ", ".join(filter(None, problems))
+
+
+def _other_rules(found: Mapping[str, object], wanted: str, categories: Categories) -> str:
+    """In words, what a user may do when that is not what the rules `wanted` say; empty when it is."""
+    rules = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
+    selectors = _words(found.get("selectors"))
+    same = allowed(rules, categories) == allowed(wanted, categories) and patterns(rules) == patterns(wanted)
+    problems = ["" if same else f"may {rules.strip()}", f"has {len(selectors)} selectors" if selectors else ""]
+    return ", ".join(filter(None, problems))
+
+
+def _user(user: User, found: Mapping[str, object] | None, categories: Categories) -> str | None:
+    """In words, how a user in the server differs from the wanted one; None when it does not."""
+    if found is None:
+        return "no such user"
+    flags = _words(found.get("flags"))
+    problems = [
+        "off" if "on" not in flags else "",
+        "needs no password" if "nopass" in flags else "",
+        "has another password"
+        if user.password_sha256 and _words(found.get("passwords")) != [user.password_sha256]
+        else "",
+        _other_rules(found, user.rules, categories),
+    ]
+    return ", ".join(filter(None, problems)) or None
+
+
+def _words(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
+    if server.info.get("loading") == "1":
+        return
+    checks = {
+        "aof_last_write_status": "free disk space and look at the journal of the unit",
+        "aof_last_bgrewrite_status": "free disk space and memory, then BGREWRITEAOF",
+        "rdb_last_bgsave_status": "free disk space and memory, then BGSAVE",
+    }
+    for name, what in checks.items():
+        if server.info.get(name, "ok") != "ok":
+            yield Difference(instance.name, "persistence", name, "ok", server.info[name], f"{BY_HAND}{what}")
+
+
+def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
+    """Without its manifest the next start begins empty, whatever the running server holds (redis-facts §2)."""
+    role, manifest = instance.role, manifest_file(instance.role)
+    name = f"{role.appenddirname}/{role.appendfilename}.manifest"
+    if server.info.get("loading") == "1":
+        return
+    if manifest in observed.data_files and not role.appendonly:
+        yield Difference(instance.name, "persistence", name, "put aside", "on disk", ASIDE)
+    if role.appendonly and server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
+        # The server has it all in memory, and may be about to write its first log: a deploy that was killed began it.
+        yield Difference(instance.name, "persistence", name, "on disk", "absent", REWRITE)
+
+
+def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """A stopped instance whose data is not in the form that its configuration loads: it would begin empty."""
+    role = instance.role
+    if instance.name in observed.adopting:
+        return  # what lies there may be a part of it: the adoption is listed
+    log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
+    name = f"{role.appenddirname}/{role.appendfilename}.manifest"
+    if role.appendonly and snapshot and not log:
+        found = f"absent, and the data is in {role.dbfilename}"
+        yield Difference(instance.name, "persistence", name, "on disk", found, TO_LOG)
+    if not role.appendonly and log:
+        yield Difference(instance.name, "persistence", role.dbfilename, "has the data", "the log has it", TO_SNAPSHOT)

@@ -1,0 +1,62 @@
+"""Where everything of the tier lies on a host: paths, unit names. Contracts of design.md §4."""
+
+from __future__ import annotations
+
+from tasks.catalogue.roles import Role
+
+PACKAGED_UNIT = "redis-server.service"
+INNER_PORT_UNIT = "redis-inner-port.service"
+INNER_PORT_RULES = "/etc/redis/inner-port.nft"
+SYSCTL_FILE = "/etc/sysctl.d/60-redis.conf"
+THP_FILE = "/etc/tmpfiles.d/60-redis-thp.conf"
+APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"
+UNITS = "/etc/systemd/system"
+LOCK_FILE = "/run/redis-deploy.lock"
+CONFIG_DIRECTORY = "/etc/redis"
+DATA_ROOT = "/var/lib/redis"
+PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
+
+
+def unit_name(role: str) -> str:
+    """The systemd unit of a role."""
+    return f"redis-{role}.service"
+
+
+def config_file(role: str) -> str:
+    """The redis.conf of a role."""
+    return f"{CONFIG_DIRECTORY}/{role}.conf"
+
+
+def acl_file(role: str) -> str:
+    """The ACL file of a role."""
+    return f"{CONFIG_DIRECTORY}/{role}.acl"
+
+
+def start_files(role: str) -> tuple[str, str]:
+    """What a role's process is started from, and what a failed start is rolled back to: configuration and unit."""
+    return config_file(role), f"{UNITS}/{unit_name(role)}"
+
+
+def previous_file(path: str) -> str:
+    """Where the text that a process was started from is kept until its successor has passed its gate."""
+    return f"{CONFIG_DIRECTORY}/{path.rpartition('/')[2]}{PREVIOUS}"
+
+
+def data_directory(role: str) -> str:
+    """Where a role keeps its append-only file and snapshots."""
+    return f"{DATA_ROOT}/{role}"
+
+
+def manifest_file(role: Role) -> str:
+    """What names the files of a role's append-only log; without it they are not loaded."""
+    return f"{data_directory(role.name)}/{role.appenddirname}/{role.appendfilename}.manifest"
+
+
+def snapshot_file(role: Role) -> str:
+    """A role's RDB file."""
+    return f"{data_directory(role.name)}/{role.dbfilename}"
+
+
+def marker_file(role: str) -> str:
+    """Where it is written that a role's data is being adopted; while it is there, the role does not start."""
+    return f"{data_directory(role)}/adopting"

@@ -1,0 +1,1 @@
+"""What a rehearsal does to throw-away hosts, and to no others."""

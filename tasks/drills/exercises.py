@@ -1,0 +1,187 @@
+"""Drills for throw-away hosts: kill every server, fill it to its limit, reboot the machine; nothing may be lost.
+
+They cut clients off and fill memory, so they run only where host data says `redis_rehearsal = True`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from pyinfra import logger
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.desired.host import OPERATOR, Instance
+from tasks.observed.connection import run_command
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.prove.behaviour import PREFIX
+from tasks.run.run import Look, Passwords
+
+KEYS = 500  # numbered keys per instance
+FILLER = "x" * 4096  # bytes per key when an instance is filled
+ROOM = 2 << 20  # bytes an instance may grow by while it is filled
+FILLS = 2000  # writes of FILLER: four times ROOM
+PATIENCE = 300.0  # seconds for a server or a host to come back; a VM without KVM boots in half a minute
+
+
+class DrillFailed(Exception):
+    """What was expected after a drill, and what was found."""
+
+
+def ask(host: Host, instance: Instance, passwords: Passwords, user: str, *commands: Sequence[str]) -> list[Reply]:
+    """Replies to `commands` of a user logged in to an instance. Raises DrillFailed when the login is refused."""
+    login = ("AUTH", user, passwords[instance.name].get(user) or "")
+    try:
+        first, *replies = exchange(host, instance.address, instance.role.port, [login, *commands])
+    except ExchangeError as error:
+        raise DrillFailed(f"{instance.name}: {error}") from error
+    if isinstance(first, ReplyError):
+        raise DrillFailed(f"{instance.name}: {user} logs in: {first}")
+    return replies
+
+
+def numbered() -> Iterator[tuple[str, str]]:
+    """The keys of a drill and their values."""
+    return ((f"{PREFIX}drill:{number}", str(number)) for number in range(KEYS))
+
+
+def write_numbered(host: Host, instance: Instance, passwords: Passwords) -> None:
+    """A service of the role wrote the numbered keys, each acknowledged."""
+    service = instance.role.services[0]
+    replies = ask(host, instance, passwords, service, *(("SET", key, value) for key, value in numbered()))
+    refused = [reply for reply in replies if reply != "OK"]
+    if refused:
+        raise DrillFailed(f"{instance.name}: {len(refused)} of {KEYS} writes were refused: {refused[0]}")
+
+
+def read_numbered(host: Host, instance: Instance, passwords: Passwords) -> None:
+    """Every numbered key is there with its value."""
+    names, values = zip(*numbered(), strict=True)
+    (found,) = ask(host, instance, passwords, instance.role.services[0], ("MGET", *names))
+    lost = [name for name, value, had in zip(names, values, found, strict=True) if had != value]  # type: ignore[arg-type]
+    if lost:
+        raise DrillFailed(f"{instance.name}: {len(lost)} of {KEYS} acknowledged keys are lost, the first {lost[0]}")
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> None:
+    """Return when `condition` holds; DrillFailed after PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DrillFailed(f"{what}: not within {PATIENCE:.0f} s")
+        time.sleep(0.5)
+
+
+def answers(host: Host, instance: Instance, passwords: Passwords) -> bool:
+    """Whether a service gets an answer from a loaded server."""
+    try:
+        return ask(host, instance, passwords, instance.role.services[0], ("PING",)) == ["PONG"]
+    except DrillFailed:
+        return False
+
+
+def kill_servers(state: State, host: Host, seen: Look) -> None:
+    """Each server is killed without warning and comes back by itself with every acknowledged key."""
+    for instance in seen.desired.instances:
+        write_numbered(host, instance, seen.passwords)
+        killed, output = run_command(state, host, f"systemctl kill --signal=KILL {instance.unit}")
+        if not killed:
+            raise DrillFailed(f"{instance.name}: cannot be killed: {output}")
+        wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
+        read_numbered(host, instance, seen.passwords)
+        say(host, f"{instance.name}: killed, came back by itself with all {KEYS} acknowledged keys")
+
+
+def fill_servers(state: State, host: Host, seen: Look) -> None:
+    """Each server is written over its limit and does what its policy promises."""
+    for instance in seen.desired.instances:
+        info = info_fields(ask(host, instance, seen.passwords, OPERATOR, ("INFO", "memory"))[0])
+        limit = str(int(info["used_memory"]) + ROOM)
+        ask(host, instance, seen.passwords, OPERATOR, ("CONFIG", "SET", "maxmemory", limit))
+        try:
+            refused = fill(host, instance, seen.passwords)
+        finally:
+            restore = ("CONFIG", "SET", "maxmemory", str(instance.role.maxmemory))
+            ask(host, instance, seen.passwords, OPERATOR, restore)
+        judge_fill(host, instance, seen.passwords, refused)
+
+
+def fill(host: Host, instance: Instance, passwords: Passwords) -> int:
+    """Write FILLS keys with a TTL in batches; how many were refused for want of memory."""
+    refused = 0
+    for start in range(0, FILLS, 200):
+        names = [f"{PREFIX}fill:{number}" for number in range(start, start + 200)]
+        commands = [("SET", name, FILLER, "EX", "600") for name in names]
+        replies = ask(host, instance, passwords, instance.role.services[0], *commands)
+        refused += sum(str(reply).startswith("OOM") for reply in replies)
+    return refused
+
+
+def judge_fill(host: Host, instance: Instance, passwords: Passwords, refused: int) -> None:
+    """noeviction refuses and loses nothing; the others take every write and evict; then the filling is removed."""
+    policy = instance.role.maxmemory_policy
+    fillers = [f"{PREFIX}fill:{number}" for number in range(FILLS)]
+    (there,) = ask(host, instance, passwords, OPERATOR, ("EXISTS", *fillers))
+    ask(host, instance, passwords, OPERATOR, ("UNLINK", *fillers))
+    if policy == "noeviction":
+        if not refused or there != FILLS - refused:
+            raise DrillFailed(f"{instance.name}: {FILLS} writes over the limit: {refused} refused, {there} kept")
+        read_numbered(host, instance, passwords)
+        say(host, f"{instance.name}: full, refused {refused} writes and kept every key ({policy})")
+        return
+    if refused or there == FILLS:
+        raise DrillFailed(f"{instance.name}: {FILLS} writes over the limit: {refused} refused, {there} kept")
+    if policy.startswith("volatile"):
+        read_numbered(host, instance, passwords)  # they have no TTL
+    say(host, f"{instance.name}: full, took every write and evicted {FILLS - int(str(there))} ({policy})")
+
+
+def reboot(state: State, host: Host, seen: Look) -> None:
+    """The machine is rebooted and everything on it comes back by itself, with every key."""
+    for instance in seen.desired.instances:
+        write_numbered(host, instance, seen.passwords)
+    before = boot_id(state, host)
+    run_command(state, host, "systemctl reboot")
+    wait_for("the host comes back", lambda: reconnect(state, host, before))
+    for instance in seen.desired.instances:
+        wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
+        read_numbered(host, instance, seen.passwords)
+        names = [key for key, _ in numbered()]
+        ask(host, instance, seen.passwords, OPERATOR, ("UNLINK", *names))
+    say(host, "rebooted, every role came back by itself with all its keys")
+
+
+def boot_id(state: State, host: Host) -> str:
+    """The kernel's name for this boot; empty when the host does not answer."""
+    try:
+        found, output = run_command(state, host, "cat /proc/sys/kernel/random/boot_id")
+    except Exception:  # a connection that breaks during a reboot breaks in many ways
+        return ""
+    return output.strip() if found else ""
+
+
+def reconnect(state: State, host: Host, before: str) -> bool:
+    """Whether the host can be reached again in another boot."""
+    try:
+        host.disconnect()
+        host.connect(show_errors=False, raise_exceptions=True)
+    except (ConnectError, OSError, EOFError):
+        return False
+    return boot_id(state, host) not in ("", before)
+
+
+def say(host: Host, text: str) -> None:
+    """One line of progress."""
+    logger.info(f"{host.print_prefix}{text}")
+
+
+def drill(state: State, host: Host, seen: Look, exercise: Callable[[State, Host, Look], None]) -> bool:
+    """Whether `exercise` went as promised; what did not is said in words."""
+    try:
+        exercise(state, host, seen)
+    except DrillFailed as error:
+        host.log_styled(str(error), fg="red", log_func=logger.error)
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""Observed state: the shapes of what one snapshot and one exchange per instance say of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file of the host: `kind` is file, directory, link or other.
+
+    `content` of a link is its target, of a secret file its SHA-256: what is secret does not leave the host.
+    """
+
+    kind: str
+    owner: str
+    group: str
+    mode: str
+    content: str
+    modified: int = 0  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP socket that listens: `address` as ss prints it, without brackets or interface."""
+
+    address: str
+    port: int
+    process: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
+
+    refusal: str | None = None
+    endpoint: tuple[str, int] = ("", 0)
+    config: Mapping[str, str] = field(default_factory=dict)
+    info: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ForeignServer:
+    """A Redis that no unit of ours runs and that listens on a port of a role.
+
+    `directory` is the one it works in, which for Redis is its `dir`; `reachable` when that path means the same
+    directory to the host. `unit`: whose main process it is. `refusal`: why it did not tell all that was asked.
+    """
+
+    pid: int
+    process: str
+    listens: tuple[tuple[str, int], ...]
+    directory: str = ""
+    reachable: bool = True
+    unit: str = ""
+    refusal: str | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    info: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)  # its data on disk, path → bytes
+
+
+@dataclass(frozen=True)
+class Marker:
+    """An adoption that began on this host and has not ended: what its file says, and what is there now.
+
+    `before` is the identity of the old server's RDB just before that server was told to stop, empty until then;
+    `found` its identity now. `unfinished`: a save of the old server was cut off.
+    """
+
+    server: str
+    pid: int
+    unit: str
+    rdb: str
+    before: str = ""
+    found: str = ""
+    unfinished: bool = False
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One host at one moment. Sizes in bytes."""
+
+    os: Mapping[str, str]
+    systemd: bool
+    container: str
+    uid: int
+    memory: int
+    packages: Mapping[str, str]
+    candidate: str
+    disk_free: int
+    data_used: Mapping[str, int]
+    addresses: frozenset[str]
+    listeners: tuple[Listener, ...]
+    sysctls: Mapping[str, str]
+    thp: str
+    boot_sysctls: Mapping[str, tuple[str, str]]
+    boot_thp: Mapping[str, str]
+    our_units: tuple[str, ...]
+    units: Mapping[str, Mapping[str, str]]
+    binaries: Mapping[int, str]  # main process of a unit → what it executes
+    started: Mapping[str, str]
+    files: Mapping[str, FileState]
+    forwards: frozenset[tuple[str, str, int, str]]
+    statoverrides: Mapping[str, str]
+    data_files: Mapping[str, int]
+    replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
+    last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
+    foreign_forwards: tuple[tuple[str, str], ...] = ()
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    foreign: tuple[ForeignServer, ...] = ()
+    adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role
+
+    def unit(self, name: str) -> Mapping[str, str]:
+        """systemd's properties of a unit; those of one that does not exist when it was not seen."""
+        return self.units.get(name, {"LoadState": "not-found", "ActiveState": "inactive", "MainPID": "0"})
+
+    def is_active(self, unit: str) -> bool:
+        """Whether the unit's main process runs."""
+        return self.unit(unit)["ActiveState"] in ("active", "reloading", "activating") and self.pid(unit) > 0
+
+    def pid(self, unit: str) -> int:
+        """Process id of a unit's main process, 0 when there is none."""
+        return int(self.unit(unit).get("MainPID") or 0)
+
+
+def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
+    """Keys of all databases in INFO, and how many of them have a TTL."""
+    rows = [
+        dict(item.split("=", 1) for item in text.split(","))
+        for name, text in info.items()
+        if name.startswith("db") and name[2:].isdigit()
+    ]
+    return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)

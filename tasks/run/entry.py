@@ -1,0 +1,109 @@
+"""What must hold before pyinfra connects to anything: a run that has hosts, sound data, and a way to be confirmed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State, StateStage
+
+from tasks.observed.connection import is_connected
+from tasks.run import run as runs
+from tasks.run.run import Finished, Refusal
+
+ROOT = Path(__file__).parents[2]
+CHANGING = ("deploy.py", "tasks/rehearse.py")
+# Imported when needed only: this file is loaded for every pyinfra command.
+REPORTS = {"tasks/drift.py": "tasks.run.report:check_drift", "tasks/verify.py": "tasks.prove.proof:verify_tier"}
+READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
+
+
+def entry_points() -> list[str]:
+    """Those of this repository's commands that this run was asked for, as paths inside the repository."""
+    named = [(ROOT / str(name)).resolve() for name in runs.options().get("operations", ())]
+    known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING)}
+    return [known[path] for path in named if path in known]
+
+
+def guard(state: State) -> None:
+    """Check the run's data when the inventory is known and before any host is contacted.
+
+    pyinfra has no hook between the two, so State.init of this one state is extended. Commands of others
+    (`exec`, `fact`, another deploy file) run unchecked: an operator may need them while the data is broken.
+    """
+    runs.remember_options()
+    entries = entry_points()
+    if not entries:
+        return
+    signal.signal(signal.SIGINT, interrupted)
+    initialise = state.init
+
+    def init_and_check(*args: Any, **kwargs: Any) -> None:
+        initialise(*args, **kwargs)
+        if not sys.stdin.isatty() or not set(entries) & set(CHANGING):
+            # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
+            state.config.FAIL_PERCENT = None
+        check(state, entries)
+        say_why_hosts_fail(state)
+        report_when_nobody_answers(state, entries)
+
+    state.init = init_and_check  # type: ignore[method-assign]
+
+
+def say_why_hosts_fail(state: State) -> None:
+    """A connection that breaks fails its host within an operation; pyinfra says no more than that."""
+    fail_hosts = state.fail_hosts
+
+    def say_and_fail(hosts: Iterable[Host], *args: Any, **kwargs: Any) -> None:
+        hosts = set(hosts)
+        for host in sorted(hosts, key=str) if state.current_stage == StateStage.Execute else ():
+            if not is_connected(host):
+                words = "the connection broke, a command may still run there: run the same command again to go on"
+                logger.error(f"{host.print_prefix}{words}")
+        fail_hosts(hosts, *args, **kwargs)
+
+    state.fail_hosts = say_and_fail  # type: ignore[method-assign]
+
+
+def report_when_nobody_answers(state: State, entries: list[str]) -> None:
+    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same."""
+    wanted = [REPORTS[name] for name in entries if name in REPORTS]
+    fail_hosts = state.fail_hosts
+
+    def fail_and_report(*args: Any, **kwargs: Any) -> None:
+        try:
+            fail_hosts(*args, **kwargs)
+        except PyinfraError as error:
+            if wanted and state.current_stage == StateStage.Connect:
+                module, _, function = wanted[0].partition(":")
+                raise Finished(getattr(import_module(module), function)(state)) from None
+            raise Refusal(str(error)) from None
+
+    state.fail_hosts = fail_and_report  # type: ignore[method-assign]
+
+
+def check(state: State, entries: list[str]) -> None:
+    """Raises Refusal when the run has no host, cannot be confirmed, or its data cannot be used."""
+    if not any(state.is_host_in_limit(host) for host in state.inventory):
+        raise Refusal("No host to look at: --limit and --exclude leave none of the inventory: correct them")
+    options = runs.options()
+    changing = [name for name in entries if name in CHANGING]
+    asked = options.get("yes") or options.get("dry") or options.get("json_output")
+    if changing and not asked and not sys.stdin.isatty():
+        raise Refusal(
+            f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
+        )
+    runs.current(state, new_passwords="deploy.py" in entries)
+
+
+def interrupted(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C must not look like success; pyinfra's own handler exits 0."""
+    sys.exit("Interrupted: not everything was done. Run the same command again to go on.")

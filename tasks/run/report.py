@@ -1,0 +1,88 @@
+"""The drift check of a run: one look at every host, reported in the forms that were asked for."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.compare.host import kernel_notices
+from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
+from tasks.run.run import Look, Refusal, Run, current, survey
+
+FORMS: dict[str, Callable[[DriftReport], str]] = {
+    "drift_report": to_json,
+    "drift_page": to_html,
+    "drift_metrics": to_metrics,
+}
+
+
+def check_drift(state: State) -> int:
+    """Look at every host of the run once, print and write what was found, and return the exit code."""
+    run = current(state)
+    return run.only_once("drift", lambda: _check(state, run))
+
+
+def _check(state: State, run: Run) -> int:
+    checked_at, began = datetime.now(UTC), time.monotonic()
+    looks = survey(state, run)
+    report = build_report(state, run, looks, checked_at, time.monotonic() - began)
+    deliver(state, report)
+    return report.exit_code
+
+
+def build_report(
+    state: State, run: Run, looks: Mapping[str, Look], checked_at: datetime, seconds: float
+) -> DriftReport:
+    """The report on every host that the run asked for, those that could not be reached among them."""
+    asked = [host for host in state.inventory if state.is_host_in_limit(host) and host.name in run.tier.hosts]
+    observed = [seen.observed for seen in looks.values() if seen.observed is not None]
+    return DriftReport(
+        checked_at=checked_at.replace(microsecond=0),
+        hosts=tuple(_host(run, host, looks.get(host.name)) for host in asked),
+        seconds=seconds,
+        commands=len(looks),
+        exchanges=sum(len(item.servers) for item in observed),
+    )
+
+
+def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
+    roles = tuple(role.name for role in run.tier.hosts[host.name].roles)
+    if seen is None:
+        return HostReport(host.name, "unreachable", "not reachable over SSH", roles, (), 0.0)
+    if seen.observed is None:
+        return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
+    if not seen.differences:
+        return HostReport(host.name, "in_sync", "", roles, (), seen.seconds)
+    notes = "\n".join(kernel_notices(seen.desired, seen.observed))
+    return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds)
+
+
+def deliver(state: State, report: DriftReport) -> None:
+    """Write the files that were asked for and print the table. Raises Refusal when a file cannot be written."""
+    problems = []
+    for name, form in FORMS.items():
+        path = asked_file(state, name)
+        if path is None:
+            continue
+        try:
+            write_whole(path, form(report))
+        except OSError as error:
+            problems.append(f"{name}={path}: {error}")
+    colour = sys.stdout.isatty()
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(to_table(report, width, colour), end="", flush=True)
+    if problems:
+        raise Refusal("The report could not be written:\n    " + "\n    ".join(problems))
+
+
+def asked_file(state: State, name: str) -> Path | None:
+    """The path given by `--data NAME=FILE`, the same for every host."""
+    paths = {host.data.get(name) for host in state.inventory} - {None}
+    return Path(str(paths.pop())) if paths else None

@@ -1,0 +1,170 @@
+"""The tier of one run: the desired state of every inventory host, or everything that is wrong with the data.
+
+Reads the catalogue, the inventory's host data and the secrets file; contacts no host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.host import Host as PyinfraHost
+
+from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
+from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
+from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
+from tasks.compare.leftovers import host_without_roles
+from tasks.desired.host import Host, desired_host
+
+CATALOGUE = Path(__file__).parents[2] / "group_data" / "roles.yaml"
+GROUP_PREFIX = "redis_"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Desired state and passwords by inventory host name, and the passwords made up for this run."""
+
+    hosts: Mapping[str, Host]
+    passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]] = field(repr=False)
+    generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class HostInput:
+    """What the inventory says of one host, which may carry no role."""
+
+    name: str
+    roles: tuple[Role, ...]
+    secrets_file: Path
+    sysctls: Mapping[str, int | str]
+    redis_version: str | None
+    requests: Requests
+
+
+def build_tier(
+    hosts: Iterable[PyinfraHost], inventory_file: str, new_passwords: bool, catalogue_file: Path = CATALOGUE
+) -> tuple[Tier, list[str]]:
+    """The tier of `hosts` and the problems with their data; a tier with problems must not be used.
+
+    Missing passwords are generated when `new_passwords`, else they stay None.
+    """
+    inputs, problems = read_inputs(hosts, inventory_file, catalogue_file)
+    problems += same_endpoint({host.name: list(host.roles) for host in inputs})
+    files: dict[Path, dict[str, dict[str, str]]] = {}
+    generated: dict[Path, dict[tuple[str, str], str]] = {}
+    for path in sorted({host.secrets_file for host in inputs if host.roles}):
+        files[path], wrong = read_passwords(path)
+        problems += wrong
+        needed = missing(files[path], [role for host in inputs if host.secrets_file == path for role in host.roles])
+        if needed and new_passwords:
+            generated[path] = {key: generate() for key in needed}
+    known = {path: _merged(files[path], generated.get(path, {})) for path in files}
+    passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
+    desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
+    return Tier(desired, passwords, generated), problems
+
+
+def _desired(host: HostInput, passwords: Mapping[str, Mapping[str, str | None]]) -> Host:
+    if not host.roles:
+        return host_without_roles(host.name, host.requests)
+    return desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+
+
+def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
+    merged = {role: dict(users) for role, users in known.items()}
+    for (role, user), password in new.items():
+        merged.setdefault(role, {})[user] = password
+    return merged
+
+
+def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
+    """Passwords of these roles' users, and those of other roles in the file for the checks of strangers."""
+    wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in known.items()}
+    for role in roles:
+        # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
+        own = known.get(role.name, {})
+        wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
+    return wanted
+
+
+def read_inputs(
+    hosts: Iterable[PyinfraHost], inventory_file: str, catalogue_file: Path
+) -> tuple[list[HostInput], list[str]]:
+    """What the inventory and the catalogue say of each host, and every problem with it."""
+    if not catalogue_file.exists():
+        return [], [f"{catalogue_file}: no such file: it is the catalogue of roles"]
+    catalogue, problems = read_catalogue(catalogue_file.read_text())
+    if catalogue is None:
+        return [], problems
+    known = {problem.removeprefix("roles.yaml: ") for problem in problems}
+    inputs: list[HostInput] = []
+    asked: list[tuple[list[str], tuple[str, ...]]] = []
+    for host in hosts:
+        names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
+        problems += [
+            f"{host.name}: group {GROUP_PREFIX}{name} names no role of roles.yaml "
+            f"(roles: {', '.join(sorted(catalogue.roles))}): correct the group or add the role"
+            for name in names
+            if name not in catalogue.roles
+        ]
+        asked.append((names, named_roles(host.data.get("adopt")) or ()))
+        overrides = host.data.get("redis_overrides") or {}
+        if not isinstance(overrides, Mapping):
+            problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
+            continue
+        source = f"{host.name}: redis_overrides: "
+        roles, wrong = build_roles(catalogue, overrides, source.removesuffix(": "))
+        problems += [problem for problem in wrong if problem.removeprefix(source) not in known]
+        carried = tuple(roles[name] for name in names if name in roles)
+        inputs.append(_input(host, carried, inventory_file))
+        problems += _check(inputs[-1], host.data)
+    if not any(item.roles for item in inputs) and not problems:
+        source = inventory_file or "the inventory"
+        problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
+    problems += unknown_adoptions(asked, catalogue.roles)
+    return inputs, problems
+
+
+def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:
+    default = Path("secrets") / f"{Path(inventory_file).stem or 'inventory'}.yaml"
+    sysctls = host.data.get("redis_sysctl")
+    return HostInput(
+        name=host.name,
+        roles=roles,
+        secrets_file=Path(str(host.data.get("redis_secrets_file") or default)),
+        sysctls=sysctls if isinstance(sysctls, Mapping) else {},
+        redis_version=host.data.get("redis_version"),
+        requests=requests({word: host.data.get(word) for word in WORDS}),
+    )
+
+
+def _check(host: HostInput, data: Any) -> Iterable[str]:
+    """Problems with one host's own data, beside those of its roles."""
+    yield from malformed(host.name, {word: data.get(word) for word in WORDS})
+    if not isinstance(data.get("redis_secrets_file") or "", str | Path):
+        yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
+    if host.redis_version is not None and not isinstance(host.redis_version, str):
+        yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"
+    if not isinstance(data.get("redis_sysctl"), Mapping):
+        yield f"{host.name}: redis_sysctl: expected the mapping of group_data/all.py: run pyinfra in the repository"
+        return
+    for name, value in host.sysctls.items():
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            yield f"{host.name}: redis_sysctl: {name}: expected a number or text, observed {value!r}"
+    yield from _check_backlog(host)
+
+
+def _check_backlog(host: HostInput) -> Iterable[str]:
+    """The kernel cuts an accept backlog to its own ceiling without a word."""
+    ceiling = str(host.sysctls.get("net.core.somaxconn", "4096"))
+    if not ceiling.isdigit():
+        yield f"{host.name}: redis_sysctl: net.core.somaxconn: expected a number, observed {ceiling!r}"
+        return
+    for role in host.roles:
+        if role.tcp_backlog > int(ceiling):
+            yield (
+                f"{host.name}: {role.name}: tcp_backlog {role.tcp_backlog} is above net.core.somaxconn {ceiling}, "
+                f"which would cut it silently: lower it in roles.yaml or raise redis_sysctl"
+            )

@@ -1,0 +1,95 @@
+"""Replay: the next start of every instance keeps what its clients wrote in transactions and scripts.
+
+Comes before everything else that a deploy does, and needs no restart: whatever fails later, a boot loads what is right.
+docs/decisions/0009-default-replays-the-log.md
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES
+from tasks.compare.difference import REPLAY, chosen
+from tasks.desired.host import OPERATOR, Instance
+from tasks.desired.paths import acl_file
+from tasks.observed.connection import run_command
+from tasks.observed.exchange import ExchangeError, ReplyError, exchange
+from tasks.observed.state import Server
+from tasks.run.run import Look, Passwords
+from tasks.steps.operations import call
+
+# Whoever logged in as `default` while somebody had opened it stays logged in: first nobody may, then nobody is.
+CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (("ACL", "SETUSER", DEFAULT, "reset"), ("CLIENT", "KILL", "USER", DEFAULT))
+ENABLE_REPLAY = ("ACL", "SETUSER", DEFAULT, "reset", "off", *DEFAULT_RULES.split())
+
+
+def keep_replayable(seen: Look) -> None:
+    """Every ACL file lets the next start replay its log, and so does every running server; no other line changes."""
+    roles = {item.role for item in chosen(seen.differences, "acl", remedy=REPLAY)}
+    instances = [instance for instance in seen.desired.instances if instance.name in roles]
+    if instances:
+        call(
+            name="Let the next start replay every write",
+            function=make_replayable,
+            instances=instances,
+            servers=dict(seen.observed.servers) if seen.observed else {},
+            passwords=seen.passwords,
+        )
+
+
+def make_replayable(
+    state: State, host: Host, instances: Sequence[Instance], servers: dict[str, Server], passwords: Passwords
+) -> bool:
+    """The files first: a host that goes down in between starts with them."""
+    written, output = run_command(state, host, file_script(instances))
+    problems = [] if written else [f"the ACL files were not changed: {output}"]
+    for instance in instances if written else ():
+        server = servers.get(instance.name)
+        if server is not None and server.refusal is None:
+            wrong = grant_replay(host, server, passwords[instance.name].get(OPERATOR) or "")
+            problems += [f"{instance.name}: {problem}" for problem in wrong]
+    for problem in problems:
+        host.log_styled(problem, fg="red", log_func=logger.error)
+    return not problems
+
+
+def file_script(instances: Sequence[Instance]) -> str:
+    """Shell that gives each ACL file there is the line of `default`, first and whole or not at all. Pure."""
+    return "\n".join(
+        f"""file={shlex.quote(acl_file(instance.name))}
+if [ -f "$file" ] && [ ! -L "$file" ]; then
+  umask 077
+  {{ echo {shlex.quote(DEFAULT_LINE)}; grep -vE '^[[:space:]]*user[[:space:]]+{DEFAULT}([[:space:]]|$)' "$file"; }} \\
+    >"$file.new" || [ $? = 1 ] || exit 1
+  chown --reference="$file" "$file.new" && chmod --reference="$file" "$file.new" && sync "$file.new" &&
+    mv -fT "$file.new" "$file" || exit 1
+fi"""
+        for instance in instances
+    )
+
+
+def grant_replay(host: Host, server: Server, password: str) -> list[str]:
+    """The running server's `default` has every right and no way in; nobody who was logged in as it still is.
+
+    Two exchanges: rights only after the answer that nobody holds a connection.
+    """
+    login = ("AUTH", OPERATOR, password)
+    return send(host, server, [login, *CLOSE_DEFAULT]) or send(host, server, [login, ENABLE_REPLAY])
+
+
+def send(host: Host, server: Server, commands: Sequence[tuple[str, ...]]) -> list[str]:
+    """What the server refused of `commands`, in words that show no password."""
+    try:
+        replies = exchange(host, *server.endpoint, commands)
+    except ExchangeError as error:
+        return [str(error)]
+    return [
+        f"{' '.join(command[:3])}: {reply}"
+        for command, reply in zip(commands, replies, strict=True)
+        if isinstance(reply, ReplyError)
+    ]

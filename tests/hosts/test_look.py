@@ -1,0 +1,100 @@
+"""What the one reading command says of a host is what the host's own tools say of it."""
+
+import shlex
+
+import pytest
+
+from tasks.observed.look import HostSnapshot
+from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
+from tasks.observed.state import FileState, Observed
+from tests.hosts.conftest import Tier
+from tests.lab.container import Container
+
+ODD = "/etc/redis/odd"
+
+pytestmark = pytest.mark.hosts
+
+
+@pytest.fixture
+def host(onebox: Tier) -> Container:
+    return onebox.host("gateway")
+
+
+def look(host: Container) -> Observed:
+    """What the command says, printed as pyinfra would run it."""
+    command = HostSnapshot().command(
+        files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
+    )
+    printed = host.sh(f"timeout 20 sh -c {shlex.quote(command.get_raw_value())}")
+    return parse_snapshot(decode([printed.strip()]))
+
+
+ADDRESSES = (
+    ("172.28.2.77/24", "host0"),  # secondary
+    ("10.9.0.1/16", "host0"),
+    ("10.8.0.9/32", "host0"),
+    ("10.7.0.1 peer 10.7.0.2/32", "host0"),
+    ("10.6.0.0/31", "host0"),
+    ("127.0.0.53/8", "lo"),
+)
+
+
+def test_its_addresses_are_those_that_ip_lists(host: Container) -> None:
+    try:
+        for address, interface in ADDRESSES:
+            host.sh(f"ip address add {address} dev {interface}")
+        listed = {line.split()[3].split("/")[0] for line in host.sh("ip -o -4 address show").splitlines()}
+        assert len(listed) == 5 + 1 + len(ADDRESSES)
+        assert look(host).addresses == listed
+    finally:
+        for address, interface in ADDRESSES:
+            host.sh(f"ip address delete {address} dev {interface}", check=False)
+
+
+def installed(host: Container) -> dict[str, str]:
+    """What dpkg calls installed of the packages that matter."""
+    shown = host.sh(r"dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' redis-server redis-tools nftables")
+    rows = [line.split() for line in shown.splitlines()]
+    return {row[1]: row[2] for row in rows if row[0] == "installed"}
+
+
+def test_its_packages_are_those_that_dpkg_calls_installed(host: Container) -> None:
+    assert len(installed(host)) == 3
+    assert look(host).packages == installed(host)
+
+
+def test_a_package_that_dpkg_was_interrupted_with_is_not_installed(host: Container) -> None:
+    journal = "/var/lib/dpkg/updates/0000"
+    stanza = (
+        r"Package: redis-tools\nStatus: install reinstreq half-installed\nArchitecture: amd64\nVersion: 5:7.0.15-1\n"
+    )
+    stanza += r"Maintainer: nobody\nDescription: none\n"
+    host.sh(f"printf '{stanza}' > {journal}")
+    try:
+        assert "redis-tools" not in installed(host)
+        assert look(host).packages == installed(host)
+    finally:
+        host.sh(f"rm {journal}")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "content"),
+    [
+        (r"printf 'no end' >", "file", "no end"),
+        (r"printf '\n\n* \\ $HOME ä\n\n' >", "file", "\n\n* \\ $HOME ä\n\n"),
+        (r": >", "file", ""),
+        (r"printf 'a\n\344\nb\n' >", "file", f"a\nb\n{UNREADABLE}"),
+        (r"printf 'a\n\0\n' >", "file", UNREADABLE),
+        ("ln -s /etc/passwd", "link", "/etc/passwd"),
+        ("mkfifo", "other", ""),
+        ("mkdir", "directory", ""),
+    ],
+)
+def test_a_file_is_read_as_what_it_is(host: Container, make: str, kind: str, content: str) -> None:
+    host.sh(f"{make} {ODD}; chown --no-dereference 54321:redis {ODD}; [ -L {ODD} ] || chmod 2640 {ODD}")
+    try:
+        modified = int(host.sh(f"stat -c %Y {ODD}"))
+        mode = "0777" if kind == "link" else "2640"
+        assert look(host).files == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
+    finally:
+        host.sh(f"rm -r {ODD}")

@@ -1,0 +1,88 @@
+"""What ACL rules mean (tasks/catalogue/acl_rules.py), whatever words a server uses for them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.catalogue.acl_rules import allowed, categories_in, patterns
+from tasks.desired.host import OPERATOR_RULES, SERVICE_RULES
+from tests.unit.builders import CATEGORIES
+
+COMMANDS = sorted({command for commands in CATEGORIES.values() for command in commands} | {"get", "set"})
+RULES = st.lists(
+    st.tuples(st.sampled_from("+-"), st.sampled_from([*COMMANDS, "@all", *(f"@{name}" for name in CATEGORIES)])),
+    max_size=10,
+).map(lambda words: " ".join(sign + name for sign, name in words))
+
+
+def may(rules: str, command: str) -> bool:
+    """Whether `rules` let a user run `command`, by the meaning under test."""
+    base, exceptions = allowed(rules, CATEGORIES)
+    return (base == "all") != (command in exceptions)
+
+
+def last_word_decides(rules: str, command: str) -> bool:
+    """The rule of redis.io's ACL page, word by word: the last rule that concerns a command decides."""
+    answer = False
+    for word in rules.split():
+        name = word[1:].removeprefix("@")
+        concerned = CATEGORIES.get(name, frozenset({name})) if word[1] == "@" else frozenset({name})
+        if name == "all" or command in concerned:
+            answer = word[0] == "+"
+    return answer
+
+
+@given(RULES, st.sampled_from(COMMANDS))
+def test_the_last_rule_that_concerns_a_command_decides(rules: str, command: str) -> None:
+    assert may(rules, command) == last_word_decides(rules, command)
+
+
+@given(RULES, st.sampled_from(COMMANDS), st.sampled_from("+-"))
+def test_a_rule_for_one_command_at_the_end_concerns_only_that_command(rules: str, command: str, sign: str) -> None:
+    changed = f"{rules} {sign}{command}"
+    assert may(changed, command) == (sign == "+")
+    assert all(may(changed, other) == may(rules, other) for other in COMMANDS if other != command)
+
+
+@given(RULES, RULES)
+def test_nothing_before_all_counts(before: str, after: str) -> None:
+    assert allowed(f"{before} +@all {after}", CATEGORIES) == allowed(f"+@all {after}", CATEGORIES)
+
+
+def test_a_category_and_its_commands_one_by_one_mean_the_same() -> None:
+    spelled = "+@all " + " ".join(f"-{command}" for command in sorted(CATEGORIES["dangerous"], reverse=True))
+    assert allowed("+@all -@dangerous", CATEGORIES) == allowed(spelled, CATEGORIES)
+
+
+def test_a_service_may_work_and_ask_info_but_not_administer() -> None:
+    assert [may(SERVICE_RULES, command) for command in ("get", "set", "info")] == [True, True, True]
+    assert [may(SERVICE_RULES, command) for command in ("config", "flushall", "keys", "acl")] == [False] * 4
+
+
+def test_the_operator_may_do_everything() -> None:
+    assert allowed(OPERATOR_RULES, CATEGORIES) == ("all", frozenset())
+
+
+def test_a_subcommand_is_not_its_command() -> None:
+    assert allowed("-@all +config|get", CATEGORIES) != allowed("-@all +config", CATEGORIES)
+
+
+def test_a_command_granted_whole_grants_its_subcommands() -> None:
+    # Redis 8.0.2 answers GETUSER with the rules as given, and ACL CAT lists config|get but not config.
+    categories = {"dangerous": frozenset({"config|get", "config|set", "keys"})}
+    assert allowed("+@all -@dangerous +config", categories) != allowed("+@all -@dangerous", categories)
+
+
+def test_a_subcommand_granted_after_its_command_was_denied_is_granted() -> None:
+    assert allowed("+@all -config +config|get", {}) != allowed("+@all -config", {})
+
+
+def test_no_rule_allows_nothing() -> None:
+    assert allowed("", CATEGORIES) == ("none", frozenset())
+
+
+def test_patterns_are_compared_in_any_order() -> None:
+    assert patterns("&b ~a +@all %R~c") == patterns("%R~c ~a &b -@admin") == ["%R~c", "&b", "~a"]
+
+
+def test_the_categories_to_ask_for_are_those_that_rules_name() -> None:
+    assert categories_in([SERVICE_RULES, OPERATOR_RULES, "+@read -@dangerous"]) == ["admin", "dangerous", "read"]

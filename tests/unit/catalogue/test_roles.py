@@ -1,0 +1,281 @@
+"""The catalogue at its door (tasks/catalogue/roles.py): what is refused, in which words, and what merges how."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.catalogue.roles import build_roles, merge, read_catalogue, same_endpoint
+from tasks.desired.host import desired_host
+from tests.unit.builders import FIVE, ROLES_FILE, SYSCTLS, catalogue, desired, passwords, roles
+
+
+def problems_of(**fields: Any) -> list[str]:
+    """What is said when gateway carries these fields."""
+    return build_roles(catalogue(), {"gateway": fields}, "here")[1]
+
+
+def edited(**roles_fields: Mapping[str, Any]) -> str:
+    """roles.yaml with fields of some roles laid over it."""
+    return yaml.safe_dump(merge(yaml.safe_load(ROLES_FILE.read_text()), {"roles": roles_fields}))
+
+
+def test_the_repository_s_own_catalogue_has_no_problem() -> None:
+    assert read_catalogue(ROLES_FILE.read_text())[1] == []
+
+
+def test_an_unknown_key_is_refused() -> None:
+    assert problems_of(maxmemroy="256mb") == [
+        "here: gateway: maxmemroy: unknown key: correct its spelling or remove it"
+    ]
+
+
+@pytest.mark.parametrize("size", ["256 mb", "256mib", "0.5gb", "50%", "lots", 2.5, True, None])
+def test_a_memory_size_with_an_unknown_unit_is_refused(size: object) -> None:
+    (problem,) = problems_of(maxmemory=size)
+    assert problem.startswith(f"here: gateway: maxmemory: {size!r} is not a Redis memory size: write a whole number")
+
+
+def test_a_memory_size_that_forgot_its_unit_is_refused() -> None:
+    (problem,) = problems_of(maxmemory=256)
+    assert problem.startswith("here: gateway: maxmemory: 256 was given: ")
+    assert "greater than or equal to 1048576" in problem
+
+
+def test_an_unknown_eviction_policy_is_refused_with_the_known_ones() -> None:
+    (problem,) = problems_of(maxmemory_policy="allkeys-lruu")
+    assert problem.startswith("here: gateway: maxmemory_policy: 'allkeys-lruu' was given: ")
+    assert all(policy in problem for policy in ("noeviction", "allkeys-lru", "volatile-lru", "volatile-ttl"))
+
+
+@pytest.mark.parametrize("field", ["port", "inner_port"])
+@pytest.mark.parametrize("number", [0, -1, 65536, "6379", 6379.5, True])
+def test_a_port_that_is_none_is_refused(field: str, number: Any) -> None:
+    problems = problems_of(**{field: number})
+    assert problems
+    assert all(line.startswith(f"here: gateway: {field}") and repr(number) in line for line in problems)
+
+
+@pytest.mark.parametrize("address", ["172.28.2", "172.28.2.256", "redis-1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "::1"])
+def test_an_address_that_is_not_one_host_s_is_refused(address: str) -> None:
+    (problem,) = problems_of(address=address)
+    assert problem.startswith("here: gateway: address: ")
+    assert address in problem
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("appendfsync", "sometimes"),
+        ("appendonly", "yes"),
+        ("save", "3600"),
+        ("client_output_buffer_limit", {"normal": "64mb 32mb"}),
+        ("client_output_buffer_limit", {"master": "0 0 0"}),
+        ("maxmemory_clients", "a lot"),
+        ("appenddirname", "../elsewhere"),
+        ("hz", 501),
+        ("loglevel", "loud"),
+        ("maxmemory_samples", 0),
+        ("tcp_backlog", 0),
+        ("services", ["gate way"]),
+        ("services", "gateway"),
+        ("stores", "everything"),
+        ("purpose", 1),
+        ("notify_keyspace_events", False),
+    ],
+)
+def test_a_value_that_redis_or_this_tool_would_not_take_is_refused(field: str, value: Any) -> None:
+    problems = problems_of(**{field: value})
+    assert problems
+    assert all(line.startswith(f"here: gateway: {field}") for line in problems)
+
+
+def test_a_role_without_services_is_refused() -> None:
+    assert problems_of(services=[]) == ["here: gateway: services: empty: list at least one"]
+
+
+def test_a_service_listed_twice_is_refused() -> None:
+    assert problems_of(services=["a", "b", "a"]) == [
+        "here: gateway: services: a is listed twice: list each service once"
+    ]
+
+
+@pytest.mark.parametrize("user", ["default", "operator"])
+def test_a_service_named_like_a_user_of_redis_or_of_this_tool_is_refused(user: str) -> None:
+    assert problems_of(services=[user]) == [
+        f"here: gateway: services: {user} is a user of Redis or of this tool: rename it"
+    ]
+
+
+def test_a_field_that_nothing_gives_is_named() -> None:
+    without_port = {name: value for name, value in catalogue().roles["gateway"].items() if name != "port"}
+    _, problems = read_catalogue(yaml.safe_dump({"defaults": catalogue().defaults, "roles": {"gateway": without_port}}))
+    assert problems == ["roles.yaml: gateway: port: missing: add it to the role or to defaults"]
+
+
+def test_overrides_for_a_role_that_does_not_exist_are_refused_with_the_names_there_are() -> None:
+    _, problems = build_roles(catalogue(), {"gatway": {"port": 1}}, "here")
+    assert problems == [
+        "here: gatway: overrides name a role that roles.yaml does not have "
+        "(roles: compliance, crypto, gateway, shared, socket): correct the name"
+    ]
+
+
+def test_an_override_that_is_no_mapping_is_refused() -> None:
+    _, problems = build_roles(catalogue(), {"gateway": "64mb"}, "here")
+    assert problems == ["here: gateway: '64mb' is not a mapping of fields to values"]
+
+
+def test_all_problems_of_all_roles_are_reported_at_once() -> None:
+    text = edited(
+        gateway={"maxmemory": "256 mb", "maxmemory_policy": "lru", "port": 70000, "sevrices": ["x"]},
+        crypto={"services": []},
+    )
+    _, problems = read_catalogue(text)
+    assert [line.split(": ")[1:3] for line in problems] == [
+        ["crypto", "services"],
+        ["gateway", "maxmemory"],
+        ["gateway", "maxmemory_policy"],
+        ["gateway", "port"],
+        ["gateway", "sevrices"],
+    ]
+
+
+@pytest.mark.parametrize("text", ["roles: [", "a: b: c", "\tx"])
+def test_a_file_that_is_no_yaml_is_refused_in_one_line(text: str) -> None:
+    read, problems = read_catalogue(text)
+    assert read is None
+    (problem,) = problems
+    assert problem.startswith("roles.yaml: not readable as YAML: ")
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("text", ["", "[]", "roles: 5", "roles: {gateway: 5}", "defaults: {}", "rolls: {}\nroles: {}"])
+def test_a_file_of_another_shape_is_refused(text: str) -> None:
+    read, problems = read_catalogue(text)
+    assert read is None
+    assert problems
+    assert all(line.startswith("roles.yaml: ") for line in problems)
+
+
+def test_two_roles_on_one_address_and_port_are_refused() -> None:
+    built = roles(socket={"address": "172.28.2.3", "port": 6381, "inner_port": None})
+    assert same_endpoint({"host-1": [built["socket"]], "host-2": [built["shared"]]}) == [
+        "172.28.2.3:6381 is claimed by socket on host-1 and shared on host-2: "
+        "give each role an address and port of its own"
+    ]
+
+
+def test_an_inner_port_equal_to_another_role_s_port_is_refused() -> None:
+    built = roles(socket={"address": "172.28.2.1"})
+    assert same_endpoint({"host-1": [built["gateway"], built["socket"]]}) == [
+        "172.28.2.1:6379 is claimed by gateway on host-1 and socket on host-1: "
+        "give each role an address and port of its own"
+    ]
+
+
+def test_one_role_on_two_hosts_is_refused() -> None:
+    gateway = roles()["gateway"]
+    (problem,) = same_endpoint({"host-2": [gateway], "host-1": [gateway]})
+    assert "gateway on host-1 and gateway on host-2" in problem
+
+
+def test_five_roles_share_a_host_without_sharing_an_endpoint() -> None:
+    assert same_endpoint({"host-1": list(roles().values())}) == []
+
+
+def test_an_override_replaces_one_value_and_leaves_the_others() -> None:
+    plain, changed = roles()["gateway"], roles(gateway={"maxmemory": "64mb"})["gateway"]
+    assert changed.maxmemory == 64 << 20
+    assert changed.model_copy(update={"maxmemory": plain.maxmemory}) == plain
+
+
+def test_an_override_of_one_role_leaves_the_other_roles() -> None:
+    changed = roles(gateway={"address": "10.9.2.1", "maxmemory": "64mb"})
+    assert {name: changed[name] for name in FIVE[1:]} == {name: roles()[name] for name in FIVE[1:]}
+
+
+def test_an_override_inside_a_mapping_merges_deeply() -> None:
+    changed = roles(gateway={"client_output_buffer_limit": {"pubsub": "1mb 1mb 10"}})["gateway"]
+    assert changed.client_output_buffer_limit == (
+        "normal 67108864 33554432 60 slave 268435456 67108864 60 pubsub 1048576 1048576 10"
+    )
+
+
+def test_an_override_of_a_list_replaces_it() -> None:
+    assert roles(gateway={"services": ["one"]})["gateway"].services == ("one",)
+
+
+def test_buffer_limits_that_leave_out_a_class_are_refused() -> None:
+    # CONFIG GET always answers all three: what is left out would be drift that no deploy can mend.
+    assert problems_of(client_output_buffer_limit="normal 64mb 32mb 60")
+
+
+def test_a_key_written_twice_is_refused() -> None:
+    _, problems = read_catalogue(ROLES_FILE.read_text().replace("    port: 6379\n", "    port: 6379\n    port: 6390\n"))
+    assert problems
+
+
+def test_every_field_of_a_role_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        roles()["gateway"].port = 1  # type: ignore[misc]
+
+
+LEAVES = st.integers(0, 3) | st.sampled_from(["64mb", "yes"]) | st.lists(st.integers(0, 3), max_size=2)
+KEYS = st.sampled_from("abc")
+VALUES = LEAVES | st.dictionaries(KEYS, LEAVES | st.dictionaries(KEYS, LEAVES, max_size=2), max_size=3)
+MAPPINGS = st.dictionaries(KEYS, VALUES, max_size=3)
+
+
+@given(MAPPINGS)
+def test_laying_nothing_or_the_same_over_a_mapping_changes_nothing(base: dict[str, Any]) -> None:
+    assert merge(base, {}) == merge({}, base) == merge(base, base) == base
+
+
+@given(MAPPINGS, MAPPINGS)
+def test_what_is_laid_over_wins_and_what_it_does_not_name_stays(base: dict[str, Any], over: dict[str, Any]) -> None:
+    merged = merge(base, over)
+    assert merged.keys() == base.keys() | over.keys()
+    assert all(merged[key] == value for key, value in over.items() if not isinstance(value, dict))
+    assert all(merged[key] == value for key, value in base.items() if key not in over)
+
+
+# As layers of a catalogue are: what is a mapping in one is a mapping in all of them.
+LAYERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "port": LEAVES,
+        "services": LEAVES,
+        "limits": st.dictionaries(KEYS, LEAVES, max_size=3),
+    },
+)
+
+
+@given(LAYERS, LAYERS, LAYERS)
+def test_of_three_layers_it_does_not_matter_which_two_merge_first(
+    base: dict[str, Any], group: dict[str, Any], host: dict[str, Any]
+) -> None:
+    assert merge(merge(base, group), host) == merge(base, merge(group, host))
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_the_order_of_keys_in_yaml_does_not_change_the_desired_state(data: st.DataObject) -> None:
+    original = yaml.safe_load(ROLES_FILE.read_text())
+    shuffled = {
+        "roles": {
+            name: dict(data.draw(st.permutations(list(original["roles"][name].items()))))
+            for name in data.draw(st.permutations(list(original["roles"])))
+        },
+        "defaults": dict(data.draw(st.permutations(list(original["defaults"].items())))),
+    }
+    read, problems = read_catalogue(yaml.safe_dump(shuffled, sort_keys=False))
+    assert read is not None
+    assert problems == []
+    built, _ = build_roles(read, {}, "test")
+    assert built == roles()
+    carried = [built[name] for name in FIVE]
+    assert desired_host("host-1", carried, passwords(*carried), SYSCTLS).files == desired(*FIVE).files

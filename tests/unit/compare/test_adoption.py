@@ -1,0 +1,388 @@
+"""A Redis of somebody else's on a role's port: what counts as one, what it says, and what is adopted by whom."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.catalogue.requested import Requests
+from tasks.compare.adoptable import foreign_problems
+from tasks.compare.adoption import (
+    adopted_pids,
+    can_go_on,
+    endpoint,
+    foreign_listeners,
+    key_count,
+    marker_text,
+    packaged_is_adopted,
+    read_marker,
+)
+from tasks.compare.difference import ADOPT
+from tasks.compare.fitness import unfit
+from tasks.compare.host import compare
+from tasks.desired.host import Host, desired_host
+from tasks.desired.paths import data_directory, marker_file
+from tasks.observed.exchange import Reply, ReplyError
+from tasks.observed.foreign import complete_server, data_names, logins, read_answers, read_replies, script
+from tasks.observed.state import ForeignServer, Listener, Marker, Observed
+from tests.unit.builders import SYSCTLS, as_desired, desired, fresh, passwords, roles, with_listener, with_unit
+
+VERSION = (7, 0)
+PID = 812
+INFO = {"redis_version": "7.0.15", "role": "master", "used_memory": "1000000", "db0": "keys=7,expires=1,avg_ttl=0"}
+CONFIG = {"dbfilename": "dump.rdb", "save": "3600 1", "shutdown-on-sigterm": "default"}
+
+
+def adopting(*names: str, by: tuple[str, ...] = ()) -> Host:
+    """The desired state of a host that carries these roles and adopts for them, or for those in `by`."""
+    carried = [roles()[name] for name in names]
+    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, requests=Requests(adopt=by or names))
+
+
+def server(**changes: Any) -> ForeignServer:
+    """The packaged server with a few keys, on loopback."""
+    usual = ForeignServer(
+        PID,
+        "redis-server",
+        (("127.0.0.1", 6379), ("::1", 6379)),
+        "/var/lib/redis",
+        True,
+        "redis-server.service",
+        None,
+        CONFIG,
+        INFO,
+        {"/var/lib/redis/dump.rdb": 112},
+    )
+    return replace(usual, **changes)
+
+
+def seen(host: Host, *servers: ForeignServer, **changes: Any) -> Observed:
+    """A machine without anything of ours on which these servers run."""
+    observed = fresh(host)
+    for item in servers:
+        for address, port in item.listens:
+            observed = with_listener(observed, address, port, item.process, item.pid)
+        if item.unit == "redis-server.service":
+            observed = with_unit(observed, item.unit, LoadState="loaded", ActiveState="active", MainPID=str(item.pid))
+    return replace(observed, foreign=servers, **changes)
+
+
+def problems(host: Host, observed: Observed, **options: bool) -> list[str]:
+    """Why servers of others stop the run."""
+    return foreign_problems(host, observed, VERSION, options.get("allow_eviction", False))
+
+
+# What counts as one
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "counts"),
+    [
+        ("172.28.2.2", 6380, True),
+        ("172.28.2.2", 6379, True),
+        ("0.0.0.0", 6380, True),
+        ("*", 6379, True),
+        ("::", 6379, True),
+        ("127.0.0.1", 6379, True),
+        ("::1", 6380, True),
+        ("172.28.2.9", 6379, False),
+        ("127.0.0.1", 6390, False),
+    ],
+)
+def test_a_redis_counts_where_a_client_of_the_role_or_the_host_could_take_it_for_the_role(
+    address: str, port: int, counts: bool
+) -> None:
+    host = desired("socket")
+    for process in ("redis-server", "valkey-server"):
+        found = foreign_listeners(host, with_listener(as_desired(host), address, port, process, PID))
+        assert found == ({PID: [Listener(address, port, process, PID)]} if counts else {})
+    assert foreign_listeners(host, with_listener(as_desired(host), address, port, "haproxy", PID)) == {}
+
+
+@pytest.mark.parametrize(("listens", "where"), [((("10.9.9.9", 7000),), "on 10.9.9.9:7000"), ((), "on no TCP port")])
+def test_the_packaged_server_counts_wherever_it_listens(listens: tuple[tuple[str, int], ...], where: str) -> None:
+    host = desired("gateway")
+    observed = seen(host, server(listens=listens))
+    assert list(foreign_listeners(host, observed)) == [PID]
+    (reason,) = unfit(host, observed, [])
+    assert reason.startswith(f"redis-server.service: runs as redis-server, pid 812, {where}, with data: 7 keys")
+
+
+def test_our_own_instances_and_those_of_roles_that_left_are_no_servers_of_others() -> None:
+    host = desired("gateway", "socket")
+    assert foreign_listeners(host, as_desired(host)) == {}
+    assert foreign_listeners(desired("gateway"), as_desired(host)) == {}
+
+
+@pytest.mark.parametrize(
+    ("listens", "spoken_to"),
+    [
+        ((("127.0.0.1", 6379), ("::1", 6379)), ("127.0.0.1", 6379)),
+        ((("172.28.2.1", 6379), ("127.0.0.1", 6379)), ("127.0.0.1", 6379)),
+        ((("0.0.0.0", 6379), ("::", 6379)), ("127.0.0.1", 6379)),
+        ((("::", 6379),), ("::1", 6379)),
+        ((("*", 6379),), ("127.0.0.1", 6379)),
+        ((("172.28.2.1", 6379),), ("172.28.2.1", 6379)),
+    ],
+)
+def test_it_is_spoken_to_over_loopback_where_it_listens_there(
+    listens: tuple[tuple[str, int], ...], spoken_to: tuple[str, int]
+) -> None:
+    assert endpoint(server(listens=listens)) == spoken_to
+
+
+# What it says
+
+
+def test_keys_of_all_databases_are_counted_and_unknown_while_it_loads() -> None:
+    assert key_count({"db0": "keys=7,expires=1,avg_ttl=0", "db12": "keys=3,expires=0,avg_ttl=0"}) == 10
+    assert key_count({"redis_version": "7.0.15"}) == 0
+    assert key_count({}) is None
+    assert key_count({**INFO, "loading": "1"}) is None
+
+
+def test_replies_are_read_or_say_why_there_are_none() -> None:
+    info = "redis_version:7.0.15\r\ndb0:keys=7,expires=1,avg_ttl=0\r\n"
+    replies: list[Reply] = [info, ["dir", "/srv"], ["dbfilename", "own.rdb"], []]
+    read = read_replies(server(), replies)
+    assert (read.refusal, read.info["db0"], read.config) == (
+        None,
+        "keys=7,expires=1,avg_ttl=0",
+        {"dir": "/srv", "dbfilename": "own.rdb"},
+    )
+    no_auth = read_replies(server(info={}), [ReplyError("NOAUTH Authentication required."), *replies[1:]])
+    assert (no_auth.refusal, no_auth.info) == ("NOAUTH Authentication required.", {})
+    no_config = read_replies(server(), [info, ReplyError("ERR unknown command 'CONFIG'"), [], []])
+    assert no_config.refusal == "CONFIG GET: ERR unknown command 'CONFIG'"
+    assert key_count(no_config.info) == 7
+    assert read_replies(server(), ["loading:1\r\n", [], [], []]).refusal == "it is still loading its data"
+
+
+def test_each_password_of_default_is_tried_once() -> None:
+    known = {"gateway": {"default": "one"}, "socket": {"default": "one", "operator": "x"}, "shared": {"default": "two"}}
+    assert logins([roles()[name] for name in ("gateway", "socket", "crypto")], known) == [("AUTH", "one")]
+
+
+def test_its_files_are_those_that_its_configuration_names() -> None:
+    lines = ["@@ 812", "directory=/srv/redis", "reachable=yes", "unit=my.service", "file=5 own.rdb", "file=7 logs/a.1"]
+    found = complete_server(server(), read_answers(lines)["812"])
+    assert (found.directory, found.reachable, found.unit) == ("/srv/redis", True, "my.service")
+    assert found.files == {"/srv/redis/own.rdb": 5, "/srv/redis/logs/a.1": 7}
+    own = server(config={"dbfilename": "own.rdb", "appendfilename": "a", "appenddirname": "logs"})
+    assert data_names(own) == "^file=[0-9]+ (own.rdb|a|logs/[^/]*)$"
+    assert "'" not in data_names(server(config={"dbfilename": "it's; rm -rf /"}))
+    assert data_names(server(config={})) == "^file=[0-9]+ (dump.rdb|appendonly.aof|appendonlydir/[^/]*)$"
+
+
+def test_a_marker_s_path_cannot_leave_its_quotes() -> None:
+    text = script([], {"gateway": Marker("x", 1, "", "/srv/it's; reboot/dump.rdb")})
+    assert "'/srv/it'\"'\"'s; reboot/dump.rdb'" in text
+
+
+def test_a_marker_is_read_as_it_was_written_and_a_broken_one_leads_nowhere() -> None:
+    marker = Marker("redis-server, pid 812", PID, "my.service", "/srv/redis/dump.rdb", "16 1.5")
+    assert read_marker(marker_text(marker)) == marker
+    for text in ("", "{", "[]", '{"pid": 1}', '{"server": 1, "pid": "x", "unit": "", "rdb": "", "before": 2}'):
+        assert not can_go_on(replace(read_marker(text), found="17 2.5"))
+
+
+# Without adopt=
+
+
+def test_a_server_with_data_stops_the_run_with_what_it_holds_and_what_to_do() -> None:
+    host = desired("gateway")
+    assert unfit(host, seen(host, server()), []) == [
+        "gateway: port 127.0.0.1:6379 is held by redis-server, pid 812, unit redis-server.service, with data: 7 keys, "
+        "directory /var/lib/redis, expected free: adopt its data with --data adopt=gateway, or stop it: "
+        "systemctl disable --now redis-server.service"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"info": {"redis_version": "7.0.15"}},
+        {"files": {}},
+        {"info": {}, "files": {}, "refusal": "NOAUTH Authentication required."},
+    ],
+)
+def test_keys_files_or_not_knowing_count_as_data(changes: dict[str, Any]) -> None:
+    host = desired("gateway")
+    assert len(problems(host, seen(host, server(**changes)))) == 1
+
+
+def test_an_empty_packaged_server_is_masked_without_further_ado() -> None:
+    host = desired("gateway")
+    empty = seen(host, server(info={"redis_version": "7.0.15"}, files={}))
+    assert unfit(host, empty, []) == []
+    assert not packaged_is_adopted(host, empty)
+
+
+def test_an_empty_server_in_the_role_s_place_is_still_a_taken_port() -> None:
+    host = desired("gateway")
+    empty = server(info={"x": "1"}, files={}, unit="", listens=(("172.28.2.1", 6379),))
+    (reason,) = unfit(host, seen(host, empty), [])
+    assert "port 172.28.2.1:6379 is held by redis-server, pid 812" in reason
+
+
+def test_one_server_in_the_place_of_several_roles_is_one_finding_that_names_them() -> None:
+    host = desired("gateway", "socket")
+    (reason,) = unfit(host, seen(host, server(listens=(("0.0.0.0", 6379),))), [])
+    assert reason.startswith("gateway, socket: port 0.0.0.0:6379 is held by redis-server")
+    assert "--data adopt=ROLE (gateway or socket)" in reason
+
+
+# With adopt=
+
+
+def test_an_adoption_is_one_difference_and_refuses_nothing() -> None:
+    host = adopting("gateway")
+    observed = seen(host, server())
+    assert problems(host, observed) == []
+    assert adopted_pids(host, observed) == {PID}
+    assert packaged_is_adopted(host, observed)
+    (found,) = [item for item in compare(host, observed) if item.remedy == ADOPT]
+    assert str(found) == (
+        "gateway: persistence data: 7 keys, directory /var/lib/redis, of redis-server, pid 812, unit "
+        "redis-server.service → in /var/lib/redis/gateway (adopt)"
+    )
+    assert [item for item in compare(host, observed) if item.subject == "listener"] == []
+
+
+def test_a_role_that_has_adopted_has_nothing_to_do() -> None:
+    host = adopting("gateway")
+    assert compare(host, as_desired(host)) == []
+    assert problems(host, as_desired(host)) == []
+
+
+def test_a_server_on_the_assigned_port_is_meant_before_one_on_the_inner_port() -> None:
+    host = adopting("socket")
+    own = server(pid=900, unit="", listens=(("0.0.0.0", 6380),))
+    assert adopted_pids(host, seen(host, server(), own)) == {900}
+    (reason,) = problems(host, seen(host, server(), own))
+    assert reason.startswith("socket: port 127.0.0.1:6379 is held by redis-server, pid 812")
+
+
+def test_two_servers_or_two_roles_for_one_are_refused() -> None:
+    host = adopting("gateway")
+    other = server(pid=900, unit="", listens=(("172.28.2.1", 6379),))
+    assert any(
+        "adopt=gateway could mean redis-server, pid 812" in item for item in problems(host, seen(host, server(), other))
+    )
+    both = adopting("gateway", "socket")
+    assert any("adopt=gateway,socket both mean" in item for item in problems(both, seen(both, server())))
+
+
+def test_without_another_server_there_is_nothing_to_adopt() -> None:
+    host = adopting("socket")
+    assert problems(host, fresh(host)) == [
+        "socket: adopt=socket: no other Redis listens on port 6380 or 6379 of 172.28.2.2, of loopback or of every "
+        "address, expected one: start it, or leave adopt out"
+    ]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_data_of_the_role_s_own_is_never_overwritten(running: bool) -> None:
+    host = adopting("gateway")
+    observed = as_desired(host) if running else replace(fresh(host), data_files={"/var/lib/redis/gateway/dump.rdb": 9})
+    observed = replace(with_listener(observed, "127.0.0.1", 6379, "redis-server", PID), foreign=(server(),))
+    assert adopted_pids(host, observed) == frozenset()
+    assert any("the role has data of its own in /var/lib/redis/gateway" in item for item in problems(host, observed))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"refusal": "NOAUTH Authentication required.", "info": {}}, "does not tell what it holds: NOAUTH"),
+        ({"reachable": False}, "is not the host's, it runs in a container of its own"),
+        ({"directory": "/var/lib/redis/gateway"}, "works in /var/lib/redis/gateway, the role's own directory"),
+        (
+            {"info": {**INFO, "role": "slave", "master_host": "10.1.1.1", "master_port": "6379"}},
+            "replica of 10.1.1.1:6379",
+        ),
+        ({"info": {**INFO, "cluster_enabled": "1"}}, "is a node of a cluster"),
+        ({"info": {**INFO, "module": "name=bf,ver=20000,api=1"}}, "has the module bf loaded"),
+        ({"info": {**INFO, "redis_version": "8.0.2"}}, "is Redis 8.0.2, the host's will be 7.0"),
+        (
+            {"info": {**INFO, "redis_version": "7.2.4", "server_name": "valkey"}},
+            "is Redis 7.2.4, the host's will be 7.0",
+        ),
+        (
+            {"info": {**INFO, "db16": "keys=1,expires=0,avg_ttl=0"}},
+            "has keys in database 16, the role has databases 16",
+        ),
+        ({"info": {**INFO, "used_memory": str(300 << 20)}}, "uses 300 MiB, and maxmemory 256mb would evict keys"),
+    ],
+)
+def test_what_would_not_all_arrive_is_refused_in_words(changes: dict[str, Any], words: str) -> None:
+    host = adopting("gateway")
+    found = problems(host, seen(host, server(**changes)))
+    assert any(item.startswith("gateway: adopt=gateway: redis-server, pid 812") and words in item for item in found)
+
+
+def test_what_the_role_can_take_is_not_refused() -> None:
+    host = adopting("gateway")
+    fine = {**INFO, "redis_version": "6.0.16", "module": "name=vectorset,ver=1", "db15": "keys=1,expires=0,avg_ttl=0"}
+    assert problems(host, seen(host, server(info=fine))) == []
+    large = server(info={**INFO, "used_memory": str(300 << 20)})
+    assert problems(host, seen(host, large), allow_eviction=True) == []
+
+
+# Cut off
+
+
+MARKER = Marker(
+    "redis-server, pid 812, unit redis-server.service", PID, "redis-server.service", "/var/lib/redis/dump.rdb"
+)
+
+
+def interrupted(host: Host, **changes: Any) -> Observed:
+    """A machine on which an adoption was cut off."""
+    return replace(fresh(host), adopting={"gateway": replace(MARKER, **changes)})
+
+
+@pytest.mark.parametrize("host", [desired("gateway"), adopting("gateway")])
+def test_an_adoption_goes_on_from_the_old_server_s_last_save(host: Host) -> None:
+    observed = interrupted(host, before="16 1.5", found="17 2.5")
+    assert problems(host, observed) == []
+    assert any(item.remedy == ADOPT for item in compare(host, observed))
+
+
+@pytest.mark.parametrize("host", [desired("gateway"), adopting("gateway")])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"found": "17 2.5"},
+        {"before": "16 1.5"},
+        {"before": "16 1.5", "found": "16 1.5"},
+        {"before": "16 1.5", "found": "17 2.5", "unfinished": True},
+    ],
+)
+def test_without_that_save_the_role_is_not_started(host: Host, changes: dict[str, Any]) -> None:
+    (reason,) = problems(host, interrupted(host, **changes))
+    assert "is not its last save, expected all its data there: start it again (systemctl unmask redis-server.service; "
+    assert reason.endswith(f"remove {marker_file('gateway')}")
+
+
+def test_a_role_that_runs_although_its_adoption_did_not_end_is_refused() -> None:
+    host = desired("gateway")
+    observed = replace(as_desired(host), adopting={"gateway": replace(MARKER, before="16 1.5", found="17 2.5")})
+    (reason,) = problems(host, observed)
+    assert f"and redis-gateway.service runs, expected not to: stop it, move {data_directory('gateway')} away" in reason
+
+
+def test_another_server_than_the_one_that_was_begun_with_is_not_adopted_over_it() -> None:
+    host = adopting("gateway")
+    observed = replace(seen(host, server()), adopting={"gateway": replace(MARKER, rdb="/srv/redis/dump.rdb")})
+    (reason,) = problems(host, observed)
+    assert "is another server than redis-server, pid 812" in reason
+
+
+def test_a_half_made_copy_is_no_data_of_the_role_s_own() -> None:
+    host = adopting("gateway")
+    observed = replace(seen(host, server()), adopting={"gateway": MARKER})
+    observed = replace(observed, data_files={"/var/lib/redis/gateway/dump.rdb": 9})
+    assert adopted_pids(host, observed) == {PID}
+    assert problems(host, observed) == []
+    assert [item.remedy for item in compare(host, observed) if item.subject == "persistence"] == [ADOPT]

@@ -1,0 +1,317 @@
+"""What must stop a deploy before anything is changed (tasks/compare/fitness.py), each refusal with its words."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.compare.difference import TO_LOG
+from tasks.compare.fitness import redis_number, unfit
+from tasks.compare.host import compare
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
+from tests.unit.builders import (
+    FIVE,
+    VERSION,
+    as_desired,
+    desired,
+    fresh,
+    stopped,
+    with_listener,
+    with_server,
+    with_setting,
+)
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+def reasons(host: Host, observed: Observed) -> list[str]:
+    """Why `host` cannot be brought onto a machine in this state."""
+    return unfit(host, observed, compare(host, observed))
+
+
+def os_release(**pairs: str) -> dict[str, str]:
+    """What /etc/os-release says."""
+    return {"PRETTY_NAME": "Some System 1", **pairs}
+
+
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+def test_a_bare_debian_with_the_addresses_can_carry_its_roles(names: tuple[str, ...]) -> None:
+    host = desired(*names)
+    assert reasons(host, fresh(host)) == []
+    assert reasons(host, as_desired(host)) == []
+
+
+def test_an_address_that_the_host_does_not_have_is_refused_with_what_to_do() -> None:
+    host = desired("socket")
+    observed = replace(fresh(host), addresses=frozenset({"127.0.0.1", "172.28.2.1"}))
+    assert reasons(host, observed) == [
+        "socket: address 172.28.2.2: absent, expected on this host: "
+        "give the host this address, or correct it in group_data/roles.yaml"
+    ]
+
+
+@pytest.mark.parametrize("port", [6380, 6379])
+def test_a_port_that_another_process_holds_is_refused_with_its_name_and_pid(port: int) -> None:
+    host = desired("socket")
+    assert reasons(host, with_listener(fresh(host), "172.28.2.2", port, "haproxy", 812)) == [
+        f"socket: port 172.28.2.2:{port} is held by haproxy, pid 812 (listening on 172.28.2.2), "
+        "expected free: stop it or change the role's port"
+    ]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "*", "::"])
+def test_a_process_that_listens_everywhere_holds_the_role_s_port_too(address: str) -> None:
+    host = desired("socket")
+    (reason,) = reasons(host, with_listener(fresh(host), address, 6380))
+    assert f"held by nginx, pid 4711 (listening on {address})" in reason
+
+
+def test_a_port_held_by_a_process_that_cannot_be_named_is_refused_all_the_same() -> None:
+    host = desired("socket")
+    (reason,) = reasons(host, with_listener(fresh(host), "172.28.2.2", 6380, "", 0))
+    assert "is held by another process (listening on 172.28.2.2)" in reason
+
+
+def test_the_same_port_on_another_address_is_nobody_s_business() -> None:
+    host = desired("socket")
+    assert reasons(host, with_listener(fresh(host), "172.28.2.9", 6380)) == []
+
+
+def test_the_role_s_own_instance_may_hold_its_port() -> None:
+    host = desired("socket")
+    assert reasons(host, as_desired(host)) == []
+
+
+def test_too_little_memory_is_refused_with_the_sum_that_was_made() -> None:
+    host = desired("gateway", "socket")
+    assert reasons(host, replace(fresh(host), memory=1 * GIB)) == [
+        "memory: gateway 256mb and socket 512mb need 2163 MiB of RAM at the peak of a rewrite "
+        "(2.15 × maxmemory + 512 MiB), the host has 1024 MiB: "
+        "lower maxmemory in group_data/roles.yaml or move a role"
+    ]
+
+
+def test_memory_is_enough_from_the_documented_sum_on() -> None:
+    host = desired("gateway")
+    needed = int(256 * MIB * 2.15) + 512 * MIB
+    assert reasons(host, replace(fresh(host), memory=needed)) == []
+    assert reasons(host, replace(fresh(host), memory=needed - 1)) != []
+
+
+def test_too_small_a_disk_is_refused_with_the_sum_that_was_made() -> None:
+    host = desired("gateway", "crypto")
+    observed = replace(fresh(host), disk_free=1 * GIB, data_used={"/var/lib/redis/crypto": 256 * MIB})
+    assert reasons(host, observed) == [
+        "disk: /var/lib/redis needs 1792 MiB (3.5 × maxmemory), 1024 MiB are free and 256 MiB used by its roles: "
+        "enlarge it or move a role"
+    ]
+
+
+def test_what_the_roles_already_use_counts_as_their_room() -> None:
+    host = desired("gateway")
+    room = int(256 * MIB * 3.5)
+    full = replace(as_desired(host), disk_free=room - 100 * MIB, data_used={"/var/lib/redis/gateway": 100 * MIB})
+    assert reasons(host, full) == []
+
+
+def test_who_is_not_root_is_told_how_to_be_and_nothing_else() -> None:
+    host = desired("gateway")
+    blind = replace(fresh(host), uid=1000, memory=0, addresses=frozenset())
+    assert reasons(host, blind) == ["not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"]
+
+
+def test_a_machine_without_systemd_is_refused() -> None:
+    host = desired("gateway")
+    assert reasons(host, replace(fresh(host), systemd=False)) == [
+        "init of Debian GNU/Linux 12 (bookworm): not systemd, expected systemd: choose another machine"
+    ]
+
+
+def test_a_system_of_another_family_is_refused() -> None:
+    host = desired("gateway")
+    observed = replace(fresh(host), os=os_release(ID="fedora", VERSION_ID="41"))
+    assert reasons(host, observed) == [
+        "system: Some System 1, expected Debian 12, 13 or a derivative: choose another machine"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("system", "candidate"),
+    [
+        ({"ID": "debian", "VERSION_ID": "11"}, "5:6.0.16-1+deb11u2"),
+        ({"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "20.04"}, "5:5.0.7-2ubuntu0.1"),
+    ],
+)
+def test_a_system_whose_redis_is_too_old_is_refused_with_the_version_it_offers(
+    system: dict[str, str], candidate: str
+) -> None:
+    host = desired("gateway")
+    assert reasons(host, replace(fresh(host), os=os_release(**system), candidate=candidate)) == [
+        f"system: Some System 1 offers {candidate}, expected redis-server 7.0 or newer: "
+        "upgrade it or add a package source"
+    ]
+
+
+def test_a_derivative_that_offers_no_redis_is_refused() -> None:
+    host = desired("gateway")
+    (reason,) = reasons(host, replace(fresh(host), os=os_release(ID="devuan", ID_LIKE="debian"), candidate=""))
+    assert "offers no redis-server package" in reason
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        {"ID": "debian", "VERSION_ID": "13"},
+        {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"},
+        {"ID": "linuxmint", "ID_LIKE": "ubuntu debian"},
+        {"ID": "debian"},
+    ],
+)
+def test_a_derivative_with_a_redis_that_is_new_enough_is_taken(system: dict[str, str]) -> None:
+    host = desired("gateway")
+    assert reasons(host, replace(fresh(host), os=os_release(**system), candidate=VERSION)) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [("5:7.0.15-1~deb12u7", (7, 0)), ("5:8.0.2-3+deb13u2", (8, 0)), ("6.2.1", (6, 2)), ("", None), ("none", None)],
+)
+def test_a_debian_version_is_compared_without_its_epoch(version: str, number: tuple[int, int] | None) -> None:
+    assert redis_number(version) == number
+
+
+DIRECTORY = "/var/lib/redis/compliance"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "other.rdb",
+        "appendonlydir/appendonly.aof.1.incr.aof",
+        "appendonlydir/appendonly.aof.3.base.rdb",
+        "appendonly.aof",
+    ],
+)
+def test_data_without_a_manifest_is_refused_because_a_start_would_begin_empty(left: str) -> None:
+    host = desired("compliance")
+    assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5})) == [
+        f"compliance: {DIRECTORY} holds {DIRECTORY}/{left} but no "
+        f"{DIRECTORY}/appendonlydir/appendonly.aof.manifest: a start with appendonly would begin empty: "
+        "move the files away, or bring the manifest back from a backup"
+    ]
+
+
+def test_a_stopped_instance_with_its_manifest_may_start() -> None:
+    host = desired("compliance")
+    assert reasons(host, stopped(as_desired(host), "compliance")) == []
+
+
+def test_a_snapshot_and_nothing_else_is_made_a_log_and_not_refused() -> None:
+    host = desired("compliance")
+    seen = replace(fresh(host), data_files={f"{DIRECTORY}/dump.rdb": 5})
+    assert reasons(host, seen) == []
+    (made,) = [item for item in compare(host, seen) if item.subject == "persistence"]
+    assert (made.name, made.remedy) == ("appendonlydir/appendonly.aof.manifest", TO_LOG)
+
+
+def test_a_snapshot_beside_a_log_that_lost_its_manifest_is_refused_for_it_may_be_older() -> None:
+    host = desired("compliance")
+    left = {f"{DIRECTORY}/dump.rdb": 5, f"{DIRECTORY}/appendonlydir/appendonly.aof.1.incr.aof": 5}
+    assert len(reasons(host, replace(fresh(host), data_files=left))) == 1
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "appendonlydir/temp-rewriteaof-7.aof",
+        "appendonlydir.new/appendonly.aof.1.base.rdb",
+        "appendonlydir.old/appendonly.aof.1.base.rdb",
+        "notes.txt",
+    ],
+)
+def test_what_a_killed_rewrite_or_conversion_or_a_person_left_is_no_data(left: str) -> None:
+    host = desired("compliance")
+    assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5})) == []
+
+
+def test_a_running_instance_is_not_asked_for_its_manifest() -> None:
+    host = desired("compliance")
+    assert reasons(host, replace(as_desired(host), data_files={f"{DIRECTORY}/dump.rdb": 5})) == []
+
+
+@pytest.mark.parametrize("left", ["other.rdb", "appendonlydir/appendonly.aof.1.incr.aof"])
+def test_data_that_an_instance_without_a_log_would_not_find_is_refused(left: str) -> None:
+    host = desired("compliance", compliance={"appendonly": False})
+    (reason,) = reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5}))
+    assert f"{DIRECTORY}/{left} but no {DIRECTORY}/dump.rdb" in reason
+
+
+def test_an_instance_without_append_only_file_may_start_from_a_snapshot_alone() -> None:
+    host = desired("compliance", compliance={"appendonly": False})
+    assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/dump.rdb": 5})) == []
+
+
+@pytest.mark.parametrize("name", ["dir", "appenddirname", "appendfilename", "dbfilename"])
+def test_data_under_another_name_than_the_wanted_one_is_refused_because_a_restart_would_begin_empty(name: str) -> None:
+    host = desired("compliance")
+    wanted = host.instances[0].settings[name]
+    assert reasons(host, with_setting(as_desired(host), "compliance", name, "elsewhere")) == [
+        f"compliance: {name} is elsewhere in the running server, expected {wanted}: a restart would begin empty: "
+        f"set {name} back in group_data/roles.yaml; to rename for good, stop the instance and rename its files first"
+    ]
+
+
+def fuller_than_wanted(host: Host, role: str) -> Observed:
+    """A running instance whose limit is higher, and which uses more than the wanted one allows."""
+    seen = with_setting(as_desired(host), role, "maxmemory", str(512 * MIB))
+    return with_server(seen, role, info={**seen.servers[role].info, "used_memory": str(300 * MIB)})
+
+
+@pytest.mark.parametrize(
+    ("role", "does"),
+    [
+        ("compliance", "refuse all writes (noeviction)"),
+        ("gateway", "evict keys at once (allkeys-lru)"),
+    ],
+)
+def test_a_limit_below_what_is_in_use_is_refused_with_what_it_would_do(role: str, does: str) -> None:
+    host = desired(role)
+    assert reasons(host, fuller_than_wanted(host, role)) == [
+        f"{role}: uses 300 MiB, and maxmemory 256mb would {does}: "
+        "keep maxmemory above it, or add --data allow_eviction=true"
+    ]
+
+
+def test_a_limit_below_what_is_in_use_is_taken_from_who_accepts_it() -> None:
+    host = desired("gateway")
+    seen = fuller_than_wanted(host, "gateway")
+    assert unfit(host, seen, compare(host, seen), allow_eviction=True) == []
+
+
+def test_an_instance_that_is_over_a_limit_it_already_has_is_not_refused() -> None:
+    host = desired("gateway")
+    seen = as_desired(host)
+    info = {**seen.servers["gateway"].info, "used_memory": str(300 * MIB)}
+    assert reasons(host, with_server(seen, "gateway", info=info)) == []
+
+
+def test_all_reasons_of_a_host_are_given_at_once() -> None:
+    host = desired("socket", "compliance")
+    changes: dict[str, Any] = {
+        "memory": 1 * GIB,
+        "disk_free": 0,
+        "addresses": frozenset({"172.28.2.4"}),
+        "data_files": {f"{DIRECTORY}/appendonly.aof": 5},
+        "systemd": False,
+    }
+    observed = with_listener(replace(fresh(host), **changes), "172.28.2.2", 6379)
+    assert [reason.split(":")[0] for reason in reasons(host, observed)] == [
+        "init of Debian GNU/Linux 12 (bookworm)",
+        "memory",
+        "disk",
+        "socket",
+        "socket",
+        "compliance",
+    ]

@@ -1,0 +1,376 @@
+"""A snapshot's text becomes an observed state (tasks/observed/state.py), or is refused as unreadable."""
+
+import base64
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from tasks.catalogue.acl_rules import allowed
+from tasks.observed.exchange import Reply, ReplyError
+from tasks.observed.look import HostSnapshot, endpoint, read_server
+from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
+from tasks.observed.state import FileState, Listener, Observed
+from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
+from tests.unit.observed.printed import printed, snapshot_text
+
+# Printed on a Debian 12 container that carries crypto, by the script of observed/look.py; ACL hashes replaced, and
+# the separators by the line ends that they stand for.
+RECORDED = (Path(__file__).parent / "printed-bookworm.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Observed:
+    """The state of the recorded host."""
+    return parse_snapshot(RECORDED.splitlines())
+
+
+def with_lines(part: str, *lines: str) -> Observed:
+    """The state of the recorded host, had one part of its snapshot had more lines."""
+    return parse_snapshot(RECORDED.replace(f"@@ {part}\n", "\n".join((f"@@ {part}", *lines, ""))).splitlines())
+
+
+def found_line(kind: str, size: int, path: str) -> str:
+    """What find says of a file of root and redis with mode 2640."""
+    return f"{kind} 0 {size} 8 92:1 root redis 2640 7.25 {path} {path}\t"
+
+
+def with_file_on_disk(content: str, size: int) -> FileState:
+    """A file of `size` bytes as it is read when grep prints the lines of `content`."""
+    path = "/etc/redis/x.conf"
+    lines = [f"{path}:{line}" for line in (content.removesuffix("\n").split("\n") if content else [])]
+    text = RECORDED.replace("@@ digests", "\n".join((*lines, "@@ digests")))
+    text = text.replace("@@ found", f"@@ found\n{found_line('f', size, path)}")
+    return parse_snapshot(text.split("\n")).files[path]
+
+
+def test_the_system_of_a_real_host_is_read(recorded: Observed) -> None:
+    assert (recorded.os["ID"], recorded.os["VERSION_ID"]) == ("debian", "12")
+    assert (recorded.systemd, recorded.container, recorded.uid) == (True, "systemd-nspawn", 0)
+    assert recorded.memory == 24684084 * 1024
+
+
+def test_the_packages_of_a_real_host_are_read(recorded: Observed) -> None:
+    assert recorded.packages == {
+        "nftables": "1.0.6-2+deb12u2",
+        "redis-server": "5:7.0.15-1~deb12u10",
+        "redis-tools": "5:7.0.15-1~deb12u10",
+    }
+    assert recorded.candidate == ""
+
+
+def test_disk_and_data_of_a_real_host_are_read_in_bytes(recorded: Observed) -> None:
+    assert recorded.disk_free == 81042596 * 1024
+    assert recorded.data_used == {"/var/lib/redis/crypto": 20 * 1024}
+    assert recorded.data_files["/var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest"] == 88
+    assert len(recorded.data_files) == 3
+
+
+def test_addresses_and_listeners_of_a_real_host_are_read(recorded: Observed) -> None:
+    assert recorded.addresses == {"127.0.0.1", "172.28.2.5"}
+    assert recorded.listeners == (
+        Listener("0.0.0.0", 22, "sshd", 35),
+        Listener("172.28.2.5", 6383, "redis-server", 430),
+        Listener("::", 22, "sshd", 35),
+    )
+
+
+def test_the_kernel_of_a_real_host_is_read(recorded: Observed) -> None:
+    assert recorded.sysctls == {"net.core.somaxconn": "4096", "vm.overcommit_memory": "0"}
+    assert recorded.thp == "always [madvise] never"
+
+
+def test_units_and_processes_of_a_real_host_are_read(recorded: Observed) -> None:
+    assert recorded.unit("redis-server.service")["LoadState"] == "masked"
+    assert recorded.is_active("redis-crypto.service")
+    assert not recorded.is_active("redis-server.service")
+    assert not recorded.is_active("redis-inner-port.service")  # it has done its work and has no process
+    assert recorded.pid("redis-crypto.service") == 430
+    assert recorded.binaries == {430: "/usr/bin/redis-check-rdb"}
+    assert recorded.started == {"redis-crypto.service": "da538db672045d82"}
+
+
+def test_overrides_and_forwards_of_a_real_host_are_read(recorded: Observed) -> None:
+    assert recorded.statoverrides["/etc/redis"] == "root redis 750"
+    assert recorded.forwards == {(chain, "172.28.2.5", 6379, "172.28.2.5:6383") for chain in ("prerouting", "output")}
+
+
+def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded: Observed) -> None:
+    acl = recorded.files["/etc/redis/crypto.acl"]
+    assert (acl.kind, acl.owner, acl.group, acl.mode) == ("file", "root", "redis", "0640")
+    assert re.fullmatch("[0-9a-f]{64}", acl.content)
+    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946)
+    assert "/etc/apt/preferences.d/60-redis" not in recorded.files
+
+
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
+    host = desired(*names)
+    for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
+        assert parse_snapshot(snapshot_text(state).splitlines()) == replace(state, servers={})
+
+
+def test_links_and_files_that_are_no_text_are_read() -> None:
+    state = with_file(as_desired(desired()), "/etc/redis/gateway.conf", kind="link", content="/etc/passwd")
+    assert parse_snapshot(snapshot_text(state).splitlines()).files == state.files
+
+
+@pytest.mark.parametrize("until", ["@@ facts", "@@ units", "@@ found", "@@ end"])
+def test_a_snapshot_that_was_cut_off_is_refused(until: str) -> None:
+    with pytest.raises(ValueError, match="the snapshot is cut off"):
+        parse_snapshot(RECORDED[: RECORDED.index(until)].splitlines())
+
+
+def test_an_unreadable_snapshot_fails_its_host_only() -> None:
+    with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
+        HostSnapshot().process([printed(RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t0\troot"))])
+
+
+def test_a_snapshot_with_a_damaged_file_list_fails_its_host_only() -> None:
+    with pytest.raises(FactProcessError):
+        HostSnapshot().process([printed(RECORDED.replace("f 0 280 8", "f 0 280"))])
+
+
+def test_what_the_host_prints_is_read_as_the_same_state(recorded: Observed) -> None:
+    assert HostSnapshot().process([printed(RECORDED)]) == recorded
+
+
+@pytest.mark.parametrize("words", ["sudo: a password is required", "@@ facts", ""])
+def test_what_is_no_snapshot_fails_its_host_only(words: str) -> None:
+    with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
+        HostSnapshot().process([words])
+
+
+def test_lines_of_a_snapshot_that_are_no_text_do_not_stop_it() -> None:
+    assert decode([base64.b64encode(b"a\xff\nb\n").decode()]) == ["a\ufffd", "b"]
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\r\n", "\n\n", " \n"])
+def test_a_file_is_read_to_the_last_character(end: str) -> None:
+    content = f"a: b\n\n\tä\\n{end}"
+    assert with_file_on_disk(content, len(content.encode())).content == content
+
+
+def test_an_empty_file_is_read_as_empty() -> None:
+    assert with_file_on_disk("", 0).content == ""
+
+
+def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
+    assert with_file_on_disk("port 6383\n", 23).content == f"port 6383\n{UNREADABLE}"
+
+
+def test_the_content_of_what_is_no_file_does_not_count() -> None:
+    lines = "/etc/redis/x.conf:port 1\n@@ digests"
+    text = RECORDED.replace("@@ digests", lines).replace(
+        "@@ found", "@@ found\n" + found_line("p", 0, "/etc/redis/x.conf")
+    )
+    assert parse_snapshot(text.splitlines()).files["/etc/redis/x.conf"] == FileState(
+        "other", "root", "redis", "2640", "", 7
+    )
+
+
+TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     |-- 10.0.0.0
+        /24 link UNICAST
+        /32 link BROADCAST
+     |-- 10.0.0.7
+        /32 host LOCAL
+        /25 link UNICAST
+     |-- 127.0.0.0
+        /8 host LOCAL
+     |-- 127.0.0.1
+        /32 host LOCAL
+     |-- 172.28.2.254
+        /32 link UNICAST
+     |-- 10.0.0.255
+        /32 link BROADCAST"""
+
+
+def with_routes(*lines: str) -> frozenset[str]:
+    """The addresses of the recorded host, had its kernel these routes."""
+    kept = [line for line in RECORDED.splitlines() if not line.startswith("/proc/net/fib_trie:")]
+    at = kept.index("@@ texts") + 1
+    return parse_snapshot([*kept[:at], *(f"/proc/net/fib_trie:{line}" for line in lines), *kept[at:]]).addresses
+
+
+def test_only_the_hosts_own_addresses_are_on_the_host() -> None:
+    """Not networks, broadcast addresses, neighbours, or all that 127/8 answers to."""
+    assert with_routes(*TRIE.splitlines()) == {"10.0.0.7", "127.0.0.1"}
+
+
+def test_an_address_with_a_peer_is_on_the_host() -> None:
+    peer = ("  |-- 172.28.2.254", "     /32 link UNICAST")
+    assert with_routes(*peer, "  |-- 172.28.2.5", "     /32 host LOCAL", *peer) == {"172.28.2.5"}
+
+
+def test_an_address_of_an_interface_and_an_ipv6_listener_are_read_bare() -> None:
+    text = RECORDED.replace("@@ units", 'LISTEN 0 5 [fe80::1%eth0]:53 [::]:* users:(("named",pid=9,fd=3))\n@@ units')
+    assert Listener("fe80::1%eth0".split("%")[0], 53, "named", 9) in parse_snapshot(text.splitlines()).listeners
+
+
+@pytest.mark.parametrize(
+    "status", ["deinstall ok config-files", "install reinstreq half-installed", "install ok unpacked"]
+)
+def test_a_package_that_is_not_wholly_installed_does_not_count(status: str) -> None:
+    text = RECORDED.replace(
+        "Package: redis-tools\nStatus: install ok installed", f"Package: redis-tools\nStatus: {status}"
+    )
+    assert "redis-tools" not in parse_snapshot(text.splitlines()).packages
+
+
+def test_a_held_package_is_installed() -> None:
+    text = RECORDED.replace("Package: redis-tools\nStatus: install", "Package: redis-tools\nStatus: hold")
+    assert "redis-tools" in parse_snapshot(text.splitlines()).packages
+
+
+@pytest.mark.parametrize(
+    ("stanza", "version"),
+    [
+        (("Status: install ok installed", "Version: 9.9-1"), "9.9-1"),
+        (("Status: install reinstreq half-installed", "Version: 9.9-1"), None),
+        (("Status: purge ok not-installed",), None),
+    ],
+)
+def test_what_an_interrupted_dpkg_had_done_counts(stanza: tuple[str, ...], version: str | None) -> None:
+    text = RECORDED.replace("@@ candidate", "\n".join(("--", "Package: redis-tools", *stanza, "@@ candidate")))
+    assert parse_snapshot(text.splitlines()).packages.get("redis-tools") == version
+
+
+def test_the_package_below_a_short_one_is_not_taken_for_it(recorded: Observed) -> None:
+    text = RECORDED.replace("Suggests: firewalld", "Package: nginx\nStatus: install ok installed\nVersion: 1.22")
+    assert parse_snapshot(text.splitlines()).packages == recorded.packages
+
+
+def test_a_rule_of_another_form_in_our_table_is_kept_as_text() -> None:
+    text = RECORDED.replace("\n\t\tip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.5:6383", "\n\t\tcounter drop", 1)
+    assert ("prerouting", "counter drop", 0, "") in parse_snapshot(text.splitlines()).forwards
+
+
+def test_lines_that_were_found_by_the_pattern_of_another_part_are_left_out(recorded: Observed) -> None:
+    stray = (
+        "/etc/sysctl.d/60-redis.conf:# Written by the CAAS Redis repository: vm.overcommit_memory = 1",
+        "/etc/sysctl.d/60-redis.conf:vm.overcommit_memory = 1",
+        "/usr/lib/tmpfiles.d/x.conf:# CAAS Redis repository: /sys/kernel/mm/transparent_hugepage/enabled - never",
+        "/usr/lib/tmpfiles.d/x.conf:f /run/x - - - - vm.overcommit_memory = 7",
+        "/etc/systemd/system/redis-other.service:ExecStart=/bin/x vm.overcommit_memory=7",
+    )
+    observed = with_lines("matches", *stray)
+    assert observed.boot_sysctls == {"vm.overcommit_memory": ("1", "/etc/sysctl.d/60-redis.conf")}
+    assert (observed.boot_thp, observed.our_units) == ({}, recorded.our_units)
+
+
+def test_a_setting_in_etc_hides_the_file_of_the_same_name_elsewhere() -> None:
+    lines = ("/etc/sysctl.d/9.conf:-vm/overcommit_memory =  1", "/usr/lib/sysctl.d/9.conf:vm.overcommit_memory=0")
+    assert with_lines("matches", *lines).boot_sysctls == {"vm.overcommit_memory": ("1", "/etc/sysctl.d/9.conf")}
+
+
+def test_the_user_that_counts_is_the_effective_one() -> None:
+    text = RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t1000\t0")
+    assert parse_snapshot(text.splitlines()).uid == 0
+
+
+def test_a_file_with_two_names_takes_its_space_once() -> None:
+    top = "/var/lib/redis/crypto"
+    names = ((1, "a b"), (2, "d/c"), (3, "d/e/f"))
+    lines = [f"f {depth} 70000 144 83:7 redis redis 600 0.0 {top} {top}/{name}\t" for depth, name in names]
+    observed = with_lines("found", *lines)
+    assert observed.data_used == {top: (20 + 72) * 1024}
+    assert observed.data_files[f"{top}/a b"] == 70000
+    assert f"{top}/d/e/f" not in observed.data_files
+
+
+def test_a_binary_that_was_replaced_while_it_ran_is_known_by_its_whole_path() -> None:
+    text = RECORDED.replace("\t/usr/bin/redis-check-rdb", "\t/usr/bin/redis-check-rdb (deleted)")
+    assert parse_snapshot(text.splitlines()).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
+
+
+def test_a_process_that_went_away_while_the_host_was_read_has_no_binary() -> None:
+    lines = [line for line in RECORDED.splitlines() if "/proc/430/" not in line]
+    assert parse_snapshot(lines).binaries == {430: ""}
+
+
+def test_files_that_a_host_does_not_have_are_read_as_empty() -> None:
+    gone = ("/run/systemd/container:", "/sys/kernel/mm/", "/run/credentials/", "/var/lib/dpkg/", "/etc/systemd/system/")
+    observed = parse_snapshot([line for line in RECORDED.splitlines() if not line.startswith(gone)])
+    assert (observed.container, observed.thp) == ("", "")
+    assert (observed.started, observed.statoverrides, observed.our_units) == ({}, {}, ())
+
+
+def test_a_unit_nobody_asked_for_counts_as_absent(recorded: Observed) -> None:
+    assert recorded.unit("redis-other.service")["LoadState"] == "not-found"
+    assert recorded.pid("redis-other.service") == 0
+
+
+# Where a running instance is spoken to, and what it answers
+
+
+def test_an_instance_is_spoken_to_where_it_should_listen() -> None:
+    host = desired("crypto")
+    assert endpoint(host.instances[0], as_desired(host)) == ("172.28.2.5", 6383)
+
+
+def test_an_instance_that_listens_elsewhere_is_spoken_to_there() -> None:
+    host = desired("crypto")
+    moved = replace(as_desired(host), listeners=())
+    moved = with_listener(moved, "10.0.0.9", 6390, "redis-server", moved.pid("redis-crypto.service"))
+    assert endpoint(host.instances[0], moved) == ("10.0.0.9", 6390)
+
+
+def test_an_instance_that_listens_everywhere_is_spoken_to_on_its_own_address() -> None:
+    host = desired("crypto")
+    wide = replace(as_desired(host), listeners=())
+    wide = with_listener(wide, "0.0.0.0", 6383, "redis-server", wide.pid("redis-crypto.service"))
+    assert endpoint(host.instances[0], wide) == ("172.28.2.5", 6383)
+
+
+def test_an_instance_without_a_socket_is_asked_where_it_should_be() -> None:
+    host = desired("crypto")
+    silent = with_unit(replace(as_desired(host), listeners=()), "redis-crypto.service", SubState="start")
+    assert endpoint(host.instances[0], silent) == ("172.28.2.5", 6383)
+
+
+USER: list[Reply] = [
+    "flags",
+    ["on"],
+    "passwords",
+    ["0" * 64],
+    "commands",
+    "+@all",
+    "keys",
+    "~*",
+    "channels",
+    "&*",
+    "selectors",
+    [],
+]
+
+
+def test_the_replies_of_an_instance_become_its_state() -> None:
+    server = read_server(
+        ["dangerous"],
+        ["default", "operator"],
+        ["OK", ["hz", "10"], "# Server\r\nrun_id:abc\r\n", ["operator", "odd"], ["keys", "info"], None, USER],
+    )
+    assert server.refusal is None
+    assert (server.config, server.info) == ({"hz": "10"}, {"run_id": "abc"})
+    assert server.categories == {"dangerous": frozenset({"keys", "info"})}
+    assert server.users["operator"]["commands"] == "+@all"
+    assert server.users["odd"] == {}
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_an_instance_that_refuses_is_known_by_its_words(at: int) -> None:
+    replies: list[object] = ["OK", [], "", []]
+    replies[at] = ReplyError("LOADING Redis is loading the dataset in memory")
+    server = read_server([], [], replies)  # type: ignore[arg-type]
+    assert server.refusal == "LOADING Redis is loading the dataset in memory"
+
+
+def test_the_builders_categories_tell_a_service_from_an_operator() -> None:
+    assert allowed("+@all -@admin -@dangerous +info", CATEGORIES) != allowed("+@all", CATEGORIES)

@@ -1,0 +1,93 @@
+"""The scripts of throw-away servers: what they may reach, and what they never contain."""
+
+import re
+import subprocess
+
+import pytest
+
+from tasks.steps.throwaway import Form, convert_script, try_inner_port_script, try_script
+from tests.unit.builders import FIVE, desired, password, roles, secrets_of
+
+SCRIPTS = {
+    **{f"trial of {role}": try_script(desired(role).instances[0]) for role in FIVE},
+    **{
+        f"{role} to {form}": convert_script(desired(role).instances[0], form, 1)
+        for role in FIVE
+        for form in ("log", "snapshot")
+    },  # type: ignore[arg-type]
+    "inner port": try_inner_port_script(desired("socket")),
+}
+SERVERS = [name for name in SCRIPTS if name != "inner port"]
+
+
+def directives(script: str) -> dict[str, str]:
+    """The configuration that a script gives its server, by directive; the last one counts, as for Redis."""
+    text = script.split("cat >\"$run/redis.conf\" <<'@@'\n", 1)[1].split("\n@@\n", 1)[0]
+    return dict(line.partition(" ")[::2] for line in text.splitlines() if line and not line.startswith(("#", "user ")))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_script_is_one_that_a_posix_shell_can_read(name: str) -> None:
+    subprocess.run(["dash", "-n"], input=SCRIPTS[name], text=True, check=True)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_nobody_but_root_on_the_host_can_reach_the_server(name: str) -> None:
+    config = directives(SCRIPTS[name])
+    assert config["port"] == "0"
+    assert config["unixsocketperm"] == "700"
+    assert config["unixsocket"].startswith("/run/redis-")
+    assert "install -d -m 0700" in SCRIPTS[name]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_password_and_no_hash_of_one_is_in_the_script(name: str) -> None:
+    hidden = secrets_of(*roles().values())
+    assert password("crypto", "operator") in hidden
+    assert [secret for secret in hidden if secret in SCRIPTS[name]] == []
+
+
+@pytest.mark.parametrize("role", FIVE)
+def test_a_trial_writes_into_its_own_directory_only(role: str) -> None:
+    assert directives(SCRIPTS[f"trial of {role}"])["dir"] == f"/run/redis-trial-{role}"
+
+
+@pytest.mark.parametrize("role", FIVE)
+def test_a_trial_has_the_role_s_own_settings_and_users(role: str) -> None:
+    instance = desired(role).instances[0]
+    config = directives(SCRIPTS[f"trial of {role}"])
+    replaced = {"dir", "port", "aclfile", "supervised", "pidfile", "save", "client-output-buffer-limit", "logfile"}
+    for name, value in instance.settings.items():
+        if name not in replaced:
+            assert config[name] == (value or '""'), name
+    for user in instance.users:
+        assert f"user {user.name} on #{'0' * 64} {user.rules}\n" in SCRIPTS[f"trial of {role}"]
+
+
+@pytest.mark.parametrize("form", ["log", "snapshot"])
+def test_a_conversion_loads_everything_whatever_the_limit_of_the_role(form: Form) -> None:
+    config = directives(convert_script(desired("gateway").instances[0], form, 1))
+    assert (config["maxmemory"], config["maxmemory-policy"]) == ("0", "noeviction")
+    assert config["save"] == '""'
+
+
+def test_a_conversion_loads_the_form_that_the_data_is_in() -> None:
+    config = {form: directives(SCRIPTS[f"crypto to {form}"]) for form in ("log", "snapshot")}
+    assert config["log"]["appendonly"] == "no"
+    assert config["snapshot"]["appendonly"] == "yes"
+
+
+def test_a_log_is_built_beside_and_takes_its_name_when_it_is_complete() -> None:
+    script = SCRIPTS["crypto to log"]
+    assert directives(script)["appenddirname"] == "appendonlydir.new"
+    order = [script.index(text) for text in ("aof_last_bgrewrite_status:ok", "SHUTDOWN NOSAVE", "mv -T")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("form", ["log", "snapshot"])
+def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> None:
+    removed = re.findall(r"rm -rf? (\S+)", SCRIPTS[f"crypto to {form}"])
+    assert {path for path in removed if not path.startswith(('"$run"', "/run/"))} <= {
+        "/var/lib/redis/crypto/appendonlydir.new",
+        "/var/lib/redis/crypto/appendonlydir.old",
+    }
