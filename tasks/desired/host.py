@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tasks.catalogue.requested import NOTHING, Requests
@@ -94,6 +94,7 @@ class Instance:
     users: tuple[User, ...]
     unit_digest: str
     unit_text: str
+    accepts_loss: bool = False  # the operator gives up what a start skipped in its log
 
     @property
     def unit_file(self) -> str:
@@ -154,7 +155,9 @@ def desired_host(
         for role in roles
         if role.forwarded_port is not None
     )
-    instances = tuple(_instance(role, passwords[role.name]) for role in roles)
+    instances = tuple(
+        replace(_instance(role, passwords[role.name]), accepts_loss=role.name in requests.accept_loss) for role in roles
+    )
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, redis_version) + [
         file for instance in instances for file in _role_files(instance)

@@ -20,6 +20,7 @@ from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_dir
 from tasks.observed.connection import is_connected
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
+from tasks.observed.journal import has_reason, reaches_start, said_since_start
 from tasks.observed.reader import MARK, PACKAGES, decode, parse_snapshot
 from tasks.observed.state import Observed, Server
 
@@ -137,7 +138,22 @@ def observe(
         )
         for instance in running
     }
-    return replace(snapshot, servers={name: job.get() for name, job in jobs.items()})
+    servers = {name: job.get() for name, job in jobs.items()}
+    return replace(snapshot, servers=with_journals(state, host, desired.instances, servers))
+
+
+def with_journals(
+    state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
+) -> dict[str, Server]:
+    """The servers, with what those said while they started whose counters give a reason to ask."""
+    asked = {item.name: item.unit for item in instances if item.name in servers and has_reason(servers[item.name].info)}
+    said = said_since_start(state, host, list(asked.values())) if asked else {}
+    return {
+        name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))
+        if name in asked
+        else server
+        for name, server in servers.items()
+    }
 
 
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
@@ -181,7 +197,7 @@ def observe_server(host: PyinfraHost, instance: Instance, where: tuple[str, int]
     commands: list[tuple[str, ...]] = [
         ("AUTH", OPERATOR, password),
         ("CONFIG", "GET", "*"),
-        ("INFO",),
+        ("INFO", "default", "commandstats"),
         ("ACL", "USERS"),
         *(("ACL", "CAT", name) for name in categories),
         *(("ACL", "GETUSER", name) for name in names),
