@@ -90,8 +90,8 @@ def production() -> dict[str, Role]:
     return build_roles(catalogue, {}, "roles.yaml")[0]
 
 
-def departures(there: Mapping[str, Role]) -> Iterator[str]:
-    """Where roles are not what the platform asked for, one line each."""
+def departures(there: Mapping[str, Role], readme: str) -> Iterator[str]:
+    """Where roles and the table of README.md are not what the platform asked for, one line each."""
     yield from (f"{name}: no such role was asked for" for name in sorted(there.keys() - ASKED_FOR.keys()))
     yield from (f"{name}: missing" for name in sorted(ASKED_FOR.keys() - there.keys()))
     for name in sorted(there.keys() & ASKED_FOR.keys()):
@@ -99,10 +99,18 @@ def departures(there: Mapping[str, Role]) -> Iterator[str]:
         for field, value in {**ASKED_FOR[name], **OF_EVERY_ROLE}.items():
             if seen[field] != value:
                 yield f"{name}: {field}: {seen[field]} is there, {value} was asked for"
+    for name, asked in ASKED_FOR.items():
+        if row(name, asked) not in readme:
+            yield f"{name}: README.md has no row that begins with {row(name, asked)}"
+
+
+def row(name: str, asked: Mapping[str, Any]) -> str:
+    """How the role's row in README's table begins."""
+    return f"| {name} | {asked['address']}:{asked['port']} | {asked['maxmemory'] // MB} MB |"
 
 
 def test_the_roles_are_exactly_what_the_platform_asked_for() -> None:
-    found = list(departures(production()))
+    found = list(departures(production(), (REPOSITORY / "README.md").read_text()))
     assert not found, "\n".join([IF_IT_IS_MEANT, *found])
 
 
@@ -112,22 +120,28 @@ def as_asked() -> dict[str, Role]:
     return {name: other.model_copy(update={**asked, **OF_EVERY_ROLE}) for name, asked in ASKED_FOR.items()}
 
 
+def as_told() -> str:
+    """A README with a row for each of them."""
+    return "\n".join(f"{row(name, asked)} …" for name, asked in ASKED_FOR.items())
+
+
 def test_what_was_asked_for_is_no_departure() -> None:
-    assert list(departures(as_asked())) == []
+    assert list(departures(as_asked(), as_told())) == []
 
 
-def test_a_changed_limit_a_changed_default_a_sixth_role_and_a_missing_one_are_departures() -> None:
-    there = as_asked()
+def test_a_changed_limit_a_changed_default_another_role_a_missing_one_and_another_table_are_departures() -> None:
+    there, (name, *_, last) = as_asked(), ASKED_FOR
     changed = {
-        "gateway": there["gateway"].model_copy(update={"maxmemory": 1, "appendonly": False}),
-        "search": there["shared"],
+        name: there[name].model_copy(update={"maxmemory": 1, "appendonly": False}),
+        "one-more": there[name],
     }
-    rest = {name: role for name, role in there.items() if name != "crypto"}
-    assert list(departures({**rest, **changed})) == [
-        "search: no such role was asked for",
-        "crypto: missing",
-        f"gateway: maxmemory: 1 is there, {ASKED_FOR['gateway']['maxmemory']} was asked for",
-        "gateway: appendonly: False is there, True was asked for",
+    rest = {other: role for other, role in there.items() if other != last}
+    assert list(departures({**rest, **changed}, as_told().replace(f"| {last} |", "| one |"))) == [
+        "one-more: no such role was asked for",
+        f"{last}: missing",
+        f"{name}: maxmemory: 1 is there, {ASKED_FOR[name]['maxmemory']} was asked for",
+        f"{name}: appendonly: False is there, True was asked for",
+        f"{last}: README.md has no row that begins with {row(last, ASKED_FOR[last])}",
     ]
 
 
