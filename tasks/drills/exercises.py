@@ -13,11 +13,12 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.roles import RESERVED_PREFIX
+from tasks.desired.host import Instance, Passwords
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.prove.behaviour import PREFIX
-from tasks.run.run import Look, Passwords
+from tasks.run.run import Look
 
 KEYS = 500  # numbered keys per instance
 FILLER = "x" * 4096  # bytes per key when an instance is filled
@@ -44,7 +45,7 @@ def ask(host: Host, instance: Instance, passwords: Passwords, user: str, *comman
 
 def numbered() -> Iterator[tuple[str, str]]:
     """The keys of a drill and their values."""
-    return ((f"{PREFIX}drill:{number}", str(number)) for number in range(KEYS))
+    return ((f"{RESERVED_PREFIX}drill:{number}", str(number)) for number in range(KEYS))
 
 
 def write_numbered(host: Host, instance: Instance, passwords: Passwords) -> None:
@@ -112,7 +113,7 @@ def fill(host: Host, instance: Instance, passwords: Passwords) -> int:
     """Write FILLS keys with a TTL in batches; how many were refused for want of memory."""
     refused = 0
     for start in range(0, FILLS, 200):
-        names = [f"{PREFIX}fill:{number}" for number in range(start, start + 200)]
+        names = [f"{RESERVED_PREFIX}fill:{number}" for number in range(start, start + 200)]
         commands = [("SET", name, FILLER, "EX", "600") for name in names]
         replies = ask(host, instance, passwords, instance.role.services[0], *commands)
         refused += sum(str(reply).startswith("OOM") for reply in replies)
@@ -122,7 +123,7 @@ def fill(host: Host, instance: Instance, passwords: Passwords) -> int:
 def judge_fill(host: Host, instance: Instance, passwords: Passwords, refused: int) -> None:
     """noeviction refuses and loses nothing; the others take every write and evict; then the filling is removed."""
     policy = instance.role.maxmemory_policy
-    fillers = [f"{PREFIX}fill:{number}" for number in range(FILLS)]
+    fillers = [f"{RESERVED_PREFIX}fill:{number}" for number in range(FILLS)]
     (there,) = ask(host, instance, passwords, OPERATOR, ("EXISTS", *fillers))
     ask(host, instance, passwords, OPERATOR, ("UNLINK", *fillers))
     if policy == "noeviction":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import gevent
@@ -14,8 +14,8 @@ from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import DEFAULT_LINE, categories_in
-from tasks.desired.host import OPERATOR, Host, Instance
+from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
+from tasks.desired.host import Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
 from tasks.observed.connection import is_connected
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
@@ -125,9 +125,7 @@ class Unobserved(Exception):
     """The host could not be read; the message says why."""
 
 
-def observe(
-    state: State, host: PyinfraHost, desired: Host, passwords: Mapping[str, Mapping[str, str | None]]
-) -> Observed:
+def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]

@@ -13,11 +13,12 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import Role
-from tasks.desired.host import OPERATOR
+from tasks.desired.host import Passwords
 from tasks.observed.exchange import ExchangeError, exchange
 from tasks.prove.behaviour import Finding, judge, reading_checks, same_instance, writing_checks
-from tasks.run.run import Look, Passwords, Run, current, look, options, unreachable
+from tasks.run.run import Look, Run, current, look, options, unreachable
 
 
 def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> list[str]:

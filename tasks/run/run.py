@@ -23,14 +23,13 @@ from pyinfra_cli.exceptions import CliError
 
 from tasks.compare.difference import Difference
 from tasks.compare.host import compare
-from tasks.desired.host import Host, Instance
+from tasks.desired.host import Host, Instance, Passwords
 from tasks.observed.connection import bound_silence
 from tasks.observed.look import Unobserved, observe
 from tasks.observed.state import Observed, Server
 from tasks.run.tier import Tier, build_tier
 
 T = TypeVar("T")
-Passwords = Mapping[str, Mapping[str, str | None]]
 
 
 class Refusal(CliError, PyinfraError):

@@ -15,14 +15,15 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.adoption import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
-from tasks.desired.host import OPERATOR, Instance
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins
 from tasks.observed.reader import read_listener
 from tasks.observed.state import ForeignServer, Marker, count_keys
-from tasks.run.run import Look, Passwords
+from tasks.run.run import Look
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, read_info
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script

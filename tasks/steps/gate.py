@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, manifest_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
 POLL = 0.1  # seconds between two looks

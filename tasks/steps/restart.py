@@ -11,11 +11,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
 from tasks.observed.connection import run_command
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords, current, options
+from tasks.run.run import current, options
 from tasks.steps import gate
 from tasks.steps.gate import PATIENCE, Info
 from tasks.steps.operations import call

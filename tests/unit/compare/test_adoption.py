@@ -20,7 +20,8 @@ from tasks.compare.adoption import (
 from tasks.compare.difference import ADOPT
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
-from tasks.desired.host import Host, desired_host
+from tasks.desired.build import desired_host
+from tasks.desired.host import Host
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.foreign import complete_server, data_names, logins, read_answers, read_replies, script

@@ -8,7 +8,8 @@ import pytest
 from tasks.catalogue.requested import Requests, malformed, named_roles, unknown_adoptions
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
-from tasks.compare.leftovers import host_without_roles, nothing_to_purge
+from tasks.compare.leftovers import nothing_to_purge
+from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.steps.retire import purge_command
