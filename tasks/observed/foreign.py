@@ -14,11 +14,12 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT
 from tasks.catalogue.roles import Role
-from tasks.compare.adoption import endpoint, foreign_listeners, read_marker, roles_met
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import marker_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.foreign_listeners import endpoint, foreign_listeners, roles_met
+from tasks.observed.marker import read_marker
 from tasks.observed.state import ForeignServer, Marker, Observed
 
 DIRECTIVES = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "save", "shutdown-on-sigterm")
