@@ -18,7 +18,7 @@ from tasks.catalogue.roles import RESERVED_PREFIX
 from tasks.desired.host import Instance, Passwords
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.run.run import Look
+from tasks.run.survey import Look
 
 KEYS = 500  # numbered keys per instance
 FILLER = "x" * 4096  # bytes per key when an instance is filled

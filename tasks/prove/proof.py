@@ -18,7 +18,9 @@ from tasks.catalogue.roles import Role
 from tasks.desired.host import Passwords
 from tasks.observed.exchange import ExchangeError, exchange
 from tasks.prove.behaviour import Finding, judge, reading_checks, same_instance, writing_checks
-from tasks.run.run import Look, Run, current, look, options, unreachable
+from tasks.run.options import options
+from tasks.run.session import Run, current, unreachable
+from tasks.run.survey import Look, look
 
 
 def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> list[str]:

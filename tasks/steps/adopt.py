@@ -25,7 +25,7 @@ from tasks.observed.foreign_listeners import roles_met
 from tasks.observed.marker import marker_text
 from tasks.observed.reader import read_listener
 from tasks.observed.state import ForeignServer, Marker, count_keys
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, read_info
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script

@@ -37,7 +37,7 @@ from tasks.desired.paths import (
     start_files,
 )
 from tasks.observed.state import Server
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of

@@ -13,6 +13,7 @@ import shlex
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import gevent
@@ -24,7 +25,8 @@ from pyinfra.api.state import State
 from tasks.compare.difference import BY_HAND
 from tasks.desired.paths import LOCK_FILE
 from tasks.observed.connection import BEAT, SILENCE, open_command
-from tasks.run.run import Look, current, look
+from tasks.run.session import current
+from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
@@ -44,13 +46,21 @@ echo {mine}, ended >{file}
 """
 
 
+@dataclass
+class Holds:
+    """The hosts that a run will change, with what was seen of each, and the channels on which it holds them."""
+
+    due: dict[str, Look] = field(default_factory=dict, repr=False)
+    channels: list[Channel] = field(default_factory=list)
+
+
 def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
     """This run alone may change the host from here on; the hosts of a run are held together or not at all.
 
     A host of which nothing differs is not held, unless `anyway`.
     """
     if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
-        current(state).to_hold[seen.desired.name] = seen
+        current(state).kept(Holds).due[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
 
 
@@ -64,18 +74,18 @@ def hold(state: State, host: PyinfraHost) -> bool:
 
 
 def _hold_all(state: State) -> list[str]:
-    run = current(state)
+    holds = current(state).kept(Holds)
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
-    hosts = [host for host in state.active_hosts if host.name in run.to_hold]
-    jobs = {host.name: gevent.spawn(_hold, state, host, mine, run.to_hold[host.name]) for host in hosts}
+    hosts = [host for host in state.active_hosts if host.name in holds.due]
+    jobs = {host.name: gevent.spawn(_hold, state, host, mine, holds.due[host.name]) for host in hosts}
     answers = {name: job.get() for name, job in sorted(jobs.items())}
-    run.held.extend(channel for channel, _ in answers.values() if channel is not None)
+    holds.channels.extend(channel for channel, _ in answers.values() if channel is not None)
     problems = [f"{name}: {problem}" for name, (_, problem) in answers.items() if problem]
     if problems:
-        _let_go(run.held)
+        _let_go(holds.channels)
     else:
-        gevent.spawn(_keep, run.held)
+        gevent.spawn(_keep, holds.channels)
     return problems
 
 

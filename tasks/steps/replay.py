@@ -20,7 +20,7 @@ from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange
 from tasks.observed.state import Server
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.operations import call
 
 # Whoever logged in as `default` while somebody had opened it stays logged in: first nobody may, then nobody is.
