@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from pyinfra import logger
-from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import RESERVED_PREFIX
 from tasks.desired.host import Instance, Passwords
-from tasks.observed.connection import run_command
+from tasks.observed.connection import reconnect, run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.run.survey import Look
 
@@ -145,7 +144,7 @@ def reboot(state: State, host: Host, seen: Look) -> None:
         write_numbered(host, instance, seen.passwords)
     before = boot_id(state, host)
     run_command(state, host, "systemctl reboot")
-    wait_for("the host comes back", lambda: reconnect(state, host, before))
+    wait_for("the host comes back", lambda: came_back(state, host, before))
     for instance in seen.desired.instances:
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
         read_numbered(host, instance, seen.passwords)
@@ -163,14 +162,9 @@ def boot_id(state: State, host: Host) -> str:
     return output.strip() if found else ""
 
 
-def reconnect(state: State, host: Host, before: str) -> bool:
+def came_back(state: State, host: Host, before: str) -> bool:
     """Whether the host can be reached again in another boot."""
-    try:
-        host.disconnect()
-        host.connect(show_errors=False, raise_exceptions=True)
-    except (ConnectError, OSError, EOFError):
-        return False
-    return boot_id(state, host) not in ("", before)
+    return reconnect(host) and boot_id(state, host) not in ("", before)
 
 
 def say(host: Host, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from runpy import run_path
 from types import FrameType
@@ -13,7 +12,7 @@ from typing import Any
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State, StateStage
+from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.observed.connection import is_connected
 from tasks.run.ending import Refusal
@@ -52,38 +51,37 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
-        say_why_hosts_fail(state)
+        state.add_callback_handler(BrokenConnections())
         report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
 
 
-def say_why_hosts_fail(state: State) -> None:
+class BrokenConnections(BaseStateCallback):  # type: ignore[misc]
     """A connection that breaks fails its host within an operation; pyinfra says no more than that."""
-    fail_hosts = state.fail_hosts
 
-    def say_and_fail(hosts: Iterable[Host], *args: Any, **kwargs: Any) -> None:
-        hosts = set(hosts)
-        for host in sorted(hosts, key=str) if state.current_stage == StateStage.Execute else ():
-            if not is_connected(host):
-                words = "the connection broke, a command may still run there: run the same command again to go on"
-                logger.error(f"{host.print_prefix}{words}")
-        fail_hosts(hosts, *args, **kwargs)
-
-    state.fail_hosts = say_and_fail  # type: ignore[method-assign]
+    @staticmethod
+    def operation_host_error(state: State, host: Host, op_hash: str, *attempts: int) -> None:
+        """Called for a host on which an operation has failed."""
+        if not is_connected(host):
+            words = "the connection broke, a command may still run there: run the same command again to go on"
+            logger.error(f"{host.print_prefix}{words}")
 
 
 def report_when_nobody_answers(state: State, entries: list[str]) -> None:
-    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same."""
-    wanted = [name for name in entries if name in REPORTING]
+    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same.
+
+    Of a host that is lost pyinfra tells its handlers, of the last one nobody: State.fail_hosts is extended.
+    """
+    reporting = [name for name in entries if name in REPORTING]
     fail_hosts = state.fail_hosts
 
     def fail_and_report(*args: Any, **kwargs: Any) -> None:
         try:
             fail_hosts(*args, **kwargs)
         except PyinfraError as error:
-            if wanted and state.current_stage == StateStage.Connect:
-                run_path(str(ROOT / wanted[0]))  # ends by Finished
+            if reporting and state.current_stage == StateStage.Connect:
+                run_path(str(ROOT / reporting[0]))  # ends by Finished
             raise Refusal(str(error)) from None
 
     state.fail_hosts = fail_and_report  # type: ignore[method-assign]

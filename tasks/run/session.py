@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from gevent.event import AsyncResult
 from pyinfra.api.state import State
 
+from tasks.observed.connection import Job, begin
 from tasks.run.ending import Refusal, listed
 from tasks.run.options import options
 from tasks.run.tier import Tier, build_tier
@@ -24,18 +24,14 @@ class Run:
 
     def __init__(self, tier: Tier) -> None:
         self.tier = tier
-        self._once: dict[str, AsyncResult[Any]] = {}
+        self._once: dict[str, Job[Any]] = {}
         self._kept: dict[type, Any] = {}
 
     def only_once(self, name: str, action: Callable[[], T]) -> T:
-        """The result of `action`, done by the first host that asks; the others wait for it."""
+        """The result of `action`, begun when the first host asks; all wait for it."""
         if name not in self._once:
-            self._once[name] = AsyncResult()
-            try:
-                self._once[name].set(action())
-            except Exception as error:
-                self._once[name].set_exception(error)
-        return cast(T, self._once[name].get())
+            self._once[name] = begin(action)
+        return cast(T, self._once[name].result())
 
     def kept(self, kind: type[T]) -> T:
         """What a step keeps for all hosts: the one `kind` of this run, a type of the step's own, empty at first."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
-import gevent
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
@@ -13,7 +13,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.desired.host import Host, Passwords
-from tasks.observed.connection import bound_silence
+from tasks.observed.connection import begin, bound_silence
 from tasks.observed.look import Unobserved, observe
 from tasks.observed.state import Observed
 from tasks.run.session import Run
@@ -38,9 +38,8 @@ def survey(state: State, run: Run) -> dict[str, Look]:
 
 def _survey(state: State, run: Run) -> dict[str, Look]:
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
-    jobs = {host.name: gevent.spawn(look, state, run, host) for host in hosts}
-    gevent.joinall(list(jobs.values()))
-    return {name: job.get() for name, job in jobs.items()}
+    jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
+    return {name: job.result() for name, job in jobs.items()}
 
 
 def look(state: State, run: Run, host: PyinfraHost) -> Look:

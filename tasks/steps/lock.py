@@ -15,16 +15,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
-import gevent
-from paramiko import Channel, SSHException
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.compare.difference import BY_HAND
 from tasks.desired.paths import LOCK_FILE
-from tasks.observed.connection import BEAT, SILENCE, open_command
+from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
 from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
@@ -78,14 +77,14 @@ def _hold_all(state: State) -> list[str]:
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
     hosts = [host for host in state.active_hosts if host.name in holds.due]
-    jobs = {host.name: gevent.spawn(_hold, state, host, mine, holds.due[host.name]) for host in hosts}
-    answers = {name: job.get() for name, job in sorted(jobs.items())}
+    jobs = {host.name: begin(partial(_hold, state, host, mine, holds.due[host.name])) for host in hosts}
+    answers = {name: job.result() for name, job in sorted(jobs.items())}
     holds.channels.extend(channel for channel, _ in answers.values() if channel is not None)
     problems = [f"{name}: {problem}" for name, (_, problem) in answers.items() if problem]
     if problems:
         _let_go(holds.channels)
     else:
-        gevent.spawn(_keep, holds.channels)
+        begin(partial(_keep, holds.channels))
     return problems
 
 
@@ -121,10 +120,10 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
         "changed": CHANGED,
     }
     try:
-        channel = open_command(state, host, f"exec bash -c {shlex.quote(HOLD.format(**words))}")
-        channel.settimeout(PATIENCE + SILENCE)
-        answer = channel.makefile("r").readline().strip()
-    except (OSError, EOFError, SSHException) as error:
+        script = f"exec bash -c {shlex.quote(HOLD.format(**words))}"
+        channel = open_command(state, host, script, patience=PATIENCE + SILENCE)
+        answer = channel.read_line()
+    except ConnectionBroken as error:
         return None, str(error)
     if answer == "held":
         return channel, ""
@@ -150,8 +149,8 @@ def _keep(channels: list[Channel]) -> None:
         time.sleep(BEAT)
         for channel in channels:
             try:
-                channel.sendall(b"\n")
-            except (OSError, SSHException):
+                channel.send(b"\n")
+            except ConnectionBroken:
                 continue  # this host's own commands fail, and tasks/run/entry.py says why
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-import gevent
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
-from tasks.observed.connection import run_command
+from tasks.observed.connection import begin, run_command
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import Look
@@ -71,8 +71,8 @@ def came_up(state: State, host: PyinfraHost) -> bool:
 def _try_all(state: State) -> dict[str, list[str]]:
     tried = current(state).kept(Trials).scripts
     hosts = [host for host in state.active_hosts if host.name in tried]
-    jobs = {host.name: gevent.spawn(_try, state, host) for host in hosts}
-    return {name: job.get() for name, job in jobs.items()}
+    jobs = {host.name: begin(partial(_try, state, host)) for host in hosts}
+    return {name: job.result() for name, job in jobs.items()}
 
 
 def _try(state: State, host: PyinfraHost) -> list[str]:

@@ -38,6 +38,7 @@ def test_the_tree_as_it_is_breaks_no_contract(tree: Path) -> None:
 CIRCLES = "No module needs itself by a detour"
 STAGES = "Imports run one way, stage by stage"
 PURE = "What decides knows no host"
+CONNECTION = "The connection has one door"
 COMMAND_LINE = "Only a run knows pyinfra's command line"
 
 
@@ -60,6 +61,9 @@ COMMAND_LINE = "Only a run knows pyinfra's command line"
         ("compare/server.py", "import tasks.observed.connection", PURE),
         ("reports/files.py", "from gevent import sleep", PURE),
         ("compare/server.py", "import paramiko", PURE),
+        ("observed/exchange.py", "from paramiko import SSHException", CONNECTION),
+        ("steps/gate.py", "import gevent.event", CONNECTION),
+        ("run/survey.py", "import asyncssh", CONNECTION),
         ("steps/gate.py", "import click", COMMAND_LINE),
         ("observed/look.py", "from pyinfra_cli.exceptions import CliError", COMMAND_LINE),
         ("verify.py", "import click", COMMAND_LINE),
