@@ -8,12 +8,13 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
 from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
 from tasks.compare.loading import load_faults, skipped
-from tasks.desired.host import OPERATOR, Instance, User, process_part
+from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
+from tasks.desired.rendering import process_part
 from tasks.observed.state import Observed, Server
 
 RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")

@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import DEFAULT_LINE
+from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
 from tasks.catalogue.roles import Role
 from tasks.compare.loading import load_faults
-from tasks.desired.host import OPERATOR, Instance
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
 from tasks.observed.journal import said_since_start
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
 POLL = 0.1  # seconds between two looks

@@ -31,7 +31,7 @@ from pyinfra.context import ctx_state
 
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
-from tasks.run import run as runs
+from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.tree import tree
 from tests.unit.builders import passwords, roles
@@ -191,7 +191,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     get_file = put_file
 
     def _desired(self) -> Host:
-        return runs.current(self.state).tier.hosts[self.host.name]
+        return current(self.state).tier.hosts[self.host.name]
 
     def _state(self, of: int | None = None) -> Observed:
         number = self.seen if of is None else of
@@ -247,7 +247,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         for instance in self._desired().instances:
             answers = now.servers.get(instance.name) or last.servers.get(instance.name)
             if answers and target[0] == instance.address and target[1] in instance.role.ports:
-                known = runs.current(self.state).tier.passwords[self.host.name][instance.name]
+                known = current(self.state).tier.passwords[self.host.name][instance.name]
                 server = self.servers.setdefault(instance.name, ScriptedRedis(instance, answers, {}, self.site.lenient))
                 server.state = answers
                 server.passwords = {user: text for user, text in known.items() if text}

@@ -14,7 +14,9 @@ from pyinfra.api.state import State
 
 from tasks.compare.host import notices
 from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
-from tasks.run.run import Look, Refusal, Run, current, survey
+from tasks.run.ending import Refusal
+from tasks.run.session import Run, current
+from tasks.run.survey import Look, survey
 
 FORMS: dict[str, Callable[[DriftReport], str]] = {
     "drift_report": to_json,
