@@ -10,7 +10,7 @@ PYTEST_OPTIONS ?=
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system check test fast hosts vms rehearse lab-up lab-down lab-ssh lab-status bench golden lock
+.PHONY: help setup system check test fast hosts vms soak rehearse lab-up lab-down lab-ssh lab-status bench golden lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,13 +36,16 @@ fast: setup ## the tests that need no host: seconds
 	$(VENV)/bin/pytest tests/unit tests/golden tests/plan $(PYTEST_OPTIONS)
 
 hosts: system ## the tests on containers: minutes, needs root
-	$(AS_ROOT) $(VENV)/bin/pytest tests/hosts -m "hosts and not vm" $(PYTEST_OPTIONS)
+	$(AS_ROOT) $(VENV)/bin/pytest tests/hosts -m "hosts and not vm and not soak" $(PYTEST_OPTIONS)
 
 vms: system ## the tests on virtual machines: minutes
-	$(VENV)/bin/pytest tests/hosts -m vm $(PYTEST_OPTIONS)
+	$(VENV)/bin/pytest tests/hosts -m "vm and not soak" $(PYTEST_OPTIONS)
 
-test: system check ## everything: what CI runs
+test: system check ## everything but the long tables of soak: what CI runs
 	$(AS_ROOT) $(VENV)/bin/pytest $(PYTEST_OPTIONS)
+
+soak: system ## the long tables: a fault at every operation, a whole rehearsal; an hour
+	$(AS_ROOT) $(VENV)/bin/pytest -m soak $(PYTEST_OPTIONS)
 
 rehearse: system ## boot throw-away VMs, deploy to them twice, run the drills, verify
 	$(RUN) -m tests.lab.rehearsal

@@ -11,7 +11,7 @@ import click
 from tests.lab import records, vms
 from tests.lab.containers import ContainerLab, require_root
 from tests.lab.debian import LabError, Suite, missing_packages
-from tests.lab.layouts import LAYOUTS, REPOSITORY, HostSpec, layout
+from tests.lab.layouts import LAYOUTS, REPOSITORY, HostSpec, layout, shown
 from tests.lab.records import PREFIX, Record
 
 DEFAULT = "main"
@@ -141,12 +141,11 @@ def _described(record: Record) -> str:
 def _print_next_steps(name: str, record: Record, layout_name: str) -> None:
     """The default lab is deployed to word for word as production is; a named one has passwords of its own."""
     home = ContainerLab.attach(record).home
-    pyinfra = Path(sys.executable).with_name("pyinfra")
-    shown = pyinfra.relative_to(REPOSITORY) if pyinfra.is_relative_to(REPOSITORY) else pyinfra
+    pyinfra = shown(Path(sys.executable).with_name("pyinfra"))
     own = "" if name == DEFAULT else f"--data redis_secrets_file={home}/secrets.yaml "
     sudo = "sudo env " if "SUDO_USER" in os.environ else ""
     click.echo(f"up: {_described(record)}\nnext, in {REPOSITORY}:")
-    click.echo(f"  {sudo}HOME={home} nsenter --net={record.netns} {shown} {own}inventory/{layout_name}.py deploy.py")
+    click.echo(f"  {sudo}HOME={home} nsenter --net={record.netns} {pyinfra} {own}inventory/{layout_name}.py deploy.py")
     click.echo(f"  {_make('lab-ssh', name)} HOST={record.hosts[0].name}\n  {_make('lab-down', name)}")
 
 

@@ -24,6 +24,11 @@ class HostSpec:
     suite: Suite = "bookworm"
 
 
+def shown(path: Path) -> Path:
+    """A path as people in the repository write it."""
+    return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
+
+
 def layout(name: str, suite: Suite, root: Path = REPOSITORY) -> tuple[HostSpec, ...]:
     """The hosts of inventory/NAME.py of the repository at `root`, all of them on `suite`."""
     return hosts_of(Path("inventory") / f"{name}.py", suite, root)

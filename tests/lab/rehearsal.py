@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from tests.lab.debian import LabError
+from tests.lab.layouts import REPOSITORY, shown
 from tests.lab.vms import staging
 
-REPOSITORY = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 INVENTORY = "inventory/staging.py"
 
@@ -43,7 +43,7 @@ def main(keep: bool) -> None:
         raise click.ClickException(str(error)) from error
     for number, (what, file) in enumerate(STEPS, start=1):
         run_step(f"{number}/{len(STEPS)} {what}", file)
-    python, pyinfra = (path.relative_to(REPOSITORY) for path in (Path(sys.executable), PYINFRA))
+    python, pyinfra = map(shown, (Path(sys.executable), PYINFRA))
     click.echo(ENDING.format(python=python, pyinfra=pyinfra, first=next(iter(staging().vms))))
 
 
