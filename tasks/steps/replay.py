@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES, OPERATOR
-from tasks.compare.difference import REPLAY, chosen
+from tasks.compare.difference import Remedy, chosen
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
@@ -30,7 +30,7 @@ ENABLE_REPLAY = ("ACL", "SETUSER", DEFAULT, "reset", "off", *DEFAULT_RULES.split
 
 def keep_replayable(seen: Look) -> None:
     """Every ACL file lets the next start replay its log, and so does every running server; no other line changes."""
-    roles = {item.role for item in chosen(seen.differences, "acl", remedy=REPLAY)}
+    roles = {item.role for item in chosen(seen.differences, "acl", remedy=Remedy.REPLAY)}
     instances = [instance for instance in seen.desired.instances if instance.name in roles]
     if instances:
         call(
