@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES, SERVICE_RULES
 from tasks.catalogue.requested import NOTHING, Requests
@@ -46,7 +47,9 @@ def desired_host(
         for role in roles
         if role.forwarded_port is not None
     )
-    instances = tuple(_instance(role, passwords[role.name]) for role in roles)
+    instances = tuple(
+        replace(_instance(role, passwords[role.name]), accepts_loss=role.name in requests.accept_loss) for role in roles
+    )
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, redis_version) + [
         file for instance in instances for file in _role_files(instance)

@@ -72,6 +72,7 @@ class Instance:
     users: tuple[User, ...]
     unit_digest: str
     unit_text: str
+    accepts_loss: bool = False  # the operator gives up what a start skipped in its log
 
     @property
     def unit_file(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_dir
 from tasks.observed.connection import CannotRun, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
+from tasks.observed.journal import has_reason, reaches_start, said_since_start
 from tasks.observed.reader import MARK, PACKAGES, decode, parse_snapshot
 from tasks.observed.state import Observed, Server
 
@@ -132,7 +133,22 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
         item.name: begin(partial(observe_server, host, item, endpoint(item, snapshot), known[item.name]))
         for item in running
     }
-    return replace(snapshot, servers={name: job.result() for name, job in jobs.items()})
+    servers = {name: job.result() for name, job in jobs.items()}
+    return replace(snapshot, servers=with_journals(state, host, desired.instances, servers))
+
+
+def with_journals(
+    state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
+) -> dict[str, Server]:
+    """The servers, with what those said while they started whose counters give a reason to ask."""
+    asked = {item.name: item.unit for item in instances if item.name in servers and has_reason(servers[item.name].info)}
+    said = said_since_start(state, host, list(asked.values())) if asked else {}
+    return {
+        name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))
+        if name in asked
+        else server
+        for name, server in servers.items()
+    }
 
 
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
@@ -172,7 +188,7 @@ def observe_server(host: PyinfraHost, instance: Instance, where: tuple[str, int]
     commands: list[tuple[str, ...]] = [
         ("AUTH", OPERATOR, password),
         ("CONFIG", "GET", "*"),
-        ("INFO",),
+        ("INFO", "default", "commandstats"),
         ("ACL", "USERS"),
         *(("ACL", "CAT", name) for name in categories),
         *(("ACL", "GETUSER", name) for name in names),

@@ -12,7 +12,7 @@ from pathlib import Path
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.host import kernel_notices
+from tasks.compare.host import notices
 from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
 from tasks.run.ending import Refusal
 from tasks.run.session import Run, current
@@ -62,7 +62,7 @@ def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
         return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
     if not seen.differences:
         return HostReport(host.name, "in_sync", "", roles, (), seen.seconds)
-    notes = "\n".join(kernel_notices(seen.desired, seen.observed))
+    notes = "\n".join(notices(seen.desired, seen.observed))
     return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds)
 
 

@@ -10,7 +10,7 @@ from pyinfra.api.state import State
 
 from tasks.compare.difference import RESTART, Difference
 from tasks.compare.fitness import unfit
-from tasks.compare.host import kernel_notices
+from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import current, unreachable
@@ -89,7 +89,7 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
     for name, seen in sorted(looks.items()):
-        for note in kernel_notices(seen.desired, seen.observed) if seen.observed else []:
+        for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
         for difference in seen.differences:
             changes.setdefault(difference, []).append(name)

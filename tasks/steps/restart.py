@@ -58,6 +58,11 @@ class Target:
 
 def start(state: State, host: Host, instances: Sequence[Instance], passwords: Passwords) -> bool:
     """The instances run, have loaded their data and serve; one that does not runs as it did before, if it can."""
+    lossy = gate.not_replayable(state, host, instances)
+    for problem in lossy:
+        host.log_styled(f"nothing is started: {problem}", fg="red", log_func=logger.error)
+    if lossy:
+        return False
     units = " ".join(instance.unit for instance in instances)
     started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}")
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
@@ -113,9 +118,16 @@ def _restart(target: Target) -> bool:
 
 
 def _come_up(target: Target, started: bool, was: Info | None) -> bool:
-    """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back."""
+    """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
+
+    Not rolled back when the fault is in its data: the previous configuration would load the same.
+    """
     problems = [] if started else _failed_unit(target)
     problems = problems or gate.after(target.host, target.instance, target.passwords, was)
+    faults = gate.said_while_loading(target.state, target.host, target.instance)
+    if faults:
+        target.stop_others()
+        return target.fail(gate.words_for(faults, problems))
     if not problems:
         return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}")[0]
     target.stop_others()
