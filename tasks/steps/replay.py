@@ -46,9 +46,9 @@ def make_replayable(
     state: State, host: Host, instances: Sequence[Instance], servers: dict[str, Server], passwords: Passwords
 ) -> bool:
     """The files first: a host that goes down in between starts with them."""
-    written, output = run_command(state, host, file_script(instances))
-    problems = [] if written else [f"the ACL files were not changed: {output}"]
-    for instance in instances if written else ():
+    written = run_command(state, host, file_script(instances))
+    problems = [] if written.succeeded else [f"the ACL files were not changed: {written.output}"]
+    for instance in instances if written.succeeded else ():
         server = servers.get(instance.name)
         if server is not None and server.refusal is None:
             wrong = grant_replay(host, server, passwords[instance.name].get(OPERATOR) or "")

@@ -51,9 +51,9 @@ def say_what_is_kept(seen: Look) -> None:
 def _say(state: State, host: Host, retired: Sequence[str], old: dict[str, str]) -> bool:
     for role in retired:
         directory = data_directory(role)
-        there, output = run_command(state, host, f"du -sh {directory}")
-        if there:
-            size = output.split()[0]
+        used = run_command(state, host, f"du -sh {directory}")
+        if used.succeeded:
+            size = used.stdout.split()[0]
             text = f"{role}: its data is kept in {directory} ({size}); --data purge={role} deletes it"
             logger.info(f"{host.print_prefix}{text}")
     for role, snapshot in old.items():
