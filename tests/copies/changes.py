@@ -97,6 +97,31 @@ def mean_the_role(copy: Copy) -> None:
     copy.edit("README.md", "| gateway |", "| search | 172.28.2.6:6384 | 128 MB | … |\n| gateway |")
 
 
+def add_a_directive(copy: Copy) -> None:
+    copy.edit(
+        "tasks/catalogue/roles.py",
+        "    lazyfree_lazy_eviction: Flag\n",
+        "    lfu_decay_time: Count\n    lazyfree_lazy_eviction: Flag\n",
+    )
+    copy.edit(
+        "tasks/desired/rendering.py",
+        '"lazyfree-lazy-eviction",',
+        '"lfu-decay-time",\n        "lazyfree-lazy-eviction",',
+    )
+    copy.edit(
+        "group_data/roles.yaml",
+        "defaults:\n",
+        "defaults:\n  lfu_decay_time: 2  # minutes until a counter halves [evict]\n",
+    )
+
+
+def take_the_rendered_files(copy: Copy) -> None:
+    update = copy.run("-m", "tests.golden.update")
+    said = update.communicate(timeout=60)[0]
+    assert update.returncode == 0, said
+    copy.changed += [f"tests/golden/files/{line.split()[1]}" for line in said.splitlines()]
+
+
 CHECK = """
 
 def _docker(observed: Observed) -> Iterator[str]:
