@@ -13,7 +13,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.desired.host import Host, Passwords
-from tasks.observed.connection import begin, bound_silence
+from tasks.observed.connection import begin
 from tasks.observed.look import Unobserved, observe
 from tasks.observed.state import Observed
 from tasks.run.session import Run
@@ -48,7 +48,6 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            bound_silence(host)
             observed = observe(state, host, desired, passwords)
     except Unobserved as error:
         return Look(desired, passwords, None, (), str(error), time.monotonic() - began)
