@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
-from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
+from tasks.catalogue.directives import canonical, directive
 from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
 from tasks.desired.host import OPERATOR, Instance, User, process_part
 from tasks.desired.paths import manifest_file, snapshot_file
@@ -67,7 +67,6 @@ def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
-SECRET = frozenset(("requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"))
 DEFAULTS_FILE = Path(__file__).parent / "redis_defaults.yaml"
 
 
@@ -95,16 +94,9 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
             continue
         found = canonical(name, server.config[name])
         if found != canonical(name, wanted):
-            remedy = RESTART if name in RESTART_ONLY or name in with_unit else LIVE
-            yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
-
-
-def _show(name: str, value: str) -> str:
-    if name in SECRET:
-        return "set" if value else "not set"
-    if name in MEMORY and value.isdigit():
-        return show_memory(int(value))
-    return value or '""'
+            show = directive(name).form.show
+            remedy = RESTART if not directive(name).live or name in with_unit else LIVE
+            yield Difference(instance.name, "setting", name, show(wanted), show(found), remedy)
 
 
 def _users(instance: Instance, server: Server) -> Iterator[Difference]:
