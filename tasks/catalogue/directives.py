@@ -193,6 +193,7 @@ class Settings(BaseModel):
     auto_aof_rewrite_percentage: Annotated[Count, Directive(PERSISTENCE)]
     auto_aof_rewrite_min_size: Annotated[Memory, Directive(PERSISTENCE)]
     aof_load_truncated: Annotated[Flag, Directive(PERSISTENCE)]
+    propagation_error_behavior: Annotated[PropagationError, Directive(PERSISTENCE)]
     aof_use_rdb_preamble: Annotated[Flag, Directive(PERSISTENCE)]
     aof_timestamp_enabled: Annotated[Flag, Directive(PERSISTENCE)]
     aof_rewrite_incremental_fsync: Annotated[Flag, Directive(PERSISTENCE)]
