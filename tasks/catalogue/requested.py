@@ -1,4 +1,4 @@
-"""What an operator asks for beside the desired state itself: roles to adopt data for, kept data to purge. Pure.
+"""What an operator asks for beside the desired state itself, each role by name: `--data adopt=gateway`. Pure.
 
 Checked before any host is contacted: a name that is no role's never gets near a path.
 """
@@ -7,8 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 
 from tasks.catalogue.roles import ROLE_NAME
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What is asked for on one host: each field is a word of `--data` or host data, its value names of roles."""
+
+    adopt: tuple[str, ...] = ()  # take over the data of a server of somebody else's
+    purge: tuple[str, ...] = ()  # delete the kept data of a role that the host does not carry
+    accept_loss: tuple[str, ...] = ()  # give up what a start of the server skipped in its log
+
+
+NOTHING = Requests()
+WORDS = tuple(field.name for field in fields(Requests))
+
+
+def requests(data: Mapping[str, object]) -> Requests:
+    """The requests in one host's data; what is malformed asks for nothing."""
+    return Requests(**{word: named_roles(data.get(word)) or () for word in WORDS})
 
 
 def named_roles(value: object) -> tuple[str, ...] | None:
@@ -23,8 +42,8 @@ def named_roles(value: object) -> tuple[str, ...] | None:
 
 
 def malformed(host: str, data: Mapping[str, object]) -> Iterator[str]:
-    """Problems with the form of one host's `adopt` and `purge`."""
-    for word in ("adopt", "purge"):
+    """Problems with the form of one host's requests."""
+    for word in WORDS:
         if named_roles(data.get(word)) is None:
             yield f"{host}: {word}: expected the name of a role, or several as gateway,socket, observed {data[word]!r}"
 

@@ -99,7 +99,7 @@ def _login(names: list[str], server: ForeignServer) -> str:
 def _wrong_choices(desired: Host, observed: Observed) -> Iterator[str]:
     taken: dict[int, str] = {}
     for instance in desired.instances:
-        if instance.name not in desired.adopt:
+        if instance.name not in desired.requests.adopt:
             continue
         servers = chosen_server(instance.role, observed)
         yield from _wrong_choice(instance, servers, observed)

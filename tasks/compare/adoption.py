@@ -124,7 +124,7 @@ def adoptions(desired: Host, observed: Observed) -> list[Adoption]:
     found = []
     for instance in desired.instances:
         marker = observed.adopting.get(instance.name)
-        servers = chosen_server(instance.role, observed) if instance.name in desired.adopt else []
+        servers = chosen_server(instance.role, observed) if instance.name in desired.requests.adopt else []
         if servers and not has_own_data(instance, observed):
             found.append(Adoption(instance, servers[0], marker))
         elif marker is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tasks.catalogue.requested import NOTHING, Requests
 from tasks.compare.difference import PURGE, RETIRE, Difference
 from tasks.desired.host import Host, Unit
 from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory
 from tasks.observed.state import Observed
 
 
-def host_without_roles(name: str, purge: tuple[str, ...] = ()) -> Host:
+def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
     """A host that carries no role, perhaps no longer: nothing that acts is left of this tool, and nothing is put there.
 
     What only guards stays where it is: packages and their rules, the masked packaged unit, kernel values.
@@ -26,7 +27,7 @@ def host_without_roles(name: str, purge: tuple[str, ...] = ()) -> Host:
         thp="",
         forwards=(),
         instances=(),
-        purge=purge,
+        requests=requests,
     )
 
 
@@ -45,7 +46,7 @@ def leftover_differences(desired: Host, observed: Observed) -> Iterator[Differen
         if name not in known:
             found = f"{observed.unit(name)['ActiveState']}, with data in {data_directory(role_of(name))}"
             yield Difference(role_of(name), "unit", name, "absent", found, RETIRE)
-    for role in sorted(set(desired.purge) - _carried(desired)):
+    for role in sorted(set(desired.requests.purge) - _carried(desired)):
         directory = data_directory(role)
         if directory in observed.data_used:
             found = f"{observed.data_used[directory] / (1 << 20):.1f} MiB"
@@ -55,7 +56,7 @@ def leftover_differences(desired: Host, observed: Observed) -> Iterator[Differen
 def nothing_to_purge(hosts: Iterable[tuple[Host, Observed]]) -> list[str]:
     """In words, the names that `purge=` gives and no host of the run has data of."""
     seen = list(hosts)
-    named = {role for desired, _ in seen for role in desired.purge}
+    named = {role for desired, _ in seen for role in desired.requests.purge}
     there = {role for role in named for _, observed in seen if data_directory(role) in observed.data_used}
     return [
         f"purge={role}: no host of this run has {data_directory(role)}: nothing to delete"
@@ -69,7 +70,7 @@ def _carried(desired: Host) -> set[str]:
 
 def purge_problems(desired: Host, observed: Observed) -> Iterator[str]:
     """Why data that `purge=` names must not be deleted on this host."""
-    for role in desired.purge:
+    for role in desired.requests.purge:
         directory = data_directory(role)
         if role in _carried(desired):
             yield (

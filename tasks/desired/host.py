@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.desired.paths import (
     APT_PIN_FILE,
@@ -132,8 +133,7 @@ class Host:
     instances: tuple[Instance, ...]
     redis_version: str | None = None
     statoverrides: Mapping[str, str] = field(default_factory=dict)
-    adopt: tuple[str, ...] = ()  # roles that take over the data of a server of somebody else's
-    purge: tuple[str, ...] = ()  # names of roles whose kept data is to be deleted
+    requests: Requests = NOTHING
 
 
 def desired_host(
@@ -142,12 +142,11 @@ def desired_host(
     passwords: Mapping[str, Mapping[str, str | None]],
     sysctls: Mapping[str, int | str],
     redis_version: str | None = None,
-    adopt: Sequence[str] = (),
-    purge: Sequence[str] = (),
+    requests: Requests = NOTHING,
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`.
 
-    `passwords`: role → user → password, None for one still to be generated. `adopt`, `purge`: names of roles.
+    `passwords`: role → user → password, None for one still to be generated.
     """
     roles = tuple(sorted(roles, key=lambda role: role.name))
     forwards = tuple(
@@ -173,8 +172,7 @@ def desired_host(
         instances=instances,
         redis_version=redis_version,
         statoverrides={CONFIG_DIRECTORY: "root redis 750"},
-        adopt=tuple(adopt),
-        purge=tuple(purge),
+        requests=requests,
     )
 
 

@@ -145,7 +145,7 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets = {file.path for file in desired.files if file.secret}
     own = {*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY, *map(marker_file, roles)}
     arguments = {
-        "files": sorted(own.union(map(data_directory, (*roles, *desired.purge))) - secrets),
+        "files": sorted(own.union(map(data_directory, (*roles, *desired.requests.purge))) - secrets),
         "secrets": sorted(secrets),
         "units": [unit.name for unit in desired.units],
         "sysctls": list(desired.sysctls),

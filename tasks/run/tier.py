@@ -12,7 +12,7 @@ from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
-from tasks.catalogue.requested import malformed, named_roles, unknown_adoptions
+from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
 from tasks.compare.leftovers import host_without_roles
@@ -40,8 +40,7 @@ class HostInput:
     secrets_file: Path
     sysctls: Mapping[str, int | str]
     redis_version: str | None
-    adopt: tuple[str, ...]
-    purge: tuple[str, ...]
+    requests: Requests
 
 
 def build_tier(
@@ -69,10 +68,8 @@ def build_tier(
 
 def _desired(host: HostInput, passwords: Mapping[str, Mapping[str, str | None]]) -> Host:
     if not host.roles:
-        return host_without_roles(host.name, host.purge)
-    return desired_host(
-        host.name, host.roles, passwords, host.sysctls, host.redis_version, adopt=host.adopt, purge=host.purge
-    )
+        return host_without_roles(host.name, host.requests)
+    return desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
 
 
 def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
@@ -139,14 +136,13 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
         secrets_file=Path(str(host.data.get("redis_secrets_file") or default)),
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
         redis_version=host.data.get("redis_version"),
-        adopt=named_roles(host.data.get("adopt")) or (),
-        purge=named_roles(host.data.get("purge")) or (),
+        requests=requests({word: host.data.get(word) for word in WORDS}),
     )
 
 
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
-    yield from malformed(host.name, {word: data.get(word) for word in ("adopt", "purge")})
+    yield from malformed(host.name, {word: data.get(word) for word in WORDS})
     if not isinstance(data.get("redis_secrets_file") or "", str | Path):
         yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
     if host.redis_version is not None and not isinstance(host.redis_version, str):

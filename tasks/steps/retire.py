@@ -38,7 +38,7 @@ def purge_command(role: str) -> str:
 def say_what_is_kept(seen: Look) -> None:
     """The last words of a deploy that retires a role or adopts data: where the data lies that it left alone."""
     retired = [role_of(item.name) for item in chosen(seen.differences, "unit", remedy=RETIRE)]
-    retired = [role for role in retired if role not in seen.desired.purge]
+    retired = [role for role in retired if role not in seen.desired.requests.purge]
     adopted = adoptions(seen.desired, seen.observed) if seen.observed else []
     old = {
         item.instance.name: snapshot_of(item.server) if item.server else item.marker.rdb if item.marker else ""

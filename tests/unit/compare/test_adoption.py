@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tasks.catalogue.requested import Requests
 from tasks.compare.adoptable import foreign_problems
 from tasks.compare.adoption import (
     adopted_pids,
@@ -35,7 +36,7 @@ CONFIG = {"dbfilename": "dump.rdb", "save": "3600 1", "shutdown-on-sigterm": "de
 def adopting(*names: str, by: tuple[str, ...] = ()) -> Host:
     """The desired state of a host that carries these roles and adopts for them, or for those in `by`."""
     carried = [roles()[name] for name in names]
-    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, adopt=by or names)
+    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, requests=Requests(adopt=by or names))
 
 
 def server(**changes: Any) -> ForeignServer:

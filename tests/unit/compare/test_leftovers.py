@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import pytest
 
-from tasks.catalogue.requested import malformed, named_roles, unknown_adoptions
+from tasks.catalogue.requested import Requests, malformed, named_roles, unknown_adoptions
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.compare.leftovers import host_without_roles, nothing_to_purge
@@ -24,7 +24,7 @@ def had(*roles: str) -> Observed:
 
 
 def purging(host: Host, *names: str) -> Host:
-    return replace(host, purge=names)
+    return replace(host, requests=Requests(purge=names))
 
 
 def test_a_host_that_never_had_a_role_is_right() -> None:
