@@ -129,7 +129,7 @@ class Settings(BaseModel):
     """The directives of a role's redis.conf, in the order of the file; `_` for `-`.
 
     A field is set by the role, in the catalogue. A ClassVar is not: it places or fences the instance, and
-    tasks/desired/host.py says how.
+    tasks/desired/build.py says how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -16,9 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.directives import Port, Settings, text_rule
 
-RESERVED_USERS = ("default", "operator")
+RESERVED_USERS = (DEFAULT, OPERATOR)
+RESERVED_PREFIX = "caas-verify:"  # of the keys that a proof or a drill writes; no service may use it
 
 
 def _plain_address(value: IPv4Address) -> IPv4Address:
