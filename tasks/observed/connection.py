@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import gevent
@@ -44,15 +45,27 @@ class TunnelRefused(Exception):
     """The host leads no connection to that address and port; the message says why."""
 
 
-def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
-    """Whether `command` succeeded on the host, and what it printed on both outputs. A lost connection is a failure."""
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended on a host, and what it printed.
+
+    Read an answer from `stdout`: sudo and shells print warnings on the other. `output` is both for people, as it came.
+    """
+
+    succeeded: bool
+    stdout: str
+    output: str
+
+
+def run_command(state: State, host: Host, command: str) -> CommandResult:
+    """What came of `command` on the host. A lost connection is a failure, and nothing is an answer then."""
     try:
-        status, output = host.run_shell_command(StringCommand(command), **_arguments(state, host))
+        status, said = host.run_shell_command(StringCommand(command), **_arguments(state, host))
     except BREAKS as error:
-        return False, f"the connection broke: {error}"
+        return CommandResult(False, "", f"the connection broke: {error}")
     if not status and not is_connected(host):
-        return False, f"the connection broke: {output.output}".rstrip(": ")
-    return status, output.output
+        return CommandResult(False, "", f"the connection broke: {said.output}".rstrip(": "))
+    return CommandResult(status, said.stdout, said.output)
 
 
 def read_fact(state: State, host: Host, fact: type[FactBase[T]], arguments: Mapping[str, Any]) -> T | None:

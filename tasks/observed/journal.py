@@ -20,8 +20,7 @@ Said = tuple[str, ...]
 
 def said_since_start(state: State, host: Host, units: Sequence[str]) -> dict[str, Said]:
     """unit → the first lines of its journal since its last start, oldest first; nothing for one that has none."""
-    _, output = run_command(state, host, script(units))
-    return read_said(output.splitlines(), units)
+    return read_said(run_command(state, host, script(units)).stdout.splitlines(), units)
 
 
 def script(units: Iterable[str]) -> str:
