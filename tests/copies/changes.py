@@ -3,15 +3,13 @@
 After the first step one test is red, which says what the second one is.
 """
 
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.tree import REPOSITORY
+from tests.changed_tree import copied, declare_directive
 
-LEFT_OUT = (".git", ".venv", "secrets", ".*_cache", ".hypothesis", "__pycache__")
 CONTRACT = "tests/unit/catalogue/test_roles_file.py"
 
 
@@ -25,8 +23,7 @@ class Copy:
     @classmethod
     def at(cls, directory: Path) -> "Copy":
         """A fresh one at `directory`, where nothing is yet."""
-        shutil.copytree(REPOSITORY, directory, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        return cls(directory)
+        return cls(copied(directory))
 
     def edit(self, name: str, old: str, new: str) -> None:
         """`new` stands in the place of `old`, which is there once or more; the first one is meant."""
@@ -98,21 +95,9 @@ def mean_the_role(copy: Copy) -> None:
 
 
 def add_a_directive(copy: Copy) -> None:
-    copy.edit(
-        "tasks/catalogue/roles.py",
-        "    lazyfree_lazy_eviction: Flag\n",
-        "    lfu_decay_time: Count\n    lazyfree_lazy_eviction: Flag\n",
-    )
-    copy.edit(
-        "tasks/desired/rendering.py",
-        '"lazyfree-lazy-eviction",',
-        '"lfu-decay-time",\n        "lazyfree-lazy-eviction",',
-    )
-    copy.edit(
-        "group_data/roles.yaml",
-        "defaults:\n",
-        "defaults:\n  lfu_decay_time: 2  # minutes until a counter halves [evict]\n",
-    )
+    line = "lfu_decay_time: Annotated[Count, Directive(MEMORY)]"
+    declare_directive(copy.directory, line, after="maxmemory_clients", value="lfu_decay_time: 2  # minutes [evict]")
+    copy.changed += ["tasks/catalogue/directives.py", "group_data/roles.yaml"]
 
 
 def take_the_rendered_files(copy: Copy) -> None:

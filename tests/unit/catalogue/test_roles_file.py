@@ -156,12 +156,17 @@ def test_a_damaged_log_tail_a_missing_disk_and_huge_pages_are_provided_for(name:
     assert (role.aof_load_truncated, role.stop_writes_on_bgsave_error, role.disable_thp) == (True, True, True)
 
 
-def test_what_must_not_be_lost_is_synced_at_every_write_and_kept_in_snapshots_too_the_rest_every_second() -> None:
-    strict = {name: (role.appendfsync, bool(role.save)) for name, role in production().items() if name in ASKED_FOR}
-    assert strict == {
-        name: ("always", True) if asked["maxmemory_policy"] == "noeviction" else ("everysec", False)
-        for name, asked in ASKED_FOR.items()
-    }
+@pytest.mark.parametrize("name", ["compliance", "crypto"])
+def test_what_must_not_be_lost_is_synced_at_every_write_kept_in_snapshots_and_never_loaded_in_part(name: str) -> None:
+    role = production()[name]
+    assert role.appendfsync == "always"
+    assert role.propagation_error_behavior == "panic"
+    assert role.save
+
+
+@pytest.mark.parametrize("name", ["gateway", "socket", "shared"])
+def test_what_may_be_rebuilt_is_synced_every_second(name: str) -> None:
+    assert production()[name].appendfsync == "everysec"
 
 
 def test_the_accept_backlog_fits_under_the_kernel_ceiling_of_group_data() -> None:
