@@ -12,6 +12,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import make_unix_command_for_host
 
+from tasks.observed.script import prepared
+
 BEAT = 5  # seconds between two signs of life on a connection
 SILENCE = 30  # seconds without an answer after which either side takes the other for gone
 
@@ -19,7 +21,7 @@ SILENCE = 30  # seconds without an answer after which either side takes the othe
 def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
     """Whether `command` succeeded on the host, and what it printed on both outputs. A lost connection is a failure."""
     try:
-        status, output = host.run_shell_command(StringCommand(command), **_connection(state, host))
+        status, output = host.run_shell_command(StringCommand(prepared(command)), **_connection(state, host))
     except (OSError, EOFError, SSHException) as error:
         return False, f"the connection broke: {error}"
     if not status and not is_connected(host):
@@ -39,7 +41,9 @@ def open_command(state: State, host: Host, command: str) -> Channel:
     for name in ("_get_pty", "_timeout", "_stdin", "_success_exit_codes"):
         arguments.pop(name, None)
     channel: Channel = host.connector.client.get_transport().open_session()
-    channel.exec_command(make_unix_command_for_host(state, host, StringCommand(command), **arguments).get_raw_value())
+    channel.exec_command(
+        make_unix_command_for_host(state, host, StringCommand(prepared(command)), **arguments).get_raw_value()
+    )
     return channel
 
 

@@ -5,7 +5,6 @@ Costs nothing where there is neither: no command, no exchange.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,28 +17,12 @@ from tasks.desired.host import Host
 from tasks.desired.paths import marker_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, Observed
 
 Passwords = Mapping[str, Mapping[str, str | None]]
 DEFAULT = "default"  # whose password an operator puts into the secrets file: `ROLE: {default: PASSWORD}`
 DIRECTIVES = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "save", "shutdown-on-sigterm")
-
-# A process in a container of its own works in a directory that the host has under another path, if at all.
-PROCESS = r"""
-echo '@@ {pid}'
-if directory=$(readlink /proc/{pid}/cwd); then
-  echo "directory=$directory"
-  [ /proc/{pid}/cwd -ef "$directory" ] && echo reachable=yes
-  unit=$(sed -n 's,^\(0:\|[0-9]*:name=systemd\):.*/\([^/]*\.service\)$,\2,p' /proc/{pid}/cgroup | head -n 1)
-  [ -n "$unit" ] && [ "$(systemctl show --property=MainPID --value -- "$unit")" = {pid} ] && echo "unit=$unit"
-  find "$directory" -maxdepth 2 -type f -printf 'file=%s %P\n' 2>/dev/null | grep -E '{names}'
-fi
-"""
-INTERRUPTED = r"""
-echo '@@ {role}'
-echo "found=$(stat -c '%i %.9Y' {rdb} 2>/dev/null)"
-[ -e {temporary} ] && echo unfinished=yes
-"""
 
 
 def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Observed, passwords: Passwords) -> Observed:
@@ -55,7 +38,7 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     if not servers and not markers:
         return snapshot
     servers = [ask(host, desired, server, passwords) for server in servers]
-    _, output = run_command(state, host, script(servers, markers))
+    _, output = run_command(state, host, script("ask-others", *questions(servers, markers)))
     said = read_answers(output.splitlines())
     return replace(
         snapshot,
@@ -108,33 +91,18 @@ def read_replies(server: ForeignServer, replies: Sequence[Reply]) -> ForeignServ
     return replace(server, config={str(name): str(value) for name, value in pairs})
 
 
-def script(servers: Iterable[ForeignServer], markers: Mapping[str, Marker]) -> str:
-    """One command that reads what the host knows of these processes and of the old servers' last saves."""
-    parts = [PROCESS.replace("{pid}", str(item.pid)).replace("{names}", data_names(item)) for item in servers]
-    for role, marker in markers.items():
-        temporary = f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb"
-        words = {"role": role, "rdb": shlex.quote(marker.rdb), "temporary": shlex.quote(temporary)}
-        part = INTERRUPTED
-        for name, text in words.items():
-            part = part.replace("{" + name + "}", text)
-        parts.append(part)
-    return "".join([*parts, "true"])
-
-
-def data_names(server: ForeignServer) -> str:
-    """A pattern for the lines of its data files: nothing else that lies in its directory is its data."""
-    names = {name: _literally(server.config.get(name) or default) for name, default in DEFAULTS.items()}
-    inside = f"{names['appenddirname']}/[^/]*"
-    return f"^file=[0-9]+ ({names['dbfilename']}|{names['appendfilename']}|{inside})$"
-
-
 # As redis.conf of every version has them; of a server that does not tell, these are looked for.
 DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}
 
 
-def _literally(text: str) -> str:
-    """`text` in a pattern of grep -E between single quotes, whatever its characters: others match any one."""
-    return "".join(char if char.isalnum() or char in "-_" else "." for char in text)
+def questions(servers: Iterable[ForeignServer], markers: Mapping[str, Marker]) -> list[str]:
+    """The arguments of ask-others.sh: these processes, and the last saves of the markers' old servers."""
+    asked: list[str] = []
+    for server in servers:
+        asked += ["process", str(server.pid), *(server.config.get(name) or usual for name, usual in DEFAULTS.items())]
+    for role, marker in markers.items():
+        asked += ["save", role, marker.rdb, f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb"]
+    return asked
 
 
 @dataclass(frozen=True)
@@ -146,7 +114,7 @@ class Answer:
 
 
 def read_answers(lines: Iterable[str]) -> dict[str, Answer]:
-    """The output of `script` by title."""
+    """The output of ask-others.sh by title."""
     answers: dict[str, Answer] = {}
     current = Answer()
     for line in lines:
@@ -169,5 +137,5 @@ def complete_server(server: ForeignServer, said: Answer) -> ForeignServer:
         directory=directory,
         reachable="reachable" in said.pairs,
         unit=said.pairs.get("unit", ""),
-        files={f"{directory.rstrip('/')}/{name}": size for name, size in said.files.items()},
+        files=said.files,
     )

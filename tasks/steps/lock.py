@@ -9,10 +9,8 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import shlex
 import socket
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import gevent
@@ -24,24 +22,12 @@ from pyinfra.api.state import State
 from tasks.compare.difference import BY_HAND
 from tasks.desired.paths import LOCK_FILE
 from tasks.observed.connection import BEAT, SILENCE, open_command
+from tasks.observed.script import script
 from tasks.run.run import Look, current, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
-
-# bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
-# looked before that has planned on a state that may be gone.
-HOLD = """
-exec 9<>{file}
-flock --wait {patience} 9 || {{ echo "held by $(cat {file})"; exit; }}
-said=$(cat {file})
-[ "$said" = {seen} ] || {{ echo "{changed} $said"; exit; }}
-echo {mine} >{file}
-echo held
-while read -r -t {silence} _; do :; done
-echo {mine}, ended >{file}
-"""
 
 
 def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
@@ -102,16 +88,17 @@ def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Chann
 
 def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
     """The channel that holds a host, or what the host answered instead."""
-    words: Mapping[str, object] = {
-        "file": LOCK_FILE,
-        "patience": PATIENCE,
-        "silence": SILENCE,
-        "seen": shlex.quote(seen.observed.last_deploy if seen.observed else ""),
-        "mine": shlex.quote(mine),
-        "changed": CHANGED,
-    }
+    command = script(
+        "hold",
+        file=LOCK_FILE,
+        patience=PATIENCE,
+        silence=SILENCE,
+        seen=seen.observed.last_deploy if seen.observed else "",
+        mine=mine,
+        changed=CHANGED,
+    )
     try:
-        channel = open_command(state, host, f"exec bash -c {shlex.quote(HOLD.format(**words))}")
+        channel = open_command(state, host, command)
         channel.settimeout(PATIENCE + SILENCE)
         answer = channel.makefile("r").readline().strip()
     except (OSError, EOFError, SSHException) as error:

@@ -35,6 +35,7 @@ from tasks.run import run as runs
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
 from tests.unit.observed.printed import printed, snapshot_text
+from tests.unit.scripts import bare, read_call
 
 State = Callable[[Host], Observed]
 SNAPSHOT = "@@ facts"  # how the one reading command of a host is known
@@ -115,23 +116,17 @@ class Result:
         return [line.strip() for line in self.output.splitlines() if line.strip()]
 
 
-THROWN_AWAY = re.compile(r"^(?:run=|rm -rf )/run/redis-(trial|convert)-([a-z-]+)", re.MULTILINE)
-WRITTEN = re.compile(
-    r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && sync \S+ "
-    r"(&& \{ .*; \} )?&& mv -fT \S+ (\S+)"
-)
-
-
 def short(command: str) -> str:
     """A command as a test writes it: `write PATH OWNER:GROUP MODE` for the writing of a file, `trial ROLE`."""
-    if match := THROWN_AWAY.search(command):
+    run = read_call(command)
+    if run is None:
+        return "before a restart" if bare(command).startswith("df -k") else bare(command)
+    given = run.parameters
+    if match := re.match("/run/redis-(trial|convert)-(.*)", given.get("run", "")):
         return f"{match[1]} {match[2]}"
-    if command.startswith("df -k"):
-        return "before a restart"
-    match = WRITTEN.fullmatch(command)
-    if match and match[1] == match[5]:
-        return f"write {match[5]} {match[2]} {match[3]}"
-    return command
+    if run.name == "write-file":
+        return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
+    return " ".join([run.name, *given.values(), *run.arguments])
 
 
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
@@ -165,7 +160,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
         if SNAPSHOT in text:
             return True, _lines(printed(snapshot_text(self._state())))
-        if self.site.fails and re.search(self.site.fails, text):
+        if self.site.fails and re.search(self.site.fails, short(text)):
             return False, _lines("it failed")
         if short(text).startswith("trial "):
             return True, _lines("")

@@ -23,7 +23,7 @@ from tasks.compare.host import compare
 from tasks.desired.host import Host, desired_host
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.exchange import Reply, ReplyError
-from tasks.observed.foreign import complete_server, data_names, logins, read_answers, read_replies, script
+from tasks.observed.foreign import complete_server, logins, questions, read_answers, read_replies
 from tasks.observed.state import ForeignServer, Listener, Marker, Observed
 from tests.unit.builders import SYSCTLS, as_desired, desired, fresh, passwords, roles, with_listener, with_unit
 
@@ -164,19 +164,19 @@ def test_each_password_of_default_is_tried_once() -> None:
 
 
 def test_its_files_are_those_that_its_configuration_names() -> None:
-    lines = ["@@ 812", "directory=/srv/redis", "reachable=yes", "unit=my.service", "file=5 own.rdb", "file=7 logs/a.1"]
+    lines = ["@@ 812", "directory=/srv/redis", "reachable=yes", "unit=my.service", "file=5 /srv/redis/own.rdb"]
     found = complete_server(server(), read_answers(lines)["812"])
     assert (found.directory, found.reachable, found.unit) == ("/srv/redis", True, "my.service")
-    assert found.files == {"/srv/redis/own.rdb": 5, "/srv/redis/logs/a.1": 7}
+    assert found.files == {"/srv/redis/own.rdb": 5}
     own = server(config={"dbfilename": "own.rdb", "appendfilename": "a", "appenddirname": "logs"})
-    assert data_names(own) == "^file=[0-9]+ (own.rdb|a|logs/[^/]*)$"
-    assert "'" not in data_names(server(config={"dbfilename": "it's; rm -rf /"}))
-    assert data_names(server(config={})) == "^file=[0-9]+ (dump.rdb|appendonly.aof|appendonlydir/[^/]*)$"
+    assert questions([own], {}) == ["process", "812", "own.rdb", "a", "logs"]
+    usual = ["process", "812", "dump.rdb", "appendonly.aof", "appendonlydir"]
+    assert questions([server(config={})], {}) == usual
 
 
-def test_a_marker_s_path_cannot_leave_its_quotes() -> None:
-    text = script([], {"gateway": Marker("x", 1, "", "/srv/it's; reboot/dump.rdb")})
-    assert "'/srv/it'\"'\"'s; reboot/dump.rdb'" in text
+def test_the_save_that_an_interrupted_adoption_waits_for_is_asked_about() -> None:
+    marker = Marker("x", 7, "", "/srv/it's; reboot/dump.rdb")
+    assert questions([], {"gateway": marker}) == ["save", "gateway", marker.rdb, "/srv/it's; reboot/temp-7.rdb"]
 
 
 def test_a_marker_is_read_as_it_was_written_and_a_broken_one_leads_nowhere() -> None:

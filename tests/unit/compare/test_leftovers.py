@@ -11,7 +11,6 @@ from tasks.compare.host import compare
 from tasks.compare.leftovers import host_without_roles, nothing_to_purge
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
-from tasks.steps.retire import purge_command
 from tests.unit.builders import as_desired, desired, fresh, with_listener
 
 NOBODY = host_without_roles("host-1")
@@ -107,9 +106,3 @@ def test_roles_that_nobody_carries_cannot_adopt() -> None:
         "adopt=gatway: no such role, expected one of gateway, socket: correct the name",
         "adopt=socket: no host of the inventory carries socket, expected one: put it into group redis_socket",
     ]
-
-
-def test_a_directory_is_deleted_only_after_everybody_left_it() -> None:
-    first, *_, last = purge_command("old").split("; ")
-    assert first == "user=redis-old.service"
-    assert last == "rm -rf --one-file-system /var/lib/redis/old"
