@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from paramiko import Channel, SSHException
 from pyinfra.api import StringCommand
@@ -12,21 +13,54 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import make_unix_command_for_host
 
-from tasks.observed.script import prepared
+from tasks.catalogue.printable import excerpt
+from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
+from tasks.observed.script import marked, prepared, script
 
 BEAT = 5  # seconds between two signs of life on a connection
 SILENCE = 30  # seconds without an answer after which either side takes the other for gone
 
 
+Reading = TypeVar("Reading")
+
+
+class Unobserved(Exception):
+    """The host could not be read; the message says why."""
+
+
 def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
-    """Whether `command` succeeded on the host, and what it printed on both outputs. A lost connection is a failure."""
+    """Whether `command` succeeded on the host, and its standard output; if it did not, what it said besides below that.
+
+    What a login prints is no part of it. A lost connection is a failure.
+    """
+    mark = new_mark()
     try:
-        status, output = host.run_shell_command(StringCommand(prepared(command)), **_connection(state, host))
+        status, output = host.run_shell_command(StringCommand(marked(command, mark)), **_connection(state, host))
     except (OSError, EOFError, SSHException) as error:
         return False, f"the connection broke: {error}"
     if not status and not is_connected(host):
         return False, f"the connection broke: {output.output}".rstrip(": ")
-    return status, output.output
+    lines = output.stdout_lines
+    begin = next((number for number, line in enumerate(lines, 1) if line.endswith(mark)), None)
+    if begin is None:
+        return False, f"the command did not run: {output.output or 'nothing was printed'}"
+    return status, "\n".join(lines[begin:] if status else [*lines[begin:], *output.stderr_lines])
+
+
+def read_host(
+    state: State, host: Host, name: str, arguments: Sequence[str], read: Callable[[str, str], Reading]
+) -> Reading:
+    """What the reading script `name` says of the host (tasks/observed/records.py), through `read`, given text and mark.
+
+    Raises Unobserved when that cannot be read.
+    """
+    mark = new_mark()
+    succeeded, output = run_command(state, host, script(name, *arguments, mark=mark, limit=LIMIT))
+    try:
+        return read(unframe(output.splitlines(), mark), mark)
+    except Unreadable as error:
+        why = f"cannot be read: {error}" if succeeded else excerpt(output, 200)
+        raise Unobserved(f"what {name}.sh says of the host: {why}") from error
 
 
 def is_connected(host: Host) -> bool:

@@ -5,23 +5,30 @@ Costs nothing where there is neither: no command, no exchange.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import Role
 from tasks.compare.adoption import endpoint, foreign_listeners, read_marker, roles_met
 from tasks.desired.host import Host
 from tasks.desired.paths import marker_file
-from tasks.observed.connection import run_command
+from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.observed.script import script
+from tasks.observed.reader import UNIT
+from tasks.observed.records import number, read_records, split_parts
 from tasks.observed.state import ForeignServer, Marker, Observed
 
 Passwords = Mapping[str, Mapping[str, str | None]]
 DEFAULT = "default"  # whose password an operator puts into the secrets file: `ROLE: {default: PASSWORD}`
+FILE_NAME = r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]+"
+# As redis.conf of every version has them; of a server that does not tell, these are looked for.
+DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}
+
 DIRECTIVES = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "save", "shutdown-on-sigterm")
 
 
@@ -38,8 +45,7 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     if not servers and not markers:
         return snapshot
     servers = [ask(host, desired, server, passwords) for server in servers]
-    _, output = run_command(state, host, script("ask-others", *questions(servers, markers)))
-    said = read_answers(output.splitlines())
+    said = read_host(state, host, "ask-others", questions(servers, markers), read_answers)
     return replace(
         snapshot,
         foreign=tuple(complete_server(server, said.get(str(server.pid), Answer())) for server in servers),
@@ -88,11 +94,12 @@ def read_replies(server: ForeignServer, replies: Sequence[Reply]) -> ForeignServ
     if refused:
         return replace(server, refusal=f"CONFIG GET: {refused[0]}")
     pairs = [answer for answer in answers if isinstance(answer, list) and len(answer) == 2]
-    return replace(server, config={str(name): str(value) for name, value in pairs})
-
-
-# As redis.conf of every version has them; of a server that does not tell, these are looked for.
-DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}
+    config = {str(name): str(value) for name, value in pairs}
+    for name in DEFAULTS:
+        # Redis takes no other; root will look for it, and copy it.
+        if not re.fullmatch(FILE_NAME, config.get(name, "")) and name in config:
+            return replace(server, refusal=f"its {name} is {excerpt(config[name])}, expected the name of a file")
+    return replace(server, config=config)
 
 
 def questions(servers: Iterable[ForeignServer], markers: Mapping[str, Marker]) -> list[str]:
@@ -113,29 +120,26 @@ class Answer:
     files: dict[str, int] = field(default_factory=dict)
 
 
-def read_answers(lines: Iterable[str]) -> dict[str, Answer]:
-    """The output of ask-others.sh by title."""
+def read_answers(text: str, mark: str) -> dict[str, Answer]:
+    """The output of ask-others.sh by process id and role."""
     answers: dict[str, Answer] = {}
-    current = Answer()
-    for line in lines:
-        name, _, value = line.partition("=")
-        if line.startswith("@@ "):
-            current = answers.setdefault(line.removeprefix("@@ "), Answer())
-        elif name == "file":
+    for who, name, value in read_records(split_parts(text, mark, ["answers"])["answers"], 3):
+        answer = answers.setdefault(who, Answer())
+        if name == "file":
             size, _, path = value.partition(" ")
-            current.files[path] = int(size)
+            answer.files[re.sub("^/+", "/", path)] = number(size, f"the size of {excerpt(path)}")
         else:
-            current.pairs[name] = value
+            answer.pairs[name] = value
     return answers
 
 
 def complete_server(server: ForeignServer, said: Answer) -> ForeignServer:
     """The server with what the host knows of its process."""
-    directory = said.pairs.get("directory", "")
+    unit = said.pairs.get("unit", "")
     return replace(
         server,
-        directory=directory,
+        directory=said.pairs.get("directory", ""),
         reachable="reachable" in said.pairs,
-        unit=said.pairs.get("unit", ""),
+        unit=unit if re.fullmatch(UNIT, unit) else "",
         files=said.files,
     )

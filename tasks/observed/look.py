@@ -16,10 +16,11 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import DEFAULT_LINE, categories_in
 from tasks.desired.host import OPERATOR, Host, Instance
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
-from tasks.observed.connection import is_connected
+from tasks.observed.connection import Unobserved, is_connected
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
-from tasks.observed.reader import MARK, PACKAGES, decode, parse_snapshot
+from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
+from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.script import prepared, script
 from tasks.observed.state import Observed, Server
 
@@ -35,6 +36,9 @@ class HostSnapshot(FactBase[Observed | None]):
     Does not say whether a server answers: see `observe_server`. Needs root. Raises FactProcessError when cut off.
     """
 
+    def __init__(self) -> None:
+        self.mark = new_mark()
+
     @staticmethod
     def default() -> None:
         return None
@@ -46,6 +50,8 @@ class HostSnapshot(FactBase[Observed | None]):
             prepared(
                 script(
                     "look",
+                    mark=self.mark,
+                    limit=LIMIT,
                     root=DATA_ROOT,
                     lock=LOCK_FILE,
                     files=files,
@@ -55,7 +61,7 @@ class HostSnapshot(FactBase[Observed | None]):
                     sysctls=[f"/proc/sys/{name.replace('.', '/')}" for name in sysctls],
                     sysctl_names="|".join(name.replace(".", "[./]") for name in sysctls) or "none",
                     packages="|".join(PACKAGES),
-                    managed=MARK,
+                    managed=MANAGED,
                     default_line=DEFAULT_LINE,
                 )
             )
@@ -63,13 +69,9 @@ class HostSnapshot(FactBase[Observed | None]):
 
     def process(self, output: Iterable[str]) -> Observed:
         try:
-            return parse_snapshot(decode(output))
-        except (ValueError, KeyError, IndexError) as error:
-            raise FactProcessError(f"snapshot of the host is not readable: {error}") from error
-
-
-class Unobserved(Exception):
-    """The host could not be read; the message says why."""
+            return parse_snapshot(unframe(output, self.mark), self.mark)
+        except Unreadable as error:
+            raise FactProcessError(f"the look at the host cannot be read: {error}") from error
 
 
 def observe(

@@ -26,6 +26,11 @@ def prepared(command: str) -> str:
     return PREAMBLE + command
 
 
+def marked(command: str, mark: str) -> str:
+    """`command` prepared, its output behind a line that ends with `mark`: what a login prints comes before it."""
+    return prepared(f"echo {mark}\n{command}")
+
+
 def script(name: str, *arguments: str, **parameters: Parameter) -> str:
     """The command that runs templates/scripts/`name`.sh with `parameters` as variables and `arguments` as $1, $2, ….
 

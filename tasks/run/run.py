@@ -24,8 +24,8 @@ from pyinfra_cli.exceptions import CliError
 from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.desired.host import Host, Instance
-from tasks.observed.connection import bound_silence
-from tasks.observed.look import Unobserved, observe
+from tasks.observed.connection import Unobserved, bound_silence
+from tasks.observed.look import observe
 from tasks.observed.state import Observed, Server
 from tasks.run.tier import Tier, build_tier
 

@@ -20,7 +20,8 @@ from tasks.desired.host import OPERATOR, Instance
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins
-from tasks.observed.reader import read_listener
+from tasks.observed.listeners import read_listeners
+from tasks.observed.records import Unreadable
 from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.run import Look, Passwords
@@ -160,7 +161,10 @@ def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple
 
 def stays_away(state: State, host: Host, instance: Instance, server: ForeignServer) -> None:
     """Nothing listens where the old server did. One that was started again takes writes which the role would lack."""
-    listeners = filter(None, map(read_listener, ask_host(state, host, "ss -Hltnp", instance.name).splitlines()))
+    try:
+        listeners = list(read_listeners(ask_host(state, host, "ss -Hltnp", instance.name).split("\n")))
+    except Unreadable as error:
+        raise AdoptionFailed(f"{instance.name}: who listens on the host cannot be read: {error}") from error
     back = [item for item in listeners if (item.address, item.port) in server.listens]
     if back:
         write_marker(state, host, instance, new_marker(server))  # that save was not the last one

@@ -12,21 +12,25 @@ import re
 import socket
 import time
 from datetime import UTC, datetime
+from typing import IO
 
 import gevent
-from paramiko import Channel, SSHException
+from paramiko import Channel, ChannelFile, SSHException
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import BY_HAND
 from tasks.desired.paths import LOCK_FILE
 from tasks.observed.connection import BEAT, SILENCE, open_command
+from tasks.observed.records import new_mark
 from tasks.observed.script import script
 from tasks.run.run import Look, current, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
+STARTUP_LINES = 1000  # that a login may print before
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
 
 
@@ -88,8 +92,10 @@ def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Chann
 
 def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
     """The channel that holds a host, or what the host answered instead."""
+    mark = new_mark()
     command = script(
         "hold",
+        mark=mark,
         file=LOCK_FILE,
         patience=PATIENCE,
         silence=SILENCE,
@@ -100,7 +106,7 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
     try:
         channel = open_command(state, host, command)
         channel.settimeout(PATIENCE + SILENCE)
-        answer = channel.makefile("r").readline().strip()
+        answer = first_marked(channel.makefile("rb"), mark)
     except (OSError, EOFError, SSHException) as error:
         return None, str(error)
     if answer == "held":
@@ -109,8 +115,19 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
     return None, answer
 
 
+def first_marked(output: ChannelFile | IO[bytes], mark: str) -> str:
+    """What stands behind the mark in the first line that has it: what a login prints before is skipped."""
+    for _ in range(STARTUP_LINES):
+        line = output.readline(4096)
+        _, found, said = line.decode(errors="replace").partition(f"{mark} ")
+        if found or not line:
+            return said.strip()
+    return ""
+
+
 def refusal(answer: str) -> str:
     """Why a host is not ours to change, from what it answered. Pure."""
+    answer = printable(answer)
     if match := re.match("held by (.*)", answer):
         return (
             f"nothing was changed: another deploy holds this host: {match[1]}: wait until it ends "

@@ -3,12 +3,12 @@
 #
 # bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
 # looked before that has planned on a state that may be gone.
-: "${file?}" "${patience?}" "${silence?}" "${seen?}" "${mine?}" "${changed?}"
+: "${mark?}" "${file?}" "${patience?}" "${silence?}" "${seen?}" "${mine?}" "${changed?}"
 exec 9<>"$file"
-flock --wait "$patience" 9 || { echo "held by $(cat "$file")"; exit; }
+flock --wait "$patience" 9 || { echo "$mark held by $(cat "$file")"; exit; }
 said=$(cat "$file")
-[ "$said" = "$seen" ] || { echo "$changed $said"; exit; }
+[ "$said" = "$seen" ] || { echo "$mark $changed $said"; exit; }
 echo "$mine" >"$file"
-echo held
+echo "$mark held"
 while read -r -t "$silence" _; do :; done
 echo "$mine, ended" >"$file"

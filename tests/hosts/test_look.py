@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from tasks.observed.look import HostSnapshot
-from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
+from tasks.observed.reader import UNREADABLE
 from tasks.observed.state import FileState, Observed
 from tests.hosts.conftest import Tier
 from tests.lab.container import Container
@@ -22,11 +22,10 @@ def host(onebox: Tier) -> Container:
 
 def look(host: Container) -> Observed:
     """What the command says, printed as pyinfra would run it."""
-    command = HostSnapshot().command(
-        files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
-    )
+    fact = HostSnapshot()
+    command = fact.command(files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"])
     printed = host.sh(f"timeout 20 sh -c {shlex.quote(command.get_raw_value())}")
-    return parse_snapshot(decode([printed.strip()]))
+    return fact.process(printed.splitlines())
 
 
 ADDRESSES = (

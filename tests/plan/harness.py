@@ -34,11 +34,11 @@ from tasks.observed.state import Observed
 from tasks.run import run as runs
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
-from tests.unit.observed.printed import printed, snapshot_text
-from tests.unit.scripts import bare, read_call
+from tests.unit.observed.printed import MARK, printed, snapshot_text
+from tests.unit.scripts import bare, output_mark, read_call
 
 State = Callable[[Host], Observed]
-SNAPSHOT = "@@ facts"  # how the one reading command of a host is known
+FRAME = {"mark", "limit"}  # what a reading script puts around what it says
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class Result:
         return [
             short(event.text)
             for event in self.events
-            if (event.host, event.kind) == (host, "command") and SNAPSHOT not in event.text
+            if (event.host, event.kind) == (host, "command") and not is_look(event.text)
         ]
 
     def snapshots(self, host: str) -> int:
         """How often a host was looked at."""
-        return sum(SNAPSHOT in event.text for event in self.events if event.host == host)
+        return sum(is_look(event.text) for event in self.events if event.host == host)
 
     def names(self) -> list[str]:
         """The names of the operations, in their order."""
@@ -114,6 +114,12 @@ class Result:
     def plan(self) -> list[str]:
         """The lines about hosts that were printed, without colours."""
         return [line.strip() for line in self.output.splitlines() if line.strip()]
+
+
+def is_look(command: str) -> bool:
+    """Whether this is the one reading command of a host."""
+    run = read_call(command)
+    return run is not None and run.name == "look"
 
 
 def short(command: str) -> str:
@@ -126,7 +132,7 @@ def short(command: str) -> str:
         return f"{match[1]} {match[2]}"
     if run.name == "write-file":
         return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
-    return " ".join([run.name, *given.values(), *run.arguments])
+    return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
 
 
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
@@ -158,17 +164,21 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         text = command if isinstance(command, str) else command.get_raw_value()
         stdin = arguments.get("_stdin") or ""
         self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
-        if SNAPSHOT in text:
-            return True, _lines(printed(snapshot_text(self._state())))
+        run, mark = read_call(text), output_mark(text)
+        if run is not None and run.name == "look":
+            own = run.parameters["mark"]
+            return True, _lines(printed(snapshot_text(self._state(), own), own))
         if self.site.fails and re.search(self.site.fails, short(text)):
-            return False, _lines("it failed")
+            return False, _lines(f"{mark}\nit failed")
         if short(text).startswith("trial "):
-            return True, _lines("")
+            return True, _lines(f"{mark}\n")
         for pattern, output in self.site.commands.items():
             if re.fullmatch(pattern, short(text)):
-                return True, _lines(output)
+                if run is not None and run.parameters.keys() >= FRAME:
+                    output = printed(output.replace(MARK, run.parameters["mark"]), run.parameters["mark"])
+                return True, _lines(f"{mark}\n{output}")
         self.unscripted.append(f"{self.host.name}: {short(text)}")
-        return False, _lines("nobody scripted this command")
+        return False, _lines(f"{mark}\nnobody scripted this command")
 
     def put_file(self, *_: Any, **__: Any) -> bool:
         """Nothing is uploaded in this repository."""
@@ -211,12 +221,13 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def exec_command(self, command: str) -> None:
         """Only the holding process is started this way."""
         self.events.append(Event(self.host.name, "hold", command))
+        self.mark = re.findall("mark=([0-9a-f]{32})", command)[-1]
 
-    def makefile(self, mode: str) -> io.StringIO:
+    def makefile(self, mode: str) -> io.BytesIO:
         """What the holding process says."""
         said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
         self.asked += 1
-        return io.StringIO(f"{said}\n")
+        return io.BytesIO(f"welcome\n{self.mark} {said}\n".encode())
 
     def sendall(self, data: bytes) -> None:
         """A sign of life."""

@@ -14,11 +14,14 @@ from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import READ_PACKAGES, READ_STAMP, changing, production, takes
 from tests.plan.redis import Error, OtherRedis
 from tests.unit.builders import as_desired, fresh, with_listener, with_unit
+from tests.unit.observed.printed import answers_text
 
 PID = 812
 SECRET = "an-old-server-s-password"
 PACKAGED = "redis-server.service"
-SAYS = "@@ 812\ndirectory=/var/lib/redis\nreachable=yes\nunit=redis-server.service\nfile=112 /var/lib/redis/dump.rdb\n"
+SAYS = answers_text(
+    {"directory": "/var/lib/redis", "reachable": "yes", "unit": PACKAGED, "file": "112 /var/lib/redis/dump.rdb"}, PID
+)
 READS = {"ask-others process 812 .*": SAYS}  # the one command that looks at foreign processes
 CONFIG: Mapping[str, object] = {
     f"CONFIG GET {name}": [name, value]

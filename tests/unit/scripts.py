@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.observed.script import DIRECTORY, PREAMBLE
 
+MARKED = re.compile(r"\Aecho ([0-9a-f]{32})\n")
 NAMES = {path.read_text(): path.stem for path in sorted(DIRECTORY.glob("*.sh"))}
 
 
@@ -22,7 +24,13 @@ class Call:
 
 def bare(command: str) -> str:
     """A command without what stands before every one."""
-    return command.removeprefix(PREAMBLE)
+    return MARKED.sub("", command.removeprefix(PREAMBLE))
+
+
+def output_mark(command: str) -> str:
+    """The mark that a command prints before its output, empty when it prints none."""
+    found = MARKED.match(command.removeprefix(PREAMBLE))
+    return found[1] if found else ""
 
 
 def read_call(command: str) -> Call | None:

@@ -26,6 +26,7 @@ from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.foreign import complete_server, logins, questions, read_answers, read_replies
 from tasks.observed.state import ForeignServer, Listener, Marker, Observed
 from tests.unit.builders import SYSCTLS, as_desired, desired, fresh, passwords, roles, with_listener, with_unit
+from tests.unit.observed.printed import MARK, answers_text
 
 VERSION = (7, 0)
 PID = 812
@@ -164,8 +165,8 @@ def test_each_password_of_default_is_tried_once() -> None:
 
 
 def test_its_files_are_those_that_its_configuration_names() -> None:
-    lines = ["@@ 812", "directory=/srv/redis", "reachable=yes", "unit=my.service", "file=5 /srv/redis/own.rdb"]
-    found = complete_server(server(), read_answers(lines)["812"])
+    said = {"directory": "/srv/redis", "reachable": "yes", "unit": "my.service", "file": "5 /srv/redis/own.rdb"}
+    found = complete_server(server(), read_answers(answers_text(said, 812), MARK)["812"])
     assert (found.directory, found.reachable, found.unit) == ("/srv/redis", True, "my.service")
     assert found.files == {"/srv/redis/own.rdb": 5}
     own = server(config={"dbfilename": "own.rdb", "appendfilename": "a", "appenddirname": "logs"})

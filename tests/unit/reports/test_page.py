@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
 from tasks.reports import DriftReport, HostReport, to_html
-from tasks.reports.words import printable
 from tests.unit.reports.preview import CHECKED_AT, GATEWAY, UNREACHABLE, host, report, samples
 
 VOID = {"meta", "wbr"}
