@@ -58,11 +58,11 @@ def split_parts(text: str, mark: str, names: Sequence[str]) -> dict[str, str]:
     """The parts of a reading by name: exactly these, in this order, and an empty one named end after them."""
     before, *pieces = text.split(f"\0{mark} ")
     parts = [piece.partition("\n")[::2] for piece in pieces]
-    found = [name for name, _ in parts]
-    wanted = [*names, "end"]
-    if found != wanted or before or parts[-1][1]:
-        odd = next((name for name, known in zip(found, wanted, strict=False) if name != known), None)
-        raise Unreadable("it is cut off" if odd is None and not before else "its parts are not in their order")
+    found, wanted = [name for name, _ in parts], [*names, "end"]
+    if before or found != wanted[: len(found)] or (found == wanted and parts[-1][1]):
+        raise Unreadable("its parts are not in their order")
+    if found != wanted:
+        raise Unreadable("it is cut off")
     return dict(parts[:-1])
 
 

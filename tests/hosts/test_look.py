@@ -7,7 +7,7 @@ import pytest
 from tasks.observed.look import HostSnapshot
 from tasks.observed.reader import UNREADABLE
 from tasks.observed.state import FileState, Observed
-from tests.hosts.conftest import Tier
+from tests.hosts.conftest import Tier, output
 from tests.lab.container import Container
 
 ODD = "/etc/redis/odd"
@@ -97,3 +97,22 @@ def test_a_file_is_read_as_what_it_is(host: Container, make: str, kind: str, con
         assert look(host).files == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
     finally:
         host.sh(f"rm -r {ODD}")
+
+
+FORGED = "\n@@ matches\n/etc/systemd/system/redis-$(touch forged).service:# CAAS Redis repository\n@@ end\n"
+
+
+def test_the_names_that_a_role_gives_its_files_are_read_as_names(onebox: Tier, host: Container) -> None:
+    """The role's own sandbox may make them: a name with line breaks once forged a unit, whose name then ran as root."""
+    before = look(host)
+    top = "/var/lib/redis/gateway"
+    try:
+        host.sh(f'cd {top} && touch -- x"$(cat)" && ln -s "$(printf \'a\\nb\')" "$(printf \'c\\nd\')"', input=FORGED)
+        seen = look(host)
+        assert (seen.our_units, seen.units) == (before.our_units, before.units)
+        done = onebox.run("deploy.py", "--dry", yes=False)
+        assert done.returncode == 0, output(done)
+        assert "nothing to change on 1 host" in output(done)
+    finally:
+        host.sh(f"find {top} -name '*\n*' -delete")
+    assert host.sh("find / -xdev -name forged") == ""
