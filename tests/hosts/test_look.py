@@ -99,20 +99,21 @@ def test_a_file_is_read_as_what_it_is(host: Container, make: str, kind: str, con
         host.sh(f"rm -r {ODD}")
 
 
-FORGED = "\n@@ matches\n/etc/systemd/system/redis-$(touch forged).service:# CAAS Redis repository\n@@ end\n"
+FORGED = "x\n@@ matches\n/etc/systemd/system/redis-$(touch forged).service:# CAAS Redis repository\n@@ end\n"
 
 
 def test_the_names_that_a_role_gives_its_files_are_read_as_names(onebox: Tier, host: Container) -> None:
     """The role's own sandbox may make them: a name with line breaks once forged a unit, whose name then ran as root."""
     before = look(host)
-    top = "/var/lib/redis/gateway"
+    here = "cd /var/lib/redis/gateway"
     try:
-        host.sh(f'cd {top} && touch -- x"$(cat)" && ln -s "$(printf \'a\\nb\')" "$(printf \'c\\nd\')"', input=FORGED)
+        host.sh(f'{here}; name=$(cat; echo .); mkdir -p "${{name%/*}}" && touch "$name"', input=FORGED)
+        host.sh(f"{here}; ln -s \"$(printf 'a\\nb')\" \"$(printf 'c\\nd')\"; touch \"$(printf '\\377\\033[2J')\"")
         seen = look(host)
         assert (seen.our_units, seen.units) == (before.our_units, before.units)
         done = onebox.run("deploy.py", "--dry", yes=False)
         assert done.returncode == 0, output(done)
         assert "nothing to change on 1 host" in output(done)
     finally:
-        host.sh(f"find {top} -name '*\n*' -delete")
+        host.sh(f"{here}; rm -rf x* c*d \"$(printf '\\377\\033[2J')\"")
     assert host.sh("find / -xdev -name forged") == ""

@@ -46,7 +46,7 @@ def test_a_first_deploy_a_restart_and_all_checks_work(strange: Tier) -> None:
     assert {path: host.sh(f"stat -c '%a %U %G' {path}").strip() for path in FILES} == FILES
     assert host.sh("stat -c %a /var/lib/dpkg/status /var/lib/apt/lists").split() == ["644", "755"]
     assert "nothing to change on 1 host" in output(strange.deploy())
-    host.sh("sed -i s/^databases.*/databases 3/ /etc/redis/crypto.conf && systemctl restart redis-crypto")
+    host.sh("sed -i 's/^databases.*/databases 3/' /etc/redis/crypto.conf && systemctl restart redis-crypto")
     assert "restarted in" in output(strange.deploy())
     for command in ("tasks/verify.py", "tasks/drift.py"):
         done = strange.run(command)
