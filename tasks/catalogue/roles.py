@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.values import (
     BUFFER_CLASSES,
     canonical_buffer_limits,
@@ -25,7 +26,8 @@ from tasks.catalogue.values import (
     parse_memory,
 )
 
-RESERVED_USERS = ("default", "operator")
+RESERVED_USERS = (DEFAULT, OPERATOR)
+RESERVED_PREFIX = "caas-verify:"  # of the keys that a proof or a drill writes; no service may use it
 
 
 def _text_rule(rule: Callable[[str], str]) -> BeforeValidator:

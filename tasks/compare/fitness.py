@@ -10,9 +10,8 @@ from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.difference import BY_HAND, Difference
 from tasks.compare.leftovers import purge_problems
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file
+from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file
 from tasks.observed.state import Observed
-from tasks.steps.throwaway import NEW, OLD
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite

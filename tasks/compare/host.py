@@ -27,6 +27,7 @@ from tasks.compare.difference import (
 )
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
+from tasks.compare.loading import skipped
 from tasks.compare.server import SECRET, server_differences
 from tasks.desired.host import File, Host, Unit
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
@@ -52,6 +53,30 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *leftover_differences(desired, observed),
     ]
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
+
+
+def notices(desired: Host, observed: Observed) -> list[str]:
+    """What a person should know and nothing can be done about; for the report only."""
+    return [*kernel_notices(desired, observed), *_loading_notices(desired, observed)]
+
+
+def _loading_notices(desired: Host, observed: Observed) -> Iterator[str]:
+    """Writes that are gone for good, and starts of which nobody knows any more what they said."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is None or server.refusal is not None or skipped(server):
+            continue
+        count = server.info.get("unexpected_error_replies", "0")
+        if count != "0":
+            yield (
+                f"{instance.name}: {count} commands were skipped when it started, and its log was rewritten since: "
+                "those writes are gone, unless a backup has them"
+            )
+        elif not server.said_from_start:
+            yield (
+                f"{instance.name}: whether its last start skipped writes is not known: its counters were reset, and "
+                "the journal does not reach back to the start"
+            )
 
 
 def kernel_notices(desired: Host, observed: Observed) -> list[str]:

@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tasks.catalogue.requested import NOTHING, Requests
 from tasks.compare.difference import PURGE, RETIRE, Difference
-from tasks.desired.host import Host, Unit
-from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory
+from tasks.desired.host import Host
+from tasks.desired.paths import data_directory
 from tasks.observed.state import Observed
-
-
-def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
-    """A host that carries no role, perhaps no longer: nothing that acts is left of this tool, and nothing is put there.
-
-    What only guards stays where it is: packages and their rules, the masked packaged unit, kernel values.
-    """
-    return Host(
-        name=name,
-        roles=(),
-        packages={},
-        files=(),
-        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}"),
-        units=(Unit(INNER_PORT_UNIT, "absent", "inactive"),),
-        sysctls={},
-        thp="",
-        forwards=(),
-        instances=(),
-        requests=requests,
-    )
 
 
 def role_of(unit: str) -> str:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
 from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
-from tasks.desired.host import OPERATOR, Instance, User, process_part
+from tasks.compare.loading import load_faults, skipped
+from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
+from tasks.desired.rendering import process_part
 from tasks.observed.state import Observed, Server
 
 RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
@@ -36,6 +38,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     yield from _settings(instance, server, observed)
     yield from _users(instance, server)
     yield from _persistence(instance, server)
+    yield from _skipped(instance, server)
     yield from _manifest(instance, server, observed)
 
 
@@ -79,9 +82,21 @@ def defaults(version: str) -> Mapping[str, str]:
 
 
 def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
-    """Every directive of a running instance: what its role sets, and for the rest its version's defaults."""
+    """Every directive of a running instance: what its role sets, and for the rest its version's defaults.
+
+    A log that still has writes which the start skipped is not rewritten of its own accord: they would be gone.
+    """
     version = ".".join(server.info.get("redis_version", "").split(".")[:2])
-    return {**defaults(version), **instance.settings}
+    kept = {"auto-aof-rewrite-percentage": "0"} if keeps_log(instance, server) else {}
+    return {**defaults(version), **instance.settings, **kept}
+
+
+def keeps_log(instance: Instance, server: Server) -> bool:
+    """Whether nothing may rewrite or leave the instance's log, for what a start skipped stands nowhere else."""
+    return bool(skipped(server)) and not instance.accepts_loss
+
+
+GET_BACK_FIRST = "get back what its start skipped first, or give it up by accept_loss: its log is the only copy"
 
 
 def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
@@ -96,6 +111,8 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
         found = canonical(name, server.config[name])
         if found != canonical(name, wanted):
             remedy = RESTART if name in RESTART_ONLY or name in with_unit else LIVE
+            if name == "appendonly" and keeps_log(instance, server):
+                remedy = f"{BY_HAND}{GET_BACK_FIRST}"
             yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
 
 
@@ -174,17 +191,32 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
             yield Difference(instance.name, "persistence", name, "ok", server.info[name], f"{BY_HAND}{what}")
 
 
+def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
+    """Writes that clients had acknowledged and a start has left out; the log has them until it is rewritten."""
+    count = skipped(server)
+    if count:
+        line = next(iter(load_faults(server.said)), "see the journal of its unit")
+        found = f"{count} commands were skipped when it started, and are still in its log: {line}"
+        remedy = (
+            f"{BY_HAND}a restart replays them all in their order (README, Writes that a start skipped, also to look at "
+            f"them first); to give them up: --data accept_loss={instance.name}"
+        )
+        remedy = REWRITE if instance.accepts_loss else remedy
+        yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
+
+
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
     """Without its manifest the next start begins empty, whatever the running server holds (redis-facts §2)."""
     role, manifest = instance.role, manifest_file(instance.role)
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
     if server.info.get("loading") == "1":
         return
+    kept = f"{BY_HAND}{GET_BACK_FIRST}" if keeps_log(instance, server) else ""
     if manifest in observed.data_files and not role.appendonly:
-        yield Difference(instance.name, "persistence", name, "put aside", "on disk", ASIDE)
+        yield Difference(instance.name, "persistence", name, "put aside", "on disk", kept or ASIDE)
     if role.appendonly and server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
         # The server has it all in memory, and may be about to write its first log: a deploy that was killed began it.
-        yield Difference(instance.name, "persistence", name, "on disk", "absent", REWRITE)
+        yield Difference(instance.name, "persistence", name, "on disk", "absent", kept or REWRITE)
 
 
 def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE
 from tasks.catalogue.roles import Role
-
-if TYPE_CHECKING:
-    from tasks.desired.host import User
+from tasks.desired.host import User
 
 MANAGED = "Written by the CAAS Redis repository (pyinfra deploy.py): change group_data/ or templates/ there."
 
@@ -109,6 +107,11 @@ def acl_text(users: Sequence[User]) -> str:
     if any(user.password_sha256 is None for user in users):
         return ""
     return render("users.acl.j2", default_line=DEFAULT_LINE, users=users)
+
+
+def process_part(unit_text: str) -> str:
+    """What of a unit's text its running process depends on: not the assertions, which only the next start asks."""
+    return "".join(line for line in unit_text.splitlines(keepends=True) if not line.startswith(("#", "Assert")))
 
 
 @cache

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.acl_rules import DEFAULT
 from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import Role
-from tasks.compare.adoption import endpoint, foreign_listeners, read_marker, roles_met
-from tasks.desired.host import Host
+from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import marker_file
 from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.foreign_listeners import endpoint, foreign_listeners, roles_met
+from tasks.observed.marker import read_marker
 from tasks.observed.reader import UNIT
 from tasks.observed.records import number, read_records, split_parts
 from tasks.observed.state import ForeignServer, Marker, Observed
 
-Passwords = Mapping[str, Mapping[str, str | None]]
-DEFAULT = "default"  # whose password an operator puts into the secrets file: `ROLE: {default: PASSWORD}`
 FILE_NAME = r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]+"
 # As redis.conf of every version has them; of a server that does not tell, these are looked for.
 DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}
@@ -76,6 +76,7 @@ def ask(host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Pass
 def logins(roles: Iterable[Role], passwords: Passwords) -> list[tuple[str, str]]:
     """What an old server on ports of these roles is told first. In the form that every version understands.
 
+    An operator puts the password of its user `default` into the secrets file: `ROLE: {default: PASSWORD}`.
     A server without a password refuses it and goes on, as one does to which another of these is the right one.
     """
     known = [passwords.get(role.name, {}).get(DEFAULT) for role in roles]

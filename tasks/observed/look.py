@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-import gevent
-from paramiko import SSHException
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
-from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import DEFAULT_LINE, categories_in
-from tasks.desired.host import OPERATOR, Host, Instance
+from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
+from tasks.desired.host import Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
-from tasks.observed.connection import Unobserved, is_connected
+from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
+from tasks.observed.journal import has_reason, reaches_start, said_since_start
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.script import prepared, script
@@ -74,19 +73,31 @@ class HostSnapshot(FactBase[Observed | None]):
             raise FactProcessError(f"the look at the host cannot be read: {error}") from error
 
 
-def observe(
-    state: State, host: PyinfraHost, desired: Host, passwords: Mapping[str, Mapping[str, str | None]]
-) -> Observed:
+def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
+    known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
     jobs = {
-        instance.name: gevent.spawn(
-            observe_server, host, instance, endpoint(instance, snapshot), passwords[instance.name].get(OPERATOR)
-        )
-        for instance in running
+        item.name: begin(partial(observe_server, host, item, endpoint(item, snapshot), known[item.name]))
+        for item in running
     }
-    return replace(snapshot, servers={name: job.get() for name, job in jobs.items()})
+    servers = {name: job.result() for name, job in jobs.items()}
+    return replace(snapshot, servers=with_journals(state, host, desired.instances, servers))
+
+
+def with_journals(
+    state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
+) -> dict[str, Server]:
+    """The servers, with what those said while they started whose counters give a reason to ask."""
+    asked = {item.name: item.unit for item in instances if item.name in servers and has_reason(servers[item.name].info)}
+    said = said_since_start(state, host, list(asked.values())) if asked else {}
+    return {
+        name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))
+        if name in asked
+        else server
+        for name, server in servers.items()
+    }
 
 
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
@@ -100,13 +111,9 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
         "sysctls": list(desired.sysctls),
     }
     try:
-        snapshot: Observed | None = get_fact(state, host, HostSnapshot, kwargs=arguments, apply_failed_hosts=False)
-    except EOFError as error:  # pyinfra asks the terminal for sudo's password, and there is none
-        raise Unobserved("sudo asks for a password, and there is no terminal to give it") from error
-    except (OSError, SSHException) as error:
-        raise Unobserved(f"the connection broke: {error}") from error
-    if snapshot is None and not is_connected(host):
-        raise Unobserved("the connection broke")
+        snapshot = read_fact(state, host, HostSnapshot, arguments)
+    except CannotRun as error:
+        raise Unobserved(str(error)) from error
     if snapshot is None:
         raise Unobserved("the snapshot failed, see above: a user other than root needs _sudo = True")
     return snapshot
@@ -130,7 +137,7 @@ def observe_server(host: PyinfraHost, instance: Instance, where: tuple[str, int]
     commands: list[tuple[str, ...]] = [
         ("AUTH", OPERATOR, password),
         ("CONFIG", "GET", "*"),
-        ("INFO",),
+        ("INFO", "default", "commandstats"),
         ("ACL", "USERS"),
         *(("ACL", "CAT", name) for name in categories),
         *(("ACL", "GETUSER", name) for name in names),

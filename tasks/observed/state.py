@@ -41,6 +41,8 @@ class Server:
     info: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
+    said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
 
 
 @dataclass(frozen=True)

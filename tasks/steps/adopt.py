@@ -15,16 +15,19 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.compare.adoption import Adoption, adoptions, described, marker_text, roles_met, snapshot_of
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.adoption import Adoption, adoptions, described, snapshot_of
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins
+from tasks.observed.foreign_listeners import roles_met
 from tasks.observed.listeners import read_listeners
+from tasks.observed.marker import marker_text
 from tasks.observed.records import Unreadable
 from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, count_keys
-from tasks.run.run import Look, Passwords
+from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, read_info
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script

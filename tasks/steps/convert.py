@@ -9,8 +9,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired.host import Instance
+from tasks.desired.paths import OLD
 from tasks.observed.connection import run_command
-from tasks.steps.throwaway import OLD, Form, convert_script
+from tasks.steps.throwaway import Form, convert_script
 
 
 def make_logs(state: State, host: Host, instances: Sequence[Instance]) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
-from tasks.desired.paths import data_directory, manifest_file
+from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
+from tasks.compare.loading import load_faults
+from tasks.desired.host import Instance, Passwords
+from tasks.desired.paths import acl_file, data_directory, manifest_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
+from tasks.observed.journal import said_since_start
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
 POLL = 0.1  # seconds between two looks
@@ -36,7 +39,7 @@ def before(state: State, host: Host, instance: Instance, password: str) -> tuple
     No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
     """
     info = wait_until_calm(host, instance, password)
-    role, problems = instance.role, []
+    role, problems = instance.role, not_replayable(state, host, [instance])
     disk = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
     _, output = run_command(state, host, f"{disk}; test -s {manifest_file(role)} && echo manifest")
     words = output.split()
@@ -54,6 +57,35 @@ def before(state: State, host: Host, instance: Instance, password: str) -> tuple
     if free < needed:
         problems.append(f"the disk has {free >> 20} MiB free, stopping safely may take {needed >> 20} MiB: free space")
     return info, problems
+
+
+def not_replayable(state: State, host: Host, instances: Sequence[Instance]) -> list[str]:
+    """Of each instance whose next start would drop what transactions and scripts wrote, what to do."""
+    files = {acl_file(instance.name): instance.name for instance in instances}
+    command = f"grep -LsxF {shlex.quote(DEFAULT_LINE)} {' '.join(map(shlex.quote, files))} || true"
+    known, output = run_command(state, host, command)
+    lacking = output.split() if known else list(files)
+    return [
+        f"{files[path]}: {path} lacks the line {DEFAULT_LINE!r}, a start would drop what transactions and scripts "
+        "wrote: deploy again, which writes it first"
+        for path in lacking
+        if path in files
+    ]
+
+
+def said_while_loading(state: State, host: Host, instance: Instance) -> list[str]:
+    """The lines of its journal that tell of writes the instance skipped or cut off when it started."""
+    return load_faults(said_since_start(state, host, [instance.unit]).get(instance.unit, ()))
+
+
+def words_for(faults: Sequence[str], problems: Sequence[str]) -> str:
+    """What is wrong with a start that has not loaded all of its data, and what to do."""
+    more = f" (and {len(faults) - 1} more such lines in its journal)" if len(faults) > 1 else ""
+    found = "; ".join(problems) or "it runs and serves"
+    return (
+        f"has not loaded all of its data, it said: {faults[0]!r}{more}; {found}; not rolled back, which would load the "
+        "same, and no other is restarted: README, Writes that a start skipped"
+    )
 
 
 def after(

@@ -8,7 +8,7 @@ from tasks.compare.adoption import packaged_is_adopted
 from tasks.compare.difference import INSTALL, MASK, chosen
 from tasks.desired.host import File
 from tasks.desired.paths import PACKAGED_UNIT
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.operations import run_commands, write_files
 
 PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")

@@ -27,6 +27,7 @@ from tasks.compare.difference import (
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
+    OLD,
     PREVIOUS,
     UNITS,
     acl_file,
@@ -36,7 +37,7 @@ from tasks.desired.paths import (
     start_files,
 )
 from tasks.observed.state import Server
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of
@@ -44,7 +45,6 @@ from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
-from tasks.steps.throwaway import OLD
 from tasks.steps.trial import try_candidates
 
 # Declared before it is deleted: stopping the unit may have removed it already.

@@ -11,11 +11,11 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.difference import ASIDE, LIVE, REWRITE, Difference
 from tasks.compare.server import wanted_settings
-from tasks.desired.host import OPERATOR, Instance, User
+from tasks.desired.host import Instance, Passwords, User
 from tasks.observed.state import Server
-from tasks.run.run import Passwords
 from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
 from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, send
 

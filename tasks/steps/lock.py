@@ -11,11 +11,10 @@ import os
 import re
 import socket
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO
+from functools import partial
 
-import gevent
-from paramiko import Channel, ChannelFile, SSHException
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
@@ -23,15 +22,23 @@ from pyinfra.api.state import State
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import BY_HAND
 from tasks.desired.paths import LOCK_FILE
-from tasks.observed.connection import BEAT, SILENCE, open_command
+from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
 from tasks.observed.records import new_mark
 from tasks.observed.script import script
-from tasks.run.run import Look, current, look
+from tasks.run.session import current
+from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
-STARTUP_LINES = 1000  # that a login may print before
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
+
+
+@dataclass
+class Holds:
+    """The hosts that a run will change, with what was seen of each, and the channels on which it holds them."""
+
+    due: dict[str, Look] = field(default_factory=dict, repr=False)
+    channels: list[Channel] = field(default_factory=list)
 
 
 def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
@@ -40,7 +47,7 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
     A host of which nothing differs is not held, unless `anyway`.
     """
     if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
-        current(state).to_hold[seen.desired.name] = seen
+        current(state).kept(Holds).due[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
 
 
@@ -54,18 +61,18 @@ def hold(state: State, host: PyinfraHost) -> bool:
 
 
 def _hold_all(state: State) -> list[str]:
-    run = current(state)
+    holds = current(state).kept(Holds)
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
-    hosts = [host for host in state.active_hosts if host.name in run.to_hold]
-    jobs = {host.name: gevent.spawn(_hold, state, host, mine, run.to_hold[host.name]) for host in hosts}
-    answers = {name: job.get() for name, job in sorted(jobs.items())}
-    run.held.extend(channel for channel, _ in answers.values() if channel is not None)
+    hosts = [host for host in state.active_hosts if host.name in holds.due]
+    jobs = {host.name: begin(partial(_hold, state, host, mine, holds.due[host.name])) for host in hosts}
+    answers = {name: job.result() for name, job in sorted(jobs.items())}
+    holds.channels.extend(channel for channel, _ in answers.values() if channel is not None)
     problems = [f"{name}: {problem}" for name, (_, problem) in answers.items() if problem]
     if problems:
-        _let_go(run.held)
+        _let_go(holds.channels)
     else:
-        gevent.spawn(_keep, run.held)
+        begin(partial(_keep, holds.channels))
     return problems
 
 
@@ -104,25 +111,14 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
         changed=CHANGED,
     )
     try:
-        channel = open_command(state, host, command)
-        channel.settimeout(PATIENCE + SILENCE)
-        answer = first_marked(channel.makefile("rb"), mark)
-    except (OSError, EOFError, SSHException) as error:
+        channel = open_command(state, host, command, patience=PATIENCE + SILENCE)
+        answer = channel.read_marked(mark)
+    except ConnectionBroken as error:
         return None, str(error)
     if answer == "held":
         return channel, ""
     channel.close()
     return None, answer
-
-
-def first_marked(output: ChannelFile | IO[bytes], mark: str) -> str:
-    """What stands behind the mark in the first line that has it: what a login prints before is skipped."""
-    for _ in range(STARTUP_LINES):
-        line = output.readline(4096)
-        _, found, said = line.decode(errors="replace").partition(f"{mark} ")
-        if found or not line:
-            return said.strip()
-    return ""
 
 
 def refusal(answer: str) -> str:
@@ -144,8 +140,8 @@ def _keep(channels: list[Channel]) -> None:
         time.sleep(BEAT)
         for channel in channels:
             try:
-                channel.sendall(b"\n")
-            except (OSError, SSHException):
+                channel.send(b"\n")
+            except ConnectionBroken:
                 continue  # this host's own commands fail, and tasks/run/entry.py says why
 
 

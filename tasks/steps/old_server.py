@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from pyinfra.api.host import Host
 
-from tasks.compare.adoption import endpoint
 from tasks.desired.paths import PACKAGED_UNIT
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.foreign_listeners import endpoint
 from tasks.observed.script import script
 from tasks.observed.state import ForeignServer
 from tasks.steps.gate import PATIENCE, POLL, is_busy

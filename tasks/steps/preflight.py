@@ -10,10 +10,11 @@ from pyinfra.api.state import State
 
 from tasks.compare.difference import RESTART, Difference
 from tasks.compare.fitness import unfit
-from tasks.compare.host import kernel_notices
+from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
-from tasks.run import run as runs
-from tasks.run.run import Look, Refusal
+from tasks.run.ending import Refusal, listed
+from tasks.run.session import current, unreachable
+from tasks.run.survey import Look, survey
 
 
 def check_fitness(state: State, host: PyinfraHost) -> Look | None:
@@ -23,8 +24,8 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
 
     Read-only. Raises Refusal with the findings of all hosts together, before anything has been changed.
     """
-    run = runs.current(state)
-    looks = runs.survey(state, run)
+    run = current(state)
+    looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
     run.only_once("plan", lambda: _print_plan(looks))
     seen = looks.get(host.name)
@@ -36,9 +37,9 @@ def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
 
     Raises Refusal otherwise: a drill on a production host would cut off its clients.
     """
-    run = runs.current(state)
+    run = current(state)
     run.only_once("meant for drills", lambda: _refuse_kept_hosts(state))
-    looks = runs.survey(state, run)
+    looks = survey(state, run)
     run.only_once("as deployed", lambda: _refuse_differences(looks))
     seen = looks.get(host.name)
     return seen if seen is not None and seen.desired.roles else None
@@ -49,20 +50,18 @@ def _refuse_kept_hosts(state: State) -> None:
     kept = sorted(host.name for host in hosts if host.data.get("redis_rehearsal") is not True)
     if kept:
         findings = [f"{name}: redis_rehearsal is not True: choose an inventory of throw-away hosts" for name in kept]
-        raise Refusal(runs.listed("Nothing was drilled: drills kill servers and fill memory", findings))
+        raise Refusal(listed("Nothing was drilled: drills kill servers and fill memory", findings))
 
 
 def _refuse_differences(looks: dict[str, Look]) -> None:
     findings = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.differences]
     findings += [f"{name}: could not be read: {seen.error}" for name, seen in looks.items() if seen.observed is None]
     if findings:
-        raise Refusal(runs.listed("Nothing was drilled: run deploy.py first", findings))
+        raise Refusal(listed("Nothing was drilled: run deploy.py first", findings))
 
 
 def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
-    findings = [
-        f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in runs.unreachable(state)
-    ]
+    findings = [f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in unreachable(state)]
     for name, seen in sorted(looks.items()):
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")
@@ -70,7 +69,7 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
             findings += [f"{name}: {reason}" for reason in reasons]
     if findings:
-        raise Refusal(runs.listed("Nothing was changed: not every host can carry its roles", findings))
+        raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 
 
 def allow_eviction(state: State, name: str) -> bool:
@@ -90,7 +89,7 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
     for name, seen in sorted(looks.items()):
-        for note in kernel_notices(seen.desired, seen.observed) if seen.observed else []:
+        for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
         for difference in seen.differences:
             changes.setdefault(difference, []).append(name)

@@ -12,15 +12,15 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES, OPERATOR
 from tasks.compare.difference import REPLAY, chosen
-from tasks.desired.host import OPERATOR, Instance
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange
 from tasks.observed.script import script
 from tasks.observed.state import Server
-from tasks.run.run import Look, Passwords
+from tasks.run.survey import Look
 from tasks.steps.operations import call
 
 # Whoever logged in as `default` while somebody had opened it stays logged in: first nobody may, then nobody is.

@@ -11,14 +11,24 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
 from tasks.observed.connection import run_command
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords, current, options
+from tasks.run.options import options
+from tasks.run.session import current
 from tasks.steps import gate
 from tasks.steps.gate import PATIENCE, Info
 from tasks.steps.operations import call
+
+
+@dataclass
+class Restarts:
+    """What a run has to restart, by host name: its instances, with what each said before the run changed anything."""
+
+    due: dict[str, tuple[Mapping[Instance, Server | None], Passwords]] = field(default_factory=dict, repr=False)
+    stopped: list[str] = field(default_factory=list)  # why no further restart of this run may be made
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,17 @@ class Target:
 
     def stop_others(self) -> None:
         """No restart that has not been made yet is made in this run, on any host."""
-        current(self.state).stopped.append(f"not restarted: {self.instance.name} on {self.host.name} failed its gate")
+        stopped = current(self.state).kept(Restarts).stopped
+        stopped.append(f"not restarted: {self.instance.name} on {self.host.name} failed its gate")
 
 
 def start(state: State, host: Host, instances: Sequence[Instance], passwords: Passwords) -> bool:
     """The instances run, have loaded their data and serve; one that does not runs as it did before, if it can."""
+    lossy = gate.not_replayable(state, host, instances)
+    for problem in lossy:
+        host.log_styled(f"nothing is started: {problem}", fg="red", log_func=logger.error)
+    if lossy:
+        return False
     units = " ".join(instance.unit for instance in instances)
     started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}")
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
@@ -60,14 +76,15 @@ def restart_one_at_a_time(
 
     `instances`: with what each said before this deploy changed anything; None when it did not answer.
     """
-    current(state).restarts[name] = (instances, passwords)
+    current(state).kept(Restarts).due[name] = (instances, passwords)
     call(name="Restart instances one at a time", function=restart_in_turn)
 
 
 def restart_in_turn(state: State, host: Host) -> bool:
     """Each instance of the host was restarted with its keys kept; after the first gate that fails, no other one is."""
     run = current(state)
-    hosts = {item.name: item for item in state.active_hosts if item.name in run.restarts}
+    due = run.kept(Restarts).due
+    hosts = {item.name: item for item in state.active_hosts if item.name in due}
     # With --serial the other hosts have not come this far.
     names = [host.name] if options().get("serial") else sorted(hosts)
     done = {name: run.only_once(f"restart {name}", partial(_restart_all, state, hosts[name])) for name in names}
@@ -75,14 +92,14 @@ def restart_in_turn(state: State, host: Host) -> bool:
 
 
 def _restart_all(state: State, host: Host) -> bool:
-    instances, passwords = current(state).restarts[host.name]
+    instances, passwords = current(state).kept(Restarts).due[host.name]
     # Every one of them: those that may not be restarted any more get their files back.
     done = [_restart(Target(state, host, instance, passwords, server)) for instance, server in instances.items()]
     return all(done)
 
 
 def _restart(target: Target) -> bool:
-    instance, stopped = target.instance, current(target.state).stopped
+    instance, stopped = target.instance, current(target.state).kept(Restarts).stopped
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
     password = target.passwords[instance.name].get(OPERATOR) or ""
@@ -101,9 +118,16 @@ def _restart(target: Target) -> bool:
 
 
 def _come_up(target: Target, started: bool, was: Info | None) -> bool:
-    """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back."""
+    """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
+
+    Not rolled back when the fault is in its data: the previous configuration would load the same.
+    """
     problems = [] if started else _failed_unit(target)
     problems = problems or gate.after(target.host, target.instance, target.passwords, was)
+    faults = gate.said_while_loading(target.state, target.host, target.instance)
+    if faults:
+        target.stop_others()
+        return target.fail(gate.words_for(faults, problems))
     if not problems:
         return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}")[0]
     target.stop_others()

@@ -14,7 +14,7 @@ from tasks.compare.leftovers import role_of
 from tasks.desired.paths import data_directory, unit_name
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.operations import call, run_commands
 
 

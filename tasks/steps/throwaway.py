@@ -11,7 +11,16 @@ from typing import Literal
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory, manifest_file, snapshot_file
+from tasks.desired.paths import (
+    INNER_PORT_RULES,
+    INNER_PORT_UNIT,
+    NEW,
+    OLD,
+    UNITS,
+    data_directory,
+    manifest_file,
+    snapshot_file,
+)
 from tasks.desired.rendering import config_text
 from tasks.observed.script import script
 
@@ -20,8 +29,6 @@ Form = Literal["log", "snapshot"]
 TRIAL_PATIENCE = 60  # seconds for an empty server to come up; a virtual machine without KVM takes three
 LOAD_PATIENCE = 900  # seconds to load a data set and write it anew; 512 MB take about two
 UNUSED_HASH = "0" * 64  # in a trial only the form of a user's line matters
-NEW = ".new"  # a log that is not complete yet: Redis looks for no such name
-OLD = ".old"  # a log that no server loads any more
 
 
 def try_script(instance: Instance) -> str:

@@ -1,4 +1,4 @@
-"""A service that never stops writing numbered keys: a process of its own, with the plain redis library only.
+"""A service that never stops writing numbers, each in another way: a process of its own, with the plain redis library.
 
 Standard input: one line of JSON (host, port, username, password, prefix), then one line per wanted report; its end
 ends the process. Standard output: a report after the first acknowledged write, and one for each that is asked for.
@@ -14,6 +14,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection
 from redis.retry import Retry
+
+from tests.hosts.dataset import numbers
 
 PAUSE = 0.0015  # seconds between two writes: some hundred keys a second, far from any maxmemory
 PATIENCE = 10.0  # seconds for one answer; longer than any stall that a live change may cause
@@ -46,7 +48,7 @@ class Writer:
         """One number is written, or its failure is counted. A retry would be another request: there is none."""
         number, self._next = self._next, self._next + 1
         try:
-            self._client.set(f"{self._prefix}{number}", number)
+            numbers.write(self._client, self._prefix, number)
         except (redis.RedisError, OSError) as error:
             self._failed += 1
             text = f"{type(error).__name__}: {error}"
@@ -89,7 +91,7 @@ def connect(wanted: dict[str, Any]) -> "redis.Redis":
         socket_timeout=PATIENCE,
         socket_connect_timeout=PATIENCE,
     )
-    return redis.Redis(connection_pool=pool, single_connection_client=True)
+    return redis.Redis(connection_pool=pool)
 
 
 def main() -> None:

@@ -12,7 +12,11 @@ import yaml
 from tests.hosts import figures
 from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Tier, operations, output
-from tests.hosts.cut_off_writer import DATABASES
+from tests.hosts.cut_off_writer import DATABASES, PREFIX, database
+from tests.hosts.dataset import numbers
+from tests.hosts.dataset.capture import Dataset, capture
+from tests.hosts.dataset.compare import differences
+from tests.hosts.dataset.write import write_every_way
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab
 from tests.lab.layouts import layout
@@ -122,14 +126,26 @@ def operator(tier: Tier, role: str, db: int) -> "redis.Redis":
 
 
 def lost(tier: Tier, role: str, acknowledged: int) -> list[int]:
-    """Numbers of acknowledged keys that the role does not have."""
+    """Acknowledged numbers that the role does not have."""
     missing = []
     for db in range(DATABASES):
-        numbers = range(db, acknowledged, DATABASES)
         with operator(tier, role, db) as own:
-            found = own.mget([f"written:{number}" for number in numbers]) if numbers else []
-        missing += [number for number, value in zip(numbers, found, strict=True) if value != str(number)]
+            written = [number for number in range(acknowledged) if database(number) == db]
+            missing += numbers.lost(own, PREFIX, written)
     return missing
+
+
+def fill(host: Container, old: Old) -> Dataset:
+    """What an old server holds once clients have written to it in every way."""
+    with connect(host, old) as server:
+        write_every_way(server, server)
+        return capture(server)
+
+
+def changed(tier: Tier, role: str, before: Dataset) -> list[str]:
+    """What a role holds otherwise than the old server did, beside the numbers that were written until its end."""
+    with tier.operator(role) as own:
+        return differences(before, capture(own), besides=[PREFIX.encode()])
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +246,8 @@ def test_a_dry_run_lists_the_adoptions_and_changes_nothing(tier: Tier, pids: dic
     assert untouched(tier, pids)
 
 
-def test_every_acknowledged_key_is_in_the_role_afterwards(tier: Tier, pids: dict[str, int]) -> None:
+def test_every_acknowledged_write_is_in_the_role_afterwards(tier: Tier, pids: dict[str, int]) -> None:
+    before = {old.role: fill(tier.host(old.role), old) for old in OLD}
     writers = {old.role: start_writer(tier.host(old.role), old) for old in OLD}
     try:
         done = tier.run("deploy.py", *ADOPT)
@@ -241,10 +258,11 @@ def test_every_acknowledged_key_is_in_the_role_afterwards(tier: Tier, pids: dict
             writer.kill()
     assert SECRET not in output(done)
     acknowledged = {role: int(number) for role, (number, _) in ends.items()}
+    assert {role: changed(tier, role, before[role]) for role in ends} == {role: [] for role in ends}
     for old in OLD:
         began = tier.host(old.role).sh(f"systemctl show -P ActiveEnterTimestampMonotonic redis-{old.role}")
         gap = int(began) / 1e6 - float(ends[old.role][1])
-        figures.add("adopted", f"{old.role}: {acknowledged[old.role]} keys, nobody served for {gap:.1f} s")
+        figures.add("adopted", f"{old.role}: {acknowledged[old.role]} numbers, nobody served for {gap:.1f} s")
         assert acknowledged[old.role] > 100
         assert lost(tier, old.role, acknowledged[old.role]) == []
         text = f"{old.role}: the old server's files are kept in {old.directory}, its last save is {old.directory}/"

@@ -13,7 +13,18 @@ import pytest
 
 from tests.hosts.clients import client
 from tests.hosts.conftest import Tier, output, overriding, wait_for
-from tests.hosts.test_adopt import INSTALL, WITHOUT_PACKAGED, Old, connect, lost, pid, set_up, start_writer
+from tests.hosts.test_adopt import (
+    INSTALL,
+    WITHOUT_PACKAGED,
+    Old,
+    changed,
+    connect,
+    fill,
+    lost,
+    pid,
+    set_up,
+    start_writer,
+)
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
 from tests.lab.debian import Suite
@@ -69,7 +80,7 @@ def starts(host: Container) -> bool:
 
 def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier: Tier, tmp_path: Path) -> None:
     host = tier.host("gateway")
-    before = set_up(host, PACKAGED)
+    before, held = set_up(host, PACKAGED), fill(host, PACKAGED)
     writer = start_writer(host, PACKAGED)
     host.sh(SLOW_CHECK)
     kill_when(start_deploy(tier), host, f"! [ -e /proc/{before}/exe ] && [ -e /tmp/checking ]")
@@ -90,6 +101,7 @@ def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier
     done = tier.deploy()
     assert "the old server's files are kept in /var/lib/redis, its last save is /var/lib/redis/dump.rdb" in output(done)
     assert lost(tier, "gateway", acknowledged) == []
+    assert changed(tier, "gateway", held) == []
     assert host.sh(f"ls {MARKER}", check=False) == ""
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
 
@@ -176,6 +188,7 @@ def test_a_role_without_a_log_adopts_too_and_so_does_debian_13(suite: Suite, tmp
         tier = Tier(lab, "inventory/prod.py", tmp_path / "secrets.yaml", ("--limit", "redis-gateway"))
         host = tier.host("gateway")
         set_up(host, PACKAGED)
+        held = fill(host, PACKAGED)
         writer = start_writer(host, PACKAGED)
         snapshots = overriding({"gateway": {"appendonly": False, "save": "900 1"}}) if suite == "bookworm" else ()
         try:
@@ -184,9 +197,11 @@ def test_a_role_without_a_log_adopts_too_and_so_does_debian_13(suite: Suite, tmp
         finally:
             writer.kill()
         assert lost(tier, "gateway", acknowledged) == []
+        assert changed(tier, "gateway", held) == []
         assert tier.deploy_json(*snapshots)["results"]["totals"]["success"] == 0
         host.sh("systemctl restart redis-gateway")
         assert lost(tier, "gateway", acknowledged) == []
+        assert changed(tier, "gateway", held) == []
 
 
 def test_a_packaged_server_on_another_port_is_not_masked_with_its_data(tier: Tier) -> None:

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import redis
 
 from tests.hosts import figures
 from tests.hosts.conftest import TABLE, Tier, wait_for
+from tests.hosts.dataset import numbers
+from tests.hosts.dataset.ways import load_library
+from tests.lab.containers import REPOSITORY
 
-PROGRAM = Path(__file__).with_name("numbered_keys.py")
-BATCH = 2000  # keys read back in one command
+PROGRAM = "tests.hosts.numbered_keys"
+BATCH = 2000  # keys removed in one command
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Writer:
         return self.result
 
     def lost(self, tier: Tier) -> list[int]:
-        """Numbers acknowledged until now whose key is gone or has another value, read by a client of its own.
+        """Numbers acknowledged until now that are gone or not whole, read by a client of its own.
 
         A server that is just being restarted is read once it answers.
         """
@@ -82,14 +84,10 @@ class Writer:
         return missing
 
     def _read_back(self, tier: Tier, missing: list[int]) -> bool:
-        missing.clear()
-        numbers = [number for first, last in self.ranges for number in range(first, last + 1)]
+        acknowledged = [number for first, last in self.ranges for number in range(first, last + 1)]
         try:
             with tier.operator(self.result.role) as client:
-                for at in range(0, len(numbers), BATCH):
-                    batch = numbers[at : at + BATCH]
-                    values = client.mget([f"{self.prefix}{number}" for number in batch])
-                    missing += [number for number, value in zip(batch, values, strict=True) if value != str(number)]
+                missing[:] = numbers.lost(client, self.prefix, acknowledged)
         except redis.RedisError:
             return False
         return True
@@ -114,6 +112,8 @@ def writing(
     user = service or row["services"][0]
     port = port or row["port"]
     prefix = f"test:writer:{port}:"
+    with tier.operator(role) as client:
+        load_library(client)
     writer = Writer(_start(tier), prefix, Result(scenario, role))
     assert writer.process.stdin
     try:
@@ -145,4 +145,10 @@ def with_keys(tier: Tier, role: str, count: int = 20_000) -> Iterator[None]:
 
 def _start(tier: Tier) -> "subprocess.Popen[str]":
     into = ["nsenter", f"--net={tier.lab.record.netns}", "--"]
-    return subprocess.Popen([*into, sys.executable, PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*into, sys.executable, "-m", PROGRAM],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

@@ -16,7 +16,8 @@ from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secrets_file import users_of
 from tasks.compare.server import defaults
-from tasks.desired.host import Host, Instance, desired_host
+from tasks.desired.build import desired_host
+from tasks.desired.host import Host, Instance
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
 from tasks.observed.state import FileState, Listener, Observed, Server
 

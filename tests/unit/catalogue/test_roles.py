@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.catalogue.roles import build_roles, merge, read_catalogue, same_endpoint
-from tasks.desired.host import desired_host
+from tasks.desired.build import desired_host
 from tests.unit.builders import FIVE, ROLES_FILE, SYSCTLS, catalogue, desired, passwords, roles
 
 

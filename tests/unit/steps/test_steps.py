@@ -12,7 +12,8 @@ from tasks.compare.host import compare
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
-from tasks.run.run import Look, listed
+from tasks.run.ending import listed
+from tasks.run.survey import Look
 from tasks.steps.gate import _lost_keys, is_busy
 from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
