@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.catalogue.printable import printable
+
 Subject = Literal[
     "package", "file", "unit", "kernel", "address", "listener", "setting", "acl", "instance", "persistence"
 ]
@@ -45,6 +47,9 @@ class Difference:
     remedy: str
 
     def __str__(self) -> str:
+        return printable(self._words())
+
+    def _words(self) -> str:
         where = f"{self.role}: " if self.role else ""
         if self.subject == "setting" and self.remedy in (LIVE, RESTART):
             how = "live" if self.remedy == LIVE else "restart"

@@ -308,7 +308,7 @@ def run(
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
