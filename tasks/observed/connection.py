@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import gevent
@@ -54,23 +55,33 @@ class Unobserved(Exception):
     """The host could not be read; the message says why."""
 
 
-def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
-    """Whether `command` succeeded on the host, and its standard output; if it did not, what it said besides below that.
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended on a host, and what it printed; what a login prints before is no part of it.
 
-    What a login prints is no part of it. A lost connection is a failure.
+    Read an answer from `stdout`: sudo and shells print warnings on the other. `output` is both for people.
     """
+
+    succeeded: bool
+    stdout: str
+    output: str
+
+
+def run_command(state: State, host: Host, command: str) -> CommandResult:
+    """What came of `command` on the host. A lost connection is a failure, and nothing is an answer then."""
     mark = new_mark()
     try:
-        status, output = host.run_shell_command(StringCommand(marked(command, mark)), **_arguments(state, host))
+        status, said = host.run_shell_command(StringCommand(marked(command, mark)), **_arguments(state, host))
     except BREAKS as error:
-        return False, f"the connection broke: {error}"
+        return CommandResult(False, "", f"the connection broke: {error}")
     if not status and not is_connected(host):
-        return False, f"the connection broke: {output.output}".rstrip(": ")
-    lines = output.stdout_lines
-    begin = next((number for number, line in enumerate(lines, 1) if line.endswith(mark)), None)
-    if begin is None:
-        return False, f"the command did not run: {output.output or 'nothing was printed'}"
-    return status, "\n".join(lines[begin:] if status else [*lines[begin:], *output.stderr_lines])
+        return CommandResult(False, "", f"the connection broke: {said.output}".rstrip(": "))
+    lines = said.stdout_lines
+    at = next((number for number, line in enumerate(lines, 1) if line.endswith(mark)), None)
+    if at is None:
+        return CommandResult(False, "", f"the command did not run: {said.output or 'nothing was printed'}")
+    own = lines[at:]
+    return CommandResult(status, "\n".join(own), "\n".join([*own, *said.stderr_lines]))
 
 
 def read_host(state: State, host: Host, name: str, arguments: Sequence[str], read: Callable[[str, str], T]) -> T:
@@ -79,11 +90,11 @@ def read_host(state: State, host: Host, name: str, arguments: Sequence[str], rea
     Raises Unobserved when that cannot be read.
     """
     mark = new_mark()
-    succeeded, output = run_command(state, host, script(name, *arguments, mark=mark, limit=LIMIT))
+    result = run_command(state, host, script(name, *arguments, mark=mark, limit=LIMIT))
     try:
-        return read(unframe(output.splitlines(), mark), mark)
+        return read(unframe(result.stdout.split("\n"), mark), mark)
     except Unreadable as error:
-        why = f"cannot be read: {error}" if succeeded else excerpt(output, 200)
+        why = f"cannot be read: {error}" if result.succeeded else excerpt(result.output, 200)
         raise Unobserved(f"what {name}.sh says of the host: {why}") from error
 
 

@@ -21,8 +21,8 @@ Said = tuple[str, ...]
 
 def said_since_start(state: State, host: Host, units: Sequence[str]) -> dict[str, Said]:
     """unit → the first lines of its journal since its last start, oldest first; nothing for one that has none."""
-    _, output = run_command(state, host, script("read-journals", *units, bytes=BYTES))
-    return read_said(output.splitlines(), units)
+    output = run_command(state, host, script("read-journals", *units, bytes=BYTES)).stdout
+    return read_said(output.split("\n"), units)
 
 
 def read_said(lines: Iterable[str], units: Sequence[str]) -> dict[str, Said]:

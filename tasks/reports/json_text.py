@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 
 from tasks.compare.difference import Difference
 from tasks.reports.model import DriftReport, HostReport
@@ -25,7 +25,8 @@ def _host(report: HostReport) -> dict[str, object]:
 
 
 def _difference(difference: Difference) -> dict[str, str | None]:
-    return {key: value if value is None else _encodable(value) for key, value in asdict(difference).items()}
+    values = {field.name: getattr(difference, field.name) for field in fields(difference)}
+    return {name: value if value is None else _encodable(str(value)) for name, value in values.items()}
 
 
 def _encodable(text: str) -> str:

@@ -98,11 +98,11 @@ def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -
 
 
 def ask_host(state: State, host: Host, command: str, failure: str) -> str:
-    """What the command printed. Raises AdoptionFailed with `failure` and that when it does not succeed."""
-    succeeded, output = run_command(state, host, command)
-    if not succeeded:
-        raise AdoptionFailed(f"{failure}: {output.strip()}")
-    return output
+    """What the command answered. Raises AdoptionFailed with `failure` and all it printed when it does not succeed."""
+    done = run_command(state, host, command)
+    if not done.succeeded:
+        raise AdoptionFailed(f"{failure}: {done.output.strip()}")
+    return done.stdout
 
 
 def _adopt_all(state: State, host: Host, items: Sequence[Adoption], known: Mapping[int, Logins], keys: Keys) -> bool:
@@ -132,12 +132,12 @@ def end_server(state: State, host: Host, instance: Instance, server: ForeignServ
     )
     marker = replace(new_marker(server), before=identity.strip())
     write_marker(state, host, instance, marker)
-    ended, output = run_command(state, host, stop_script(server))
-    if not ended:
+    stop = run_command(state, host, stop_script(server))
+    if not stop.succeeded:
         restore(host, server, known)
         raise AdoptionFailed(
             f"{who}: did not end within {PATIENCE:.0f} s of SIGTERM, expected it to save and end, it goes on serving: "
-            f"look at its log, then deploy again: {output.strip()}"
+            f"look at its log, then deploy again: {stop.output.strip()}"
         )
     return marker
 

@@ -41,8 +41,7 @@ def before(state: State, host: Host, instance: Instance, password: str) -> tuple
     info = wait_until_calm(host, instance, password)
     role, problems = instance.role, not_replayable(state, host, [instance])
     disk = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
-    _, output = run_command(state, host, f"{disk}; test -s {manifest_file(role)} && echo manifest")
-    words = output.split()
+    words = run_command(state, host, f"{disk}; test -s {manifest_file(role)} && echo manifest").stdout.split()
     if role.appendonly and "manifest" not in words:
         problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
     if info is None:
@@ -63,8 +62,8 @@ def not_replayable(state: State, host: Host, instances: Sequence[Instance]) -> l
     """Of each instance whose next start would drop what transactions and scripts wrote, what to do."""
     files = {acl_file(instance.name): instance.name for instance in instances}
     command = f"grep -LsxF {shlex.quote(DEFAULT_LINE)} {' '.join(map(shlex.quote, files))} || true"
-    known, output = run_command(state, host, command)
-    lacking = output.split() if known else list(files)
+    known = run_command(state, host, command)
+    lacking = known.stdout.split() if known.succeeded else list(files)
     return [
         f"{files[path]}: {path} lacks the line {DEFAULT_LINE!r}, a start would drop what transactions and scripts "
         "wrote: deploy again, which writes it first"

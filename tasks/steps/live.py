@@ -1,6 +1,6 @@
 """Change running instances without a restart: settings by CONFIG SET, users by ACL SETUSER and DELUSER.
 
-Not ACL LOAD: Redis 7.0 cuts every client then. Not CONFIG REWRITE: it writes over the managed file.
+Not ACL LOAD: Redis 7.0 cuts every client then. Not CONFIG Remedy.REWRITE: it writes over the managed file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
-from tasks.compare.difference import ASIDE, LIVE, REWRITE, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import Instance, Passwords, User
 from tasks.observed.state import Server
@@ -37,7 +37,7 @@ def live_commands(
         # Setting it to "" gives `default` nopass: protected mode would then turn away every client.
         commands += [*CLOSE_DEFAULT, ENABLE_REPLAY]
     for item in differences:
-        if item.subject == "acl" and item.remedy == LIVE:
+        if item.subject == "acl" and item.remedy == Remedy.LIVE:
             commands.append(_user_command(item.name, users.get(item.name)))
     return commands
 
@@ -70,7 +70,7 @@ def _change(
     host: Host, instance: Instance, server: Server, differences: Sequence[Difference], passwords: Passwords
 ) -> list[str]:
     password = passwords[instance.name].get(OPERATOR) or ""
-    aside, anew = (any(item.remedy == remedy for item in differences) for remedy in (ASIDE, REWRITE))
+    aside, anew = (any(item.remedy == remedy for item in differences) for remedy in (Remedy.ASIDE, Remedy.REWRITE))
     anew = anew and not is_busy(server.info)
     commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
     if aside:
@@ -79,7 +79,9 @@ def _change(
     if anew:
         commands.append(("BGREWRITEAOF",))
     refused = send(host, server, commands)
-    data_moves = {item.name for item in differences if item.remedy in (ASIDE, REWRITE) or item.name == "appendonly"}
+    data_moves = {
+        item.name for item in differences if item.remedy in (Remedy.ASIDE, Remedy.REWRITE) or item.name == "appendonly"
+    }
     if refused or not data_moves:
         return refused
     return _wait_for_data(host, instance, password, "rdb_last_bgsave_status" if aside else "aof_last_bgrewrite_status")

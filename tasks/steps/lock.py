@@ -20,7 +20,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.printable import printable
-from tasks.compare.difference import BY_HAND
+from tasks.compare.difference import ByHand
 from tasks.desired.paths import LOCK_FILE
 from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
 from tasks.observed.records import new_mark
@@ -46,7 +46,7 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
 
     A host of which nothing differs is not held, unless `anyway`.
     """
-    if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
+    if anyway or any(not isinstance(item.remedy, ByHand) for item in seen.differences):
         current(state).kept(Holds).due[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
 

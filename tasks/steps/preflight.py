@@ -8,7 +8,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.difference import RESTART, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
@@ -121,7 +121,7 @@ def _summary(looks: Mapping[str, Look]) -> str:
             f"{item.role} on {name}"
             for name, seen in looks.items()
             for item in seen.differences
-            if item.remedy == RESTART
+            if item.remedy == Remedy.RESTART
         }
     )
     changed = sum(bool(seen.differences) for seen in looks.values())

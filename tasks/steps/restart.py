@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
-from tasks.observed.connection import run_command
+from tasks.observed.connection import CommandResult, run_command
 from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
@@ -41,8 +41,8 @@ class Target:
     passwords: Passwords = field(repr=False)
     previously: Server | None = None
 
-    def run(self, command: str) -> tuple[bool, str]:
-        """Whether a command succeeded on the host, and what it printed."""
+    def run(self, command: str) -> CommandResult:
+        """How a command ended on the host, and what it printed."""
         return run_command(self.state, self.host, command)
 
     def fail(self, problem: str) -> bool:
@@ -64,7 +64,7 @@ def start(state: State, host: Host, instances: Sequence[Instance], passwords: Pa
     if lossy:
         return False
     units = " ".join(instance.unit for instance in instances)
-    started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}")
+    started = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}").succeeded
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)
 
@@ -108,7 +108,7 @@ def _restart(target: Target) -> bool:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
     began = time.monotonic()
-    started, _ = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}")
+    started = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}").succeeded
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
@@ -129,7 +129,7 @@ def _come_up(target: Target, started: bool, was: Info | None) -> bool:
         target.stop_others()
         return target.fail(gate.words_for(faults, problems))
     if not problems:
-        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}")[0]
+        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
     target.stop_others()
     return target.fail("; ".join(problems) + _roll_back(target, was))
 
@@ -137,11 +137,11 @@ def _come_up(target: Target, started: bool, was: Info | None) -> bool:
 def _failed_unit(target: Target) -> list[str]:
     """Why a unit is not active, in its journal's words; empty when it is."""
     unit = target.instance.unit
-    active, output = target.run(f"systemctl is-active {unit}")
-    if active:
+    active = target.run(f"systemctl is-active {unit}")
+    if active.succeeded:
         return []
-    _, journal = target.run(f"journalctl --no-pager -n 15 -o cat -u {unit}")
-    return [f"did not come up, its unit is {output.strip()}, expected active:\n{journal}\n"]
+    journal = target.run(f"journalctl --no-pager -n 15 -o cat -u {unit}").output
+    return [f"did not come up, its unit is {active.output.strip()}, expected active:\n{journal}\n"]
 
 
 def _roll_back(target: Target, was: Info | None) -> str:
@@ -162,8 +162,8 @@ def _put_back(target: Target) -> str:
     Returns the words for it; none when nothing had changed.
     """
     files = [(path, previous_file(path)) for path in start_files(target.instance.name)]
-    kept, _ = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
-    if not kept:
+    kept = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
+    if not kept.succeeded:
         return ""
     moves = "; ".join(f"[ ! -e {previous} ] || mv -fT {previous} {path}" for path, previous in files)
     target.run(f"{moves}; systemctl daemon-reload")
