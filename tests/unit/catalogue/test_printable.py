@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.catalogue.printable import excerpt, printable, printable_lines
-from tasks.compare.difference import Difference
+from tasks.compare.difference import ByHand, Difference
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,6 @@ def test_nothing_else_of_a_message_steers(steering: str) -> None:
 
 def test_a_difference_is_one_printable_line() -> None:
     found = Difference(
-        None, "listener", "1.2.3.4:6379\n", "no other Redis", "redis-\x1b[31mx, pid 7", "by hand: stop it"
+        None, "listener", "1.2.3.4:6379\n", "no other Redis", "redis-\x1b[31mx, pid 7", ByHand("stop it")
     )
     assert str(found).isprintable()
