@@ -169,7 +169,8 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
     if drop_ins:
         remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
-    if state["ActiveState"] != "active":
+    # One whose process runs and is not ready loads its data, or is being stopped: that is for unknown.py to say.
+    if state["ActiveState"] != "active" and observed.pid(unit.name) == 0:
         found = state["ActiveState"]
         if state.get("NRestarts", "0") != "0":
             found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"

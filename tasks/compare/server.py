@@ -8,10 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import load_faults, skipped
+from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
 from tasks.desired.rendering import process_part
@@ -28,13 +29,11 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
     yield from _process(instance, observed)
-    if server.refusal is not None and instance.address not in observed.addresses:
-        return  # its cause, the missing address, is listed
     if server.refusal is not None:
-        loading = server.refusal.startswith("LOADING")
-        remedy = ByHand("wait until it has loaded its data") if loading else Remedy.RESTART
-        yield Difference(instance.name, "instance", OPERATOR, "answers", server.refusal, remedy)
-        return
+        if is_difference(server.refusal):
+            found = f"open to everybody: {server.refusal}"
+            yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", found, Remedy.RESTART)
+        return  # what could not be seen is no difference: tasks/compare/unknown.py
     yield from _settings(instance, server, observed)
     yield from _users(instance, server)
     yield from _persistence(instance, server)

@@ -47,8 +47,16 @@ class ConnectionBroken(CannotRun):
     """The host, or what was spoken to on it, does not answer any more; the message says how that showed."""
 
 
+class NoAnswer(ConnectionBroken):
+    """The other side has said nothing for as long as it may be silent."""
+
+
 class TunnelRefused(Exception):
     """The host leads no connection to that address and port; the message says why."""
+
+
+class TunnelForbidden(TunnelRefused):
+    """The host's sshd leads no connection anywhere, or not there."""
 
 
 class Unobserved(Exception):
@@ -203,8 +211,9 @@ def open_tunnel(host: Host, address: str, port: int, patience: float) -> Channel
             return Channel(_connected(host).open_channel("direct-tcpip", to, origin, timeout=patience), patience)
     except ConnectionBroken as error:
         if isinstance(error.__cause__, paramiko.ChannelException):
-            words = {1: "sshd forbids TCP forwarding (AllowTcpForwarding)", 2: "connection refused"}
-            raise TunnelRefused(words.get(error.__cause__.code, str(error))) from error
+            if error.__cause__.code == 1:  # "administratively prohibited", RFC 4254
+                raise TunnelForbidden("sshd forbids TCP forwarding (AllowTcpForwarding)") from error
+            raise TunnelRefused("connection refused" if error.__cause__.code == 2 else str(error)) from error
         raise
 
 
@@ -212,6 +221,8 @@ def open_tunnel(host: Host, address: str, port: int, patience: float) -> Channel
 def _own_errors() -> Iterator[None]:
     try:
         yield
+    except TimeoutError as error:
+        raise NoAnswer("no answer") from error
     except BREAKS as error:
         raise ConnectionBroken(str(error) or "no answer") from error
 

@@ -38,7 +38,7 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> lis
     if result.observed is None:
         return [f"could not be read: {result.error}"]
     dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == Remedy.START}
-    problems = [str(item) for item in result.differences]
+    problems = [str(item) for item in (*result.differences, *result.unknown)]
     for name, client in clients.items():
         problems += [str(item) for item in client.result() if name not in dead]
     return problems

@@ -17,6 +17,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.adoption import Adoption, adoptions, described, snapshot_of
+from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.connection import run_command
@@ -25,6 +26,7 @@ from tasks.observed.foreign_listeners import roles_met
 from tasks.observed.listeners import read_listeners
 from tasks.observed.marker import marker_text
 from tasks.observed.records import Unreadable
+from tasks.observed.refusal import Refusal
 from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.survey import Look
@@ -208,8 +210,8 @@ def missing_keys(host: Host, instance: Instance, keys: Keys, password: str) -> l
     """What the role lacks of the old server's keys, in words; nothing when it has them all."""
     saved, expiring = keys.adopted.get(instance.name, (0, 0))
     info = read_info(host, (instance.address, instance.role.port), password)
-    if info is None:
-        return [f"{instance.name}: does not answer its operator after the adoption, expected its keys: see its journal"]
+    if isinstance(info, Refusal):
+        return [f"{instance.name}: its keys after the adoption cannot be counted: {info}: {way_out(instance, info)}"]
     has, _ = count_keys(info)
     if has < saved - expiring:
         return [

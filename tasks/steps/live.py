@@ -15,6 +15,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import Instance, Passwords, User
+from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server
 from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
 from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, send
@@ -93,8 +94,8 @@ def _wait_for_data(host: Host, instance: Instance, password: str, status: str) -
     The first rewrite after `appendonly yes`, or the first save after `appendonly no`, has ended, and ended well.
     """
     info = wait_until_calm(host, instance, password)
-    if info is None:
-        return ["appendonly: the server stopped to answer while its data was written"]
+    if isinstance(info, Refusal):
+        return [f"appendonly: the server stopped to answer while its data was written: {info}"]
     if is_busy(info):
         return [f"appendonly: the data was not written within {PATIENCE:.0f} s: wait for it and deploy again"]
     found = info.get(status)

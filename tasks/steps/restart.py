@@ -12,12 +12,16 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.difference import Remedy, chosen
+from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
 from tasks.observed.connection import CommandResult, run_command
+from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
+from tasks.run.survey import look
 from tasks.steps import gate
 from tasks.steps.gate import PATIENCE, Info
 from tasks.steps.operations import call
@@ -103,7 +107,7 @@ def _restart(target: Target) -> bool:
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
     password = target.passwords[instance.name].get(OPERATOR) or ""
-    was, problems = gate.before(target.state, target.host, instance, password)
+    was, problems = gate.before(target.state, target.host, instance, password, partial(_cured, target))
     if problems:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
@@ -117,13 +121,28 @@ def _restart(target: Target) -> bool:
     return well
 
 
+def _cured(target: Target, refusal: Refusal) -> bool:
+    """Whether the refusal itself is what a restart cures, as seen just now; nothing else is restarted unseen."""
+    if refusal.cause is not Cause.CLOSED:
+        return is_difference(refusal)
+    again = look(target.state, current(target.state), target.host)
+    name, remedy = target.instance.name, Remedy.RESTART
+    return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))
+
+
 def _come_up(target: Target, started: bool, was: Info | None) -> bool:
     """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
 
     Not rolled back when the fault is in its data: the previous configuration would load the same.
     """
-    problems = [] if started else _failed_unit(target)
-    problems = problems or gate.after(target.host, target.instance, target.passwords, was)
+    found = ([] if started else _failed_unit(target)) or gate.after(target.host, target.instance, target.passwords, was)
+    if isinstance(found, Refusal):
+        target.stop_others()
+        return target.fail(
+            f"has been started, and cannot be looked at: {found}: {way_out(target.instance, found)}; not rolled back, "
+            "for nothing speaks against it, and no other is restarted"
+        )
+    problems = found
     faults = gate.said_while_loading(target.state, target.host, target.instance)
     if faults:
         target.stop_others()
@@ -150,7 +169,8 @@ def _roll_back(target: Target, was: Info | None) -> str:
         return ": there is no previous configuration to go back to"
     target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}")
     previously = target.previously if target.previously is not None and target.previously.refusal is None else None
-    problems = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, previously)
+    found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, previously)
+    problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
     if problems:
         return f": rolled back, and the previous configuration does not run either: {'; '.join(problems)}"
     return ": rolled back, the previous configuration runs and serves"

@@ -7,7 +7,7 @@ import pytest
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.compare.host import compare, kernel_notices
 from tasks.desired.host import Host
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Observed
 from tests.unit.builders import (
     FIVE,
     as_desired,
@@ -492,18 +492,6 @@ def test_an_instance_started_before_its_unit_changed_is_restarted(
     found = only(compare(host, replace(right, started=started)))
     expected = "started from the unit as it is"
     assert found == ("crypto", "instance", "unit", expected, "started before it changed", "restart")
-
-
-def test_an_instance_that_does_not_let_its_operator_in_is_one_difference(host: Host, right: Observed) -> None:
-    refusal = Server(refusal="WRONGPASS invalid username-password pair or user is disabled.")
-    found = only(compare(host, replace(right, servers={"crypto": refusal})))
-    assert found == ("crypto", "instance", "operator", "answers", refusal.refusal, "restart")
-
-
-def test_an_instance_that_loads_its_data_is_waited_for(host: Host, right: Observed) -> None:
-    refusal = Server(refusal="LOADING Redis is loading the dataset in memory")
-    (found,) = compare(host, replace(right, servers={"crypto": refusal}))
-    assert str(found.remedy) == "by hand: wait until it has loaded its data"
 
 
 @pytest.mark.parametrize("field", ["aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"])

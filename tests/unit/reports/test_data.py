@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.host import compare
+from tasks.compare.unknown import Unknown
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table
 from tests.unit.builders import FIVE, as_desired, desired, differs, roles, secrets_of, with_user
 from tests.unit.reports.preview import CHECKED_AT, GATEWAY, SOCKET, host, report, samples
@@ -48,15 +49,24 @@ def of(text: str, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_the_json_has_the_schema_that_others_rely_on() -> None:
-    sample = report(host("socket", "drifted", SOCKET[0]), host("crypto", "error", message="why"))
+    unknown = (Unknown("crypto", "its data", "it loads", "wait"),)
+    sample = report(
+        host("socket", "drifted", SOCKET[0]), replace(host("crypto", "error", message="why"), unknown=unknown)
+    )
     assert json.loads(to_json(sample)) == {
         "version": 1,
         "checked_at": "2026-03-09T04:15:07Z",
         "hosts": {
-            "redis-crypto": {"status": "error", "message": "why", "differences": []},
+            "redis-crypto": {
+                "status": "error",
+                "message": "why",
+                "unknown": [{"role": "crypto", "what": "its data", "because": "it loads", "remedy": "wait"}],
+                "differences": [],
+            },
             "redis-socket": {
                 "status": "drifted",
                 "message": "",
+                "unknown": [],
                 "differences": [
                     {
                         "role": "socket",
