@@ -79,7 +79,12 @@ def test_the_default_user_is_left_to_the_step_that_goes_first() -> None:
 
 
 def test_the_default_user_gets_rights_only_when_nobody_can_be_logged_in_as_it() -> None:
-    assert CLOSE_DEFAULT == (("ACL", "SETUSER", "default", "reset"), ("CLIENT", "KILL", "USER", "default"))
+    assert CLOSE_DEFAULT == (
+        ("MULTI",),
+        ("ACL", "SETUSER", "default", "off", "resetpass"),
+        ("CLIENT", "KILL", "USER", "default"),
+        ("EXEC",),
+    )
     assert ENABLE_REPLAY == ("ACL", "SETUSER", "default", "reset", "off", "~*", "&*", "+@all")
 
 
