@@ -46,7 +46,6 @@ def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> t
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
     "listeners": ("who listens on the host", "install iproute2, so that ss can be run"),
-    "units": ("the units of the roles", "see whether systemctl show answers as root"),
     "forwards": ("where the inner ports lead", "see whether nft list ruleset answers as root"),
     "disk": ("free disk space", "see whether df answers"),
 }

@@ -14,8 +14,8 @@ from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.desired.host import Host, Passwords
-from tasks.observed.connection import begin
-from tasks.observed.look import Unobserved, observe
+from tasks.observed.connection import Unobserved, begin
+from tasks.observed.look import observe
 from tasks.observed.state import Observed
 from tasks.run.session import Run
 
