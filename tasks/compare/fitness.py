@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
+from tasks.compare.databases import database_problems
 from tasks.compare.difference import BY_HAND, Difference
 from tasks.compare.leftovers import purge_problems
 from tasks.desired.host import Host, Instance
@@ -40,6 +41,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
         *_too_full(desired, observed, allow_eviction),
+        *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
         *foreign_problems(desired, observed, version, allow_eviction),
         *purge_problems(desired, observed),
     ]

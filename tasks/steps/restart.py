@@ -11,7 +11,8 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.databases import are_fewer
+from tasks.compare.loading import is_undone_by_more_databases
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
 from tasks.observed.connection import run_command
@@ -19,7 +20,7 @@ from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.steps import gate
-from tasks.steps.gate import PATIENCE, Info
+from tasks.steps.gate import PATIENCE, Before
 from tasks.steps.operations import call
 
 
@@ -40,6 +41,11 @@ class Target:
     instance: Instance
     passwords: Passwords = field(repr=False)
     previously: Server | None = None
+
+    @property
+    def answered(self) -> Server | None:
+        """What it said before this deploy, if it let its operator in."""
+        return self.previously if self.previously is not None and self.previously.refusal is None else None
 
     def run(self, command: str) -> tuple[bool, str]:
         """Whether a command succeeded on the host, and what it printed."""
@@ -102,8 +108,8 @@ def _restart(target: Target) -> bool:
     instance, stopped = target.instance, current(target.state).kept(Restarts).stopped
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
-    password = target.passwords[instance.name].get(OPERATOR) or ""
-    was, problems = gate.before(target.state, target.host, instance, password)
+    own = target.passwords[instance.name]
+    was, problems = gate.before(target.state, target.host, instance, own, target.answered)
     if problems:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
@@ -112,26 +118,34 @@ def _restart(target: Target) -> bool:
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
-        keys = "unknown" if was is None else count_keys(was)[0]
+        keys = "unknown" if was is None else count_keys(was.info)[0]
         target.host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
     return well
 
 
-def _come_up(target: Target, started: bool, was: Info | None) -> bool:
+def _come_up(target: Target, started: bool, was: Before | None) -> bool:
     """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
 
-    Not rolled back when the fault is in its data: the previous configuration would load the same.
+    Not rolled back when the fault is in its data: the previous configuration would load the same. One that had more
+    databases would not.
     """
     problems = [] if started else _failed_unit(target)
     problems = problems or gate.after(target.host, target.instance, target.passwords, was)
     faults = gate.said_while_loading(target.state, target.host, target.instance)
-    if faults:
+    if faults and not _had_more_databases(target, faults):
         target.stop_others()
-        return target.fail(gate.words_for(faults, problems))
+        return target.fail(gate.words_for(faults, problems, was))
+    problems += [f"it said: {line!r}" for line in faults[:1]]
     if not problems:
         return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}")[0]
     target.stop_others()
     return target.fail("; ".join(problems) + _roll_back(target, was))
+
+
+def _had_more_databases(target: Target, faults: Sequence[str]) -> bool:
+    """Whether all that is wrong with a start is that it has fewer databases than the one before."""
+    fewer = target.answered is not None and are_fewer(target.instance, target.answered)
+    return fewer and is_undone_by_more_databases(faults)
 
 
 def _failed_unit(target: Target) -> list[str]:
@@ -144,13 +158,13 @@ def _failed_unit(target: Target) -> list[str]:
     return [f"did not come up, its unit is {output.strip()}, expected active:\n{journal}\n"]
 
 
-def _roll_back(target: Target, was: Info | None) -> str:
+def _roll_back(target: Target, was: Before | None) -> str:
     """Put the previous configuration and unit back and start them; says which of the two runs."""
     if not _put_back(target):
         return ": there is no previous configuration to go back to"
     target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}")
-    previously = target.previously if target.previously is not None and target.previously.refusal is None else None
-    problems = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, previously)
+    problems = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
+    problems += [f"it said: {line!r}" for line in gate.said_while_loading(target.state, target.host, target.instance)]
     if problems:
         return f": rolled back, and the previous configuration does not run either: {'; '.join(problems)}"
     return ": rolled back, the previous configuration runs and serves"
