@@ -23,6 +23,7 @@ SCRIPT = (
 SCRIPT_SHA1 = hashlib.sha1(SCRIPT.encode()).hexdigest()
 
 Command = tuple[str, ...]
+Reads = tuple[tuple[Command, Reply], ...]
 Info = Mapping[str, str]
 
 GATE_LIFE = 600  # seconds: a restart takes less; should the gate be cut off, its keys go by themselves
@@ -33,64 +34,68 @@ FULL = 0.9  # of maxmemory: beyond it a role that evicts may drop witnesses, and
 class Witness:
     """Something written in one way; `what` says how, in words that follow "what was written".
 
-    `reads`: commands, each with the reply that shows that all of it is there.
+    `answer`: the reply to the last of `writes` that acknowledges them all. `reads`: commands, each with the reply that
+    shows that all of it is there.
     """
 
     what: str
     keys: tuple[str, ...]
     writes: tuple[Command, ...]
-    reads: tuple[tuple[Command, Reply], ...]
+    answer: Reply
+    reads: Reads
 
 
 def plain(key: str, value: str, life: int) -> Witness:
-    """One key, by one command."""
-    return Witness("plainly", (key,), (_set(key, value, life),), ((("GET", key), value),))
+    """One key, by one command. `life`: seconds that it lives, 0 for ever."""
+    return Witness("plainly", (key,), (_set(key, value, life),), "OK", ((("GET", key), value),))
 
 
 def in_a_transaction(keys: Sequence[str], value: str, life: int) -> Witness:
     """Several keys, by MULTI and EXEC."""
-    writes: tuple[Command, ...] = (("MULTI",), *(_set(key, value, life) for key in keys), ("EXEC",))
-    return Witness("in a transaction", tuple(keys), writes, _mget(keys, value))
+    sets = tuple(_set(key, value, life) for key in keys)
+    answer: list[Reply] = ["OK"] * len(sets)
+    return Witness("in a transaction", tuple(keys), (("MULTI",), *sets, ("EXEC",)), answer, _mget(keys, value))
 
 
 def by_a_script(keys: Sequence[str], value: str, life: int) -> Witness:
     """Several keys, by a script that is sent whole."""
-    writes: tuple[Command, ...] = (("EVAL", SCRIPT, str(len(keys)), *keys, value, str(life)),)
-    return Witness("by a script", tuple(keys), writes, _mget(keys, value))
+    command = ("EVAL", SCRIPT, str(len(keys)), *keys, value, str(life))
+    return Witness("by a script", tuple(keys), (command,), len(keys), _mget(keys, value))
 
 
 def by_a_known_script(keys: Sequence[str], value: str, life: int) -> Witness:
     """Several keys, by the name of a script that the server has been sent before, by `by_a_script`."""
-    writes: tuple[Command, ...] = (("EVALSHA", SCRIPT_SHA1, str(len(keys)), *keys, value, str(life)),)
-    return Witness("by the name of a script", tuple(keys), writes, _mget(keys, value))
+    command = ("EVALSHA", SCRIPT_SHA1, str(len(keys)), *keys, value, str(life))
+    return Witness("by the name of a script", tuple(keys), (command,), len(keys), _mget(keys, value))
 
 
 def in_a_hash(key: str, values: Sequence[str]) -> Witness:
     """A hash with the values, numbered."""
     fields = tuple(f"f{number}" for number in range(len(values)))
-    pairs = (word for pair in zip(fields, values, strict=True) for word in pair)
-    return Witness("in a hash", (key,), (("DEL", key), ("HSET", key, *pairs)), ((("HMGET", key, *fields), [*values]),))
+    pairs = [word for pair in zip(fields, values, strict=True) for word in pair]
+    reads: Reads = ((("HMGET", key, *fields), [*values]),)
+    return Witness("in a hash", (key,), (("DEL", key), ("HSET", key, *pairs)), len(values), reads)
 
 
 def in_a_list(key: str, values: Sequence[str]) -> Witness:
     """A list of the values."""
-    writes: tuple[Command, ...] = (("DEL", key), ("RPUSH", key, *values))
-    return Witness("in a list", (key,), writes, ((("LRANGE", key, "0", "-1"), [*values]),))
+    reads: Reads = ((("LRANGE", key, "0", "-1"), [*values]),)
+    return Witness("in a list", (key,), (("DEL", key), ("RPUSH", key, *values)), len(values), reads)
 
 
 def in_a_stream(key: str, values: Sequence[str]) -> Witness:
     """A stream with an entry for each value."""
     entries = [(f"1-{number}", value) for number, value in enumerate(values, 1)]
-    writes: tuple[Command, ...] = (("DEL", key), *(("XADD", key, name, "value", value) for name, value in entries))
+    adds = (("XADD", key, name, "value", value) for name, value in entries)
     found: list[Reply] = [[name, ["value", value]] for name, value in entries]
-    return Witness("in a stream", (key,), writes, ((("XRANGE", key, "-", "+"), found),))
+    return Witness("in a stream", (key,), (("DEL", key), *adds), entries[-1][0], ((("XRANGE", key, "-", "+"), found),))
 
 
 def _set(key: str, value: str, life: int) -> Command:
     return ("SET", key, value, *(("EX", str(life)) if life else ()))
 
 
-def _mget(keys: Sequence[str], value: str) -> tuple[tuple[Command, Reply], ...]:
+def _mget(keys: Sequence[str], value: str) -> Reads:
     return ((("MGET", *keys), [value] * len(keys)),)
 
 
@@ -136,16 +141,16 @@ def keys(witnesses: Sequence[Witness]) -> list[str]:
 
 
 def acknowledged(witnesses: Sequence[Witness], replies: Sequence[Reply]) -> list[Witness]:
-    """Those of which no write was refused. `replies`: those to `writes`.
+    """Those of which every write was taken. `replies`: those to `writes`.
 
     A refusal is no loss: a full role says OOM, a busy one BUSY, one whose users may not run scripts NOPERM.
     """
     answers = _each(replies, [len(witness.writes) for witness in witnesses])
-    return [witness for witness, own in zip(witnesses, answers, strict=True) if not any(map(_is_refused, own))]
-
-
-def _is_refused(reply: Reply) -> bool:
-    return isinstance(reply, ReplyError) or (isinstance(reply, list) and any(map(_is_refused, reply)))
+    return [
+        witness
+        for witness, own in zip(witnesses, answers, strict=True)
+        if own[-1] == witness.answer and not any(isinstance(reply, ReplyError) for reply in own)
+    ]
 
 
 def gone(witnesses: Sequence[Witness], replies: Sequence[Reply]) -> list[Witness]:
