@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.catalogue.roles import Role
-from tasks.compare.difference import ADOPT, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import PACKAGED_UNIT, data_directory
 from tasks.observed.foreign_listeners import meets
@@ -109,7 +109,7 @@ def adoption_differences(desired: Host, observed: Observed) -> Iterator[Differen
         elif item.marker is not None:
             found = f"adoption of {item.marker.server} began and did not end"
         expected = f"in {data_directory(item.instance.name)}"
-        yield Difference(item.instance.name, "persistence", "data", expected, found, ADOPT)
+        yield Difference(item.instance.name, "persistence", "data", expected, found, Remedy.ADOPT)
 
 
 def can_go_on(marker: Marker) -> bool:

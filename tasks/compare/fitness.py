@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.databases import database_problems
-from tasks.compare.difference import BY_HAND, Difference
+from tasks.compare.difference import Difference
 from tasks.compare.leftovers import purge_problems
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file
@@ -48,8 +48,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
 
 
 def _in_words(item: Difference) -> str:
-    remedy = item.remedy.removeprefix(BY_HAND)
-    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {remedy}"
+    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {item.to_do}"
 
 
 def _system(desired: Host, observed: Observed) -> Iterator[str]:

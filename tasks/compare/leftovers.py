@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tasks.compare.difference import PURGE, RETIRE, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host
 from tasks.desired.paths import data_directory
 from tasks.observed.state import Observed
@@ -24,12 +24,12 @@ def leftover_differences(desired: Host, observed: Observed) -> Iterator[Differen
     for name in observed.our_units:
         if name not in known:
             found = f"{observed.unit(name)['ActiveState']}, with data in {data_directory(role_of(name))}"
-            yield Difference(role_of(name), "unit", name, "absent", found, RETIRE)
+            yield Difference(role_of(name), "unit", name, "absent", found, Remedy.RETIRE)
     for role in sorted(set(desired.requests.purge) - _carried(desired)):
         directory = data_directory(role)
         if directory in observed.data_used:
             found = f"{observed.data_used[directory] / (1 << 20):.1f} MiB"
-            yield Difference(role, "persistence", directory, "absent", found, PURGE)
+            yield Difference(role, "persistence", directory, "absent", found, Remedy.PURGE)
 
 
 def nothing_to_purge(hosts: Iterable[tuple[Host, Observed]]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from tasks.observed.state import Server
+from tasks.observed.state import Server, tells_of_skips
 
 # A line as the journal has it: `PID:ROLE DAY MONTH YEAR TIME LEVEL TEXT`. What a client's function logs while it is
 # loaded stands in such a line, too, after its beginning: hence everything is looked for at the beginning of TEXT.
@@ -24,24 +24,31 @@ TOO_FEW_DATABASES = re.compile(
     )""",
     re.VERBOSE,
 )
+# How a server ends that is told to panic at such a line; it says no more than the line.
+PANIC = re.compile(rf"{BEGINNING}(?:Guru\ Meditation:|Redis\ \S+\ crashed\ by\ signal:)", re.VERBOSE)
 CUT = re.compile(rf"{BEGINNING}!!!\ Truncating\ the\ AOF\ (?P<file>.+)\ at\ offset\ (?P<offset>\d+)\ !!!$", re.VERBOSE)
 # Source: aof.c, rdb.c, networking.c, functions.c, debug.c of 7.0.15 and 8.0.2, with every such line that was seen in
 # tests/unit/compare/load_lines.yaml. A healthy start prints none of them, whatever it says of overcommit, the backlog,
 # or of descriptors it did not get.
-FAULTS = re.compile(
+GOES_ON = re.compile(  # and serves, without a part of its data
     rf"""
-      {SKIPPED.pattern}  # a command of the log was refused and left out
+      {SKIPPED.pattern}
     | {CUT.pattern}
-    | {TOO_FEW_DATABASES.pattern}
     | {BEGINNING}(?:
-        # It goes on, without a part of its data
         !!!\ Warning:\ short\ read\ while\ loading\ the\ AOF\ file
       | AOF\ .+\ loaded\ anyway\ because\ aof-load-truncated\ is\ enabled
       | Revert\ incomplete\ MULTI/EXEC\ transaction\ in\ AOF\ file
       | rdbLoadObject\ skipping\ empty\ key:
       | Done\ loading\ RDB,.*\ empty\ keys\ skipped:
-        # It stops
-      | (?:Unexpected\ end\ of\ file|Bad\ file\ format|Unrecoverable\ error|Unknown\ command\ '.*')
+      )
+    """,
+    re.VERBOSE,
+)
+STOPS = re.compile(
+    rf"""
+      {TOO_FEW_DATABASES.pattern}
+    | {BEGINNING}(?:
+        (?:Unexpected\ end\ of\ file|Bad\ file\ format|Unrecoverable\ error|Unknown\ command\ '.*')
         \ reading\ the\ append\ only\ file
       | Fatal\ error:\ the\ truncated\ file\ is\ not\ the\ last\ file
       | Fatal\ error:\ can't\ open\ the\ (?:append\ log|AOF\ manifest|RDB)\ file
@@ -56,8 +63,9 @@ FAULTS = re.compile(
       | Can't\ handle\ RDB\ format\ version | Internal\ error\ in\ RDB | RDB\ has\ duplicated\ key
       | Terminating\ server\ after\ rdb\ file\ reading\ failure
       | Failed\ (?:creating\ function|loading\ library), | The\ RDB\ file\ contains\ (?:AUX\ )?module
-      | Guru\ Meditation: | Redis\ \S+\ crashed\ by\ signal: | Out\ Of\ Memory\ allocating
+      | Out\ Of\ Memory\ allocating
       )
+    | {PANIC.pattern}
     | ^\*\*\*\ FATAL\ AOF\ MANIFEST\ FILE\ ERROR\ \*\*\*
     """,
     re.VERBOSE,
@@ -67,19 +75,38 @@ SHOWN = 300  # characters of a line
 
 def load_faults(said: Iterable[str]) -> list[str]:
     """The lines of a server's journal since its start that tell of a loss or fault while it loaded its data."""
-    return [line.strip()[:SHOWN] for line in said if FAULTS.search(line)]
+    return [line.strip()[:SHOWN] for line in said if GOES_ON.search(line) or STOPS.search(line)]
+
+
+def credible(faults: Sequence[str], info: Mapping[str, str]) -> list[str]:
+    """Those of the faults that a server can have said which has loaded its data and has this INFO.
+
+    The others a service has written: a script or library of its logs any text, line ends and all.
+    """
+    if info.get("loading", "0") != "0":
+        return [*faults]
+    return [line for line in faults if GOES_ON.search(line) and (tells_of_skips(info) or not SKIPPED.search(line))]
+
+
+def is_cut_only(faults: Sequence[str]) -> bool:
+    """Whether the end of a log was cut off, and nothing before it was skipped, which would still be in the log."""
+    return any(map(CUT.search, faults)) and all(GOES_ON.search(line) and not SKIPPED.search(line) for line in faults)
 
 
 def is_undone_by_more_databases(faults: Sequence[str]) -> bool:
     """Whether a start with more databases has none of these faults."""
-    return bool(faults) and all(TOO_FEW_DATABASES.search(line) for line in faults)
+    causes = [line for line in faults if not PANIC.search(line)]
+    return bool(causes) and all(TOO_FEW_DATABASES.search(line) for line in causes)
 
 
 def cut_tails(faults: Iterable[str], sizes: Mapping[str, int]) -> list[str]:
-    """Of each file that was cut, in words, how many bytes it lost. `sizes`: file → bytes before the start."""
+    """Of each file that was cut, in words, how many bytes it lost.
+
+    `sizes`: file → bytes a moment before it was stopped; what clients wrote in between comes on top.
+    """
     cuts = [match for line in faults if (match := CUT.search(line))]
     return [
-        f"{match['file']} lost its last {sizes[match['file']] - int(match['offset'])} bytes"
+        f"{match['file']} lost its last {sizes[match['file']] - int(match['offset'])} bytes or more"
         if sizes.get(match["file"], 0) > int(match["offset"])
         else f"{match['file']} was cut at byte {match['offset']}"
         for match in cuts

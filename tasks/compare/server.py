@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
 from tasks.compare.databases import are_fewer
-from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
+from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import load_faults, skipped
+from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
 from tasks.desired.rendering import process_part
@@ -29,13 +30,11 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
     yield from _process(instance, observed)
-    if server.refusal is not None and instance.address not in observed.addresses:
-        return  # its cause, the missing address, is listed
     if server.refusal is not None:
-        loading = server.refusal.startswith("LOADING")
-        remedy = f"{BY_HAND}wait until it has loaded its data" if loading else RESTART
-        yield Difference(instance.name, "instance", OPERATOR, "answers", server.refusal, remedy)
-        return
+        if is_difference(server.refusal):
+            found = f"open to everybody: {server.refusal}"
+            yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", found, Remedy.RESTART)
+        return  # what could not be seen is no difference: tasks/compare/unknown.py
     yield from _settings(instance, server, observed)
     yield from _users(instance, server)
     yield from _persistence(instance, server)
@@ -49,7 +48,7 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
     if binary is None:
         return
     if binary not in RUNNING_BINARIES:
-        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, RESTART)
+        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, Remedy.RESTART)
     if observed.started.get(instance.unit) != instance.unit_digest:
         yield Difference(
             instance.name,
@@ -57,10 +56,10 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "unit",
             "started from the unit as it is",
             "started before it changed",
-            RESTART,
+            Remedy.RESTART,
         )
     elif _started_from_an_edited_file(instance, observed):
-        yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", RESTART)
+        yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", Remedy.RESTART)
 
 
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
@@ -98,7 +97,7 @@ def keeps_log(instance: Instance, server: Server) -> bool:
     return bool(skipped(server)) and not instance.accepts_loss
 
 
-GET_BACK_FIRST = "get back what its start skipped first, or give it up by accept_loss: its log is the only copy"
+GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by accept_loss: its log is the only copy")
 
 
 def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
@@ -107,14 +106,14 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
             if name in instance.settings:
-                remedy = f"{BY_HAND}remove {name.replace('-', '_')} from group_data/roles.yaml"
-                yield Difference(instance.name, "setting", name, wanted, "unknown to this version", remedy)
+                advice = ByHand(f"remove {name.replace('-', '_')} from group_data/roles.yaml")
+                yield Difference(instance.name, "setting", name, wanted, "unknown to this version", advice)
             continue
         found = canonical(name, server.config[name])
         if found != canonical(name, wanted):
-            remedy = RESTART if name in RESTART_ONLY or name in with_unit else LIVE
-            if name == "appendonly" and keeps_log(instance, server):
-                remedy = f"{BY_HAND}{GET_BACK_FIRST}"
+            how = Remedy.RESTART if name in RESTART_ONLY or name in with_unit else Remedy.LIVE
+            kept = name == "appendonly" and keeps_log(instance, server)
+            remedy = GET_BACK_FIRST if kept else how
             yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
 
 
@@ -129,13 +128,13 @@ def _show(name: str, value: str) -> str:
 def _users(instance: Instance, server: Server) -> Iterator[Difference]:
     wanted = {user.name: user for user in instance.users}
     if wrong := _default(server):
-        yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, REPLAY)
+        yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, Remedy.REPLAY)
     for name in sorted(set(server.users) - set(wanted) - {DEFAULT}):
-        yield Difference(instance.name, "acl", name, "no such user", "a user", LIVE)
+        yield Difference(instance.name, "acl", name, "no such user", "a user", Remedy.LIVE)
     for name, user in sorted(wanted.items()):
         problem = _user(user, server.users.get(name), server.categories)
         if problem:
-            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, LIVE)
+            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, Remedy.LIVE)
 
 
 def _default(server: Server) -> str:
@@ -190,7 +189,7 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
     }
     for name, what in checks.items():
         if server.info.get(name, "ok") != "ok":
-            yield Difference(instance.name, "persistence", name, "ok", server.info[name], f"{BY_HAND}{what}")
+            yield Difference(instance.name, "persistence", name, "ok", server.info[name], ByHand(f"{what}"))
 
 
 def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
@@ -199,11 +198,11 @@ def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
     if count:
         line = next(iter(load_faults(server.said)), "see the journal of its unit")
         found = f"{count} commands were skipped when it started, and are still in its log: {line}"
-        remedy = (
-            f"{BY_HAND}a restart replays them all in their order (README, Writes that a start skipped, also to look at "
+        advice = (
+            "a restart replays them all in their order (README, Writes that a start skipped, also to look at "
             f"them first); to give them up: --data accept_loss={instance.name}"
         )
-        remedy = REWRITE if instance.accepts_loss else remedy
+        remedy = Remedy.REWRITE if instance.accepts_loss else ByHand(advice)
         yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
 
 
@@ -212,7 +211,7 @@ def _log_of_more_databases(instance: Instance, server: Server) -> Iterator[Diffe
     if are_fewer(instance, server) and server.info.get("aof_enabled") == "1" and not keeps_log(instance, server):
         wanted, found = instance.role.databases, server.config["databases"]
         where = f"no database beyond the {wanted}", f"may select any of {found}"
-        yield Difference(instance.name, "persistence", "databases in the log", *where, REWRITE)
+        yield Difference(instance.name, "persistence", "databases in the log", *where, Remedy.REWRITE)
 
 
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
@@ -221,12 +220,12 @@ def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterato
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
     if server.info.get("loading") == "1":
         return
-    kept = f"{BY_HAND}{GET_BACK_FIRST}" if keeps_log(instance, server) else ""
+    kept = GET_BACK_FIRST if keeps_log(instance, server) else None
     if manifest in observed.data_files and not role.appendonly:
-        yield Difference(instance.name, "persistence", name, "put aside", "on disk", kept or ASIDE)
+        yield Difference(instance.name, "persistence", name, "put aside", "on disk", kept or Remedy.ASIDE)
     if role.appendonly and server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
         # The server has it all in memory, and may be about to write its first log: a deploy that was killed began it.
-        yield Difference(instance.name, "persistence", name, "on disk", "absent", kept or REWRITE)
+        yield Difference(instance.name, "persistence", name, "on disk", "absent", kept or Remedy.REWRITE)
 
 
 def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -238,6 +237,8 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
     if role.appendonly and snapshot and not log:
         found = f"absent, and the data is in {role.dbfilename}"
-        yield Difference(instance.name, "persistence", name, "on disk", found, TO_LOG)
+        yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:
-        yield Difference(instance.name, "persistence", role.dbfilename, "has the data", "the log has it", TO_SNAPSHOT)
+        yield Difference(
+            instance.name, "persistence", role.dbfilename, "has the data", "the log has it", Remedy.TO_SNAPSHOT
+        )

@@ -83,9 +83,9 @@ def kill_servers(state: State, host: Host, seen: Look) -> None:
     """Each server is killed without warning and comes back by itself with every acknowledged key."""
     for instance in seen.desired.instances:
         write_witnesses(host, instance, seen.passwords)
-        killed, output = run_command(state, host, f"systemctl kill --signal=KILL {instance.unit}")
-        if not killed:
-            raise DrillFailed(f"{instance.name}: cannot be killed: {output}")
+        killed = run_command(state, host, f"systemctl kill --signal=KILL {instance.unit}")
+        if not killed.succeeded:
+            raise DrillFailed(f"{instance.name}: cannot be killed: {killed.output}")
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
         read_witnesses(host, instance, seen.passwords)
         say(host, f"{instance.name}: killed, came back by itself with all {len(WITNESSES)} acknowledged writes")
@@ -152,10 +152,10 @@ def reboot(state: State, host: Host, seen: Look) -> None:
 def boot_id(state: State, host: Host) -> str:
     """The kernel's name for this boot; empty when the host does not answer."""
     try:
-        found, output = run_command(state, host, "cat /proc/sys/kernel/random/boot_id")
+        found = run_command(state, host, "cat /proc/sys/kernel/random/boot_id")
     except Exception:  # a connection that breaks during a reboot breaks in many ways
         return ""
-    return output.strip() if found else ""
+    return found.stdout.strip()
 
 
 def came_back(state: State, host: Host, before: str) -> bool:

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import gevent
@@ -40,19 +41,39 @@ class ConnectionBroken(CannotRun):
     """The host, or what was spoken to on it, does not answer any more; the message says how that showed."""
 
 
+class NoAnswer(ConnectionBroken):
+    """The other side has said nothing for as long as it may be silent."""
+
+
 class TunnelRefused(Exception):
     """The host leads no connection to that address and port; the message says why."""
 
 
-def run_command(state: State, host: Host, command: str) -> tuple[bool, str]:
-    """Whether `command` succeeded on the host, and what it printed on both outputs. A lost connection is a failure."""
+class TunnelForbidden(TunnelRefused):
+    """The host's sshd leads no connection anywhere, or not there."""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended on a host, and what it printed.
+
+    Read an answer from `stdout`: sudo and shells print warnings on the other. `output` is both for people, as it came.
+    """
+
+    succeeded: bool
+    stdout: str
+    output: str
+
+
+def run_command(state: State, host: Host, command: str) -> CommandResult:
+    """What came of `command` on the host. A lost connection is a failure, and nothing is an answer then."""
     try:
-        status, output = host.run_shell_command(StringCommand(command), **_arguments(state, host))
+        status, said = host.run_shell_command(StringCommand(command), **_arguments(state, host))
     except BREAKS as error:
-        return False, f"the connection broke: {error}"
+        return CommandResult(False, "", f"the connection broke: {error}")
     if not status and not is_connected(host):
-        return False, f"the connection broke: {output.output}".rstrip(": ")
-    return status, output.output
+        return CommandResult(False, "", f"the connection broke: {said.output}".rstrip(": "))
+    return CommandResult(status, said.stdout, said.output)
 
 
 def read_fact(state: State, host: Host, fact: type[FactBase[T]], arguments: Mapping[str, Any]) -> T | None:
@@ -151,8 +172,9 @@ def open_tunnel(host: Host, address: str, port: int, patience: float) -> Channel
             return Channel(_connected(host).open_channel("direct-tcpip", to, origin, timeout=patience), patience)
     except ConnectionBroken as error:
         if isinstance(error.__cause__, paramiko.ChannelException):
-            words = {1: "sshd forbids TCP forwarding (AllowTcpForwarding)", 2: "connection refused"}
-            raise TunnelRefused(words.get(error.__cause__.code, str(error))) from error
+            if error.__cause__.code == 1:  # "administratively prohibited", RFC 4254
+                raise TunnelForbidden("sshd forbids TCP forwarding (AllowTcpForwarding)") from error
+            raise TunnelRefused("connection refused" if error.__cause__.code == 2 else str(error)) from error
         raise
 
 
@@ -160,6 +182,8 @@ def open_tunnel(host: Host, address: str, port: int, patience: float) -> Channel
 def _own_errors() -> Iterator[None]:
     try:
         yield
+    except TimeoutError as error:
+        raise NoAnswer("no answer") from error
     except BREAKS as error:
         raise ConnectionBroken(str(error) or "no answer") from error
 

@@ -12,7 +12,8 @@ from typing import TypeAlias
 import hiredis
 from pyinfra.api.host import Host
 
-from tasks.observed.connection import Channel, ConnectionBroken, TunnelRefused, open_tunnel
+from tasks.observed.connection import Channel, ConnectionBroken, NoAnswer, TunnelForbidden, TunnelRefused, open_tunnel
+from tasks.observed.refusal import Cause, Refusal, refusal
 
 ReplyError = hiredis.ReplyError
 Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
@@ -21,7 +22,11 @@ TIMEOUT = 10.0  # seconds a server may be silent; a loading one answers at once 
 
 
 class ExchangeError(Exception):
-    """The instance could not be spoken to; the message says where and why."""
+    """The instance could not be spoken to; `refusal` says where and why."""
+
+    def __init__(self, cause: Cause, said: str) -> None:
+        super().__init__(said)
+        self.refusal = Refusal(cause, said)
 
 
 def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[str]]) -> list[Reply]:
@@ -32,7 +37,7 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
     try:
         channel = open_tunnel(host, address, port, TIMEOUT)
     except (ConnectionBroken, TunnelRefused) as error:
-        raise ExchangeError(f"no connection to {address}:{port}: {error}") from error
+        raise ExchangeError(_cause(error), f"no connection to {address}:{port}: {error}") from error
     try:
         replies: list[Reply] = []
         for batch in batches(commands):
@@ -40,7 +45,9 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
             replies += _read(channel, len(batch), f"{address}:{port}")
         return replies
     except ConnectionBroken as error:
-        raise ExchangeError(f"{address}:{port} broke off: {error}") from error
+        raise ExchangeError(_cause(error), f"{address}:{port} broke off: {error}") from error
+    except hiredis.HiredisError as error:
+        raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
     finally:
         channel.close()
 
@@ -66,12 +73,22 @@ def _read(channel: Channel, count: int, where: str) -> list[Reply]:
     while len(replies) < count:
         data = channel.receive()
         if not data:
-            said = f": {replies[-1]}" if replies and isinstance(replies[-1], ReplyError) else ""
-            raise ExchangeError(f"{where} closed the connection{said[:120]} ({len(replies)} of {count} replies)")
+            last = replies[-1] if replies and isinstance(replies[-1], ReplyError) else None
+            said = f": {last}"[:120] if last else ""
+            cause = refusal(last).cause if last else Cause.BROKEN
+            raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
         reader.feed(data)
         while (reply := reader.gets()) is not False:
             replies.append(reply)
     return replies
+
+
+def _cause(error: Exception) -> Cause:
+    if isinstance(error, TunnelForbidden):
+        return Cause.FORBIDDEN
+    if isinstance(error, TunnelRefused):
+        return Cause.CLOSED
+    return Cause.SILENT if isinstance(error, NoAnswer) else Cause.BROKEN
 
 
 def info_fields(reply: Reply) -> dict[str, str]:

@@ -55,8 +55,7 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     if not servers and not markers:
         return snapshot
     servers = [ask(host, desired, server, passwords) for server in servers]
-    _, output = run_command(state, host, script(servers, markers))
-    said = read_answers(output.splitlines())
+    said = read_answers(run_command(state, host, script(servers, markers)).stdout.splitlines())
     return replace(
         snapshot,
         foreign=tuple(complete_server(server, said.get(str(server.pid), Answer())) for server in servers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -20,8 +20,7 @@ Said = tuple[str, ...]
 
 def said_since_start(state: State, host: Host, units: Sequence[str]) -> dict[str, Said]:
     """unit → the first lines of its journal since its last start, oldest first; nothing for one that has none."""
-    _, output = run_command(state, host, script(units))
-    return read_said(output.splitlines(), units)
+    return read_said(run_command(state, host, script(units)).stdout.splitlines(), units)
 
 
 def script(units: Iterable[str]) -> str:
@@ -37,22 +36,18 @@ def script(units: Iterable[str]) -> str:
 def read_said(lines: Iterable[str], units: Sequence[str]) -> dict[str, Said]:
     """The output of `script` by unit; a line of another form is none of it."""
     said: dict[str, Said] = {}
+    asked = {str(number): unit for number, unit in enumerate(units)}
     for line in lines:
         number, _, text = line.partition(" ")
-        if number.isdigit() and int(number) < len(units):
+        if number in asked:
             try:
                 content = base64.b64decode(text, validate=True).decode(errors="replace")
             except binascii.Error:
                 continue
-            said[units[int(number)]] = tuple(content.splitlines())
+            said[asked[number]] = tuple(content.splitlines())
     return said
 
 
 def reaches_start(said: Said) -> bool:
     """Whether the journal still has the beginning of the start."""
     return bool(said) and BEGINS in said[0]
-
-
-def has_reason(info: Mapping[str, str]) -> bool:
-    """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
-    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info

@@ -18,9 +18,10 @@ from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_dir
 from tasks.observed.connection import CannotRun, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
-from tasks.observed.journal import has_reason, reaches_start, said_since_start
+from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.reader import MARK, PACKAGES, decode, parse_snapshot
-from tasks.observed.state import Observed, Server
+from tasks.observed.refusal import Cause, Refusal, refusal
+from tasks.observed.state import Observed, Server, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -141,7 +142,9 @@ def with_journals(
     state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
 ) -> dict[str, Server]:
     """The servers, with what those said while they started whose counters give a reason to ask."""
-    asked = {item.name: item.unit for item in instances if item.name in servers and has_reason(servers[item.name].info)}
+    asked = {
+        item.name: item.unit for item in instances if item.name in servers and tells_of_skips(servers[item.name].info)
+    }
     said = said_since_start(state, host, list(asked.values())) if asked else {}
     return {
         name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))
@@ -170,19 +173,26 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     return snapshot
 
 
-def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int]:
-    """Where a running instance can be spoken to: as desired, or where it still listens before a change."""
+def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | None:
+    """Where a running instance is spoken to: as desired, or where it still listens before a change.
+
+    None where its own process was not seen to listen: whoever answers there may be anybody, and gets no password.
+    """
     wanted = (instance.address, instance.role.port)
     pid = snapshot.pid(instance.unit)
     found = sorted((item.address, item.port) for item in snapshot.listeners if item.pid == pid and "." in item.address)
     own = [(wanted[0] if address == "0.0.0.0" else address, port) for address, port in found]
-    return wanted if wanted in own or not own else own[0]
+    return wanted if wanted in own else own[0] if own else None
 
 
-def observe_server(host: PyinfraHost, instance: Instance, where: tuple[str, int], password: str | None) -> Server:
+def observe_server(
+    host: PyinfraHost, instance: Instance, where: tuple[str, int] | None, password: str | None
+) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
+    if where is None:
+        return Server(refusal=Refusal(Cause.NOT_ITS_OWN, "its own process was not seen to listen anywhere"))
     if password is None:
-        return Server(refusal="its operator's password is not in the secrets file")
+        return Server(refusal=Refusal(Cause.NO_PASSWORD, "its operator's password is not in the secrets file"))
     names = ["default", *(user.name for user in instance.users)]
     categories = categories_in(user.rules for user in instance.users)
     commands: list[tuple[str, ...]] = [
@@ -196,7 +206,7 @@ def observe_server(host: PyinfraHost, instance: Instance, where: tuple[str, int]
     try:
         replies = exchange(host, *where, commands)
     except ExchangeError as error:
-        return Server(refusal=str(error))
+        return Server(refusal=error.refusal)
     return replace(read_server(categories, names, replies), endpoint=where)
 
 
@@ -204,7 +214,7 @@ def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequen
     """The replies to `observe_server`'s commands as a Server."""
     for reply in replies[:4]:
         if isinstance(reply, ReplyError):
-            return Server(refusal=str(reply))
+            return Server(refusal=refusal(reply))
     _, config, info, users, *details = replies
     lists = dict(zip(categories, details, strict=False))
     described = dict(zip(names, details[len(categories) :], strict=True))

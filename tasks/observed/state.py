@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tasks.observed.refusal import Refusal
+
 
 @dataclass(frozen=True)
 class FileState:
@@ -35,7 +37,7 @@ class Listener:
 class Server:
     """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
-    refusal: str | None = None
+    refusal: Refusal | None = None
     endpoint: tuple[str, int] = ("", 0)
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +113,7 @@ class Observed:
     data_files: Mapping[str, int]
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
+    unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
@@ -137,3 +140,8 @@ def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
         if name.startswith("db") and name[2:].isdigit()
     ]
     return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)
+
+
+def tells_of_skips(info: Mapping[str, str]) -> bool:
+    """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
+    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info

@@ -15,6 +15,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import Role
+from tasks.compare.difference import Remedy
 from tasks.desired.host import Passwords
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
@@ -36,8 +37,8 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> lis
     result = seen.result()
     if result.observed is None:
         return [f"could not be read: {result.error}"]
-    dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == "start"}
-    problems = [str(item) for item in result.differences]
+    dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == Remedy.START}
+    problems = [str(item) for item in (*result.differences, *result.unknown)]
     for name, client in clients.items():
         problems += [str(item) for item in client.result() if name not in dead]
     return problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.compare.difference import BY_HAND, Difference
+from tasks.compare.difference import ByHand, Difference
 from tasks.reports.model import DriftReport, HostReport, Status
 
 STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter
@@ -29,7 +29,7 @@ def number(count: int, noun: str) -> str:
 
 def by_hand(difference: Difference) -> bool:
     """Whether no deploy removes the difference."""
-    return difference.remedy.startswith(BY_HAND)
+    return isinstance(difference.remedy, ByHand)
 
 
 def who(difference: Difference) -> str:
@@ -39,7 +39,7 @@ def who(difference: Difference) -> str:
 
 def what_to_do(difference: Difference) -> str:
     """How it is removed."""
-    return difference.remedy.removeprefix(BY_HAND)
+    return difference.to_do
 
 
 def host_words(report: HostReport) -> str:

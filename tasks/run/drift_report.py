@@ -60,9 +60,11 @@ def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
         return HostReport(host.name, "unreachable", "not reachable over SSH", roles, (), 0.0)
     if seen.observed is None:
         return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
+    notes = "\n".join(notices(seen.desired, seen.observed))
+    if seen.unknown:
+        return HostReport(host.name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown)
     if not seen.differences:
         return HostReport(host.name, "in_sync", "", roles, (), seen.seconds)
-    notes = "\n".join(notices(seen.desired, seen.observed))
     return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds)
 
 

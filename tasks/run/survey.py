@@ -12,6 +12,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.compare.difference import Difference
 from tasks.compare.host import compare
+from tasks.compare.unknown import Unknown, unknowns
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import begin, bound_silence
 from tasks.observed.look import Unobserved, observe
@@ -21,13 +22,17 @@ from tasks.run.session import Run
 
 @dataclass(frozen=True)
 class Look:
-    """One host as seen in this run: desired, observed (None when unreadable: see `error`) and their differences."""
+    """One host as seen in this run: desired, observed, what differs and what nobody knows.
+
+    `observed` is None when the host could not be read: see `error`.
+    """
 
     desired: Host
     passwords: Passwords = field(repr=False)
     observed: Observed | None
     differences: tuple[Difference, ...]
     error: str = ""
+    unknown: tuple[Unknown, ...] = ()
     seconds: float = 0.0
 
 
@@ -51,6 +56,7 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
             bound_silence(host)
             observed = observe(state, host, desired, passwords)
     except Unobserved as error:
-        return Look(desired, passwords, None, (), str(error), time.monotonic() - began)
+        return Look(desired, passwords, None, (), str(error), seconds=time.monotonic() - began)
     differences = tuple(compare(desired, observed))
-    return Look(desired, passwords, observed, differences, seconds=time.monotonic() - began)
+    unknown = tuple(unknowns(desired, observed))
+    return Look(desired, passwords, observed, differences, seconds=time.monotonic() - began, unknown=unknown)

@@ -17,6 +17,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.adoption import Adoption, adoptions, described, snapshot_of
+from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.connection import run_command
@@ -24,6 +25,7 @@ from tasks.observed.foreign import logins
 from tasks.observed.foreign_listeners import roles_met
 from tasks.observed.marker import marker_text
 from tasks.observed.reader import read_listener
+from tasks.observed.refusal import Refusal
 from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
@@ -104,11 +106,11 @@ def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -
 
 
 def ask_host(state: State, host: Host, command: str, failure: str) -> str:
-    """What the command printed. Raises AdoptionFailed with `failure` and that when it does not succeed."""
-    succeeded, output = run_command(state, host, command)
-    if not succeeded:
-        raise AdoptionFailed(f"{failure}: {output.strip()}")
-    return output
+    """What the command answered. Raises AdoptionFailed with `failure` and all it printed when it does not succeed."""
+    done = run_command(state, host, command)
+    if not done.succeeded:
+        raise AdoptionFailed(f"{failure}: {done.output.strip()}")
+    return done.stdout
 
 
 def _adopt_all(state: State, host: Host, items: Sequence[Adoption], known: Mapping[int, Logins], keys: Keys) -> bool:
@@ -136,12 +138,12 @@ def end_server(state: State, host: Host, instance: Instance, server: ForeignServ
     identity = ask_host(state, host, IDENTITY.format(shlex.quote(rdb)), f"{who}: {rdb} is not where it saved to")
     marker = replace(new_marker(server), before=identity.strip())
     write_marker(state, host, instance, marker)
-    ended, output = run_command(state, host, stop_script(server))
-    if not ended:
+    stop = run_command(state, host, stop_script(server))
+    if not stop.succeeded:
         restore(host, server, known)
         raise AdoptionFailed(
             f"{who}: did not end within {PATIENCE:.0f} s of SIGTERM, expected it to save and end, it goes on serving: "
-            f"look at its log, then deploy again: {output.strip()}"
+            f"look at its log, then deploy again: {stop.output.strip()}"
         )
     return marker
 
@@ -218,8 +220,8 @@ def missing_keys(host: Host, instance: Instance, keys: Keys, password: str) -> l
     """What the role lacks of the old server's keys, in words; nothing when it has them all."""
     saved, expiring = keys.adopted.get(instance.name, (0, 0))
     info = read_info(host, (instance.address, instance.role.port), password)
-    if info is None:
-        return [f"{instance.name}: does not answer its operator after the adoption, expected its keys: see its journal"]
+    if isinstance(info, Refusal):
+        return [f"{instance.name}: its keys after the adoption cannot be counted: {info}: {way_out(instance, info)}"]
     has, _ = count_keys(info)
     if has < saved - expiring:
         return [

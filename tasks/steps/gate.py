@@ -5,25 +5,27 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
+from tasks.catalogue.roles import Role
 from tasks.compare.databases import are_fewer, left_out
-from tasks.compare.loading import cut_tails, load_faults
+from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.observed.journal import said_since_start
+from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Server, count_keys
 from tasks.steps import witness
 from tasks.steps.witness import Witness
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
+PASSING = 30.0  # seconds to wait for what may pass by itself: a script, a crowd of clients, a pause
 POLL = 0.1  # seconds between two looks
 SPARE_DISK = 64 << 20  # bytes beside the snapshot that a server with save points writes when it stops
 
@@ -49,88 +51,106 @@ class Before:
 
 
 def before(
-    state: State, host: Host, instance: Instance, own: Mapping[str, str | None], previously: Server | None = None
+    state: State,
+    host: Host,
+    instance: Instance,
+    own: Mapping[str, str | None],
+    previously: Server | None,
+    cured: Callable[[Refusal], bool],
 ) -> tuple[Before | None, list[str]]:
-    """What an instance has that may be stopped now, None when it lets nobody in; and what forbids to stop it.
+    """What an instance has that may be stopped now, and what forbids to stop it.
 
-    No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
-    `own`: passwords by user; `previously`: what it said before this deploy changed anything.
+    No save or rewrite is under way, its log is whole and writable, speaks of no database that the next start has not,
+    and the disk holds what it writes when it stops. Nobody restarts what could not be looked at: None only where the
+    refusal is what a restart `cured`. `own`: passwords by user; `previously`: what it said before this deploy.
     """
-    password = own.get(OPERATOR) or ""
-    info = wait_until_calm(host, instance, password)
+    info = wait_until_calm(host, instance, own.get(OPERATOR) or "")
+    if isinstance(info, Refusal) and not cured(info):
+        return None, [f"it cannot be looked at: {info}: {way_out(instance, info)}"]
     problems = not_replayable(state, host, [instance])
-    sizes, free = _on_disk(state, host, instance)
+    looked = run_command(state, host, before_script(instance.role))
+    free, *rows = looked.stdout.splitlines() or [""]
+    if rows[-1:] != ["looked"]:
+        return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
+    sizes = {name: int(size) for size, _, name in (row.partition(" ") for row in rows) if size.isdecimal()}
     manifest = manifest_file(instance.role)
     if instance.role.appendonly and manifest.rpartition("/")[2] not in sizes:
         problems.append(f"{manifest} is missing, a restart would begin empty: bring it back first")
-    if info is None:
+    if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
-    problems += _unhealthy(info)
-    needed = int(info.get("used_memory", "0")) + SPARE_DISK
-    if free < needed:
-        problems.append(f"the disk has {free >> 20} MiB free, stopping safely may take {needed >> 20} MiB: free space")
+    problems += [*_unhealthy(info), *_too_full(info, int(free) * 1024)]
     if not problems and previously is not None and are_fewer(instance, previously):
-        problems += _forget_other_databases(host, instance, password, info)
+        problems += _forget_other_databases(host, instance, own.get(OPERATOR) or "", info)
     found = Before(info, sizes)
     if not problems:
         _write_witnesses(host, instance, own, found)
     return found, problems
 
 
-def _on_disk(state: State, host: Host, instance: Instance) -> tuple[dict[str, int], int]:
-    """Bytes of each file of the log that is not empty, and bytes free where it lies."""
-    directory = data_directory(instance.name)
-    log = manifest_file(instance.role).rpartition("/")[0]
-    # A role may give its files names with line ends in them.
-    files_of_log = f"find {log} -maxdepth 1 -type f -size +0 ! -name '*[!A-Za-z0-9._-]*' -printf '%s %f\\n'"
-    _, output = run_command(state, host, f"df -k --output=avail {directory} | tail -n 1; {files_of_log} 2>/dev/null")
-    free, *files = output.splitlines() or [""]
-    rows = [row.partition(" ") for row in files]
-    sizes = {name: int(size) for size, _, name in rows if size.isdigit()}
-    return sizes, int(free) * 1024 if free.strip().isdigit() else 0
+def before_script(role: Role) -> str:
+    """Shell that prints the KiB free for the role's data, size and name of its log's files, and `looked` last. Pure.
+
+    A role may give its files names with line ends in them: those are none of its log.
+    """
+    free = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
+    log = manifest_file(role).rpartition("/")[0]
+    files = (
+        f"find {log} -ignore_readdir_race -maxdepth 1 -type f -size +0 ! -name '*[!A-Za-z0-9._-]*' -printf '%s %f\\n'"
+    )
+    return f"{free} && if test -d {log}; then {files}; fi && echo looked"
 
 
 def _forget_other_databases(host: Host, instance: Instance, password: str, info: Info) -> list[str]:
     """The log speaks only of databases that the next start has: it is written anew, from a server with none beyond."""
     if found := left_out(instance, info):
         return [f"{', '.join(found)} in use, and databases is to be {instance.role.databases}: move those keys first"]
+    return write_log_anew(host, instance, password) if info.get("aof_enabled") == "1" else []
+
+
+def write_log_anew(host: Host, instance: Instance, password: str) -> list[str]:
+    """The log holds what the server has, and nothing else: a rewrite has begun after this call and ended well."""
     where = (instance.address, instance.role.port)
-    if info.get("aof_enabled") != "1":
-        return []
     try:
         replies = exchange(host, *where, [("AUTH", OPERATOR, password), ("BGREWRITEAOF",)])
     except ExchangeError as error:
-        return [str(error)]
+        return [f"its log was not written anew: {error}"]
     refused = [str(reply) for reply in replies if isinstance(reply, ReplyError)]
-    now = wait_until_calm(host, instance, password)
-    if refused or now is None or is_busy(now):
-        return [f"its log could not be written anew for fewer databases: {', '.join(refused) or 'not in time'}"]
-    return _unhealthy(now)
+    info = refused or wait_until_calm(host, instance, password)
+    if not isinstance(info, Mapping) or is_busy(info):
+        why = info if isinstance(info, Refusal) else ", ".join(refused) or "not in time"
+        return [f"its log was not written anew: {why}: deploy again"]
+    return _unhealthy(info)
 
 
 def _write_witnesses(host: Host, instance: Instance, own: Mapping[str, str | None], found: Before) -> None:
     """A service wrote in every way, unless the role would drop keys for it; what is refused is no witness."""
     if witness.is_full(found.info):
         return
-    service = instance.role.services[0]
+    service, where = instance.role.services[0], (instance.address, instance.role.port)
     written = witness.of_a_gate(instance.name, secrets.token_hex(8))
-    login = ("AUTH", service, own.get(service) or "")
     try:
-        first, *replies = exchange(host, instance.address, instance.role.port, [login, *witness.writes(written)])
+        first, *replies = exchange(host, *where, [("AUTH", service, own.get(service) or ""), *witness.writes(written)])
     except ExchangeError:
         return  # the gate after the restart asks for the same login, and says what is wrong with it
     if not isinstance(first, ReplyError):
         found.witnesses, found.at = witness.acknowledged(written, replies), time.monotonic()
 
 
+def _too_full(info: Info, free: int) -> list[str]:
+    needed = int(info.get("used_memory", "0")) + SPARE_DISK
+    if free >= needed:
+        return []
+    return [f"the disk has {free >> 20} MiB free, stopping safely may take {needed >> 20} MiB: free space"]
+
+
 def not_replayable(state: State, host: Host, instances: Sequence[Instance]) -> list[str]:
     """Of each instance whose next start would drop what transactions and scripts wrote, what to do."""
     files = {acl_file(instance.name): instance.name for instance in instances}
     command = f"grep -LsxF {shlex.quote(DEFAULT_LINE)} {' '.join(map(shlex.quote, files))} || true"
-    known, output = run_command(state, host, command)
-    lacking = output.split() if known else list(files)
+    known = run_command(state, host, command)
+    lacking = known.stdout.split() if known.succeeded else list(files)
     return [
         f"{files[path]}: {path} lacks the line {DEFAULT_LINE!r}, a start would drop what transactions and scripts "
         "wrote: deploy again, which writes it first"
@@ -139,35 +159,21 @@ def not_replayable(state: State, host: Host, instances: Sequence[Instance]) -> l
     ]
 
 
-def said_while_loading(state: State, host: Host, instance: Instance) -> list[str]:
-    """The lines of its journal that tell of writes the instance skipped or cut off when it started."""
-    return load_faults(said_since_start(state, host, [instance.unit]).get(instance.unit, ()))
-
-
-def words_for(faults: Sequence[str], problems: Sequence[str], was: Before | None) -> str:
-    """What is wrong with a start that has not loaded all of its data, and what to do."""
-    more = f" (and {len(faults) - 1} more such lines in its journal)" if len(faults) > 1 else ""
-    cut = "".join(f"; {text}" for text in cut_tails(faults, was.sizes if was else {}))
-    found = "; ".join(problems) or "it runs and serves"
-    return (
-        f"has not loaded all of its data, it said: {faults[0]!r}{more}{cut}; {found}; not rolled back, which would "
-        "load the same, and no other is restarted: README, Writes that a start skipped"
-    )
-
-
 def after(
     host: Host, instance: Instance, passwords: Passwords, was: Before | None, previously: Server | None = None
-) -> list[str]:
-    """What is wrong with an instance that has been started: silent, unhealthy, not serving, or short of keys.
+) -> list[str] | Refusal:
+    """What is wrong with an instance that has been started: unhealthy, not serving, or short of keys.
 
-    The witnesses in `was` are read and removed. `previously`: it runs as it did before this deploy, at the address and
-    port and with the log it had then.
+    A Refusal when it runs and does not let itself be looked at, which says nothing against it. The witnesses in `was`
+    are read and removed.
+
+    `previously`: it runs as it did before this deploy, at the address and port and with the log it had then.
     """
     own = passwords[instance.name]
     where = previously.endpoint if previously else (instance.address, instance.role.port)
     info = wait_until_calm(host, instance, own.get(OPERATOR) or "", where)
-    if info is None:
-        return ["does not answer its operator after the start"]
+    if isinstance(info, Refusal):
+        return ["nothing of it listens after the start"] if info.cause is Cause.CLOSED else info
     if is_busy(info):
         return [f"still loads, saves or rewrites {PATIENCE:.0f} s after the start"]
     wanted = previously.config.get("appendonly") == "yes" if previously else instance.role.appendonly
@@ -177,18 +183,11 @@ def after(
         problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
     service = instance.role.services[0]
     witnesses = was.witnesses if was else []
-    ask = [("PING",), *witness.reads(witnesses)]
-    answer, replies = _as_service(host, where, (service, own.get(service) or ""), [*ask, *_removing(witnesses)])
+    asked = [("PING",), *witness.reads(witnesses), *witness.removing(witnesses)]
+    answer, replies = _as_service(host, where, (service, own.get(service) or ""), asked)
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
-    if was is None:
-        return problems
-    lost = witness.gone(witnesses, replies) if replies else []
-    if witness.can_be_judged(info, time.monotonic() - was.at):
-        problems += witness.in_words(lost, witnesses)
-    if replies:
-        was.witnesses = []
-    return problems + _lost_keys(was.info, info, len(witness.keys([item for item in witnesses if item not in lost])))
+    return problems + (_lost(was, info, replies) if was else [])
 
 
 def _unhealthy(info: Info) -> list[str]:
@@ -197,10 +196,6 @@ def _unhealthy(info: Info) -> list[str]:
         for name in ("aof_last_write_status", "aof_last_bgrewrite_status")
         if info.get(name, "ok") != "ok"
     ]
-
-
-def _removing(witnesses: Sequence[Witness]) -> list[tuple[str, ...]]:
-    return [("UNLINK", *witness.keys(witnesses))] if witnesses else []
 
 
 def _as_service(
@@ -214,19 +209,36 @@ def _as_service(
     return (str(first), []) if isinstance(first, ReplyError) else (str(replies[0]), replies[1:])
 
 
-def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | None:
-    """INFO of an instance once it neither loads, saves nor rewrites; None when it does not let us in."""
+def _lost(was: Before, info: Info, replies: Sequence[Reply]) -> list[str]:
+    """What of the data before the restart is not there, and nothing explains it. `replies`: those about witnesses."""
+    witnesses, was.witnesses = was.witnesses, [] if replies else was.witnesses
+    gone = witness.gone(witnesses, replies) if replies else []
+    there = [item for item in witnesses if item not in gone]
+    judged = gone if witness.can_be_judged(info, time.monotonic() - was.at) else []
+    return [*witness.in_words(judged, witnesses), *_lost_keys(was.info, info, len(witness.keys(there)))]
+
+
+def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | Refusal:
+    """INFO of an instance once it neither loads, saves nor rewrites, or why it does not say."""
     began = time.monotonic()
     next_word = began + 2
     while True:
         info = read_info(host, where or (instance.address, instance.role.port), password)
         now = time.monotonic()
-        if info is None or not is_busy(info) or now > began + PATIENCE:
+        if now > began + (_patience(info) if isinstance(info, Refusal) else PATIENCE * is_busy(info)):
             return info
         if now > next_word:
-            host.log_styled(f"{instance.name}: loads, saves or rewrites its data, waiting", fg="yellow")
+            what = str(info) if isinstance(info, Refusal) else "loads, saves or rewrites its data"
+            host.log_styled(f"{instance.name}: {what}: waiting", fg="yellow")
             next_word = now + 30
         time.sleep(POLL)
+
+
+def _patience(refusal: Refusal) -> float:
+    """Seconds until a refusal is taken for lasting."""
+    if refusal.cause is Cause.LOADING:
+        return PATIENCE
+    return PASSING if refusal.cause in (Cause.BUSY, Cause.MAXCLIENTS, Cause.SILENT, Cause.BROKEN) else 0
 
 
 def is_busy(info: Info) -> bool:
@@ -235,16 +247,15 @@ def is_busy(info: Info) -> bool:
     return any(info.get(name, "0") != "0" for name in signs)
 
 
-def read_info(host: Host, where: Endpoint, password: str) -> Info | None:
-    """INFO of an instance as a mapping; None when it cannot be had."""
+def read_info(host: Host, where: Endpoint, password: str) -> Info | Refusal:
+    """INFO of an instance as a mapping, or why it cannot be had."""
     commands = [("AUTH", OPERATOR, password), ("INFO", "everything")]
     try:
         replies = exchange(host, *where, commands)
-    except ExchangeError:
-        return None
-    if any(isinstance(reply, ReplyError) for reply in replies):
-        return None
-    return info_fields(replies[1])
+    except ExchangeError as error:
+        return error.refusal
+    refused = [reply for reply in replies if isinstance(reply, ReplyError)]
+    return refusal(refused[0]) if refused else info_fields(replies[1])
 
 
 def _lost_keys(was: Info, now: Info, own: int = 0) -> list[str]:

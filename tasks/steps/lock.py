@@ -21,7 +21,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.difference import BY_HAND
+from tasks.compare.difference import ByHand
 from tasks.desired.paths import LOCK_FILE
 from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
 from tasks.run.session import current
@@ -58,7 +58,7 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
 
     A host of which nothing differs is not held, unless `anyway`.
     """
-    if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
+    if anyway or any(not isinstance(item.remedy, ByHand) for item in seen.differences):
         current(state).kept(Holds).due[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
 

@@ -8,7 +8,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.difference import RESTART, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
@@ -56,6 +56,7 @@ def _refuse_kept_hosts(state: State) -> None:
 def _refuse_differences(looks: dict[str, Look]) -> None:
     findings = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.differences]
     findings += [f"{name}: could not be read: {seen.error}" for name, seen in looks.items() if seen.observed is None]
+    findings += [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.unknown]
     if findings:
         raise Refusal(listed("Nothing was drilled: run deploy.py first", findings))
 
@@ -88,14 +89,18 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     """The plan as text: notes, differences grouped by the hosts that share them, and a summary. Pure."""
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
+    unknown: dict[str, list[str]] = {}
     for name, seen in sorted(looks.items()):
         for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
         for difference in seen.differences:
             changes.setdefault(difference, []).append(name)
+        for item in seen.unknown:
+            unknown.setdefault(str(item), []).append(name)
     observed = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]
     lines = [f"note: {note}" for note in nothing_to_purge(observed)]
     rows = [(hosts, text) for text, hosts in notes.items()]
+    rows += [(hosts, text) for text, hosts in unknown.items()]
     rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
     return [*lines, *(f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows), _summary(looks)]
 
@@ -114,21 +119,23 @@ def _hosts(names: list[str], of: int) -> str:
 
 def _summary(looks: Mapping[str, Look]) -> str:
     count = sum(len(seen.differences) for seen in looks.values())
+    unseen = sum(len(seen.unknown) for seen in looks.values())
+    not_known = f", {counted(unseen, 'thing')} not known, nothing is done about that" if unseen else ""
     if not count:
-        return f"nothing to change on {counted(len(looks), 'host')}"
+        return f"nothing to change on {counted(len(looks), 'host')}{not_known}"
     restarts = sorted(
         {
             f"{item.role} on {name}"
             for name, seen in looks.items()
             for item in seen.differences
-            if item.remedy == RESTART
+            if item.remedy == Remedy.RESTART
         }
     )
     changed = sum(bool(seen.differences) for seen in looks.values())
     which = f": {', '.join(restarts)}" if restarts else ""
     return (
         f"{counted(count, 'difference')} on {counted(changed, 'host')}, "
-        f"{counted(len(restarts), 'instance')} will restart{which}"
+        f"{counted(len(restarts), 'instance')} will restart{which}{not_known}"
     )
 
 

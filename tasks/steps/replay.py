@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES, OPERATOR
-from tasks.compare.difference import REPLAY, chosen
+from tasks.compare.difference import Remedy, chosen
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
@@ -30,7 +30,7 @@ ENABLE_REPLAY = ("ACL", "SETUSER", DEFAULT, "reset", "off", *DEFAULT_RULES.split
 
 def keep_replayable(seen: Look) -> None:
     """Every ACL file lets the next start replay its log, and so does every running server; no other line changes."""
-    roles = {item.role for item in chosen(seen.differences, "acl", remedy=REPLAY)}
+    roles = {item.role for item in chosen(seen.differences, "acl", remedy=Remedy.REPLAY)}
     instances = [instance for instance in seen.desired.instances if instance.name in roles]
     if instances:
         call(
@@ -46,9 +46,9 @@ def make_replayable(
     state: State, host: Host, instances: Sequence[Instance], servers: dict[str, Server], passwords: Passwords
 ) -> bool:
     """The files first: a host that goes down in between starts with them."""
-    written, output = run_command(state, host, file_script(instances))
-    problems = [] if written else [f"the ACL files were not changed: {output}"]
-    for instance in instances if written else ():
+    written = run_command(state, host, file_script(instances))
+    problems = [] if written.succeeded else [f"the ACL files were not changed: {written.output}"]
+    for instance in instances if written.succeeded else ():
         server = servers.get(instance.name)
         if server is not None and server.refusal is None:
             wrong = grant_replay(host, server, passwords[instance.name].get(OPERATOR) or "")

@@ -12,15 +12,20 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.compare.databases import are_fewer
+from tasks.compare.difference import Remedy, chosen
 from tasks.compare.loading import is_undone_by_more_databases
+from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
-from tasks.observed.connection import run_command
+from tasks.observed.connection import CommandResult, run_command
+from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
+from tasks.run.survey import look
 from tasks.steps import gate
 from tasks.steps.gate import PATIENCE, Before
+from tasks.steps.loaded import after_a_cut, said_while_loading, words_for
 from tasks.steps.operations import call
 
 
@@ -47,8 +52,8 @@ class Target:
         """What it said before this deploy, if it let its operator in."""
         return self.previously if self.previously is not None and self.previously.refusal is None else None
 
-    def run(self, command: str) -> tuple[bool, str]:
-        """Whether a command succeeded on the host, and what it printed."""
+    def run(self, command: str) -> CommandResult:
+        """How a command ended on the host, and what it printed."""
         return run_command(self.state, self.host, command)
 
     def fail(self, problem: str) -> bool:
@@ -70,7 +75,7 @@ def start(state: State, host: Host, instances: Sequence[Instance], passwords: Pa
     if lossy:
         return False
     units = " ".join(instance.unit for instance in instances)
-    started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}")
+    started = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}").succeeded
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)
 
@@ -108,13 +113,13 @@ def _restart(target: Target) -> bool:
     instance, stopped = target.instance, current(target.state).kept(Restarts).stopped
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
-    own = target.passwords[instance.name]
-    was, problems = gate.before(target.state, target.host, instance, own, target.answered)
+    own, cured = target.passwords[instance.name], partial(_cured, target)
+    was, problems = gate.before(target.state, target.host, instance, own, target.answered, cured)
     if problems:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
     began = time.monotonic()
-    started, _ = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}")
+    started = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}").succeeded
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
@@ -123,22 +128,36 @@ def _restart(target: Target) -> bool:
     return well
 
 
+def _cured(target: Target, refusal: Refusal) -> bool:
+    """Whether the refusal itself is what a restart cures, as seen just now; nothing else is restarted unseen."""
+    if refusal.cause is not Cause.CLOSED:
+        return is_difference(refusal)
+    again = look(target.state, current(target.state), target.host)
+    name, remedy = target.instance.name, Remedy.RESTART
+    return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))
+
+
 def _come_up(target: Target, started: bool, was: Before | None) -> bool:
     """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
 
     Not rolled back when the fault is in its data: the previous configuration would load the same. One that had more
     databases would not.
     """
-    problems = [] if started else _failed_unit(target)
-    problems = problems or gate.after(target.host, target.instance, target.passwords, was)
-    faults = gate.said_while_loading(target.state, target.host, target.instance)
-    if faults and not _had_more_databases(target, faults):
-        target.stop_others()
-        return target.fail(gate.words_for(faults, problems, was))
-    problems += [f"it said: {line!r}" for line in faults[:1]]
-    if not problems:
-        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}")[0]
+    found = ([] if started else _failed_unit(target)) or gate.after(target.host, target.instance, target.passwords, was)
+    faults = said_while_loading(target.state, target.host, target.instance, target.passwords)
+    problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
+    if not faults and not problems:
+        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
     target.stop_others()
+    if faults and not _had_more_databases(target, faults):
+        problems += after_a_cut(target.host, target.instance, target.passwords, faults)
+        return target.fail(words_for(faults, problems, was))
+    if isinstance(found, Refusal):
+        return target.fail(
+            f"has been started, and cannot be looked at: {found}: {way_out(target.instance, found)}; not rolled back, "
+            "for nothing speaks against it, and no other is restarted"
+        )
+    problems += [f"it said: {line!r}" for line in faults[:1]]
     return target.fail("; ".join(problems) + _roll_back(target, was))
 
 
@@ -151,11 +170,11 @@ def _had_more_databases(target: Target, faults: Sequence[str]) -> bool:
 def _failed_unit(target: Target) -> list[str]:
     """Why a unit is not active, in its journal's words; empty when it is."""
     unit = target.instance.unit
-    active, output = target.run(f"systemctl is-active {unit}")
-    if active:
+    active = target.run(f"systemctl is-active {unit}")
+    if active.succeeded:
         return []
-    _, journal = target.run(f"journalctl --no-pager -n 15 -o cat -u {unit}")
-    return [f"did not come up, its unit is {output.strip()}, expected active:\n{journal}\n"]
+    journal = target.run(f"journalctl --no-pager -n 15 -o cat -u {unit}").output
+    return [f"did not come up, its unit is {active.output.strip()}, expected active:\n{journal}\n"]
 
 
 def _roll_back(target: Target, was: Before | None) -> str:
@@ -163,8 +182,11 @@ def _roll_back(target: Target, was: Before | None) -> str:
     if not _put_back(target):
         return ": there is no previous configuration to go back to"
     target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}")
-    problems = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
-    problems += [f"it said: {line!r}" for line in gate.said_while_loading(target.state, target.host, target.instance)]
+    found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
+    problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
+    where = target.answered.endpoint if target.answered else None
+    faults = said_while_loading(target.state, target.host, target.instance, target.passwords, where)
+    problems += [f"it said: {line!r}" for line in faults[:1]]
     if problems:
         return f": rolled back, and the previous configuration does not run either: {'; '.join(problems)}"
     return ": rolled back, the previous configuration runs and serves"
@@ -176,8 +198,8 @@ def _put_back(target: Target) -> str:
     Returns the words for it; none when nothing had changed.
     """
     files = [(path, previous_file(path)) for path in start_files(target.instance.name)]
-    kept, _ = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
-    if not kept:
+    kept = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
+    if not kept.succeeded:
         return ""
     moves = "; ".join(f"[ ! -e {previous} ] || mv -fT {previous} {path}" for path, previous in files)
     target.run(f"{moves}; systemctl daemon-reload")

@@ -78,7 +78,7 @@ def _try_all(state: State) -> dict[str, list[str]]:
 def _try(state: State, host: PyinfraHost) -> list[str]:
     problems = []
     for what, script in current(state).kept(Trials).scripts[host.name].items():
-        succeeded, output = run_command(state, host, script)
-        if not succeeded:
-            problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {output}")
+        trial = run_command(state, host, script)
+        if not trial.succeeded:
+            problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {trial.output}")
     return problems

@@ -140,6 +140,11 @@ def keys(witnesses: Sequence[Witness]) -> list[str]:
     return [key for witness in witnesses for key in witness.keys]
 
 
+def removing(witnesses: Sequence[Witness]) -> list[Command]:
+    """The command that removes them all; none where there are none."""
+    return [("UNLINK", *keys(witnesses))] if witnesses else []
+
+
 def acknowledged(witnesses: Sequence[Witness], replies: Sequence[Reply]) -> list[Witness]:
     """Those of which every write was taken. `replies`: those to `writes`.
 

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.compare.adoptable import foreign_problems
 from tasks.compare.adoption import adopted_pids, key_count, packaged_is_adopted
-from tasks.compare.difference import ADOPT
+from tasks.compare.difference import Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
@@ -86,7 +86,7 @@ def test_an_adoption_is_one_difference_and_refuses_nothing() -> None:
     assert problems(host, observed) == []
     assert adopted_pids(host, observed) == {PID}
     assert packaged_is_adopted(host, observed)
-    (found,) = [item for item in compare(host, observed) if item.remedy == ADOPT]
+    (found,) = [item for item in compare(host, observed) if item.remedy == Remedy.ADOPT]
     assert str(found) == (
         "gateway: persistence data: 7 keys, directory /var/lib/redis, of redis-server, pid 812, unit "
         "redis-server.service → in /var/lib/redis/gateway (adopt)"
@@ -190,7 +190,7 @@ def interrupted(host: Host, **changes: Any) -> Observed:
 def test_an_adoption_goes_on_from_the_old_server_s_last_save(host: Host) -> None:
     observed = interrupted(host, before="16 1.5", found="17 2.5")
     assert problems(host, observed) == []
-    assert any(item.remedy == ADOPT for item in compare(host, observed))
+    assert any(item.remedy == Remedy.ADOPT for item in compare(host, observed))
 
 
 @pytest.mark.parametrize("host", [desired("gateway"), adopting("gateway")])
@@ -230,4 +230,4 @@ def test_a_half_made_copy_is_no_data_of_the_role_s_own() -> None:
     observed = replace(observed, data_files={"/var/lib/redis/gateway/dump.rdb": 9})
     assert adopted_pids(host, observed) == {PID}
     assert problems(host, observed) == []
-    assert [item.remedy for item in compare(host, observed) if item.subject == "persistence"] == [ADOPT]
+    assert [item.remedy for item in compare(host, observed) if item.subject == "persistence"] == [Remedy.ADOPT]

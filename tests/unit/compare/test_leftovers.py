@@ -32,7 +32,7 @@ def test_a_host_that_never_had_a_role_is_right() -> None:
 
 
 def test_everything_that_acts_goes_from_a_host_that_lost_its_last_role() -> None:
-    found = {(item.role, item.subject, item.name, item.remedy) for item in compare(NOBODY, had("socket"))}
+    found = {(item.role, item.subject, item.name, str(item.remedy)) for item in compare(NOBODY, had("socket"))}
     kept = "stop and remove, its data is kept"
     assert found == {
         ("socket", "unit", "redis-socket.service", kept),

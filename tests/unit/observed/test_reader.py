@@ -12,6 +12,7 @@ from tasks.catalogue.acl_rules import allowed
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.look import HostSnapshot, endpoint, read_server
 from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
+from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import FileState, Listener, Observed
 from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
 from tests.unit.observed.printed import printed, snapshot_text
@@ -329,10 +330,10 @@ def test_an_instance_that_listens_everywhere_is_spoken_to_on_its_own_address() -
     assert endpoint(host.instances[0], wide) == ("172.28.2.5", 6383)
 
 
-def test_an_instance_without_a_socket_is_asked_where_it_should_be() -> None:
+def test_an_instance_that_was_not_seen_to_listen_is_not_asked() -> None:
     host = desired("crypto")
     silent = with_unit(replace(as_desired(host), listeners=()), "redis-crypto.service", SubState="start")
-    assert endpoint(host.instances[0], silent) == ("172.28.2.5", 6383)
+    assert endpoint(host.instances[0], silent) is None
 
 
 USER: list[Reply] = [
@@ -369,7 +370,7 @@ def test_an_instance_that_refuses_is_known_by_its_words(at: int) -> None:
     replies: list[object] = ["OK", [], "", []]
     replies[at] = ReplyError("LOADING Redis is loading the dataset in memory")
     server = read_server([], [], replies)  # type: ignore[arg-type]
-    assert server.refusal == "LOADING Redis is loading the dataset in memory"
+    assert server.refusal == Refusal(Cause.LOADING, "LOADING Redis is loading the dataset in memory")
 
 
 def test_the_builders_categories_tell_a_service_from_an_operator() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import File, Host
@@ -25,6 +24,7 @@ from tests.unit.builders import (
     FIVE,
     as_desired,
     desired,
+    differs,
     secrets_of,
     sha256,
     stopped,
@@ -268,7 +268,7 @@ def test_a_directory_is_made_with_owner_and_mode_in_one_command() -> None:
 
 def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
     instance = desired("crypto").instances[0]
-    kernel = Difference(None, "kernel", "vm.overcommit_memory", "1", "0", "set live")
+    kernel = differs(None, "kernel", "vm.overcommit_memory", "1", "0", "set live")
     assert live_commands(instance, [kernel], {}) == []
 
 
