@@ -99,18 +99,19 @@ def is_undone_by_more_databases(faults: Sequence[str]) -> bool:
     return bool(causes) and all(TOO_FEW_DATABASES.search(line) for line in causes)
 
 
-def cut_tails(faults: Iterable[str], sizes: Mapping[str, int]) -> list[str]:
-    """Of each file that was cut, in words, how many bytes it lost.
-
-    `sizes`: file → bytes a moment before it was stopped; what clients wrote in between comes on top.
-    """
+def cut_tails(faults: Iterable[str]) -> list[str]:
+    """Where files were cut, in words."""
     cuts = [match for line in faults if (match := CUT.search(line))]
-    return [
-        f"{match['file']} lost its last {sizes[match['file']] - int(match['offset'])} bytes or more"
-        if sizes.get(match["file"], 0) > int(match["offset"])
-        else f"{match['file']} was cut at byte {match['offset']}"
-        for match in cuts
-    ]
+    return [f"{match['file']} was cut at byte {match['offset']}" for match in cuts]
+
+
+def bytes_cut(info: Mapping[str, str], sizes: Iterable[int]) -> int:
+    """How much of its log a server cut off when it started, at least; 0 when that is not known.
+
+    It still counts it in its own size, until its next rewrite. `sizes`: bytes of each file of the log now; what clients
+    wrote since INFO makes the answer smaller.
+    """
+    return max(0, int(info.get("aof_current_size", "0")) - sum(sizes))
 
 
 def skipped(server: Server) -> int:

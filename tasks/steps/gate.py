@@ -42,10 +42,9 @@ REMOVING = (
 
 @dataclass
 class Before:
-    """What an instance had right before it was stopped: its INFO, its log's files by size, and the witnesses in it."""
+    """What an instance had right before it was stopped: its INFO, and the witnesses in it."""
 
     info: Info
-    sizes: Mapping[str, int] = field(default_factory=dict)
     witnesses: list[Witness] = field(default_factory=list)  # those that were acknowledged and not read back yet
     at: float = 0.0  # when they were written, on a clock that only goes forward
 
@@ -69,37 +68,28 @@ def before(
         return None, [f"it cannot be looked at: {info}: {way_out(instance, info)}"]
     problems = not_replayable(state, host, [instance])
     looked = run_command(state, host, before_script(instance.role))
-    free, *rows = looked.stdout.splitlines() or [""]
-    if rows[-1:] != ["looked"]:
+    words = looked.stdout.split()
+    if "looked" not in words:
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
-    sizes = {name: int(size) for size, _, name in (row.partition(" ") for row in rows) if size.isdecimal()}
-    manifest = manifest_file(instance.role)
-    if instance.role.appendonly and manifest.rpartition("/")[2] not in sizes:
-        problems.append(f"{manifest} is missing, a restart would begin empty: bring it back first")
+    if instance.role.appendonly and "manifest" not in words:
+        problems.append(f"{manifest_file(instance.role)} is missing, a restart would begin empty: bring it back first")
     if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
-    problems += [*_unhealthy(info), *_too_full(info, int(free) * 1024)]
+    problems += [*_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
     if not problems and previously is not None and are_fewer(instance, previously):
         problems += _forget_other_databases(host, instance, own.get(OPERATOR) or "", info)
-    found = Before(info, sizes)
+    found = Before(info)
     if not problems:
         _write_witnesses(host, instance, own, found)
     return found, problems
 
 
 def before_script(role: Role) -> str:
-    """Shell that prints the KiB free for the role's data, size and name of its log's files, and `looked` last. Pure.
-
-    A role may give its files names with line ends in them: those are none of its log.
-    """
+    """Shell that prints the KiB free for the role's data, `manifest` if its log has one, and `looked` last. Pure."""
     free = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
-    log = manifest_file(role).rpartition("/")[0]
-    files = (
-        f"find {log} -ignore_readdir_race -maxdepth 1 -type f -size +0 ! -name '*[!A-Za-z0-9._-]*' -printf '%s %f\\n'"
-    )
-    return f"{free} && if test -d {log}; then {files}; fi && echo looked"
+    return f"{free} && if test -s {manifest_file(role)}; then echo manifest; fi && echo looked"
 
 
 def _forget_other_databases(host: Host, instance: Instance, password: str, info: Info) -> list[str]:

@@ -150,8 +150,8 @@ def _come_up(target: Target, started: bool, was: Before | None) -> bool:
         return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
     target.stop_others()
     if faults and not _had_more_databases(target, faults):
-        problems += after_a_cut(target.host, target.instance, target.passwords, faults)
-        return target.fail(words_for(faults, problems, was))
+        problems += after_a_cut(target.state, target.host, target.instance, target.passwords, faults)
+        return target.fail(words_for(faults, problems))
     if isinstance(found, Refusal):
         return target.fail(
             f"has been started, and cannot be looked at: {found}: {way_out(target.instance, found)}; not rolled back, "

@@ -10,6 +10,7 @@ import yaml
 from tasks.compare.loading import (
     GOES_ON,
     SHOWN,
+    bytes_cut,
     credible,
     cut_tails,
     is_cut_only,
@@ -112,21 +113,23 @@ def test_a_log_is_written_anew_only_when_nothing_of_it_was_skipped(faults: list[
     assert is_cut_only(faults) == only
 
 
+def test_a_cut_tail_is_said_with_its_place() -> None:
+    assert cut_tails([SKIP, CUT]) == ["appendonly.aof.2.incr.aof was cut at byte 1718"]
+    assert cut_tails([SKIP, BAD_FORMAT]) == []
+
+
 @pytest.mark.parametrize(
-    ("sizes", "words"),
+    ("info", "sizes", "lost"),
     [
-        ({"appendonly.aof.2.incr.aof": 1725}, "appendonly.aof.2.incr.aof lost its last 7 bytes or more"),
-        ({"appendonly.aof.2.incr.aof": 1700}, "appendonly.aof.2.incr.aof was cut at byte 1718"),
-        ({"appendonly.aof.1.incr.aof": 9999}, "appendonly.aof.2.incr.aof was cut at byte 1718"),
-        ({}, "appendonly.aof.2.incr.aof was cut at byte 1718"),
+        ({"aof_current_size": "2592"}, [846, 1718], 28),
+        ({"aof_current_size": "2592"}, [846, 1746], 0),
+        ({"aof_current_size": "2592"}, [846, 1999], 0),
+        ({"aof_current_size": "2592"}, [2564], 28),
+        ({}, [846], 0),
     ],
 )
-def test_a_cut_tail_is_said_with_its_bytes(sizes: dict[str, int], words: str) -> None:
-    assert cut_tails([SKIP, CUT], sizes) == [words]
-
-
-def test_nothing_is_said_of_tails_where_none_was_cut() -> None:
-    assert cut_tails([SKIP, BAD_FORMAT], {"x": 9}) == []
+def test_a_server_still_counts_what_it_cut_off(info: dict[str, str], sizes: list[int], lost: int) -> None:
+    assert bytes_cut(info, sizes) == lost
 
 
 # --- What was skipped, and is still there
