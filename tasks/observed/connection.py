@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import gevent
@@ -105,8 +106,26 @@ def reconnect(host: Host) -> bool:
     return True
 
 
-def bound_silence(host: Host) -> None:
-    """A connection to the host that answers nothing ends after SILENCE: without it a cut cable holds a run for ever.
+def notice_loss(host: Host) -> None:
+    """A new connection to the host that is lost ends, after SILENCE at the latest, with an error that pyinfra knows.
+
+    paramiko raises EOFError too, which is no OSError and ends a whole run with a traceback when an operation meets it.
+    """
+    _bound_silence(host)
+    client = getattr(host.connector, "client", None)
+    if client is not None:
+        client.exec_command = partial(_execute, client.exec_command)
+
+
+def _execute(execute: Callable[..., T], *words: Any, **options: Any) -> T:
+    try:
+        return execute(*words, **options)
+    except EOFError as error:
+        raise paramiko.SSHException("the other side is gone") from error
+
+
+def _bound_silence(host: Host) -> None:
+    """A cut cable would hold a run for ever.
 
     Behind a jump host that is the connection to it. A proxy command has a process of its own, which sees to that.
     """

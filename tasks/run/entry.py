@@ -14,7 +14,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
-from tasks.observed.connection import is_connected
+from tasks.observed.connection import is_connected, notice_loss
 from tasks.run.ending import Refusal
 from tasks.run.options import options, remember_options
 from tasks.run.session import current
@@ -51,14 +51,19 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
-        state.add_callback_handler(BrokenConnections())
+        state.add_callback_handler(LostConnections())
         report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
 
 
-class BrokenConnections(BaseStateCallback):  # type: ignore[misc]
-    """A connection that breaks fails its host within an operation; pyinfra says no more than that."""
+class LostConnections(BaseStateCallback):  # type: ignore[misc]
+    """A connection that is lost is noticed, and said: pyinfra only fails its host within an operation."""
+
+    @staticmethod
+    def host_connect(state: State, host: Host) -> None:
+        """Called for every connection that was made."""
+        notice_loss(host)
 
     @staticmethod
     def operation_host_error(state: State, host: Host, op_hash: str, *attempts: int) -> None:

@@ -78,6 +78,7 @@ def test_an_address_that_is_not_one_host_s_is_refused(address: str) -> None:
         ("appenddirname", "../elsewhere"),
         ("hz", 501),
         ("loglevel", "loud"),
+        ("propagation_error_behavior", "stop"),
         ("maxmemory_samples", 0),
         ("tcp_backlog", 0),
         ("services", ["gate way"]),
