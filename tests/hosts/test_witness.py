@@ -10,7 +10,7 @@ from tests.hosts.conftest import ROLES, TABLE, Tier, output, overriding, wait_fo
 
 pytestmark = pytest.mark.hosts
 
-DROP_IN = "/etc/systemd/system/redis-crypto.service.d"
+DROP_IN = "/etc/systemd/system/redis-gateway.service.d"
 DATA = "/var/lib/redis/{}/appendonlydir"
 
 
@@ -41,18 +41,18 @@ def test_every_role_has_witnesses_in_its_log_and_none_is_left(onebox: Tier) -> N
 
 @pytest.fixture
 def before_the_start(onebox: Tier) -> Iterator[Tier]:
-    """crypto's log holds only what comes from here on, and it gets a drop-in that a test fills."""
-    with onebox.operator("crypto") as operator:
+    """gateway's log holds only what comes from here on, and it gets a drop-in that a test fills."""
+    with onebox.operator("gateway") as operator:
         operator.bgrewriteaof()
         wait_for(lambda: not operator.info("persistence")["aof_rewrite_in_progress"], "its log is written anew")
     yield onebox
-    onebox.host("crypto").sh(f"rm -rf {DROP_IN} /root/before && systemctl daemon-reload")
-    onebox.deploy("--data", "accept_loss=crypto")
+    onebox.host("gateway").sh(f"rm -rf {DROP_IN} /root/before && systemctl daemon-reload")
+    onebox.deploy("--data", "accept_loss=gateway")
 
 
 def runs_before_the_start(tier: Tier, script: str) -> None:
     """Once: a roll back starts without it."""
-    host = tier.host("crypto")
+    host = tier.host("gateway")
     host.sh(f"cat >/root/before <<'@@'\n[ ! -e /root/was-here ] || exit 0; touch /root/was-here\n{script}\n@@")
     host.sh(f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStartPre=+/bin/sh /root/before\\n' >{DROP_IN}/test.conf")
     host.sh("rm -f /root/was-here; systemctl daemon-reload")
@@ -64,21 +64,21 @@ def test_what_is_cut_off_between_two_commands_fails_the_gate_though_nobody_says_
     # From the first MULTI on: its word follows eight bytes of its command.
     cut = f"truncate -s $(($(grep -abo -m 1 MULTI {log} | head -n 1 | cut -d: -f1) - 8)) {log}"
     runs_before_the_start(tier, cut)
-    gateway = tier.pid("gateway")
-    done = tier.run("deploy.py", *restarting(18, "crypto", "gateway"))
+    shared = tier.pid("shared")
+    done = tier.run("deploy.py", *restarting(18, "gateway", "shared"))
     assert done.returncode != 0
     for way in ("in a transaction", "by a script", "by the name of a script"):
         assert f"what was written {way} is gone: 1 of 1 acknowledged writes" in output(done)
     assert "what was written plainly is gone" not in output(done)
-    assert tier.pid("gateway") == gateway
+    assert tier.pid("shared") == shared
 
 
 def test_what_is_skipped_is_said_with_the_way_it_was_written_and_the_line(before_the_start: Tier) -> None:
     tier = before_the_start
-    runs_before_the_start(tier, "sed -i '1s/.*/user default off/' /etc/redis/crypto.acl")
-    done = tier.run("deploy.py", *restarting(18, "crypto"))
+    runs_before_the_start(tier, "sed -i '1s/.*/user default off/' /etc/redis/gateway.acl")
+    done = tier.run("deploy.py", *restarting(18, "gateway"))
     assert done.returncode != 0
-    assert "crypto: has not loaded all of its data, it said: " in output(done)
+    assert "gateway: has not loaded all of its data, it said: " in output(done)
     assert "what was written in a transaction is gone: 1 of 1 acknowledged writes" in output(done)
     assert "what was written plainly is gone" not in output(done)
 
@@ -90,17 +90,17 @@ def test_a_cut_tail_is_said_with_its_bytes_and_what_comes_next_is_kept(before_th
     # In the second command of the first transaction.
     cut = f"truncate -s $(($(grep -abo ':transaction:2' {log} | head -n 1 | cut -d: -f1) + 5)) {log}"
     runs_before_the_start(tier, cut)
-    done = tier.run("deploy.py", *restarting(18, "crypto"))
+    done = tier.run("deploy.py", *restarting(18, "gateway"))
     assert done.returncode != 0
     assert "Truncating the AOF" in output(done) or "short read while loading the AOF" in output(done)
     assert re.search(
         r"incr.aof was cut at byte \d+; \d+ bytes or more are gone; its log was written anew", output(done)
     )
-    with tier.client("crypto", TABLE["crypto"]["services"][0]) as service:
+    with tier.client("gateway", TABLE["gateway"]["services"][0]) as service:
         service.set("test:after", "kept")
-    tier.host("crypto").sh("systemctl restart redis-crypto")
-    wait_for(lambda: tier.answers("crypto"), "crypto is back")
-    with tier.client("crypto", TABLE["crypto"]["services"][0]) as service:
+    tier.host("gateway").sh("systemctl restart redis-gateway")
+    wait_for(lambda: tier.answers("gateway"), "gateway is back")
+    with tier.client("gateway", TABLE["gateway"]["services"][0]) as service:
         assert service.get("test:after") == "kept"
         service.delete("test:after")
 
