@@ -53,6 +53,26 @@ def test_a_log_that_cannot_be_replayed_whole_stops_the_start_where_nothing_may_b
     give_up_the_command(onebox, "crypto")
 
 
+def test_a_log_that_cannot_be_replayed_whole_is_not_converted(onebox: Tier) -> None:
+    """gateway's own start would leave the command out; what makes a snapshot of its log stops, and prints no value."""
+    host = onebox.host("gateway")
+    log_a_command_that_fails(onebox, "gateway")
+    digest = "cat /var/lib/redis/gateway/appendonlydir/* | sha256sum"
+    host.sh("systemctl stop redis-gateway")
+    before = host.sh(digest)
+    done = onebox.run("deploy.py", *overriding({"gateway": {"appendonly": False, "save": "60 1"}}))
+    assert done.returncode != 0
+    assert "gateway: its data on disk could not be made a snapshot, it is not started" in output(done)
+    assert "WRONGTYPE" in output(done)
+    assert "argv[" not in output(done)
+    assert host.sh(digest) == before
+    assert "gateway: has not loaded all of its data, it said: " in output(onebox.run("deploy.py"))
+    onebox.deploy("--data", "accept_loss=gateway")
+    with onebox.operator("gateway") as client:
+        assert client.get("text") == "a text"
+        client.flushall()
+
+
 def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_mends_the_file(onebox: Tier) -> None:
     with onebox.operator("crypto") as client, client.pipeline() as transaction:
         transaction.set("test:one", 1).set("test:two", 2).execute()
