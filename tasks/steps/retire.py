@@ -13,6 +13,7 @@ from tasks.compare.difference import Remedy, chosen
 from tasks.compare.leftovers import role_of
 from tasks.desired.paths import data_directory, unit_name
 from tasks.observed.connection import run_command
+from tasks.observed.script import script
 from tasks.run.survey import Look
 from tasks.steps.operations import call, run_commands
 
@@ -26,13 +27,7 @@ def purge_data(seen: Look) -> None:
 
 def purge_command(role: str) -> str:
     """Delete a role's data, unless its unit or another process still uses it. Pure; `role` is a checked name."""
-    directory = data_directory(role)
-    busy = f'echo "{directory}: in use by $user, expected by nobody: stop it first"; exit 1'
-    return (
-        f"user={unit_name(role)}; ! systemctl is-active --quiet $user || {{ {busy}; }}; "
-        f"for user in /proc/[0-9]*; do ! [ $user/cwd -ef {directory} ] || {{ {busy}; }}; done; "
-        f"rm -rf --one-file-system {directory}"
-    )
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role))
 
 
 def say_what_is_kept(seen: Look) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.changed_tree import copied, declare_directive
+from tests.changed_tree import declare_directive
 from tests.hosts.conftest import Tier, output, overriding, wait_for
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -91,7 +92,7 @@ def test_a_cache_starts_without_the_command_that_fails(onebox: Tier) -> None:
 def test_a_directive_that_the_installed_redis_does_not_know_is_refused_and_never_written(
     onebox: Tier, tmp_path: Path
 ) -> None:
-    tree = copied(tmp_path / "tree")
+    tree = copy_of_tree(tmp_path / "tree")
     line = "reply_cache_size: Annotated[Memory, Directive(NETWORK)]"
     declare_directive(tree, line, after="timeout", value="reply_cache_size: 1mb")
     done = Tier(onebox.lab, onebox.inventory, onebox.secrets, repository=tree).run("deploy.py")
