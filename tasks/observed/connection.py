@@ -65,10 +65,14 @@ class CommandResult:
     output: str
 
 
-def run_command(state: State, host: Host, command: str) -> CommandResult:
-    """What came of `command` on the host. A lost connection is a failure, and nothing is an answer then."""
+def run_command(state: State, host: Host, command: str, stdin: str | None = None) -> CommandResult:
+    """What came of `command`, which reads `stdin`, on the host.
+
+    A lost connection is a failure, and nothing is an answer then.
+    """
     try:
-        status, said = host.run_shell_command(StringCommand(command), **_arguments(state, host))
+        arguments = _arguments(state, host) | ({} if stdin is None else {"_stdin": [stdin]})
+        status, said = host.run_shell_command(StringCommand(command), **arguments)
     except BREAKS as error:
         return CommandResult(False, "", f"the connection broke: {error}")
     if not status and not is_connected(host):

@@ -19,6 +19,7 @@ from tasks.observed.connection import CannotRun, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import has_reason, reaches_start, said_since_start
+from tasks.observed.leftover import with_leftovers
 from tasks.observed.reader import MARK, PACKAGES, decode, parse_snapshot
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Observed, Server
@@ -65,14 +66,21 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride {lock} {texts}
 echo '@@ digests'; sha256sum /dev/null {secrets} 2>/dev/null
+echo '@@ users'; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null {secrets}  # names, no hashes
 echo '@@ replayable'; grep -lsxF '{default_line}' /dev/null {secrets}
 echo '@@ matches'
 grep -RsHE -e '^(MemTotal|Uid):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
-  -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status \
+  -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' -e '^(bind|port) ' /proc/meminfo /proc/self/status \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
-  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
-echo '@@ found'  # all that lies in data directories, and other paths themselves
-find {files} $binaries ! -path '{root}/*' -prune , \
+  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
+echo '@@ found'  # all that lies in data directories, of roles of other hosts too, and other paths themselves
+directories=
+for directory in {root}/*/; do
+  directory=${directory%/}
+  case ${directory##*/} in *[!a-z0-9_-]*) continue;; esac
+  case ' {files} ' in *" $directory "*) ;; *) directories="$directories $directory";; esac
+done
+find {files} $binaries $directories ! -path '{root}/*' -prune , \
   -printf '%y %d %s %b %D:%i %u %g %m %T@ %H %p\t%l\n' 2>/dev/null
 echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -st list ruleset ip 2>/dev/null
 echo '@@ end'
@@ -128,6 +136,7 @@ class Unobserved(Exception):
 def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
+    snapshot = with_leftovers(host, desired, snapshot, passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
     known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
     jobs = {

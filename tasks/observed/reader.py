@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.desired.paths import DATA_ROOT, LOCK_FILE
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
 from tasks.observed.state import FileState, Listener, Observed
 
@@ -62,6 +62,8 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         replayable=frozenset(parts["replayable"]),
+        acl_users={path: frozenset(map(_second, lines)) for path, lines in _texts(parts["users"]).items()},
+        configured=dict(_configured(matches)),
         data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
     )
 
@@ -233,6 +235,18 @@ def _our_units(matches: Texts) -> Iterable[str]:
     for path, lines in matches.items():
         if path.startswith("/etc/systemd/system/") and any(MARK in text for text in lines):
             yield path.rpartition("/")[2]
+
+
+def _second(line: str) -> str:
+    return line.split()[1]
+
+
+def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:
+    """Where roles listen by their configuration files, one address each; of others' files nothing."""
+    for path, lines in matches.items():
+        said = dict(text.split(maxsplit=1) for text in lines if text.startswith(("bind ", "port ")))
+        if path.startswith(f"{CONFIG_DIRECTORY}/") and said.get("port", "").isdigit() and said.get("bind"):
+            yield path.rpartition("/")[2].removesuffix(".conf"), (said["bind"].split()[0], int(said["port"]))
 
 
 def read_listener(line: str) -> Listener | None:
