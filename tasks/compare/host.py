@@ -1,6 +1,6 @@
 """Compare desired with observed state: the one list of differences that every other part acts on or reports.
 
-Pure. Values are compared by meaning (tasks/catalogue/values.py). A consequence is not listed beside its cause: an
+Pure. Values are compared by meaning (tasks/catalogue/directives.py). A consequence is not listed beside its cause: an
 instance that does not run has one difference, not one for each of its settings. A host here, a server in server.py.
 """
 
@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
+from tasks.catalogue.directives import DIRECTIVES
+from tasks.catalogue.values import SECRET
 from tasks.compare.adoption import adoption_differences
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
-from tasks.compare.server import SECRET, server_differences
+from tasks.compare.server import server_differences
 from tasks.desired.host import File, Host, Unit
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
-PASSWORD_DIRECTIVES = (*SECRET, "user", "sentinel")
+PASSWORD_DIRECTIVES = (*(name for name, item in DIRECTIVES.items() if item.form is SECRET), "user", "sentinel")
 
 
 def compare(desired: Host, observed: Observed) -> list[Difference]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.difference import ByHand
-from tasks.compare.unknown import LOCKED_OUT, is_difference, way_out
+from tasks.compare.unknown import LOCKED_OUT
 from tasks.desired.host import Host, Instance, User, sha256
 from tasks.desired.paths import acl_file
 from tasks.desired.rendering import acl_text
@@ -56,33 +56,17 @@ def _problems(instance: Instance, observed: Observed, file: str, new: Iterable[U
             f"({path}), expected the same in both: {keep_password(instance).advice}"
         )
         return
-    if server is not None and server.refusal is not None:
-        yield from _unseen(instance, observed, file)
-        return
+    refusal = server.refusal if server is not None else None
+    if refusal is not None and refusal.cause in LOCKED_OUT:
+        yield (
+            f"{instance.name}: {OPERATOR}: the running server refuses the password of {file} ({refusal}), expected "
+            f"that it takes it: {keep_password(instance).advice}"
+        )
     others = [user.name for user in instance.users if user.name in users and other_password(user, users[user.name])]
     if others and not may_replace(instance, observed):
         yield (
             f"{instance.name}: {', '.join(others)}: the running server has another password than {file}, expected the "
             f"same: {keep_password(instance).advice}"
-        )
-
-
-def _unseen(instance: Instance, observed: Observed, file: str) -> Iterator[str]:
-    """A running instance that does not let its users be compared."""
-    refusal = observed.servers[instance.name].refusal
-    if refusal is None or is_difference(instance, refusal):
-        return
-    if refusal.cause in LOCKED_OUT:
-        yield (
-            f"{instance.name}: {OPERATOR}: the running server refuses the password of {file} ({refusal}), expected "
-            f"that it takes it: {keep_password(instance).advice}"
-        )
-        return
-    state, text = observed.files.get(acl_file(instance.name)), acl_text(instance.users)
-    if state is not None and state.content != sha256(text):
-        yield (
-            f"{instance.name}: whether its passwords are those of {file} is not known, because {refusal}, and "
-            f"{acl_file(instance.name)} would change: {way_out(instance, refusal)}"
         )
 
 

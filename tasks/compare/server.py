@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
-from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
+from tasks.catalogue.directives import canonical, directive
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import load_faults, skipped
 from tasks.compare.passwords import keep_password, may_replace, other_password
@@ -79,7 +79,6 @@ def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
-SECRET = frozenset(("requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"))
 DEFAULTS_FILE = Path(__file__).parent / "redis_defaults.yaml"
 
 
@@ -119,18 +118,11 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
             continue
         found = canonical(name, server.config[name])
         if found != canonical(name, wanted):
-            how = Remedy.RESTART if name in RESTART_ONLY or name in with_unit else Remedy.LIVE
+            known = directive(name)
+            how = Remedy.LIVE if known.live and name not in with_unit else Remedy.RESTART
             kept = name == "appendonly" and keeps_log(instance, server)
             remedy = GET_BACK_FIRST if kept else how
-            yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
-
-
-def _show(name: str, value: str) -> str:
-    if name in SECRET:
-        return "set" if value else "not set"
-    if name in MEMORY and value.isdigit():
-        return show_memory(int(value))
-    return value or '""'
+            yield Difference(instance.name, "setting", name, known.form.show(wanted), known.form.show(found), remedy)
 
 
 def _users(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import acl_file
 from tasks.observed.refusal import Cause, Refusal
@@ -34,10 +35,19 @@ def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
     return found
 
 
+def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> tuple[Difference, ...]:
+    """The differences that a deploy does something about: none of a role of which something is not known.
+
+    A file may be right for a server as it should be and wrong for one as it is: `appendonly yes` begins empty where
+    no log was begun. Only what the next start needs in order to lose nothing is written all the same.
+    """
+    roles = {item.role for item in unknown}
+    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy is Remedy.REPLAY)
+
+
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
     "listeners": ("who listens on the host", "install iproute2, so that ss can be run"),
-    "units": ("the units of the roles", "see whether systemctl show answers as root"),
     "forwards": ("where the inner ports lead", "see whether nft list ruleset answers as root"),
     "disk": ("free disk space", "see whether df answers"),
 }

@@ -161,7 +161,6 @@ def settings(role: Role) -> dict[str, str]:
     """Every directive of a role's redis.conf: its own, and those that place and fence the instance."""
     placed = {
         "bind": str(role.address),
-        "port": str(role.port),
         "protected-mode": "yes",  # second fence, should the ACL file ever be lost (redis.io docs, security)
         "daemonize": "no",
         "supervised": "systemd",

@@ -11,10 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
 from tasks.reports.model import DriftReport, HostReport, Status
-from tasks.reports.words import host_words, printable, summary, what_to_do, who
+from tasks.reports.words import host_words, summary, what_to_do, who
 
 STYLES: dict[Status, str] = {
     "in_sync": "green",

@@ -13,15 +13,6 @@ STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter
 }
 
 
-def printable(text: str) -> str:
-    """`text` with everything that is no visible character escaped.
-
-    A value comes from a host that may have been tampered with: it must not steer a terminal, turn the direction
-    of a line or be impossible to encode.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def number(count: int, noun: str) -> str:
     """`1 host`, `2 hosts`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from logging import LogRecord
 from pathlib import Path
 from runpy import run_path
 from types import FrameType
@@ -14,7 +15,8 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
-from tasks.observed.connection import is_connected
+from tasks.catalogue.printable import printable_lines
+from tasks.observed.connection import is_connected, notice_loss
 from tasks.run.ending import Refusal
 from tasks.run.options import options, remember_options
 from tasks.run.session import current
@@ -42,6 +44,7 @@ def guard(state: State) -> None:
     entries = entry_points()
     if not entries:
         return
+    logger.addFilter(make_printable)
     signal.signal(signal.SIGINT, interrupted)
     initialise = state.init
 
@@ -51,14 +54,25 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
-        state.add_callback_handler(BrokenConnections())
+        state.add_callback_handler(LostConnections())
         report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
 
 
-class BrokenConnections(BaseStateCallback):  # type: ignore[misc]
-    """A connection that breaks fails its host within an operation; pyinfra says no more than that."""
+def make_printable(record: LogRecord) -> bool:
+    """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
+    record.msg, record.args = printable_lines(record.getMessage()), ()
+    return True
+
+
+class LostConnections(BaseStateCallback):  # type: ignore[misc]
+    """A connection that is lost is noticed, and said: pyinfra only fails its host within an operation."""
+
+    @staticmethod
+    def host_connect(state: State, host: Host) -> None:
+        """Called for every connection that was made."""
+        notice_loss(host)
 
     @staticmethod
     def operation_host_error(state: State, host: Host, op_hash: str, *attempts: int) -> None:

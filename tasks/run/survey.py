@@ -14,8 +14,8 @@ from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.desired.host import Host, Passwords
-from tasks.observed.connection import begin, bound_silence
-from tasks.observed.look import Unobserved, observe
+from tasks.observed.connection import Unobserved, begin
+from tasks.observed.look import observe
 from tasks.observed.state import Observed
 from tasks.run.session import Run
 
@@ -58,7 +58,6 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            bound_silence(host)
             observed = observe(state, host, desired, passwords)
     except Unobserved as error:
         return Look(desired, passwords, None, (), str(error), seconds=time.monotonic() - began)

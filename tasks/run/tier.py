@@ -18,7 +18,7 @@ from tasks.catalogue.secrets_file import generate, missing, read_passwords, user
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 
-CATALOGUE = Path(__file__).parents[2] / "group_data" / "roles.yaml"
+CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 GROUP_PREFIX = "redis_"
 
 
@@ -108,7 +108,7 @@ def read_inputs(
 ) -> tuple[list[HostInput], tuple[str, ...], list[str]]:
     """What the inventory and the catalogue say of each host, the roles that none carries, and every problem."""
     if not catalogue_file.exists():
-        return [], (), [f"{catalogue_file}: no such file: it is the catalogue of roles"]
+        return [], (), [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
     catalogue, problems = read_catalogue(catalogue_file.read_text())
     if catalogue is None:
         return [], (), problems

@@ -42,7 +42,8 @@ def before(
 ) -> tuple[Info | None, list[str]]:
     """INFO of an instance that may be stopped now, and what forbids to stop it.
 
-    No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
+    No save or rewrite is under way, its keys are on disk or will be, its log is whole and writable, and the disk holds
+    what it writes when it stops.
     Nobody restarts what could not be looked at: INFO is None only where the refusal is what a restart `cured`.
     """
     info = wait_until_calm(host, instance, password)
@@ -59,6 +60,7 @@ def before(
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
+    problems += _kept_nowhere(instance.role, info)
     return info, [*problems, *_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
 
 
@@ -130,6 +132,17 @@ def after(
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
     return problems + _lost_keys(was, info)
+
+
+def _kept_nowhere(role: Role, info: Info) -> list[str]:
+    """A role may have neither log nor snapshots; its keys then live as long as its process."""
+    keys = count_keys(info)[0]
+    if role.appendonly or role.save or keys == 0:
+        return []
+    return [
+        f"it keeps nothing on disk, a restart would lose its keys ({keys}): deploy with appendonly: true in "
+        "redis_overrides, and once more without it when that is done"
+    ]
 
 
 def _unhealthy(info: Info) -> list[str]:

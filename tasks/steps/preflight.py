@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
@@ -14,6 +15,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
+from tasks.compare.unknown import acted_on
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
@@ -31,7 +33,9 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
     run.only_once("plan", lambda: _print_plan(looks, run.tier.notices()))
     seen = looks.get(host.name)
-    return seen if seen is not None and seen.is_due else None
+    if seen is None or not seen.is_due:
+        return None
+    return replace(seen, differences=acted_on(seen.differences, seen.unknown))
 
 
 def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
@@ -106,10 +110,13 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     for name, seen in sorted(looks.items()):
         for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
-        for difference in seen.differences:
+        due = acted_on(seen.differences, seen.unknown)
+        for difference in due:
             changes.setdefault(difference, []).append(name)
         for item in seen.unknown:
             unknown.setdefault(str(item), []).append(name)
+        for difference in set(seen.differences) - set(due):
+            unknown.setdefault(f"left as it is: {difference}", []).append(name)
     observed = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]
     lines = [f"note: {note}" for note in nothing_to_purge(observed)]
     rows = [(hosts, text) for text, hosts in notes.items()]
@@ -131,7 +138,8 @@ def _hosts(names: list[str], of: int) -> str:
 
 
 def _summary(looks: Mapping[str, Look]) -> str:
-    count = sum(len(seen.differences) for seen in looks.values())
+    due = {name: acted_on(seen.differences, seen.unknown) for name, seen in looks.items()}
+    count = sum(map(len, due.values()))
     unseen = sum(len(seen.unknown) for seen in looks.values())
     not_known = f", {counted(unseen, 'thing')} not known, nothing is done about that" if unseen else ""
     if not count:
@@ -139,12 +147,12 @@ def _summary(looks: Mapping[str, Look]) -> str:
     restarts = sorted(
         {
             f"{item.role} on {name}"
-            for name, seen in looks.items()
-            for item in seen.differences
+            for name, differences in due.items()
+            for item in differences
             if item.remedy == Remedy.RESTART
         }
     )
-    changed = sum(bool(seen.differences) for seen in looks.values())
+    changed = sum(map(bool, due.values()))
     which = f": {', '.join(restarts)}" if restarts else ""
     return (
         f"{counted(count, 'difference')} on {counted(changed, 'host')}, "

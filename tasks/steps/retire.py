@@ -18,6 +18,7 @@ from tasks.compare.leftovers import ends_last
 from tasks.desired.host import File
 from tasks.desired.paths import INNER_PORT_UNIT, UNITS, acl_file, config_file, data_directory, role_of, unit_name
 from tasks.observed.connection import run_command
+from tasks.observed.script import script
 from tasks.run.session import current
 from tasks.run.survey import Look, look, survey
 from tasks.steps.install import files_of
@@ -147,13 +148,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
 
 def purge_command(role: str) -> str:
     """Delete a role's data, unless its unit or another process still uses it. Pure; `role` is a checked name."""
-    directory = data_directory(role)
-    busy = f'echo "{directory}: in use by $user, expected by nobody: stop it first"; exit 1'
-    return (
-        f"user={unit_name(role)}; ! systemctl is-active --quiet $user || {{ {busy}; }}; "
-        f"for user in /proc/[0-9]*; do ! [ $user/cwd -ef {directory} ] || {{ {busy}; }}; done; "
-        f"rm -rf --one-file-system {directory}"
-    )
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role))
 
 
 def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:

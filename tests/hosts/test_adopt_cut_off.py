@@ -26,7 +26,7 @@ from tests.hosts.test_adopt import (
     start_writer,
 )
 from tests.lab.container import Container
-from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+from tests.lab.containers import ContainerLab, HostSpec
 from tests.lab.debian import Suite
 
 pytestmark = pytest.mark.hosts
@@ -34,14 +34,14 @@ pytestmark = pytest.mark.hosts
 PACKAGED = Old("gateway", INSTALL, "127.0.0.1", 6379, "/var/lib/redis", "dump.rdb", unit="redis-server.service")
 MARKER = "/var/lib/redis/gateway/adopting"
 ADOPT = ("--data", "adopt=gateway")
-# Stands before the real one in PATH: a copy that takes its time to be checked.
-SLOW_CHECK = """cat >/usr/local/bin/redis-check-rdb <<'END'
+# Stands before the real one in every script's PATH: a copy that takes its time to be checked.
+SLOW_CHECK = """cat >/usr/sbin/redis-check-rdb <<'END'
 #!/bin/sh
 touch /tmp/checking
 sleep 8
 exec /usr/bin/redis-check-rdb "$@"
 END
-chmod 755 /usr/local/bin/redis-check-rdb"""
+chmod 755 /usr/sbin/redis-check-rdb"""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def start_deploy(tier: Tier) -> "subprocess.Popen[str]":
     words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", *ADOPT, tier.inventory, "deploy.py"]
     return subprocess.Popen(
         ["nsenter", f"--net=/run/netns/{tier.lab.netns}", Path(sys.executable).with_name("pyinfra"), *words],
-        cwd=REPOSITORY,
+        cwd=tier.repository,
         env=os.environ | {"HOME": str(tier.lab.home)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -88,7 +88,7 @@ def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier
     assert acknowledged > 100
     assert host.sh(f"ls {MARKER}")
     assert not starts(host)
-    host.sh("rm /usr/local/bin/redis-check-rdb")
+    host.sh("rm /usr/sbin/redis-check-rdb")
     host.stop()
     host.boot()
     assert host.sh("pidof redis-server", check=False) == ""

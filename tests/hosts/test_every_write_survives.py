@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hosts import figures
-from tests.hosts.conftest import ROLES, Tier, wait_for
+from tests.hosts.conftest import ROLES, Tier, layout, wait_for
 from tests.hosts.dataset.capture import Dataset
 from tests.hosts.every_way import changes, write
 from tests.lab.containers import ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

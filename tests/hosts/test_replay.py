@@ -11,10 +11,9 @@ import pytest
 import redis
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import ROLES, TABLE, Tier, output, overriding, wait_for
+from tests.hosts.conftest import ROLES, TABLE, Tier, layout, output, overriding, wait_for
 from tests.hosts.every_way import changes, write
 from tests.lab.containers import REPOSITORY, ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 
@@ -103,25 +102,25 @@ def test_who_logged_in_while_default_was_open_is_out_before_default_gets_its_rig
 
 @pytest.fixture
 def lossy(onebox: Tier) -> Iterator[Tier]:
-    """A tier whose crypto was started, by hand, with an ACL file that could not replay its log."""
-    host = onebox.host("crypto")
-    with onebox.operator("crypto") as operator:
+    """A tier whose shared was started, by hand, with an ACL file that could not replay its log."""
+    host = onebox.host("shared")
+    with onebox.operator("shared") as operator:
         operator.bgrewriteaof()
         wait_for(lambda: not operator.info("persistence")["aof_rewrite_in_progress"], "its log is written anew")
-    with redis_in_a_transaction(onebox, "crypto"):
+    with redis_in_a_transaction(onebox, "shared"):
         pass
-    host.sh("sed -i '1s/.*/user default off/' /etc/redis/crypto.acl && systemctl restart redis-crypto")
-    wait_for(lambda: onebox.answers("crypto"), "crypto is back")
-    with onebox.operator("crypto") as operator:
+    host.sh("sed -i '1s/.*/user default off/' /etc/redis/shared.acl && systemctl restart redis-shared")
+    wait_for(lambda: onebox.answers("shared"), "shared is back")
+    with onebox.operator("shared") as operator:
         assert operator.mget("test:one", "test:two") == [None, None]
     yield onebox
-    onebox.deploy("--data", "accept_loss=crypto")
-    with onebox.operator("crypto") as operator:
+    onebox.deploy("--data", "accept_loss=shared")
+    with onebox.operator("shared") as operator:
         operator.delete("test:one", "test:two")
 
 
 def skipped_in(tier: Tier, tmp_path: Path) -> str:
-    """What drift says of crypto's replay."""
+    """What drift says of shared's replay."""
     report = tmp_path / "drift.json"
     assert tier.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
     found = json.loads(report.read_text())["hosts"]["redis-1"]["differences"]
@@ -135,40 +134,40 @@ def test_what_a_start_skipped_is_said_kept_from_a_rewrite_and_brought_back_by_a_
     done = lossy.run("deploy.py")
     assert done.returncode != 0
     said = output(done)
-    assert "crypto: persistence replay: 2 commands were skipped when it started, and are still in its log" in said
+    assert "shared: persistence replay: 2 commands were skipped when it started, and are still in its log" in said
     assert "AOF-loading-client" in said
-    with lossy.operator("crypto") as operator:
+    with lossy.operator("shared") as operator:
         assert operator.config_get("auto-aof-rewrite-percentage") == {"auto-aof-rewrite-percentage": "0"}
     assert "2 commands were skipped" in skipped_in(lossy, tmp_path)
-    lossy.host("crypto").sh("systemctl restart redis-crypto")
-    wait_for(lambda: lossy.answers("crypto"), "crypto is back")
-    with lossy.operator("crypto") as operator:
+    lossy.host("shared").sh("systemctl restart redis-shared")
+    wait_for(lambda: lossy.answers("shared"), "shared is back")
+    with lossy.operator("shared") as operator:
         assert operator.mget("test:one", "test:two") == ["1", "2"]
     lossy.deploy()
     assert lossy.run("tasks/drift.py").returncode == 0
 
 
 def test_what_a_start_skipped_is_known_also_after_somebody_reset_the_counters(lossy: Tier, tmp_path: Path) -> None:
-    with lossy.operator("crypto") as operator:
+    with lossy.operator("shared") as operator:
         operator.config_resetstat()
         assert operator.info("stats")["unexpected_error_replies"] == 0
     assert "2 commands were skipped" in skipped_in(lossy, tmp_path)
 
 
 def test_a_loss_that_is_accepted_ends_with_a_new_log(lossy: Tier) -> None:
-    lossy.deploy("--data", "accept_loss=crypto")
+    lossy.deploy("--data", "accept_loss=shared")
     assert lossy.run("tasks/drift.py").returncode == 0
-    with lossy.operator("crypto") as operator:
+    with lossy.operator("shared") as operator:
         assert operator.config_get("auto-aof-rewrite-percentage") == {"auto-aof-rewrite-percentage": "100"}
         assert operator.mget("test:one", "test:two") == [None, None]
 
 
 def test_skipped_writes_come_back_in_a_throw_away_server_as_the_readme_says(lossy: Tier) -> None:
-    host = lossy.host("crypto")
+    host = lossy.host("shared")
     text = (REPOSITORY / "README.md").read_text()
     recipe = text.partition("## Writes that a start skipped")[2].partition("\n## ")[0]
     commands = [line.strip() for line in recipe.splitlines() if line.startswith("    ")]
-    script = "\n".join(command.replace("ROLE", "crypto") for command in commands)
+    script = "\n".join(command.replace("ROLE", "shared") for command in commands)
     assert "redis-cli" in script
     found = host.sh(
         f"{script}\n" + 'redis-cli -s "$look/socket" MGET test:one test:two; redis-cli -s "$look/socket" SHUTDOWN'
@@ -182,21 +181,21 @@ def test_skipped_writes_come_back_in_a_throw_away_server_as_the_readme_says(loss
 
 def test_a_restart_that_skips_writes_fails_its_gate_with_the_line_and_is_not_rolled_back(onebox: Tier) -> None:
     """The server is made to skip: a command that its version does not know lies in the log."""
-    with redis_in_a_transaction(onebox, "crypto"):
+    with redis_in_a_transaction(onebox, "shared"):
         pass
-    directory = "/var/lib/redis/crypto/appendonlydir"
-    before, gateway = time.time(), onebox.pid("gateway")
+    directory = "/var/lib/redis/shared/appendonlydir"
+    before, socket = time.time(), onebox.pid("socket")
     # A transaction into a database that the server does not have: refused when it is replayed.
     lines = r"*1\r\n$5\r\nMULTI\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n99\r\n*1\r\n$4\r\nEXEC\r\n"
-    onebox.host("crypto").sh(f"printf '{lines}' >>$(ls {directory}/*.incr.aof | tail -n 1)")
-    done = onebox.run("deploy.py", *overriding({"crypto": {"databases": 17}, "gateway": {"databases": 17}}))
+    onebox.host("shared").sh(f"printf '{lines}' >>$(ls {directory}/*.incr.aof | tail -n 1)")
+    done = onebox.run("deploy.py", *overriding({"shared": {"databases": 17}, "socket": {"databases": 17}}))
     assert done.returncode != 0
-    assert "crypto: has not loaded all of its data, it said: " in output(done)
+    assert "shared: has not loaded all of its data, it said: " in output(done)
     assert "DB index is out of range" in output(done)
-    assert onebox.pid("gateway") == gateway
+    assert onebox.pid("socket") == socket
     assert time.time() - before < 120
-    with onebox.operator("crypto") as operator:
+    with onebox.operator("shared") as operator:
         assert operator.config_get("databases") == {"databases": "17"}  # not rolled back
         assert operator.mget("test:one", "test:two") == ["1", "2"]
         operator.bgrewriteaof()
-    onebox.deploy("--data", "accept_loss=crypto")
+    onebox.deploy("--data", "accept_loss=shared")

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
-from tasks.compare.unknown import PARTS, Unknown, unknowns, way_out
+from tasks.compare.unknown import PARTS, Unknown, acted_on, unknowns, way_out
 from tasks.observed.exchange import ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Observed, Server
@@ -87,6 +87,16 @@ def test_what_nobody_knows_hides_no_other_finding() -> None:
         ("gateway", "timeout")
     ]
     assert [item.role for item in unknowns(desired("gateway", "crypto"), observed)] == ["crypto"]
+
+
+def test_nothing_is_done_about_a_role_of_which_something_is_not_known_but_for_its_next_start() -> None:
+    host = desired("gateway", "crypto", gateway={"timeout": 9}, crypto={"timeout": 9})
+    observed = replace(refusing(Refusal(Cause.SILENT, "no answer")), replayable=frozenset())
+    due = acted_on(compare(host, observed), unknowns(host, observed))
+    assert [(item.subject, item.name) for item in due if item.role == "crypto"] == [
+        ("acl", "default in /etc/redis/crypto.acl")
+    ]
+    assert {item.subject for item in due if item.role == "gateway"} == {"file", "setting", "acl"}
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -14,12 +14,13 @@ import pytest
 
 from tasks.observed.connection import (
     SILENCE,
+    STARTUP_LINES,
     Channel,
     ConnectionBroken,
     TunnelRefused,
     begin,
-    bound_silence,
     is_connected,
+    notice_loss,
     open_tunnel,
 )
 
@@ -28,6 +29,9 @@ FORBIDDEN, REFUSED, OPEN = 1, 2, 3  # ports of the server below
 
 class Server(paramiko.ServerInterface):
     """Admits everybody, and leads to port OPEN only."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self.transport = transport
 
     def check_auth_none(self, username: str) -> int:
         return paramiko.common.AUTH_SUCCESSFUL
@@ -39,6 +43,12 @@ class Server(paramiko.ServerInterface):
         }
         return codes.get(destination[1], paramiko.common.OPEN_SUCCEEDED)
 
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        """A command is what this server dies of, before it has answered."""
+        assert not isinstance(self.transport.sock, paramiko.Channel)
+        self.transport.sock.shutdown(socket.SHUT_RDWR)
+        return paramiko.common.OPEN_FAILED_CONNECT_FAILED
+
 
 @dataclass
 class Link:
@@ -49,7 +59,9 @@ class Link:
     host: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.host = SimpleNamespace(connector=SimpleNamespace(client=SimpleNamespace(get_transport=lambda: self.near)))
+        client = paramiko.SSHClient()
+        client._transport = self.near  # type: ignore[attr-defined]
+        self.host = SimpleNamespace(connector=SimpleNamespace(client=client))
 
     def tunnel(self, patience: float = 10) -> tuple[Channel, paramiko.Channel]:
         """A tunnel and its other end."""
@@ -73,7 +85,7 @@ def linked(near: Any, far: Any, stack: ExitStack) -> Link:
     stack.callback(link.far.close)
     stack.callback(link.near.close)
     link.far.add_server_key(paramiko.ECDSAKey.generate())
-    link.far.start_server(server=Server(), event=threading.Event())
+    link.far.start_server(server=Server(link.far), event=threading.Event())
     link.near.start_client(timeout=10)
     link.near.auth_none("root")
     return link
@@ -124,10 +136,24 @@ def test_a_tunnel_carries_bytes_both_ways_and_ends_with_none(link: Link) -> None
     near.close()
 
 
-def test_a_line_is_read_without_its_end(link: Link) -> None:
+def test_an_answer_is_read_without_its_end_and_what_a_login_prints_before_is_skipped(link: Link) -> None:
     near, far = link.tunnel()
-    far.sendall(b"held\nmore")
-    assert near.read_line() == "held"
+    far.sendall(b"Welcome, M\xfcller\nheld\n\nno line end0f held\nmore")
+    assert near.read_marked("0f") == "held"
+
+
+@pytest.mark.parametrize("said", [b"", b"welcome\n", b"0f\n"])
+def test_whoever_says_nothing_has_no_answer(link: Link, said: bytes) -> None:
+    near, far = link.tunnel()
+    far.sendall(said)
+    far.close()
+    assert near.read_marked("0f") == ""
+
+
+def test_what_a_login_prints_without_end_is_not_read_for_ever(link: Link) -> None:
+    near, far = link.tunnel()
+    far.sendall(b"y\n" * (STARTUP_LINES + 1) + b"0f held\n")
+    assert near.read_marked("0f") == ""
 
 
 def test_silence_is_a_broken_connection(link: Link) -> None:
@@ -151,9 +177,15 @@ def test_whatever_is_said_over_a_lost_connection_breaks_in_one_way(link: Link) -
 def test_a_host_without_ssh_is_not_connected_and_no_fault_of_the_program(connector: Any) -> None:
     host: Any = SimpleNamespace(connector=connector)
     assert not is_connected(host)
-    bound_silence(host)
+    notice_loss(host)
     with pytest.raises(ConnectionBroken, match="there is no SSH connection"):
         open_tunnel(host, "172.28.2.1", OPEN, 10)
+
+
+def test_a_connection_that_ends_under_a_command_is_an_error_that_pyinfra_knows(link: Link) -> None:
+    notice_loss(link.host)
+    with pytest.raises(paramiko.SSHException, match="the other side is gone"):
+        link.host.connector.client.exec_command("true")
 
 
 def silence(transport: paramiko.Transport) -> int:
@@ -165,14 +197,14 @@ def silence(transport: paramiko.Transport) -> int:
 
 def test_silence_is_bounded(link: Link) -> None:
     assert silence(link.near) == 0
-    bound_silence(link.host)
+    notice_loss(link.host)
     assert silence(link.near) == SILENCE * 1000
 
 
 def test_behind_a_jump_host_silence_is_bounded_on_the_way_to_it(link: Link, stack: ExitStack) -> None:
     near = link.near.open_channel("direct-tcpip", ("10.0.0.9", OPEN), ("127.0.0.1", 0))
     far = link.far.accept(10)
-    bound_silence(linked(near, far, stack).host)
+    notice_loss(linked(near, far, stack).host)
     assert silence(link.near) == SILENCE * 1000
 
 
@@ -182,10 +214,10 @@ def test_a_proxy_command_is_left_to_bound_its_own_silence(stack: ExitStack) -> N
         proxy = Proxy(f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & exec cat >&3'")
         far, _ = door.accept()
     link = linked(proxy, far, stack)
-    bound_silence(link.host)
+    notice_loss(link.host)
     near, other = link.tunnel()
-    other.sendall(b"still there\n")
-    assert near.read_line() == "still there"
+    other.sendall(b"still there")
+    assert near.receive() == b"still there"
 
 
 def test_work_goes_on_beside_and_its_error_waits_for_who_asks(capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.catalogue.printable import printable
 from tasks.reports import DriftReport, HostReport, to_html
-from tasks.reports.words import printable
 from tests.unit.builders import differs
 from tests.unit.reports.preview import CHECKED_AT, GATEWAY, UNREACHABLE, host, report, samples
 
