@@ -157,14 +157,14 @@ def test_a_new_password_takes_effect_without_cutting_anybody(onebox: Tier) -> No
         data["socket"]["socket-service-1"] = "another-password-for-the-test"
         onebox.secrets.write_text(yaml.safe_dump(data))
         try:
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=socket")
             assert connected.connection_pool  # the same connection as before the change
             assert connected.ping()
             with onebox.client("socket", "socket-service-1") as client:
                 assert client.ping()
         finally:
             onebox.secrets.write_text(kept)
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=socket")
 
 
 def test_without_an_inner_port_nothing_of_it_is_left(onebox: Tier) -> None:
