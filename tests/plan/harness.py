@@ -6,6 +6,7 @@ connector, which says yes to everything; the one here says so only to what a tes
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -138,7 +139,9 @@ def short(command: str) -> str:
     return command
 
 
-HARMLESS = {"may replay": "", "said since the start": ""}  # looks that find nothing wrong, unless a site says otherwise
+READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
+# Looks that find nothing wrong, unless a site says otherwise.
+HARMLESS = {"may replay": "", "said since the start": f"0 {READY}"}
 
 
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
