@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
-from tasks.observed.journal import BYTES, reaches_start, read_said
+from tasks.observed.journal import BYTES, reaches_end_of_loading, reaches_start, read_said
 from tests.tree import REPOSITORY
-=======
-from tasks.observed.journal import BYTES, reaches_end_of_loading, reaches_start, read_said, script
->>>>>>> witness
 
 UNITS = ("redis-crypto.service", "redis-gateway.service")
 BEGINNING = "1234:C 26 Nov 2026 01:33:43.103 * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"
