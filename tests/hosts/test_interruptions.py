@@ -10,6 +10,7 @@ import pytest
 
 from tests.hosts.clients import can_connect
 from tests.hosts.conftest import Tier, output, overriding, wait_for
+from tests.hosts.every_way import kept
 from tests.hosts.faults import KINDS, Whole, assert_nothing_left, break_once, broken_off, digests, every_fault, planned
 from tests.hosts.writer import with_keys, writing
 from tests.lab.container import Container
@@ -88,7 +89,11 @@ def test_a_change_broken_at_every_operation_loses_no_write_and_is_finished_by_th
     plan = planned(onebox, *change)
     files = Whole(onebox.host("crypto"))
     scenario = f"a change, {kind} at every operation"
-    with writing(onebox, "crypto", scenario) as restarted, writing(onebox, "gateway", scenario) as live:
+    with (
+        kept(onebox, *CHANGE),
+        writing(onebox, "crypto", scenario) as restarted,
+        writing(onebox, "gateway", scenario) as live,
+    ):
         broken = []
         for fault in every_fault(onebox, kind, "a change", *change):
             files.look(str(fault))
@@ -105,7 +110,7 @@ def test_a_change_broken_at_every_operation_loses_no_write_and_is_finished_by_th
 
 def test_a_deploy_killed_while_a_first_log_is_written_is_finished_by_the_next(onebox: Tier) -> None:
     onebox.deploy(*overriding({"gateway": {"appendonly": False}}))
-    with with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
+    with kept(onebox, "gateway"), with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
         client.config_set("rdb-key-save-delay", 150)  # microseconds a key: three seconds
         try:
             assert break_once(onebox, "kill during", at="Change settings and users live").label
@@ -196,7 +201,8 @@ def test_an_instance_whose_disk_is_full_is_not_restarted_and_loses_nothing(onebo
     host, change = onebox.host("gateway"), overriding({"gateway": {"databases": 32}})
     data = "/var/lib/redis/gateway"
     with small_disk(host, data, 128 * 1024, "redis-gateway") as fill:
-        with writing(onebox, "gateway", "a restart while the disk is full, then with a free one") as writer:
+        scenario = "a restart while the disk is full, then with a free one"
+        with kept(onebox, "gateway"), writing(onebox, "gateway", scenario) as writer:
             before = onebox.pid("gateway")
             host.sh(fill)
             wait_for(lambda: any("MISCONF" in text for text in writer.report().errors), "the server cannot write")
