@@ -25,9 +25,11 @@ setup: $(VENV)/.ready ## the Python environment, from the locked requirements
 system: setup
 	@.ci/packages $$($(RUN) -m tests.lab packages)
 
-check: setup ## lint, formatting and types
+check: setup ## lint, formatting, imports and types
+	$(VENV)/bin/shellcheck templates/scripts/*.sh .ci/*
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/mypy
 
 fast: setup ## the tests that need no host: seconds

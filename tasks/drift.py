@@ -8,7 +8,7 @@ pyinfra [-y] INVENTORY tasks/drift.py        exit 0 when every host was looked a
 
 from pyinfra.context import ctx_state
 
-from tasks.run.report import check_drift
-from tasks.run.run import Finished
+from tasks.run.drift_report import check_drift
+from tasks.run.ending import Finished
 
 raise Finished(check_drift(ctx_state.get()))

@@ -5,7 +5,7 @@ pyinfra [-y] INVENTORY tasks/endpoints.py
 
 from pyinfra.context import ctx_state
 
-from tasks.reports.endpoint_table import print_endpoints
-from tasks.run.run import Finished
+from tasks.run.ending import Finished
+from tasks.run.endpoint_report import print_endpoints
 
 raise Finished(print_endpoints(ctx_state.get()))

@@ -6,6 +6,6 @@ pyinfra [-y] INVENTORY tasks/verify.py     exit 0 when all is as it should be; -
 from pyinfra.context import ctx_state
 
 from tasks.prove.proof import verify_tier
-from tasks.run.run import Finished
+from tasks.run.ending import Finished
 
 raise Finished(verify_tier(ctx_state.get()))

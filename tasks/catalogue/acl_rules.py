@@ -14,6 +14,11 @@ DEFAULT = "default"
 DEFAULT_RULES = "~* &* +@all"
 DEFAULT_LINE = f"user {DEFAULT} off {DEFAULT_RULES}"  # of an ACL file
 
+OPERATOR = "operator"  # the user of this tool
+OPERATOR_RULES = "~* &* +@all"
+# What an application needs and no administration; `info` because client libraries ask it when they connect.
+SERVICE_RULES = "~* &* +@all -@admin -@dangerous +info"
+
 Categories = Mapping[str, frozenset[str]]
 
 

@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
-from tasks.catalogue.values import (
-    BUFFER_CLASSES,
-    canonical_buffer_limits,
-    canonical_events,
-    canonical_save,
-    parse_memory,
-)
+from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
+from tasks.catalogue.directives import Port, Settings, text_rule
 
-RESERVED_USERS = ("default", "operator")
-
-
-def _text_rule(rule: Callable[[str], str]) -> BeforeValidator:
-    def check(value: object) -> str:
-        if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not text: put it in quotes")
-        return rule(value)
-
-    return BeforeValidator(check)
-
-
-def _memory(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"{value!r} is not a Redis memory size: write a whole number and a unit, as 256mb")
-    return parse_memory(str(value))
-
-
-def _memory_or_percent(text: object) -> str:
-    text = str(text)
-    return text if text.endswith("%") and text[:-1].isdigit() else str(parse_memory(text))
-
-
-def _buffer_limits(value: object) -> str:
-    """One text from a mapping of class → `HARD SOFT SECONDS`, or from the text CONFIG GET gives."""
-    if isinstance(value, Mapping):
-        value = " ".join(f"{name} {limits}" for name, limits in value.items())
-    limits = canonical_buffer_limits(str(value))
-    if len(limits.split()) != 4 * len(BUFFER_CLASSES):
-        raise ValueError(f"{value!r}: give all three classes: normal, replica and pubsub")
-    return limits
-
-
-def _save_points(value: object) -> str:
-    """One text from a list of [seconds, changes] pairs, or from the text CONFIG GET gives."""
-    if isinstance(value, list | tuple):
-        value = " ".join(f"{pair[0]} {pair[1]}" if isinstance(pair, list | tuple) else str(pair) for pair in value)
-    return canonical_save(str(value))
+RESERVED_USERS = (DEFAULT, OPERATOR)
+RESERVED_PREFIX = "caas-verify:"  # of the keys that a proof or a drill writes; no service may use it
 
 
 def _plain_address(value: IPv4Address) -> IPv4Address:
@@ -71,81 +29,10 @@ def _plain_address(value: IPv4Address) -> IPv4Address:
     return value
 
 
-Memory = Annotated[int, BeforeValidator(_memory), Field(ge=0)]
-Text = Annotated[str, _text_rule(str)]
-Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-Count = Annotated[int, Field(strict=True, ge=0)]
-Flag = Annotated[bool, Field(strict=True)]
-FileName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Text = Annotated[str, text_rule(str)]
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME)]
-Policy = Literal[
-    "noeviction",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-]
-
-
-class Settings(BaseModel):
-    """The Redis directives a role sets; each field is the directive of the same name (`_` for `-`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tcp_backlog: Annotated[int, Field(strict=True, ge=1, le=65535)]
-    timeout: Count
-    tcp_keepalive: Count
-    maxclients: Annotated[int, Field(strict=True, ge=1)]
-    maxmemory: Annotated[int, BeforeValidator(_memory), Field(ge=1 << 20)]
-    maxmemory_policy: Policy
-    maxmemory_samples: Annotated[int, Field(strict=True, ge=1, le=64)]
-    maxmemory_eviction_tenacity: Annotated[int, Field(strict=True, ge=0, le=100)]
-    maxmemory_clients: Annotated[str, BeforeValidator(_memory_or_percent)]
-    lazyfree_lazy_eviction: Flag
-    lazyfree_lazy_expire: Flag
-    lazyfree_lazy_server_del: Flag
-    lazyfree_lazy_user_del: Flag
-    lazyfree_lazy_user_flush: Flag
-    activedefrag: Flag
-    appendonly: Flag
-    appendfsync: Literal["always", "everysec", "no"]
-    no_appendfsync_on_rewrite: Flag
-    auto_aof_rewrite_percentage: Count
-    auto_aof_rewrite_min_size: Memory
-    aof_load_truncated: Flag
-    aof_use_rdb_preamble: Flag
-    aof_timestamp_enabled: Flag
-    aof_rewrite_incremental_fsync: Flag
-    save: Annotated[str, BeforeValidator(_save_points)]
-    rdbcompression: Flag
-    rdbchecksum: Flag
-    rdb_save_incremental_fsync: Flag
-    stop_writes_on_bgsave_error: Flag
-    appendfilename: FileName
-    appenddirname: FileName
-    dbfilename: FileName
-    client_output_buffer_limit: Annotated[str, BeforeValidator(_buffer_limits)]
-    client_query_buffer_limit: Annotated[int, BeforeValidator(_memory), Field(ge=1 << 20)]
-    slowlog_log_slower_than: Annotated[int, Field(strict=True, ge=-1)]
-    slowlog_max_len: Count
-    latency_monitor_threshold: Count
-    latency_tracking: Flag
-    loglevel: Literal["debug", "verbose", "notice", "warning"]
-    databases: Annotated[int, Field(strict=True, ge=1)]
-    hz: Annotated[int, Field(strict=True, ge=1, le=500)]
-    dynamic_hz: Flag
-    io_threads: Annotated[int, Field(strict=True, ge=1, le=128)]
-    busy_reply_threshold: Count
-    notify_keyspace_events: Annotated[str, _text_rule(canonical_events)]
-    disable_thp: Flag
-    oom_score_adj: Flag
-    set_proc_title: Flag
-    jemalloc_bg_thread: Flag
 
 
 class Role(Settings):
@@ -157,7 +44,6 @@ class Role(Settings):
     name: RoleName
     purpose: Text
     address: Annotated[IPv4Address, AfterValidator(_plain_address)]
-    port: Port
     inner_port: Port | None
     services: Annotated[tuple[UserName, ...], Field(min_length=1)]
     stores: tuple[Text, ...]
@@ -295,4 +181,4 @@ def same_endpoint(roles: Mapping[str, list[Role]]) -> list[str]:
     ]
 
 
-__all__ = ["Catalogue", "Role", "Settings", "build_roles", "describe", "merge", "read_catalogue"]
+__all__ = ["Catalogue", "Role", "build_roles", "describe", "merge", "read_catalogue"]

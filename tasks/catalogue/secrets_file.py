@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import Role
-from tasks.desired.host import OPERATOR
 
 Passwords = dict[str, dict[str, str]]
 

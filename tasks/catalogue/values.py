@@ -6,30 +6,14 @@ Source of every rule: `CONFIG GET` of redis 7.0.15 and 8.0.2 (docs/decisions/000
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3, "gb": 1 << 30}
 _MEMORY = re.compile(r"(\d+)([a-z]*)", re.IGNORECASE)
 _PERCENT = re.compile(r"\d+%")
 
-MEMORY = frozenset(
-    """
-    active-defrag-ignore-bytes auto-aof-rewrite-min-size client-query-buffer-limit hash-max-listpack-value
-    hll-sparse-max-bytes maxmemory proto-max-bulk-len repl-backlog-size set-max-listpack-value stream-node-max-bytes
-    zset-max-listpack-value
-    """.split()
-)
 BUFFER_CLASSES = ("normal", "slave", "pubsub")
-
-# CONFIG SET refuses these ("can't set immutable config" and, for dir and dbfilename, "protected config").
-RESTART_ONLY = frozenset(
-    """
-    aclfile always-show-logo aof_rewrite_cpulist appenddirname appendfilename bgsave_cpulist bio_cpulist
-    cluster-config-file cluster-enabled cluster-port daemonize databases dbfilename dir disable-thp
-    enable-debug-command enable-module-command enable-protected-configs io-threads io-threads-do-reads
-    logfile pidfile rdbchecksum replicaof server_cpulist set-proc-title slaveof socket-mark-id supervised
-    syslog-enabled syslog-facility syslog-ident tcp-backlog unixsocket unixsocketperm
-    """.split()
-)
 
 
 def parse_memory(text: str) -> int:
@@ -49,28 +33,6 @@ def show_memory(size: int) -> str:
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
     return str(size)
-
-
-def canonical(directive: str, text: str) -> str:
-    """`text`, a value of `directive` from a file, the catalogue or a server, as CONFIG GET writes it.
-
-    Values that mean the same come out equal; what is not understood comes out as it was, so that it differs.
-    """
-    text = unquote(text)
-    try:
-        if directive == "save":
-            return canonical_save(text)
-        if directive == "client-output-buffer-limit":
-            return canonical_buffer_limits(text)
-        if directive == "notify-keyspace-events":
-            return canonical_events(text)
-        if directive in MEMORY or (directive == "maxmemory-clients" and not _PERCENT.fullmatch(text)):
-            return str(parse_memory(text))
-    except ValueError:
-        return text
-    if directive in ("bind", "latency-tracking-info-percentiles"):
-        return " ".join(text.split())
-    return text.lower() if text.lower() in ("yes", "no") else text
 
 
 def unquote(text: str) -> str:
@@ -111,3 +73,43 @@ def canonical_events(text: str) -> str:
     return "".join(flag for flag in "Ag$lshzxetdKEmn" if flag in flags) + "".join(
         sorted(flags - set("Ag$lshzxetdKEmn"))
     )
+
+
+def _plain(text: str) -> str:
+    return text.lower() if text.lower() in ("yes", "no") else text
+
+
+def _show_plain(text: str) -> str:
+    return text or '""'
+
+
+def _bytes(text: str) -> str:
+    return str(parse_memory(text))
+
+
+def _show_bytes(text: str) -> str:
+    return show_memory(int(text)) if text.isdigit() else _show_plain(text)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the values of a directive are written.
+
+    `canonical`: any way to write a value → as CONFIG GET writes it, or ValueError for what is no value of this form.
+    `show`: a canonical value → as a person reads it. `words`: how many of them a line of redis.conf takes, 0 for all;
+    one pair or class a line is what every version reads alike.
+    """
+
+    canonical: Callable[[str], str]
+    show: Callable[[str], str] = _show_plain
+    words: int = 0
+
+
+PLAIN = Form(_plain)
+BYTES = Form(_bytes, _show_bytes)
+BYTES_OR_PERCENT = Form(lambda text: text if _PERCENT.fullmatch(text) else _bytes(text))
+WORDS = Form(lambda text: " ".join(text.split()))
+SAVE_POINTS = Form(canonical_save, words=2)
+BUFFER_LIMITS = Form(canonical_buffer_limits, words=4)
+EVENTS = Form(canonical_events)
+SECRET = Form(str, lambda text: "set" if text else "not set")

@@ -17,15 +17,14 @@ from tasks.compare.adoption import (
     can_go_on,
     chosen_server,
     described,
-    endpoint,
     has_data,
     has_own_data,
     held,
-    roles_met,
     snapshot_of,
 )
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import PACKAGED_UNIT, data_directory, marker_file
+from tasks.observed.foreign_listeners import endpoint, roles_met
 from tasks.observed.state import ForeignServer, Marker, Observed
 
 BUILT_IN_MODULES = ("vectorset",)  # MODULE LIST of Redis 8.0 names it (redis-facts §1)

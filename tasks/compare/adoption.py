@@ -1,24 +1,16 @@
-"""A Redis of somebody else's on a role's port: which those are, what they hold, and which role takes over which. Pure.
-
-Found in what the snapshot says anyway; only then are they asked anything (tasks/observed/foreign.py).
-"""
+"""What a Redis of somebody else's on a role's port holds, and which role takes over which. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tasks.catalogue.roles import Role
-from tasks.compare.difference import ADOPT, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import PACKAGED_UNIT, data_directory
-from tasks.observed.state import ForeignServer, Listener, Marker, Observed, count_keys
-
-PROCESSES = ("redis-", "valkey-")
-EVERYWHERE = ("0.0.0.0", "*", "::")
-LOOPBACK = ("127.", "::1")
-RECORDED = ("server", "pid", "unit", "rdb", "before")  # what a marker's file says
+from tasks.observed.foreign_listeners import meets
+from tasks.observed.state import ForeignServer, Marker, Observed, count_keys
 
 
 @dataclass(frozen=True)
@@ -28,39 +20,6 @@ class Adoption:
     instance: Instance
     server: ForeignServer | None
     marker: Marker | None
-
-
-def meets(role: Role, address: str, port: int) -> bool:
-    """Whether a client of the role, or one of the host itself, could mean the role and reach that socket."""
-    return port in role.ports and (address in (str(role.address), *EVERYWHERE) or address.startswith(LOOPBACK))
-
-
-def foreign_listeners(desired: Host, observed: Observed) -> dict[int, list[Listener]]:
-    """Sockets of Redis processes of no unit of ours on a port of a role of this host, by process id.
-
-    The distribution's own instance counts wherever it listens, if at all: a deploy masks it.
-    """
-    packaged = observed.pid(PACKAGED_UNIT) if desired.roles else 0
-    ours = {observed.pid(unit) for unit in (*(item.unit for item in desired.instances), *observed.our_units)}
-    found: dict[int, list[Listener]] = {packaged: []} if packaged else {}
-    for item in observed.listeners:
-        foreign = item.process.startswith(PROCESSES) and item.pid not in ours
-        met = any(meets(role, item.address, item.port) for role in desired.roles)
-        if item.pid == packaged > 0 or (foreign and met):
-            found.setdefault(item.pid, []).append(item)
-    return found
-
-
-def endpoint(server: ForeignServer) -> tuple[str, int]:
-    """Where the server is best spoken to: over loopback, where protected mode admits everybody."""
-    best = min(server.listens, key=lambda item: (not item[0].startswith(LOOPBACK), item[0] not in EVERYWHERE, item))
-    address, port = best
-    return {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}.get(address, address), port
-
-
-def roles_met(desired: Host, server: ForeignServer) -> list[Role]:
-    """The roles of the host whose ports the server holds."""
-    return [role for role in desired.roles if any(meets(role, *where) for where in server.listens)]
 
 
 def key_count(info: Mapping[str, str]) -> int | None:
@@ -150,26 +109,9 @@ def adoption_differences(desired: Host, observed: Observed) -> Iterator[Differen
         elif item.marker is not None:
             found = f"adoption of {item.marker.server} began and did not end"
         expected = f"in {data_directory(item.instance.name)}"
-        yield Difference(item.instance.name, "persistence", "data", expected, found, ADOPT)
+        yield Difference(item.instance.name, "persistence", "data", expected, found, Remedy.ADOPT)
 
 
 def can_go_on(marker: Marker) -> bool:
     """Whether the old server's last save is on disk, which it ends with: until then its RDB was the one `before`."""
     return bool(marker.before) and marker.found not in ("", marker.before) and not marker.unfinished
-
-
-def marker_text(marker: Marker) -> str:
-    """The file of an adoption."""
-    return json.dumps({name: asdict(marker)[name] for name in RECORDED}, sort_keys=True) + "\n"
-
-
-def read_marker(text: str) -> Marker:
-    """What a marker's file says; one that cannot be read stands for an adoption that did not get far."""
-    try:
-        recorded = {name: value for name, value in json.loads(text).items() if name in RECORDED}
-        marker = Marker(**recorded)
-        if isinstance(marker.pid, int) and all(isinstance(recorded[name], str) for name in recorded if name != "pid"):
-            return marker
-    except (ValueError, TypeError, AttributeError):
-        pass
-    return Marker("a server that its marker does not name", 0, "", "")

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Literal
+
+from tasks.catalogue.printable import printable
 
 Subject = Literal[
     "package", "file", "unit", "kernel", "address", "listener", "setting", "acl", "instance", "persistence"
 ]
 
-# Remedies: what the deploy does about a difference. BY_HAND needs a person; the text after it says what to do.
-INSTALL = "install"
-WRITE = "write"
-REMOVE = "remove"
-MASK = "mask"
-ENABLE = "enable"
-DISABLE = "stop and disable"
-RETIRE = "stop and remove, its data is kept"
-PURGE = "delete its data"
-ADOPT = "adopt"
-RELOAD = "reload systemd"
-START = "start"
-LIVE = "set live"
-REPLAY = "set live and in the file, before anything restarts"
-TO_LOG = "make the append-only log from the snapshot"
-TO_SNAPSHOT = "make the snapshot from the append-only log"
-REWRITE = "write the append-only log anew"
-ASIDE = "save a snapshot, then put the log aside"
-RESTART = "restart"
-LEAD = "load the inner port's rules"
-BY_HAND = "by hand: "
+
+class Remedy(Enum):
+    """What the deploy does about a difference, in the words that an operator reads."""
+
+    INSTALL = "install"
+    WRITE = "write"
+    REMOVE = "remove"
+    MASK = "mask"
+    ENABLE = "enable"
+    DISABLE = "stop and disable"
+    RETIRE = "stop and remove, its data is kept"
+    PURGE = "delete its data"
+    ADOPT = "adopt"
+    RELOAD = "reload systemd"
+    START = "start"
+    LIVE = "set live"
+    REPLAY = "set live and in the file, before anything restarts"
+    TO_LOG = "make the append-only log from the snapshot"
+    TO_SNAPSHOT = "make the snapshot from the append-only log"
+    REWRITE = "write the append-only log anew"
+    ASIDE = "save a snapshot, then put the log aside"
+    RESTART = "restart"
+    LEAD = "load the inner port's rules"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A person removes the difference: `advice` says how."""
+
+    advice: str
+
+    def __str__(self) -> str:
+        return f"by hand: {self.advice}"
 
 
 @dataclass(frozen=True)
@@ -42,16 +60,24 @@ class Difference:
     name: str
     expected: str
     observed: str
-    remedy: str
+    remedy: Remedy | ByHand
+
+    @property
+    def to_do(self) -> str:
+        """How it is removed, by whomever."""
+        return self.remedy.advice if isinstance(self.remedy, ByHand) else str(self.remedy)
 
     def __str__(self) -> str:
+        return printable(self._words())
+
+    def _words(self) -> str:
         where = f"{self.role}: " if self.role else ""
-        if self.subject == "setting" and self.remedy in (LIVE, RESTART):
-            how = "live" if self.remedy == LIVE else "restart"
+        if self.subject == "setting" and self.remedy in (Remedy.LIVE, Remedy.RESTART):
+            how = "live" if self.remedy == Remedy.LIVE else "restart"
             return f"{where}{how}: {self.name} {self.observed} → {self.expected}"
         return f"{where}{self.subject} {self.name}: {self.observed} → {self.expected} ({self.remedy})"
 
 
-def chosen(differences: Iterable[Difference], *subjects: Subject, remedy: str | None = None) -> list[Difference]:
+def chosen(differences: Iterable[Difference], *subjects: Subject, remedy: Remedy | None = None) -> list[Difference]:
     """The differences of these subjects, and of this remedy when one is given."""
     return [item for item in differences if item.subject in subjects and (remedy is None or item.remedy == remedy)]

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
-from tasks.compare.difference import BY_HAND, Difference
+from tasks.compare.difference import Difference
 from tasks.compare.leftovers import purge_problems
+from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file
+from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file
 from tasks.observed.state import Observed
-from tasks.steps.throwaway import NEW, OLD
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
@@ -35,6 +35,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
     return [
         *_system(desired, observed),
         *_memory(desired, observed),
+        *_not_known(desired, observed),
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
@@ -47,8 +48,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
 
 
 def _in_words(item: Difference) -> str:
-    remedy = item.remedy.removeprefix(BY_HAND)
-    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {remedy}"
+    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {item.to_do}"
 
 
 def _system(desired: Host, observed: Observed) -> Iterator[str]:
@@ -92,7 +92,18 @@ def _memory(desired: Host, observed: Observed) -> Iterator[str]:
         )
 
 
+def _not_known(desired: Host, observed: Observed) -> Iterator[str]:
+    """What a start of a role depends on and the look did not see."""
+    if all(observed.is_active(instance.unit) for instance in desired.instances):
+        return
+    for part, because in observed.unseen.items():
+        what, remedy = PARTS[part]
+        yield f"{what}: unknown, {because}, expected to be seen before anything is started: {remedy}"
+
+
 def _disk(desired: Host, observed: Observed) -> Iterator[str]:
+    if "disk" in observed.unseen:
+        return  # said as unknown
     needed = int(sum(role.maxmemory for role in desired.roles) * DISK_PER_MAXMEMORY)
     used = sum(observed.data_used.get(data_directory(role.name), 0) for role in desired.roles)
     if needed > observed.disk_free + used:

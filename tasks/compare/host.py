@@ -1,6 +1,6 @@
 """Compare desired with observed state: the one list of differences that every other part acts on or reports.
 
-Pure. Values are compared by meaning (tasks/catalogue/values.py). A consequence is not listed beside its cause: an
+Pure. Values are compared by meaning (tasks/catalogue/directives.py). A consequence is not listed beside its cause: an
 instance that does not run has one difference, not one for each of its settings. A host here, a server in server.py.
 """
 
@@ -9,31 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
+from tasks.catalogue.directives import DIRECTIVES
+from tasks.catalogue.values import SECRET
 from tasks.compare.adoption import adoption_differences
-from tasks.compare.difference import (
-    BY_HAND,
-    DISABLE,
-    ENABLE,
-    INSTALL,
-    LIVE,
-    MASK,
-    RELOAD,
-    REMOVE,
-    REPLAY,
-    RESTART,
-    START,
-    WRITE,
-    Difference,
-)
+from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
-from tasks.compare.server import SECRET, server_differences
+from tasks.compare.loading import skipped
+from tasks.compare.server import server_differences
 from tasks.desired.host import File, Host, Unit
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
-PASSWORD_DIRECTIVES = (*SECRET, "user", "sentinel")
+PASSWORD_DIRECTIVES = (*(name for name, item in DIRECTIVES.items() if item.form is SECRET), "user", "sentinel")
 
 
 def compare(desired: Host, observed: Observed) -> list[Difference]:
@@ -54,6 +43,30 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
 
 
+def notices(desired: Host, observed: Observed) -> list[str]:
+    """What a person should know and nothing can be done about; for the report only."""
+    return [*kernel_notices(desired, observed), *_loading_notices(desired, observed)]
+
+
+def _loading_notices(desired: Host, observed: Observed) -> Iterator[str]:
+    """Writes that are gone for good, and starts of which nobody knows any more what they said."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is None or server.refusal is not None or skipped(server):
+            continue
+        count = server.info.get("unexpected_error_replies", "0")
+        if count != "0":
+            yield (
+                f"{instance.name}: {count} commands were skipped when it started, and its log was rewritten since: "
+                "those writes are gone, unless a backup has them"
+            )
+        elif not server.said_from_start:
+            yield (
+                f"{instance.name}: whether its last start skipped writes is not known: its counters were reset, and "
+                "the journal does not reach back to the start"
+            )
+
+
 def kernel_notices(desired: Host, observed: Observed) -> list[str]:
     """What the kernel should say but this host, a container, may not change; for the report only."""
     if not observed.container:
@@ -72,7 +85,9 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
     for name, version in desired.packages.items():
         installed = observed.packages.get(name)
         if installed is None or (version is not None and installed != version):
-            yield Difference(None, "package", name, version or "installed", installed or "not installed", INSTALL)
+            yield Difference(
+                None, "package", name, version or "installed", installed or "not installed", Remedy.INSTALL
+            )
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -82,24 +97,24 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
         yield from _file(file, observed.files.get(file.path))
     for path in desired.absent:
         if path in observed.files:
-            yield Difference(None, "file", path, "absent", "present", REMOVE)
+            yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
     for path, rule in desired.statoverrides.items():
         if observed.statoverrides.get(path) != rule:
             found = observed.statoverrides.get(path, "none")
-            yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, WRITE)
+            yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, Remedy.WRITE)
 
 
 def _file(file: File, state: FileState | None) -> Iterator[Difference]:
     kind = "directory" if file.content is None else "file"
     expected = f"{kind} {file.owner}:{file.group} {file.mode}"
     if state is None:
-        yield Difference(file.role, "file", file.path, expected, "absent", WRITE)
+        yield Difference(file.role, "file", file.path, expected, "absent", Remedy.WRITE)
         return
     found = f"{state.kind} {state.owner}:{state.group} {state.mode}"
     if found != expected:
-        yield Difference(file.role, "file", file.path, expected, found, WRITE)
+        yield Difference(file.role, "file", file.path, expected, found, Remedy.WRITE)
     if file.content is not None and state.kind == "file" and state.content != file.observable:
-        yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), WRITE)
+        yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), Remedy.WRITE)
 
 
 def _content(file: File, state: FileState) -> str:
@@ -134,33 +149,34 @@ def _masked(unit: Unit, observed: Observed) -> Iterator[Difference]:
     state = observed.unit(unit.name)
     if state["LoadState"] != "masked":
         found = state.get("UnitFileState") or state["LoadState"]
-        yield Difference(None, "unit", unit.name, "masked", found, MASK)
+        yield Difference(None, "unit", unit.name, "masked", found, Remedy.MASK)
     elif state["ActiveState"] not in ("inactive", "failed"):
-        yield Difference(None, "unit", unit.name, "inactive", state["ActiveState"], MASK)
+        yield Difference(None, "unit", unit.name, "inactive", state["ActiveState"], Remedy.MASK)
 
 
 def _absent(unit: Unit, observed: Observed) -> Iterator[Difference]:
     state = observed.unit(unit.name)
     if state["LoadState"] != "not-found" or state["ActiveState"] != "inactive":
-        yield Difference(None, "unit", unit.name, "absent", state["ActiveState"], DISABLE)
+        yield Difference(None, "unit", unit.name, "absent", state["ActiveState"], Remedy.DISABLE)
 
 
 def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
     state = observed.unit(unit.name)
     enabled = state.get("UnitFileState") or state["LoadState"]
     if enabled != "enabled":
-        yield Difference(unit.role, "unit", unit.name, "enabled", enabled, ENABLE)
+        yield Difference(unit.role, "unit", unit.name, "enabled", enabled, Remedy.ENABLE)
     if state.get("NeedDaemonReload") == "yes":
-        yield Difference(unit.role, "unit", unit.name, "loaded as on disk", "changed on disk", RELOAD)
+        yield Difference(unit.role, "unit", unit.name, "loaded as on disk", "changed on disk", Remedy.RELOAD)
     drop_ins = _foreign_drop_ins(state)
     if drop_ins:
-        remedy = f"{BY_HAND}remove it, or bring what it says into templates/redis.service.j2"
+        remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
-    if state["ActiveState"] != "active":
+    # One whose process runs and is not ready loads its data, or is being stopped: that is for unknown.py to say.
+    if state["ActiveState"] != "active" and observed.pid(unit.name) == 0:
         found = state["ActiveState"]
         if state.get("NRestarts", "0") != "0":
             found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"
-        yield Difference(unit.role, "unit", unit.name, "active", found, START)
+        yield Difference(unit.role, "unit", unit.name, "active", found, Remedy.START)
 
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
@@ -174,9 +190,9 @@ def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:
     for name, value in desired.sysctls.items():
         found = observed.sysctls.get(name, "not known to this kernel")
         if found != value:
-            yield Difference(None, "kernel", name, value, found, LIVE)
+            yield Difference(None, "kernel", name, value, found, Remedy.LIVE)
     if observed.thp and desired.thp and f"[{desired.thp}]" not in observed.thp:
-        yield Difference(None, "kernel", "transparent_hugepage", desired.thp, observed.thp, LIVE)
+        yield Difference(None, "kernel", "transparent_hugepage", desired.thp, observed.thp, Remedy.LIVE)
     yield from _kernel_at_boot(desired, observed)
 
 
@@ -185,11 +201,11 @@ def _kernel_at_boot(desired: Host, observed: Observed) -> Iterator[Difference]:
     for name, value in desired.sysctls.items():
         found, path = observed.boot_sysctls.get(name, (value, ""))
         if found != value and path != SYSCTL_FILE:
-            remedy = f"{BY_HAND}remove the line from {path}"
+            remedy = ByHand(f"remove the line from {path}")
             yield Difference(None, "kernel", name, f"{value} at boot", f"{found} at boot, by {path}", remedy)
     for path, found in sorted(observed.boot_thp.items()):
         if found != desired.thp and path != THP_FILE:
-            remedy = f"{BY_HAND}remove the line from {path}"
+            remedy = ByHand(f"remove the line from {path}")
             expected = f"{desired.thp} at boot"
             yield Difference(None, "kernel", "transparent_hugepage", expected, f"{found} at boot, by {path}", remedy)
 
@@ -197,7 +213,7 @@ def _kernel_at_boot(desired: Host, observed: Observed) -> Iterator[Difference]:
 def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
     for role in desired.roles:
         if str(role.address) not in observed.addresses:
-            remedy = f"{BY_HAND}give the host this address, or correct it in group_data/roles.yaml"
+            remedy = ByHand("give the host this address, or correct it in group_data/roles.yaml")
             yield Difference(role.name, "address", str(role.address), "on this host", "absent", remedy)
 
 
@@ -207,7 +223,9 @@ def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
         path = acl_file(instance.name)
         if path in observed.files and observed.files[path].kind == "file" and path not in observed.replayable:
             found = "may not replay the log: a start would drop what transactions and scripts wrote"
-            yield Difference(instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, REPLAY)
+            yield Difference(
+                instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, Remedy.REPLAY
+            )
 
 
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -217,4 +235,4 @@ def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Differe
         return
     for instance in desired.instances:
         if observed.is_active(instance.unit):
-            yield Difference(instance.name, "instance", "version", wanted, installed, RESTART)
+            yield Difference(instance.name, "instance", "version", wanted, installed, Remedy.RESTART)

@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tasks.catalogue.requested import NOTHING, Requests
-from tasks.compare.difference import PURGE, RETIRE, Difference
-from tasks.desired.host import Host, Unit
-from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory
+from tasks.compare.difference import Difference, Remedy
+from tasks.desired.host import Host
+from tasks.desired.paths import data_directory
 from tasks.observed.state import Observed
-
-
-def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
-    """A host that carries no role, perhaps no longer: nothing that acts is left of this tool, and nothing is put there.
-
-    What only guards stays where it is: packages and their rules, the masked packaged unit, kernel values.
-    """
-    return Host(
-        name=name,
-        roles=(),
-        packages={},
-        files=(),
-        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}"),
-        units=(Unit(INNER_PORT_UNIT, "absent", "inactive"),),
-        sysctls={},
-        thp="",
-        forwards=(),
-        instances=(),
-        requests=requests,
-    )
 
 
 def role_of(unit: str) -> str:
@@ -45,12 +24,12 @@ def leftover_differences(desired: Host, observed: Observed) -> Iterator[Differen
     for name in observed.our_units:
         if name not in known:
             found = f"{observed.unit(name)['ActiveState']}, with data in {data_directory(role_of(name))}"
-            yield Difference(role_of(name), "unit", name, "absent", found, RETIRE)
+            yield Difference(role_of(name), "unit", name, "absent", found, Remedy.RETIRE)
     for role in sorted(set(desired.requests.purge) - _carried(desired)):
         directory = data_directory(role)
         if directory in observed.data_used:
             found = f"{observed.data_used[directory] / (1 << 20):.1f} MiB"
-            yield Difference(role, "persistence", directory, "absent", found, PURGE)
+            yield Difference(role, "persistence", directory, "absent", found, Remedy.PURGE)
 
 
 def nothing_to_purge(hosts: Iterable[tuple[Host, Observed]]) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tasks.compare.adoption import adopted_pids
-from tasks.compare.difference import BY_HAND, LEAD, RESTART, Difference
+from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
 from tasks.observed.state import Observed, Server
@@ -16,17 +16,18 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
     """What listens that should not, what does not that should, and where the inner ports lead."""
     units = (PACKAGED_UNIT, *(instance.unit for instance in desired.instances), *observed.our_units)
     pids = {observed.pid(unit) for unit in units} | adopted_pids(desired, observed)
-    for instance in desired.instances:
+    for instance in desired.instances if "listeners" not in observed.unseen else ():
         yield from _own_listeners(instance, observed)
     for listener in observed.listeners if desired.roles else ():  # elsewhere a Redis is not this tool's business
         if listener.process.startswith("redis-") and listener.pid not in pids:
             where = f"{listener.address}:{listener.port}"
-            remedy = f"{BY_HAND}stop that process, it belongs to no role"
+            remedy = ByHand("stop that process, it belongs to no role")
             yield Difference(
                 None, "listener", where, "no other Redis", f"{listener.process}, pid {listener.pid}", remedy
             )
-    yield from _inner_ports(desired, observed)
-    yield from _foreign_forwards(desired, observed)
+    if "forwards" not in observed.unseen:
+        yield from _inner_ports(desired, observed)
+        yield from _foreign_forwards(desired, observed)
 
 
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -39,9 +40,9 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
     wanted = f"{instance.address}:{instance.role.port}"
     found = {f"{item.address}:{item.port}" for item in observed.listeners if item.pid == pid}
     if wanted not in found:
-        yield Difference(instance.name, "listener", wanted, "listens", "does not listen", RESTART)
+        yield Difference(instance.name, "listener", wanted, "listens", "does not listen", Remedy.RESTART)
     for other in sorted(found - {wanted}):
-        yield Difference(instance.name, "listener", other, "not listened on", "listens", RESTART)
+        yield Difference(instance.name, "listener", other, "not listened on", "listens", Remedy.RESTART)
 
 
 def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -53,7 +54,7 @@ def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]
             if address is not None and address[1] != str(role.address):
                 continue
             for port in sorted(ports & set(role.ports)):
-                remedy = f"{BY_HAND}remove that rule, or let it leave out {role.address}"
+                remedy = ByHand(f"remove that rule, or let it leave out {role.address}")
                 where = f"{role.address}:{port}"
                 yield Difference(role.name, "listener", where, "led by no other table", f"{table}: {rule}", remedy)
 
@@ -78,5 +79,5 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
             f"{address}:{port}" if port else address,
             f"led to {', '.join(expected)}" if expected else "not led anywhere",
             ", ".join(found) or "not led anywhere",
-            LEAD,
+            Remedy.LEAD,
         )

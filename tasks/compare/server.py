@@ -9,10 +9,13 @@ from pathlib import Path
 import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
-from tasks.catalogue.values import MEMORY, RESTART_ONLY, canonical, show_memory
-from tasks.compare.difference import ASIDE, BY_HAND, LIVE, REPLAY, RESTART, REWRITE, TO_LOG, TO_SNAPSHOT, Difference
-from tasks.desired.host import OPERATOR, Instance, User, process_part
+from tasks.catalogue.directives import canonical, directive
+from tasks.compare.difference import ByHand, Difference, Remedy
+from tasks.compare.loading import load_faults, skipped
+from tasks.compare.unknown import is_difference
+from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
+from tasks.desired.rendering import process_part
 from tasks.observed.state import Observed, Server
 
 RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
@@ -26,16 +29,15 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
     yield from _process(instance, observed)
-    if server.refusal is not None and instance.address not in observed.addresses:
-        return  # its cause, the missing address, is listed
     if server.refusal is not None:
-        loading = server.refusal.startswith("LOADING")
-        remedy = f"{BY_HAND}wait until it has loaded its data" if loading else RESTART
-        yield Difference(instance.name, "instance", OPERATOR, "answers", server.refusal, remedy)
-        return
+        if is_difference(server.refusal):
+            found = f"open to everybody: {server.refusal}"
+            yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", found, Remedy.RESTART)
+        return  # what could not be seen is no difference: tasks/compare/unknown.py
     yield from _settings(instance, server, observed)
     yield from _users(instance, server)
     yield from _persistence(instance, server)
+    yield from _skipped(instance, server)
     yield from _manifest(instance, server, observed)
 
 
@@ -44,7 +46,7 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
     if binary is None:
         return
     if binary not in RUNNING_BINARIES:
-        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, RESTART)
+        yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, Remedy.RESTART)
     if observed.started.get(instance.unit) != instance.unit_digest:
         yield Difference(
             instance.name,
@@ -52,10 +54,10 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "unit",
             "started from the unit as it is",
             "started before it changed",
-            RESTART,
+            Remedy.RESTART,
         )
     elif _started_from_an_edited_file(instance, observed):
-        yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", RESTART)
+        yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", Remedy.RESTART)
 
 
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
@@ -67,7 +69,6 @@ def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
-SECRET = frozenset(("requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"))
 DEFAULTS_FILE = Path(__file__).parent / "redis_defaults.yaml"
 
 
@@ -79,9 +80,21 @@ def defaults(version: str) -> Mapping[str, str]:
 
 
 def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
-    """Every directive of a running instance: what its role sets, and for the rest its version's defaults."""
+    """Every directive of a running instance: what its role sets, and for the rest its version's defaults.
+
+    A log that still has writes which the start skipped is not rewritten of its own accord: they would be gone.
+    """
     version = ".".join(server.info.get("redis_version", "").split(".")[:2])
-    return {**defaults(version), **instance.settings}
+    kept = {"auto-aof-rewrite-percentage": "0"} if keeps_log(instance, server) else {}
+    return {**defaults(version), **instance.settings, **kept}
+
+
+def keeps_log(instance: Instance, server: Server) -> bool:
+    """Whether nothing may rewrite or leave the instance's log, for what a start skipped stands nowhere else."""
+    return bool(skipped(server)) and not instance.accepts_loss
+
+
+GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by accept_loss: its log is the only copy")
 
 
 def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
@@ -90,33 +103,28 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
             if name in instance.settings:
-                remedy = f"{BY_HAND}remove {name.replace('-', '_')} from group_data/roles.yaml"
-                yield Difference(instance.name, "setting", name, wanted, "unknown to this version", remedy)
+                advice = ByHand(f"remove {name.replace('-', '_')} from group_data/roles.yaml")
+                yield Difference(instance.name, "setting", name, wanted, "unknown to this version", advice)
             continue
         found = canonical(name, server.config[name])
         if found != canonical(name, wanted):
-            remedy = RESTART if name in RESTART_ONLY or name in with_unit else LIVE
-            yield Difference(instance.name, "setting", name, _show(name, wanted), _show(name, found), remedy)
-
-
-def _show(name: str, value: str) -> str:
-    if name in SECRET:
-        return "set" if value else "not set"
-    if name in MEMORY and value.isdigit():
-        return show_memory(int(value))
-    return value or '""'
+            known = directive(name)
+            how = Remedy.LIVE if known.live and name not in with_unit else Remedy.RESTART
+            kept = name == "appendonly" and keeps_log(instance, server)
+            remedy = GET_BACK_FIRST if kept else how
+            yield Difference(instance.name, "setting", name, known.form.show(wanted), known.form.show(found), remedy)
 
 
 def _users(instance: Instance, server: Server) -> Iterator[Difference]:
     wanted = {user.name: user for user in instance.users}
     if wrong := _default(server):
-        yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, REPLAY)
+        yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, Remedy.REPLAY)
     for name in sorted(set(server.users) - set(wanted) - {DEFAULT}):
-        yield Difference(instance.name, "acl", name, "no such user", "a user", LIVE)
+        yield Difference(instance.name, "acl", name, "no such user", "a user", Remedy.LIVE)
     for name, user in sorted(wanted.items()):
         problem = _user(user, server.users.get(name), server.categories)
         if problem:
-            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, LIVE)
+            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, Remedy.LIVE)
 
 
 def _default(server: Server) -> str:
@@ -171,7 +179,21 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
     }
     for name, what in checks.items():
         if server.info.get(name, "ok") != "ok":
-            yield Difference(instance.name, "persistence", name, "ok", server.info[name], f"{BY_HAND}{what}")
+            yield Difference(instance.name, "persistence", name, "ok", server.info[name], ByHand(f"{what}"))
+
+
+def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
+    """Writes that clients had acknowledged and a start has left out; the log has them until it is rewritten."""
+    count = skipped(server)
+    if count:
+        line = next(iter(load_faults(server.said)), "see the journal of its unit")
+        found = f"{count} commands were skipped when it started, and are still in its log: {line}"
+        advice = (
+            "a restart replays them all in their order (README, Writes that a start skipped, also to look at "
+            f"them first); to give them up: --data accept_loss={instance.name}"
+        )
+        remedy = Remedy.REWRITE if instance.accepts_loss else ByHand(advice)
+        yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
 
 
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
@@ -180,11 +202,12 @@ def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterato
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
     if server.info.get("loading") == "1":
         return
+    kept = GET_BACK_FIRST if keeps_log(instance, server) else None
     if manifest in observed.data_files and not role.appendonly:
-        yield Difference(instance.name, "persistence", name, "put aside", "on disk", ASIDE)
+        yield Difference(instance.name, "persistence", name, "put aside", "on disk", kept or Remedy.ASIDE)
     if role.appendonly and server.config.get("appendonly") == "yes" and manifest not in observed.data_files:
         # The server has it all in memory, and may be about to write its first log: a deploy that was killed began it.
-        yield Difference(instance.name, "persistence", name, "on disk", "absent", REWRITE)
+        yield Difference(instance.name, "persistence", name, "on disk", "absent", kept or Remedy.REWRITE)
 
 
 def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -196,6 +219,8 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
     if role.appendonly and snapshot and not log:
         found = f"absent, and the data is in {role.dbfilename}"
-        yield Difference(instance.name, "persistence", name, "on disk", found, TO_LOG)
+        yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:
-        yield Difference(instance.name, "persistence", role.dbfilename, "has the data", "the log has it", TO_SNAPSHOT)
+        yield Difference(
+            instance.name, "persistence", role.dbfilename, "has the data", "the log has it", Remedy.TO_SNAPSHOT
+        )

@@ -14,6 +14,8 @@ UNITS = "/etc/systemd/system"
 LOCK_FILE = "/run/redis-deploy.lock"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
+NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
+OLD = ".old"  # of a log that no server loads any more
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
 
 

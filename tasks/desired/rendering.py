@@ -5,82 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE
+from tasks.catalogue.directives import SECTIONS, directive
 from tasks.catalogue.roles import Role
-
-if TYPE_CHECKING:
-    from tasks.desired.host import User
+from tasks.desired.host import User
 
 MANAGED = "Written by the CAAS Redis repository (pyinfra deploy.py): change group_data/ or templates/ there."
-
-# The order in which redis.conf itself presents them.
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "Network": ("bind", "protected-mode", "port", "tcp-backlog", "timeout", "tcp-keepalive", "maxclients"),
-    "General": (
-        "daemonize",
-        "supervised",
-        "pidfile",
-        "loglevel",
-        "logfile",
-        "databases",
-        "always-show-logo",
-        "set-proc-title",
-        "hz",
-        "dynamic-hz",
-        "io-threads",
-        "busy-reply-threshold",
-        "notify-keyspace-events",
-    ),
-    "Access": ("aclfile", "enable-protected-configs", "enable-debug-command", "enable-module-command"),
-    "Memory": (
-        "maxmemory",
-        "maxmemory-policy",
-        "maxmemory-samples",
-        "maxmemory-eviction-tenacity",
-        "maxmemory-clients",
-        "client-output-buffer-limit",
-        "client-query-buffer-limit",
-        "lazyfree-lazy-eviction",
-        "lazyfree-lazy-expire",
-        "lazyfree-lazy-server-del",
-        "lazyfree-lazy-user-del",
-        "lazyfree-lazy-user-flush",
-        "activedefrag",
-        "jemalloc-bg-thread",
-        "oom-score-adj",
-        "disable-thp",
-    ),
-    "Persistence": (
-        "dir",
-        "dbfilename",
-        "save",
-        "stop-writes-on-bgsave-error",
-        "rdbcompression",
-        "rdbchecksum",
-        "rdb-save-incremental-fsync",
-        "appendonly",
-        "appendfilename",
-        "appenddirname",
-        "appendfsync",
-        "no-appendfsync-on-rewrite",
-        "auto-aof-rewrite-percentage",
-        "auto-aof-rewrite-min-size",
-        "aof-load-truncated",
-        "aof-use-rdb-preamble",
-        "aof-timestamp-enabled",
-        "aof-rewrite-incremental-fsync",
-    ),
-    "Slow log and latency": (
-        "slowlog-log-slower-than",
-        "slowlog-max-len",
-        "latency-monitor-threshold",
-        "latency-tracking",
-    ),
-}
 
 
 def config_text(role: Role, settings: Mapping[str, str]) -> str:
@@ -95,13 +29,13 @@ def config_text(role: Role, settings: Mapping[str, str]) -> str:
     return render("redis.conf.j2", role=role, sections=lines)
 
 
-def config_lines(directive: str, value: str) -> list[str]:
+def config_lines(name: str, value: str) -> list[str]:
     """The line or lines that set a directive; one pair or class per line, which every version reads alike."""
     if not value:
-        return [f'{directive} ""']
+        return [f'{name} ""']
     words = value.split()
-    size = {"save": 2, "client-output-buffer-limit": 4}.get(directive, len(words))
-    return [" ".join((directive, *words[at : at + size])) for at in range(0, len(words), size)]
+    size = directive(name).form.words or len(words)
+    return [" ".join((name, *words[at : at + size])) for at in range(0, len(words), size)]
 
 
 def acl_text(users: Sequence[User]) -> str:
@@ -109,6 +43,11 @@ def acl_text(users: Sequence[User]) -> str:
     if any(user.password_sha256 is None for user in users):
         return ""
     return render("users.acl.j2", default_line=DEFAULT_LINE, users=users)
+
+
+def process_part(unit_text: str) -> str:
+    """What of a unit's text its running process depends on: not the assertions, which only the next start asks."""
+    return "".join(line for line in unit_text.splitlines(keepends=True) if not line.startswith(("#", "Assert")))
 
 
 @cache

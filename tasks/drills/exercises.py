@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from pyinfra import logger
-from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
-from tasks.observed.connection import run_command
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.roles import RESERVED_PREFIX
+from tasks.desired.host import Instance, Passwords
+from tasks.observed.connection import reconnect, run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
-from tasks.prove.behaviour import PREFIX
-from tasks.run.run import Look, Passwords
+from tasks.run.survey import Look
 
 KEYS = 500  # numbered keys per instance
 FILLER = "x" * 4096  # bytes per key when an instance is filled
@@ -44,7 +44,7 @@ def ask(host: Host, instance: Instance, passwords: Passwords, user: str, *comman
 
 def numbered() -> Iterator[tuple[str, str]]:
     """The keys of a drill and their values."""
-    return ((f"{PREFIX}drill:{number}", str(number)) for number in range(KEYS))
+    return ((f"{RESERVED_PREFIX}drill:{number}", str(number)) for number in range(KEYS))
 
 
 def write_numbered(host: Host, instance: Instance, passwords: Passwords) -> None:
@@ -86,9 +86,9 @@ def kill_servers(state: State, host: Host, seen: Look) -> None:
     """Each server is killed without warning and comes back by itself with every acknowledged key."""
     for instance in seen.desired.instances:
         write_numbered(host, instance, seen.passwords)
-        killed, output = run_command(state, host, f"systemctl kill --signal=KILL {instance.unit}")
-        if not killed:
-            raise DrillFailed(f"{instance.name}: cannot be killed: {output}")
+        killed = run_command(state, host, f"systemctl kill --signal=KILL {instance.unit}")
+        if not killed.succeeded:
+            raise DrillFailed(f"{instance.name}: cannot be killed: {killed.output}")
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
         read_numbered(host, instance, seen.passwords)
         say(host, f"{instance.name}: killed, came back by itself with all {KEYS} acknowledged keys")
@@ -112,7 +112,7 @@ def fill(host: Host, instance: Instance, passwords: Passwords) -> int:
     """Write FILLS keys with a TTL in batches; how many were refused for want of memory."""
     refused = 0
     for start in range(0, FILLS, 200):
-        names = [f"{PREFIX}fill:{number}" for number in range(start, start + 200)]
+        names = [f"{RESERVED_PREFIX}fill:{number}" for number in range(start, start + 200)]
         commands = [("SET", name, FILLER, "EX", "600") for name in names]
         replies = ask(host, instance, passwords, instance.role.services[0], *commands)
         refused += sum(str(reply).startswith("OOM") for reply in replies)
@@ -122,7 +122,7 @@ def fill(host: Host, instance: Instance, passwords: Passwords) -> int:
 def judge_fill(host: Host, instance: Instance, passwords: Passwords, refused: int) -> None:
     """noeviction refuses and loses nothing; the others take every write and evict; then the filling is removed."""
     policy = instance.role.maxmemory_policy
-    fillers = [f"{PREFIX}fill:{number}" for number in range(FILLS)]
+    fillers = [f"{RESERVED_PREFIX}fill:{number}" for number in range(FILLS)]
     (there,) = ask(host, instance, passwords, OPERATOR, ("EXISTS", *fillers))
     ask(host, instance, passwords, OPERATOR, ("UNLINK", *fillers))
     if policy == "noeviction":
@@ -144,7 +144,7 @@ def reboot(state: State, host: Host, seen: Look) -> None:
         write_numbered(host, instance, seen.passwords)
     before = boot_id(state, host)
     run_command(state, host, "systemctl reboot")
-    wait_for("the host comes back", lambda: reconnect(state, host, before))
+    wait_for("the host comes back", lambda: came_back(state, host, before))
     for instance in seen.desired.instances:
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
         read_numbered(host, instance, seen.passwords)
@@ -156,20 +156,15 @@ def reboot(state: State, host: Host, seen: Look) -> None:
 def boot_id(state: State, host: Host) -> str:
     """The kernel's name for this boot; empty when the host does not answer."""
     try:
-        found, output = run_command(state, host, "cat /proc/sys/kernel/random/boot_id")
+        found = run_command(state, host, "cat /proc/sys/kernel/random/boot_id")
     except Exception:  # a connection that breaks during a reboot breaks in many ways
         return ""
-    return output.strip() if found else ""
+    return found.stdout.strip()
 
 
-def reconnect(state: State, host: Host, before: str) -> bool:
+def came_back(state: State, host: Host, before: str) -> bool:
     """Whether the host can be reached again in another boot."""
-    try:
-        host.disconnect()
-        host.connect(show_errors=False, raise_exceptions=True)
-    except (ConnectError, OSError, EOFError):
-        return False
-    return boot_id(state, host) not in ("", before)
+    return reconnect(host) and boot_id(state, host) not in ("", before)
 
 
 def say(host: Host, text: str) -> None:

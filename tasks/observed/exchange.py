@@ -6,25 +6,27 @@ travel inside the connection only, never in an argument list.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import hiredis
-from paramiko import ChannelException, SSHException
 from pyinfra.api.host import Host
+
+from tasks.observed.connection import Channel, ConnectionBroken, NoAnswer, TunnelForbidden, TunnelRefused, open_tunnel
+from tasks.observed.refusal import Cause, Refusal, refusal
 
 ReplyError = hiredis.ReplyError
 Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
-
-# A refused channel is an observation, reported with its address; paramiko would print it without one.
-logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 TIMEOUT = 10.0  # seconds a server may be silent; a loading one answers at once with -LOADING
 
 
 class ExchangeError(Exception):
-    """The instance could not be spoken to; the message says where and why."""
+    """The instance could not be spoken to; `refusal` says where and why."""
+
+    def __init__(self, cause: Cause, said: str) -> None:
+        super().__init__(said)
+        self.refusal = Refusal(cause, said)
 
 
 def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[str]]) -> list[Reply]:
@@ -33,19 +35,19 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
     An error reply is a ReplyError in its place. Raises ExchangeError when there is no connection or it breaks.
     """
     try:
-        transport = host.connector.client.get_transport()
-        channel = transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=TIMEOUT)
-    except (SSHException, AttributeError, EOFError) as error:
-        raise ExchangeError(f"no connection to {address}:{port}: {_reason(error)}") from error
+        channel = open_tunnel(host, address, port, TIMEOUT)
+    except (ConnectionBroken, TunnelRefused) as error:
+        raise ExchangeError(_cause(error), f"no connection to {address}:{port}: {error}") from error
     try:
-        channel.settimeout(TIMEOUT)
         replies: list[Reply] = []
         for batch in batches(commands):
-            channel.sendall(b"".join(hiredis.pack_command(tuple(command)) for command in batch))  # type: ignore[arg-type]
+            channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in batch))  # type: ignore[arg-type]
             replies += _read(channel, len(batch), f"{address}:{port}")
         return replies
-    except (OSError, SSHException, EOFError) as error:
-        raise ExchangeError(f"{address}:{port} broke off: {str(error) or 'no answer'}") from error
+    except ConnectionBroken as error:
+        raise ExchangeError(_cause(error), f"{address}:{port} broke off: {error}") from error
+    except hiredis.HiredisError as error:
+        raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
     finally:
         channel.close()
 
@@ -65,28 +67,30 @@ def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
         yield batch
 
 
-def _read(channel: object, count: int, where: str) -> list[Reply]:
+def _read(channel: Channel, count: int, where: str) -> list[Reply]:
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
     replies: list[Reply] = []
     while len(replies) < count:
-        data = channel.recv(65536)  # type: ignore[attr-defined]
+        data = channel.receive()
         if not data:
-            said = f": {replies[-1]}" if replies and isinstance(replies[-1], ReplyError) else ""
-            raise ExchangeError(f"{where} closed the connection{said[:120]} ({len(replies)} of {count} replies)")
+            last = replies[-1] if replies and isinstance(replies[-1], ReplyError) else None
+            said = f": {last}"[:120] if last else ""
+            cause = refusal(last).cause if last else Cause.BROKEN
+            raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
         reader.feed(data)
         while (reply := reader.gets()) is not False:
             replies.append(reply)
     return replies
 
 
+def _cause(error: Exception) -> Cause:
+    if isinstance(error, TunnelForbidden):
+        return Cause.FORBIDDEN
+    if isinstance(error, TunnelRefused):
+        return Cause.CLOSED
+    return Cause.SILENT if isinstance(error, NoAnswer) else Cause.BROKEN
+
+
 def info_fields(reply: Reply) -> dict[str, str]:
     """An INFO reply as field → value, its section titles left out."""
     return dict(line.split(":", 1) for line in str(reply).splitlines() if ":" in line)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ChannelException):
-        return {1: "sshd forbids TCP forwarding (AllowTcpForwarding)", 2: "connection refused"}.get(
-            error.code, str(error)
-        )
-    return str(error) or type(error).__name__

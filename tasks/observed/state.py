@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tasks.observed.refusal import Refusal
+
 
 @dataclass(frozen=True)
 class FileState:
@@ -35,12 +37,14 @@ class Listener:
 class Server:
     """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
-    refusal: str | None = None
+    refusal: Refusal | None = None
     endpoint: tuple[str, int] = ("", 0)
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
+    said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Observed:
     data_files: Mapping[str, int]
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
+    unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()

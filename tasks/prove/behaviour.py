@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.catalogue.roles import Role
+from tasks.catalogue.roles import RESERVED_PREFIX, Role
 from tasks.observed.exchange import Reply, ReplyError
 
-PREFIX = "caas-verify:"  # reserved for these checks; no service may use it
 KEY_LIFE = "60"  # seconds; should a check be cut off, its keys go by themselves
 ERROR = "error "  # opens an expectation that is an error reply of this kind
 ADMINISTRATION = (("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST"))
@@ -41,7 +40,7 @@ class Finding:
 
 def key(role: Role, service: str, token: str) -> str:
     """The key that a service writes in one proof."""
-    return f"{PREFIX}{token}:{role.name}:{service}"
+    return f"{RESERVED_PREFIX}{token}:{role.name}:{service}"
 
 
 def writing_checks(

@@ -5,19 +5,24 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 
-import gevent
 from pyinfra import logger
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import Role
-from tasks.desired.host import OPERATOR
+from tasks.compare.difference import Remedy
+from tasks.desired.host import Passwords
+from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
 from tasks.prove.behaviour import Finding, judge, reading_checks, same_instance, writing_checks
-from tasks.run.run import Look, Passwords, Run, current, look, options, unreachable
+from tasks.run.options import options
+from tasks.run.session import Run, current, unreachable
+from tasks.run.survey import Look, look
 
 
 def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> list[str]:
@@ -25,17 +30,17 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> lis
 
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
-    seen = gevent.spawn(look, state, run, host)
+    seen = begin(partial(look, state, run, host))
     desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
     roles = desired.roles if as_clients else ()
-    clients = {role.name: gevent.spawn(behave, host, role, passwords) for role in roles}
-    result = seen.get()
+    clients = {role.name: begin(partial(behave, host, role, passwords)) for role in roles}
+    result = seen.result()
     if result.observed is None:
         return [f"could not be read: {result.error}"]
-    dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == "start"}
-    problems = [str(item) for item in result.differences]
+    dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == Remedy.START}
+    problems = [str(item) for item in (*result.differences, *result.unknown)]
     for name, client in clients.items():
-        problems += [str(item) for item in client.get() if name not in dead]
+        problems += [str(item) for item in client.result() if name not in dead]
     return problems
 
 
@@ -49,9 +54,9 @@ def _verify(state: State, run: Run) -> int:
     began = time.monotonic()
     as_clients = not options().get("dry")
     hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts}
-    jobs = {name: gevent.spawn(findings, state, host, run, as_clients) for name, host in sorted(hosts.items())}
+    jobs = {name: begin(partial(findings, state, host, run, as_clients)) for name, host in sorted(hosts.items())}
     problems = [f"{name}: not reachable over SSH" for name in unreachable(state)]
-    problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.get()]
+    problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
     for problem in problems:
         logger.error(problem)
     roles = sum(len(run.tier.hosts[name].roles) for name in hosts)

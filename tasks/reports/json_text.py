@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 
 from tasks.compare.difference import Difference
+from tasks.compare.unknown import Unknown
 from tasks.reports.model import DriftReport, HostReport
 
 VERSION = 1
@@ -20,12 +21,15 @@ def to_json(report: DriftReport) -> str:
 
 def _host(report: HostReport) -> dict[str, object]:
     roles = (None, *report.all_roles)
-    differences = [_difference(item) for role in roles for item in report.of_role(role)]
-    return {"status": report.status, "message": _encodable(report.message), "differences": differences}
+    differences = [_strings(item) for role in roles for item in report.of_role(role)]
+    unknown = [_strings(item) for item in report.unknown]
+    message = _encodable(report.message)
+    return {"status": report.status, "message": message, "unknown": unknown, "differences": differences}
 
 
-def _difference(difference: Difference) -> dict[str, str | None]:
-    return {key: value if value is None else _encodable(value) for key, value in asdict(difference).items()}
+def _strings(difference: Difference | Unknown) -> dict[str, str | None]:
+    values = {field.name: getattr(difference, field.name) for field in fields(difference)}
+    return {name: value if value is None else _encodable(str(value)) for name, value in values.items()}
 
 
 def _encodable(text: str) -> str:

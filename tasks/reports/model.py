@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from tasks.compare.difference import Difference
+from tasks.compare.unknown import Unknown
 
 Status = Literal["in_sync", "drifted", "unreachable", "error"]
 RoleStatus = Literal["in_sync", "drifted", "unknown"]
@@ -32,10 +33,13 @@ class HostReport:
     roles: tuple[str, ...]
     differences: tuple[Difference, ...]
     seconds: float
+    unknown: tuple[Unknown, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status in SEEN and (self.status == "drifted") != bool(self.differences):
             raise ValueError(f"{self.host}: {self.status} with {len(self.differences)} differences")
+        if self.status in SEEN and self.unknown:
+            raise ValueError(f"{self.host}: {self.status} with {len(self.unknown)} things that nobody knows")
 
     @property
     def seen(self) -> bool:
@@ -55,7 +59,7 @@ class HostReport:
 
     def role_status(self, role: str) -> RoleStatus:
         """A role is drifted when a difference carries its name; on a host that was not seen it is unknown."""
-        if not self.seen:
+        if (not self.seen and not self.unknown) or any(item.role in (role, None) for item in self.unknown):
             return "unknown"
         return "drifted" if self.of_role(role) else "in_sync"
 

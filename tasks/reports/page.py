@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
 from tasks.reports.model import DriftReport, HostReport, RoleStatus, Status
 from tasks.reports.words import (
@@ -19,7 +20,6 @@ from tasks.reports.words import (
     difference_words,
     host_words,
     number,
-    printable,
     what_to_do,
     who,
 )

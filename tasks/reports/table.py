@@ -11,9 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
+from tasks.compare.unknown import Unknown
 from tasks.reports.model import DriftReport, HostReport, Status
-from tasks.reports.words import host_words, printable, summary, what_to_do, who
+from tasks.reports.words import host_words, summary, what_to_do, who
 
 STYLES: dict[Status, str] = {
     "in_sync": "green",
@@ -55,7 +57,8 @@ def _host(report: HostReport, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((printable(report.host), "bold"), ": ", (host_words(report), STYLES[report.status]))
     for message in messages:
         yield Padding(Text(message), (0, 0, 0, 2))
-    rows = [_cells(item) for role in (None, *report.all_roles) for item in report.of_role(role)]
+    rows = [_unknown_cells(item) for item in report.unknown]
+    rows += [_cells(item) for role in (None, *report.all_roles) for item in report.of_role(role)]
     if rows:
         yield _side_by_side(rows) if width >= WIDE else Padding(_stacked(rows), (0, 0, 0, 2))
     yield Text()
@@ -82,6 +85,11 @@ def _stacked(rows: list[list[Text]]) -> Group:
             table.add_row(heading, value)
         parts += [Text.assemble(role, ": ", what, style="bold"), Padding(table, (0, 0, 0, 4))]
     return Group(*parts)
+
+
+def _unknown_cells(item: Unknown) -> list[Text]:
+    cells = (item.role or "(host)", item.what, "known", f"unknown, because {item.because}", f"by hand: {item.remedy}")
+    return [Text(printable(cell)) for cell in cells]
 
 
 def _cells(difference: Difference) -> list[Text]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.compare.difference import BY_HAND, Difference
+from tasks.compare.difference import ByHand, Difference
 from tasks.reports.model import DriftReport, HostReport, Status
 
 STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter
@@ -13,15 +13,6 @@ STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter
 }
 
 
-def printable(text: str) -> str:
-    """`text` with everything that is no visible character escaped.
-
-    A value comes from a host that may have been tampered with: it must not steer a terminal, turn the direction
-    of a line or be impossible to encode.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def number(count: int, noun: str) -> str:
     """`1 host`, `2 hosts`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
@@ -29,7 +20,7 @@ def number(count: int, noun: str) -> str:
 
 def by_hand(difference: Difference) -> bool:
     """Whether no deploy removes the difference."""
-    return difference.remedy.startswith(BY_HAND)
+    return isinstance(difference.remedy, ByHand)
 
 
 def who(difference: Difference) -> str:
@@ -39,7 +30,7 @@ def who(difference: Difference) -> str:
 
 def what_to_do(difference: Difference) -> str:
     """How it is removed."""
-    return difference.remedy.removeprefix(BY_HAND)
+    return difference.to_do
 
 
 def host_words(report: HostReport) -> str:

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable
-from importlib import import_module
+from logging import LogRecord
 from pathlib import Path
+from runpy import run_path
 from types import FrameType
 from typing import Any
 
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State, StateStage
+from pyinfra.api.state import BaseStateCallback, State, StateStage
 
-from tasks.observed.connection import is_connected
-from tasks.run import run as runs
-from tasks.run.run import Finished, Refusal
+from tasks.catalogue.printable import printable_lines
+from tasks.observed.connection import is_connected, notice_loss
+from tasks.run.ending import Refusal
+from tasks.run.options import options, remember_options
+from tasks.run.session import current
 
 ROOT = Path(__file__).parents[2]
 CHANGING = ("deploy.py", "tasks/rehearse.py")
-# Imported when needed only: this file is loaded for every pyinfra command.
-REPORTS = {"tasks/drift.py": "tasks.run.report:check_drift", "tasks/verify.py": "tasks.prove.proof:verify_tier"}
 READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
+REPORTING = ("tasks/verify.py", "tasks/drift.py")  # on hosts that nobody can reach, too
 
 
 def entry_points() -> list[str]:
     """Those of this repository's commands that this run was asked for, as paths inside the repository."""
-    named = [(ROOT / str(name)).resolve() for name in runs.options().get("operations", ())]
+    named = [(ROOT / str(name)).resolve() for name in options().get("operations", ())]
     known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING)}
     return [known[path] for path in named if path in known]
 
@@ -39,10 +40,11 @@ def guard(state: State) -> None:
     pyinfra has no hook between the two, so State.init of this one state is extended. Commands of others
     (`exec`, `fact`, another deploy file) run unchecked: an operator may need them while the data is broken.
     """
-    runs.remember_options()
+    remember_options()
     entries = entry_points()
     if not entries:
         return
+    logger.addFilter(make_printable)
     signal.signal(signal.SIGINT, interrupted)
     initialise = state.init
 
@@ -52,39 +54,48 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
-        say_why_hosts_fail(state)
+        state.add_callback_handler(LostConnections())
         report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
 
 
-def say_why_hosts_fail(state: State) -> None:
-    """A connection that breaks fails its host within an operation; pyinfra says no more than that."""
-    fail_hosts = state.fail_hosts
+def make_printable(record: LogRecord) -> bool:
+    """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
+    record.msg, record.args = printable_lines(record.getMessage()), ()
+    return True
 
-    def say_and_fail(hosts: Iterable[Host], *args: Any, **kwargs: Any) -> None:
-        hosts = set(hosts)
-        for host in sorted(hosts, key=str) if state.current_stage == StateStage.Execute else ():
-            if not is_connected(host):
-                words = "the connection broke, a command may still run there: run the same command again to go on"
-                logger.error(f"{host.print_prefix}{words}")
-        fail_hosts(hosts, *args, **kwargs)
 
-    state.fail_hosts = say_and_fail  # type: ignore[method-assign]
+class LostConnections(BaseStateCallback):  # type: ignore[misc]
+    """A connection that is lost is noticed, and said: pyinfra only fails its host within an operation."""
+
+    @staticmethod
+    def host_connect(state: State, host: Host) -> None:
+        """Called for every connection that was made."""
+        notice_loss(host)
+
+    @staticmethod
+    def operation_host_error(state: State, host: Host, op_hash: str, *attempts: int) -> None:
+        """Called for a host on which an operation has failed."""
+        if not is_connected(host):
+            words = "the connection broke, a command may still run there: run the same command again to go on"
+            logger.error(f"{host.print_prefix}{words}")
 
 
 def report_when_nobody_answers(state: State, entries: list[str]) -> None:
-    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same."""
-    wanted = [REPORTS[name] for name in entries if name in REPORTS]
+    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same.
+
+    Of a host that is lost pyinfra tells its handlers, of the last one nobody: State.fail_hosts is extended.
+    """
+    reporting = [name for name in entries if name in REPORTING]
     fail_hosts = state.fail_hosts
 
     def fail_and_report(*args: Any, **kwargs: Any) -> None:
         try:
             fail_hosts(*args, **kwargs)
         except PyinfraError as error:
-            if wanted and state.current_stage == StateStage.Connect:
-                module, _, function = wanted[0].partition(":")
-                raise Finished(getattr(import_module(module), function)(state)) from None
+            if reporting and state.current_stage == StateStage.Connect:
+                run_path(str(ROOT / reporting[0]))  # ends by Finished
             raise Refusal(str(error)) from None
 
     state.fail_hosts = fail_and_report  # type: ignore[method-assign]
@@ -94,14 +105,14 @@ def check(state: State, entries: list[str]) -> None:
     """Raises Refusal when the run has no host, cannot be confirmed, or its data cannot be used."""
     if not any(state.is_host_in_limit(host) for host in state.inventory):
         raise Refusal("No host to look at: --limit and --exclude leave none of the inventory: correct them")
-    options = runs.options()
+    given = options()
     changing = [name for name in entries if name in CHANGING]
-    asked = options.get("yes") or options.get("dry") or options.get("json_output")
+    asked = given.get("yes") or given.get("dry") or given.get("json_output")
     if changing and not asked and not sys.stdin.isatty():
         raise Refusal(
             f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
         )
-    runs.current(state, new_passwords="deploy.py" in entries)
+    current(state, new_passwords="deploy.py" in entries)
 
 
 def interrupted(signum: int, frame: FrameType | None) -> None:

@@ -15,8 +15,8 @@ from pyinfra.api.host import Host as PyinfraHost
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
-from tasks.compare.leftovers import host_without_roles
-from tasks.desired.host import Host, desired_host
+from tasks.desired.build import desired_host, host_without_roles
+from tasks.desired.host import Host, Passwords
 
 CATALOGUE = Path(__file__).parents[2] / "group_data" / "roles.yaml"
 GROUP_PREFIX = "redis_"
@@ -27,7 +27,7 @@ class Tier:
     """Desired state and passwords by inventory host name, and the passwords made up for this run."""
 
     hosts: Mapping[str, Host]
-    passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]] = field(repr=False)
+    passwords: Mapping[str, Passwords] = field(repr=False)
     generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
 
 
@@ -66,7 +66,7 @@ def build_tier(
     return Tier(desired, passwords, generated), problems
 
 
-def _desired(host: HostInput, passwords: Mapping[str, Mapping[str, str | None]]) -> Host:
+def _desired(host: HostInput, passwords: Passwords) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
     return desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)

@@ -9,8 +9,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired.host import Instance
+from tasks.desired.paths import OLD
 from tasks.observed.connection import run_command
-from tasks.steps.throwaway import OLD, Form, convert_script
+from tasks.steps.throwaway import Form, convert_script
 
 
 def make_logs(state: State, host: Host, instances: Sequence[Instance]) -> bool:
@@ -25,12 +26,12 @@ def make_snapshots(state: State, host: Host, instances: Sequence[Instance]) -> b
 
 def _convert(state: State, host: Host, instance: Instance, to: Form) -> bool:
     limit = 0 if host.data.get("allow_eviction") is True else instance.role.maxmemory
-    converted, output = run_command(state, host, convert_script(instance, to, limit))
-    if converted:
-        keys = ", ".join(line for line in output.splitlines() if line.startswith("db")) or "no keys"
+    done = run_command(state, host, convert_script(instance, to, limit))
+    if done.succeeded:
+        keys = ", ".join(line for line in done.stdout.splitlines() if line.startswith("db")) or "no keys"
         kept = "" if to == "log" else f"; the log is kept in {instance.role.appenddirname}{OLD}"
         host.log_styled(f"{instance.name}: {to} made of the data on disk: {keys}{kept}", fg="green")
     else:
-        text = f"{instance.name}: its data on disk could not be made a {to}, it is not started: {output}"
+        text = f"{instance.name}: its data on disk could not be made a {to}, it is not started: {done.output}"
         host.log_styled(text, fg="red", log_func=logger.error)
-    return converted
+    return done.succeeded

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
-from tasks.desired.paths import data_directory, manifest_file
+from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
+from tasks.catalogue.roles import Role
+from tasks.compare.loading import load_faults
+from tasks.compare.unknown import way_out
+from tasks.desired.host import Instance, Passwords
+from tasks.desired.paths import acl_file, data_directory, manifest_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
+from tasks.observed.journal import said_since_start
+from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
+PASSING = 30.0  # seconds to wait for what may pass by itself: a script, a crowd of clients, a pause
 POLL = 0.1  # seconds between two looks
 SPARE_DISK = 64 << 20  # bytes beside the snapshot that a server with save points writes when it stops
 
@@ -30,44 +37,87 @@ REMOVING = (
 )
 
 
-def before(state: State, host: Host, instance: Instance, password: str) -> tuple[Info | None, list[str]]:
-    """INFO of an instance that may be stopped now, None when it lets nobody in, and what forbids to stop it.
+def before(
+    state: State, host: Host, instance: Instance, password: str, cured: Callable[[Refusal], bool]
+) -> tuple[Info | None, list[str]]:
+    """INFO of an instance that may be stopped now, and what forbids to stop it.
 
     No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
+    Nobody restarts what could not be looked at: INFO is None only where the refusal is what a restart `cured`.
     """
     info = wait_until_calm(host, instance, password)
-    role, problems = instance.role, []
-    disk = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
-    _, output = run_command(state, host, f"{disk}; test -s {manifest_file(role)} && echo manifest")
-    words = output.split()
-    if role.appendonly and "manifest" not in words:
-        problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
-    if info is None:
+    if isinstance(info, Refusal) and not cured(info):
+        return None, [f"it cannot be looked at: {info}: {way_out(instance, info)}"]
+    problems = not_replayable(state, host, [instance])
+    looked = run_command(state, host, before_script(instance.role))
+    words = looked.stdout.split()
+    if "looked" not in words:
+        return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
+    if instance.role.appendonly and "manifest" not in words:
+        problems.append(f"{manifest_file(instance.role)} is missing, a restart would begin empty: bring it back first")
+    if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
-    problems += _unhealthy(info)
-    free, needed = (
-        int(words[0] if words and words[0].isdigit() else 0) * 1024,
-        int(info.get("used_memory", "0")) + SPARE_DISK,
+    return info, [*problems, *_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
+
+
+def before_script(role: Role) -> str:
+    """Shell that prints the KiB free for the role's data, `manifest` if its log has one, and `looked` last. Pure."""
+    free = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
+    return f"{free} && if test -s {manifest_file(role)}; then echo manifest; fi && echo looked"
+
+
+def _too_full(info: Info, free: int) -> list[str]:
+    needed = int(info.get("used_memory", "0")) + SPARE_DISK
+    if free >= needed:
+        return []
+    return [f"the disk has {free >> 20} MiB free, stopping safely may take {needed >> 20} MiB: free space"]
+
+
+def not_replayable(state: State, host: Host, instances: Sequence[Instance]) -> list[str]:
+    """Of each instance whose next start would drop what transactions and scripts wrote, what to do."""
+    files = {acl_file(instance.name): instance.name for instance in instances}
+    command = f"grep -LsxF {shlex.quote(DEFAULT_LINE)} {' '.join(map(shlex.quote, files))} || true"
+    known = run_command(state, host, command)
+    lacking = known.stdout.split() if known.succeeded else list(files)
+    return [
+        f"{files[path]}: {path} lacks the line {DEFAULT_LINE!r}, a start would drop what transactions and scripts "
+        "wrote: deploy again, which writes it first"
+        for path in lacking
+        if path in files
+    ]
+
+
+def said_while_loading(state: State, host: Host, instance: Instance) -> list[str]:
+    """The lines of its journal that tell of writes the instance skipped or cut off when it started."""
+    return load_faults(said_since_start(state, host, [instance.unit]).get(instance.unit, ()))
+
+
+def words_for(faults: Sequence[str], problems: Sequence[str]) -> str:
+    """What is wrong with a start that has not loaded all of its data, and what to do."""
+    more = f" (and {len(faults) - 1} more such lines in its journal)" if len(faults) > 1 else ""
+    found = "; ".join(problems) or "it runs and serves"
+    return (
+        f"has not loaded all of its data, it said: {faults[0]!r}{more}; {found}; not rolled back, which would load the "
+        "same, and no other is restarted: README, Writes that a start skipped"
     )
-    if free < needed:
-        problems.append(f"the disk has {free >> 20} MiB free, stopping safely may take {needed >> 20} MiB: free space")
-    return info, problems
 
 
 def after(
     host: Host, instance: Instance, passwords: Passwords, was: Info | None, previously: Server | None = None
-) -> list[str]:
-    """What is wrong with an instance that has been started: silent, unhealthy, not serving, or short of keys.
+) -> list[str] | Refusal:
+    """What is wrong with an instance that has been started: unhealthy, not serving, or short of keys.
+
+    A Refusal when it runs and does not let itself be looked at, which says nothing against it.
 
     `previously`: it runs as it did before this deploy, at the address and port and with the log it had then.
     """
     own = passwords[instance.name]
     where = previously.endpoint if previously else (instance.address, instance.role.port)
     info = wait_until_calm(host, instance, own.get(OPERATOR) or "", where)
-    if info is None:
-        return ["does not answer its operator after the start"]
+    if isinstance(info, Refusal):
+        return ["nothing of it listens after the start"] if info.cause is Cause.CLOSED else info
     if is_busy(info):
         return [f"still loads, saves or rewrites {PATIENCE:.0f} s after the start"]
     wanted = previously.config.get("appendonly") == "yes" if previously else instance.role.appendonly
@@ -98,19 +148,27 @@ def _ping(host: Host, where: Endpoint, user: str, password: str) -> str:
     return str(replies[1] if not isinstance(replies[0], ReplyError) else replies[0])
 
 
-def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | None:
-    """INFO of an instance once it neither loads, saves nor rewrites; None when it does not let us in."""
+def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | Refusal:
+    """INFO of an instance once it neither loads, saves nor rewrites, or why it does not say."""
     began = time.monotonic()
     next_word = began + 2
     while True:
         info = read_info(host, where or (instance.address, instance.role.port), password)
         now = time.monotonic()
-        if info is None or not is_busy(info) or now > began + PATIENCE:
+        if now > began + (_patience(info) if isinstance(info, Refusal) else PATIENCE * is_busy(info)):
             return info
         if now > next_word:
-            host.log_styled(f"{instance.name}: loads, saves or rewrites its data, waiting", fg="yellow")
+            what = str(info) if isinstance(info, Refusal) else "loads, saves or rewrites its data"
+            host.log_styled(f"{instance.name}: {what}: waiting", fg="yellow")
             next_word = now + 30
         time.sleep(POLL)
+
+
+def _patience(refusal: Refusal) -> float:
+    """Seconds until a refusal is taken for lasting."""
+    if refusal.cause is Cause.LOADING:
+        return PATIENCE
+    return PASSING if refusal.cause in (Cause.BUSY, Cause.MAXCLIENTS, Cause.SILENT, Cause.BROKEN) else 0
 
 
 def is_busy(info: Info) -> bool:
@@ -119,16 +177,15 @@ def is_busy(info: Info) -> bool:
     return any(info.get(name, "0") != "0" for name in signs)
 
 
-def read_info(host: Host, where: Endpoint, password: str) -> Info | None:
-    """INFO of an instance as a mapping; None when it cannot be had."""
+def read_info(host: Host, where: Endpoint, password: str) -> Info | Refusal:
+    """INFO of an instance as a mapping, or why it cannot be had."""
     commands = [("AUTH", OPERATOR, password), ("INFO", "everything")]
     try:
         replies = exchange(host, *where, commands)
-    except ExchangeError:
-        return None
-    if any(isinstance(reply, ReplyError) for reply in replies):
-        return None
-    return info_fields(replies[1])
+    except ExchangeError as error:
+        return error.refusal
+    refused = [reply for reply in replies if isinstance(reply, ReplyError)]
+    return refusal(refused[0]) if refused else info_fields(replies[1])
 
 
 def _lost_keys(was: Info | None, now: Info) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pyinfra.operations import apt
 
 from tasks.compare.adoption import packaged_is_adopted
-from tasks.compare.difference import INSTALL, MASK, chosen
+from tasks.compare.difference import Remedy, chosen
 from tasks.desired.host import File
 from tasks.desired.paths import PACKAGED_UNIT
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.operations import run_commands, write_files
 
 PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")
@@ -17,7 +17,7 @@ PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")
 def install_redis(seen: Look) -> None:
     """The packages are installed in the wanted versions, without the packaged unit starting for a moment."""
     differences = seen.differences
-    if chosen(differences, "unit", remedy=MASK):
+    if chosen(differences, "unit", remedy=Remedy.MASK):
         # One whose data is adopted serves until then. Masked all the same: an upgrade would restart it. Masked it has
         # systemd's own 90 s to save before it is killed, so a stop must not be systemd's (tasks/steps/adopt.py).
         stays = seen.observed is not None and packaged_is_adopted(seen.desired, seen.observed)
@@ -28,7 +28,7 @@ def install_redis(seen: Look) -> None:
         write_files(name="Write the package rules", files=rules)
     packages = [
         f"{item.name}={version}" if (version := seen.desired.packages[item.name]) else item.name
-        for item in chosen(differences, "package", remedy=INSTALL)
+        for item in chosen(differences, "package", remedy=Remedy.INSTALL)
     ]
     if packages:
         apt.packages(

@@ -6,27 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
-from tasks.compare.difference import (
-    ASIDE,
-    DISABLE,
-    ENABLE,
-    INSTALL,
-    LEAD,
-    LIVE,
-    RELOAD,
-    REMOVE,
-    RESTART,
-    RETIRE,
-    REWRITE,
-    START,
-    TO_LOG,
-    TO_SNAPSHOT,
-    Difference,
-    chosen,
-)
+from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
+    OLD,
     PREVIOUS,
     UNITS,
     acl_file,
@@ -36,7 +20,7 @@ from tasks.desired.paths import (
     start_files,
 )
 from tasks.observed.state import Server
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.adopt import adopt_data, check_adopted
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of
@@ -44,7 +28,6 @@ from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
-from tasks.steps.throwaway import OLD
 from tasks.steps.trial import try_candidates
 
 # Declared before it is deleted: stopping the unit may have removed it already.
@@ -56,8 +39,8 @@ def converge_instances(state: State, seen: Look) -> None:
     try_candidates(state, seen)
     remove_leftovers(seen)
     prepare_data(seen)
-    starting = by_role(seen, START, "unit")
-    restarting = {instance: why for instance, why in by_role(seen, RESTART).items() if instance not in starting}
+    starting = by_role(seen, Remedy.START, "unit")
+    restarting = {instance: why for instance, why in by_role(seen, Remedy.RESTART).items() if instance not in starting}
     write_instances(seen, [*starting, *restarting])
     keys = adopt_data(seen)
     lead_inner_ports(seen)
@@ -82,10 +65,10 @@ def prepare_data(seen: Look) -> None:
     Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be in the
     file while the first log is still being written, should the host go down now (redis-facts §2).
     """
-    without_log = by_role(seen, TO_LOG)
+    without_log = by_role(seen, Remedy.TO_LOG)
     if without_log:
         call(name="Make logs of snapshots", function=make_logs, instances=list(without_log))
-    live = by_role(seen, (LIVE, ASIDE, REWRITE), "setting", "acl", "persistence")
+    live = by_role(seen, (Remedy.LIVE, Remedy.ASIDE, Remedy.REWRITE), "setting", "acl", "persistence")
     if live:
         call(
             name="Change settings and users live",
@@ -110,10 +93,10 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 
 def settle_data(seen: Look) -> None:
     """Data of which the files no longer speak is put aside. After them: until they change, the next start loads it."""
-    with_log = by_role(seen, TO_SNAPSHOT)
+    with_log = by_role(seen, Remedy.TO_SNAPSHOT)
     if with_log:
         call(name="Make snapshots of logs", function=make_snapshots, instances=list(with_log))
-    aside = by_role(seen, ASIDE)
+    aside = by_role(seen, Remedy.ASIDE)
     if aside:
         run_commands(name="Put logs aside that are no longer written", commands=aside_commands(aside))
 
@@ -134,12 +117,12 @@ def forget_previous(seen: Look, started: Set[Instance]) -> None:
 
 def removable(seen: Look) -> list[str]:
     """Files on the host that should not be there."""
-    return [item.name for item in chosen(seen.differences, "file", remedy=REMOVE)]
+    return [item.name for item in chosen(seen.differences, "file", remedy=Remedy.REMOVE)]
 
 
-def by_role(seen: Look, remedy: str | tuple[str, ...], *subjects: str) -> dict[Instance, list[Difference]]:
+def by_role(seen: Look, remedy: Remedy | tuple[Remedy, ...], *subjects: str) -> dict[Instance, list[Difference]]:
     """Instances that need `remedy`, or one of several, each with the differences that ask for it."""
-    remedies = (remedy,) if isinstance(remedy, str) else remedy
+    remedies = (remedy,) if isinstance(remedy, Remedy) else remedy
     found: dict[Instance, list[Difference]] = {}
     for instance in seen.desired.instances:
         wanted = [
@@ -154,10 +137,10 @@ def by_role(seen: Look, remedy: str | tuple[str, ...], *subjects: str) -> dict[I
 
 def remove_leftovers(seen: Look) -> None:
     """What no role of the host asks for any more is stopped first and then removed."""
-    retire = [item.name for item in chosen(seen.differences, "unit", remedy=RETIRE)]
+    retire = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.RETIRE)]
     if retire:
         run_commands(name="Retire roles the host no longer carries", commands=retire_commands(retire))
-    units = [item.name for item in chosen(seen.differences, "unit", remedy=DISABLE)]
+    units = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.DISABLE)]
     if units:
         run_commands(name="Stop units no role needs", commands=[f"systemctl disable --now {unit}" for unit in units])
     paths = [path for path in removable(seen) if not path.endswith(PREVIOUS)]
@@ -178,8 +161,8 @@ def retire_commands(units: list[str]) -> list[str]:
 
 def load_units(seen: Look, written: bool) -> None:
     """systemd knows the units as they are on disk, and starts them at boot."""
-    enable = [item.name for item in chosen(seen.differences, "unit", remedy=ENABLE)]
-    reload = written or chosen(seen.differences, "unit", remedy=RELOAD)
+    enable = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.ENABLE)]
+    reload = written or chosen(seen.differences, "unit", remedy=Remedy.RELOAD)
     commands = ["systemctl daemon-reload"] if reload else []
     if enable:
         # Somebody may have masked a unit; unmasking one that is not changes nothing.
@@ -190,11 +173,11 @@ def load_units(seen: Look, written: bool) -> None:
 
 def lead_inner_ports(seen: Look) -> None:
     """The inner ports lead to the assigned ones; connections through them survive a change of the rules."""
-    wrong = [item for item in chosen(seen.differences, "unit", remedy=START) if item.name == INNER_PORT_UNIT]
+    wrong = [item for item in chosen(seen.differences, "unit", remedy=Remedy.START) if item.name == INNER_PORT_UNIT]
     rules = [item for item in chosen(seen.differences, "file") if item.name.endswith("inner-port.nft")]
-    stray = chosen(seen.differences, "listener", remedy=LEAD)
+    stray = chosen(seen.differences, "listener", remedy=Remedy.LEAD)
     if stray and not seen.desired.forwards:
         run_commands(name="Remove the inner ports", commands=[NO_TABLE])
-    unseen = [item for item in chosen(seen.differences, "package", remedy=INSTALL) if item.name == "nftables"]
+    unseen = [item for item in chosen(seen.differences, "package", remedy=Remedy.INSTALL) if item.name == "nftables"]
     if (wrong or rules or stray or unseen) and seen.desired.forwards:
         run_commands(name="Lead the inner ports", commands=[f"systemctl reload-or-restart {INNER_PORT_UNIT}"])

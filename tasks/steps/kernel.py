@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.compare.difference import chosen
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE
-from tasks.run.run import Look
+from tasks.run.survey import Look
 from tasks.steps.install import files_of
 from tasks.steps.operations import run_commands, write_files
 

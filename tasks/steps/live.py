@@ -1,6 +1,6 @@
 """Change running instances without a restart: settings by CONFIG SET, users by ACL SETUSER and DELUSER.
 
-Not ACL LOAD: Redis 7.0 cuts every client then. Not CONFIG REWRITE: it writes over the managed file.
+Not ACL LOAD: Redis 7.0 cuts every client then. Not CONFIG Remedy.REWRITE: it writes over the managed file.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.compare.difference import ASIDE, LIVE, REWRITE, Difference
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.difference import Difference, Remedy
 from tasks.compare.server import wanted_settings
-from tasks.desired.host import OPERATOR, Instance, User
+from tasks.desired.host import Instance, Passwords, User
+from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server
-from tasks.run.run import Passwords
 from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
 from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, send
 
@@ -37,7 +38,7 @@ def live_commands(
         # Setting it to "" gives `default` nopass: protected mode would then turn away every client.
         commands += [*CLOSE_DEFAULT, ENABLE_REPLAY]
     for item in differences:
-        if item.subject == "acl" and item.remedy == LIVE:
+        if item.subject == "acl" and item.remedy == Remedy.LIVE:
             commands.append(_user_command(item.name, users.get(item.name)))
     return commands
 
@@ -70,7 +71,7 @@ def _change(
     host: Host, instance: Instance, server: Server, differences: Sequence[Difference], passwords: Passwords
 ) -> list[str]:
     password = passwords[instance.name].get(OPERATOR) or ""
-    aside, anew = (any(item.remedy == remedy for item in differences) for remedy in (ASIDE, REWRITE))
+    aside, anew = (any(item.remedy == remedy for item in differences) for remedy in (Remedy.ASIDE, Remedy.REWRITE))
     anew = anew and not is_busy(server.info)
     commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
     if aside:
@@ -79,7 +80,9 @@ def _change(
     if anew:
         commands.append(("BGREWRITEAOF",))
     refused = send(host, server, commands)
-    data_moves = {item.name for item in differences if item.remedy in (ASIDE, REWRITE) or item.name == "appendonly"}
+    data_moves = {
+        item.name for item in differences if item.remedy in (Remedy.ASIDE, Remedy.REWRITE) or item.name == "appendonly"
+    }
     if refused or not data_moves:
         return refused
     return _wait_for_data(host, instance, password, "rdb_last_bgsave_status" if aside else "aof_last_bgrewrite_status")
@@ -91,8 +94,8 @@ def _wait_for_data(host: Host, instance: Instance, password: str, status: str) -
     The first rewrite after `appendonly yes`, or the first save after `appendonly no`, has ended, and ended well.
     """
     info = wait_until_calm(host, instance, password)
-    if info is None:
-        return ["appendonly: the server stopped to answer while its data was written"]
+    if isinstance(info, Refusal):
+        return [f"appendonly: the server stopped to answer while its data was written: {info}"]
     if is_busy(info):
         return [f"appendonly: the data was not written within {PATIENCE:.0f} s: wait for it and deploy again"]
     found = info.get(status)

@@ -9,39 +9,36 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import shlex
 import socket
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
-import gevent
-from paramiko import Channel, SSHException
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.difference import BY_HAND
+from tasks.catalogue.printable import printable
+from tasks.compare.difference import ByHand
 from tasks.desired.paths import LOCK_FILE
-from tasks.observed.connection import BEAT, SILENCE, open_command
-from tasks.run.run import Look, current, look
+from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
+from tasks.observed.records import new_mark
+from tasks.observed.script import script
+from tasks.run.session import current
+from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
 
-# bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
-# looked before that has planned on a state that may be gone.
-HOLD = """
-exec 9<>{file}
-flock --wait {patience} 9 || {{ echo "held by $(cat {file})"; exit; }}
-said=$(cat {file})
-[ "$said" = {seen} ] || {{ echo "{changed} $said"; exit; }}
-echo {mine} >{file}
-echo held
-while read -r -t {silence} _; do :; done
-echo {mine}, ended >{file}
-"""
+
+@dataclass
+class Holds:
+    """The hosts that a run will change, with what was seen of each, and the channels on which it holds them."""
+
+    due: dict[str, Look] = field(default_factory=dict, repr=False)
+    channels: list[Channel] = field(default_factory=list)
 
 
 def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
@@ -49,8 +46,8 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
 
     A host of which nothing differs is not held, unless `anyway`.
     """
-    if anyway or any(not item.remedy.startswith(BY_HAND) for item in seen.differences):
-        current(state).to_hold[seen.desired.name] = seen
+    if anyway or any(not isinstance(item.remedy, ByHand) for item in seen.differences):
+        current(state).kept(Holds).due[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
 
 
@@ -64,18 +61,18 @@ def hold(state: State, host: PyinfraHost) -> bool:
 
 
 def _hold_all(state: State) -> list[str]:
-    run = current(state)
+    holds = current(state).kept(Holds)
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
-    hosts = [host for host in state.active_hosts if host.name in run.to_hold]
-    jobs = {host.name: gevent.spawn(_hold, state, host, mine, run.to_hold[host.name]) for host in hosts}
-    answers = {name: job.get() for name, job in sorted(jobs.items())}
-    run.held.extend(channel for channel, _ in answers.values() if channel is not None)
+    hosts = [host for host in state.active_hosts if host.name in holds.due]
+    jobs = {host.name: begin(partial(_hold, state, host, mine, holds.due[host.name])) for host in hosts}
+    answers = {name: job.result() for name, job in sorted(jobs.items())}
+    holds.channels.extend(channel for channel, _ in answers.values() if channel is not None)
     problems = [f"{name}: {problem}" for name, (_, problem) in answers.items() if problem]
     if problems:
-        _let_go(run.held)
+        _let_go(holds.channels)
     else:
-        gevent.spawn(_keep, run.held)
+        begin(partial(_keep, holds.channels))
     return problems
 
 
@@ -102,19 +99,21 @@ def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Chann
 
 def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
     """The channel that holds a host, or what the host answered instead."""
-    words: Mapping[str, object] = {
-        "file": LOCK_FILE,
-        "patience": PATIENCE,
-        "silence": SILENCE,
-        "seen": shlex.quote(seen.observed.last_deploy if seen.observed else ""),
-        "mine": shlex.quote(mine),
-        "changed": CHANGED,
-    }
+    mark = new_mark()
+    command = script(
+        "hold",
+        mark=mark,
+        file=LOCK_FILE,
+        patience=PATIENCE,
+        silence=SILENCE,
+        seen=seen.observed.last_deploy if seen.observed else "",
+        mine=mine,
+        changed=CHANGED,
+    )
     try:
-        channel = open_command(state, host, f"exec bash -c {shlex.quote(HOLD.format(**words))}")
-        channel.settimeout(PATIENCE + SILENCE)
-        answer = channel.makefile("r").readline().strip()
-    except (OSError, EOFError, SSHException) as error:
+        channel = open_command(state, host, command, patience=PATIENCE + SILENCE)
+        answer = channel.read_marked(mark)
+    except ConnectionBroken as error:
         return None, str(error)
     if answer == "held":
         return channel, ""
@@ -124,6 +123,7 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
 
 def refusal(answer: str) -> str:
     """Why a host is not ours to change, from what it answered. Pure."""
+    answer = printable(answer)
     if match := re.match("held by (.*)", answer):
         return (
             f"nothing was changed: another deploy holds this host: {match[1]}: wait until it ends "
@@ -140,8 +140,8 @@ def _keep(channels: list[Channel]) -> None:
         time.sleep(BEAT)
         for channel in channels:
             try:
-                channel.sendall(b"\n")
-            except (OSError, SSHException):
+                channel.send(b"\n")
+            except ConnectionBroken:
                 continue  # this host's own commands fail, and tasks/run/entry.py says why
 
 

@@ -7,7 +7,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.secrets_file import save_passwords
-from tasks.run.run import current
+from tasks.run.session import current
 from tasks.steps.operations import call
 
 

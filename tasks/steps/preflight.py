@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.difference import RESTART, Difference
+from tasks.compare.difference import Difference, Remedy
 from tasks.compare.fitness import unfit
-from tasks.compare.host import kernel_notices
+from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
-from tasks.run import run as runs
-from tasks.run.run import Look, Refusal
+from tasks.compare.unknown import acted_on
+from tasks.run.ending import Refusal, listed
+from tasks.run.session import current, unreachable
+from tasks.run.survey import Look, survey
 
 
 def check_fitness(state: State, host: PyinfraHost) -> Look | None:
@@ -23,12 +26,14 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
 
     Read-only. Raises Refusal with the findings of all hosts together, before anything has been changed.
     """
-    run = runs.current(state)
-    looks = runs.survey(state, run)
+    run = current(state)
+    looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
     run.only_once("plan", lambda: _print_plan(looks))
     seen = looks.get(host.name)
-    return seen if seen is not None and (seen.desired.roles or seen.differences) else None
+    if seen is None or not (seen.desired.roles or seen.differences):
+        return None
+    return replace(seen, differences=acted_on(seen.differences, seen.unknown))
 
 
 def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
@@ -36,9 +41,9 @@ def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
 
     Raises Refusal otherwise: a drill on a production host would cut off its clients.
     """
-    run = runs.current(state)
+    run = current(state)
     run.only_once("meant for drills", lambda: _refuse_kept_hosts(state))
-    looks = runs.survey(state, run)
+    looks = survey(state, run)
     run.only_once("as deployed", lambda: _refuse_differences(looks))
     seen = looks.get(host.name)
     return seen if seen is not None and seen.desired.roles else None
@@ -49,20 +54,19 @@ def _refuse_kept_hosts(state: State) -> None:
     kept = sorted(host.name for host in hosts if host.data.get("redis_rehearsal") is not True)
     if kept:
         findings = [f"{name}: redis_rehearsal is not True: choose an inventory of throw-away hosts" for name in kept]
-        raise Refusal(runs.listed("Nothing was drilled: drills kill servers and fill memory", findings))
+        raise Refusal(listed("Nothing was drilled: drills kill servers and fill memory", findings))
 
 
 def _refuse_differences(looks: dict[str, Look]) -> None:
     findings = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.differences]
     findings += [f"{name}: could not be read: {seen.error}" for name, seen in looks.items() if seen.observed is None]
+    findings += [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.unknown]
     if findings:
-        raise Refusal(runs.listed("Nothing was drilled: run deploy.py first", findings))
+        raise Refusal(listed("Nothing was drilled: run deploy.py first", findings))
 
 
 def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
-    findings = [
-        f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in runs.unreachable(state)
-    ]
+    findings = [f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in unreachable(state)]
     for name, seen in sorted(looks.items()):
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")
@@ -70,7 +74,7 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
             findings += [f"{name}: {reason}" for reason in reasons]
     if findings:
-        raise Refusal(runs.listed("Nothing was changed: not every host can carry its roles", findings))
+        raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 
 
 def allow_eviction(state: State, name: str) -> bool:
@@ -89,14 +93,21 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     """The plan as text: notes, differences grouped by the hosts that share them, and a summary. Pure."""
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
+    unknown: dict[str, list[str]] = {}
     for name, seen in sorted(looks.items()):
-        for note in kernel_notices(seen.desired, seen.observed) if seen.observed else []:
+        for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
-        for difference in seen.differences:
+        due = acted_on(seen.differences, seen.unknown)
+        for difference in due:
             changes.setdefault(difference, []).append(name)
+        for item in seen.unknown:
+            unknown.setdefault(str(item), []).append(name)
+        for difference in set(seen.differences) - set(due):
+            unknown.setdefault(f"left as it is: {difference}", []).append(name)
     observed = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]
     lines = [f"note: {note}" for note in nothing_to_purge(observed)]
     rows = [(hosts, text) for text, hosts in notes.items()]
+    rows += [(hosts, text) for text, hosts in unknown.items()]
     rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
     return [*lines, *(f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows), _summary(looks)]
 
@@ -114,22 +125,25 @@ def _hosts(names: list[str], of: int) -> str:
 
 
 def _summary(looks: Mapping[str, Look]) -> str:
-    count = sum(len(seen.differences) for seen in looks.values())
+    due = {name: acted_on(seen.differences, seen.unknown) for name, seen in looks.items()}
+    count = sum(map(len, due.values()))
+    unseen = sum(len(seen.unknown) for seen in looks.values())
+    not_known = f", {counted(unseen, 'thing')} not known, nothing is done about that" if unseen else ""
     if not count:
-        return f"nothing to change on {counted(len(looks), 'host')}"
+        return f"nothing to change on {counted(len(looks), 'host')}{not_known}"
     restarts = sorted(
         {
             f"{item.role} on {name}"
-            for name, seen in looks.items()
-            for item in seen.differences
-            if item.remedy == RESTART
+            for name, differences in due.items()
+            for item in differences
+            if item.remedy == Remedy.RESTART
         }
     )
-    changed = sum(bool(seen.differences) for seen in looks.values())
+    changed = sum(map(bool, due.values()))
     which = f": {', '.join(restarts)}" if restarts else ""
     return (
         f"{counted(count, 'difference')} on {counted(changed, 'host')}, "
-        f"{counted(len(restarts), 'instance')} will restart{which}"
+        f"{counted(len(restarts), 'instance')} will restart{which}{not_known}"
     )
 
 

@@ -6,31 +6,37 @@ docs/decisions/0009-default-replays-the-log.md
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES
-from tasks.compare.difference import REPLAY, chosen
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_LINE, DEFAULT_RULES, OPERATOR
+from tasks.compare.difference import Remedy, chosen
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange
+from tasks.observed.script import script
 from tasks.observed.state import Server
-from tasks.run.run import Look, Passwords
+from tasks.run.survey import Look
 from tasks.steps.operations import call
 
-# Whoever logged in as `default` while somebody had opened it stays logged in: first nobody may, then nobody is.
-CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (("ACL", "SETUSER", DEFAULT, "reset"), ("CLIENT", "KILL", "USER", DEFAULT))
+# Whoever logged in as `default` while somebody had opened it stays logged in: nobody may, and nobody is, in one step.
+# Not "reset", which takes its rights away: a server that loads its log just then would drop every transaction.
+CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (
+    ("MULTI",),
+    ("ACL", "SETUSER", DEFAULT, "off", "resetpass"),
+    ("CLIENT", "KILL", "USER", DEFAULT),
+    ("EXEC",),
+)
 ENABLE_REPLAY = ("ACL", "SETUSER", DEFAULT, "reset", "off", *DEFAULT_RULES.split())
 
 
 def keep_replayable(seen: Look) -> None:
     """Every ACL file lets the next start replay its log, and so does every running server; no other line changes."""
-    roles = {item.role for item in chosen(seen.differences, "acl", remedy=REPLAY)}
+    roles = {item.role for item in chosen(seen.differences, "acl", remedy=Remedy.REPLAY)}
     instances = [instance for instance in seen.desired.instances if instance.name in roles]
     if instances:
         call(
@@ -46,9 +52,9 @@ def make_replayable(
     state: State, host: Host, instances: Sequence[Instance], servers: dict[str, Server], passwords: Passwords
 ) -> bool:
     """The files first: a host that goes down in between starts with them."""
-    written, output = run_command(state, host, file_script(instances))
-    problems = [] if written else [f"the ACL files were not changed: {output}"]
-    for instance in instances if written else ():
+    written = run_command(state, host, file_script(instances))
+    problems = [] if written.succeeded else [f"the ACL files were not changed: {written.output}"]
+    for instance in instances if written.succeeded else ():
         server = servers.get(instance.name)
         if server is not None and server.refusal is None:
             wrong = grant_replay(host, server, passwords[instance.name].get(OPERATOR) or "")
@@ -60,17 +66,8 @@ def make_replayable(
 
 def file_script(instances: Sequence[Instance]) -> str:
     """Shell that gives each ACL file there is the line of `default`, first and whole or not at all. Pure."""
-    return "\n".join(
-        f"""file={shlex.quote(acl_file(instance.name))}
-if [ -f "$file" ] && [ ! -L "$file" ]; then
-  umask 077
-  {{ echo {shlex.quote(DEFAULT_LINE)}; grep -vE '^[[:space:]]*user[[:space:]]+{DEFAULT}([[:space:]]|$)' "$file"; }} \\
-    >"$file.new" || [ $? = 1 ] || exit 1
-  chown --reference="$file" "$file.new" && chmod --reference="$file" "$file.new" && sync "$file.new" &&
-    mv -fT "$file.new" "$file" || exit 1
-fi"""
-        for instance in instances
-    )
+    files = [acl_file(instance.name) for instance in instances]
+    return script("make-replayable", files=files, default=DEFAULT, default_line=DEFAULT_LINE)
 
 
 def grant_replay(host: Host, server: Server, password: str) -> list[str]:
@@ -89,7 +86,8 @@ def send(host: Host, server: Server, commands: Sequence[tuple[str, ...]]) -> lis
     except ExchangeError as error:
         return [str(error)]
     return [
-        f"{' '.join(command[:3])}: {reply}"
+        f"{' '.join(command[:3])}: {error}"
         for command, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, ReplyError)
+        for error in (reply if isinstance(reply, list) else [reply])  # EXEC answers with a list
+        if isinstance(error, ReplyError)
     ]

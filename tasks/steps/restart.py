@@ -11,14 +11,28 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.desired.host import OPERATOR, Instance
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.difference import Remedy, chosen
+from tasks.compare.unknown import is_difference, way_out
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
-from tasks.observed.connection import run_command
+from tasks.observed.connection import CommandResult, run_command
+from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server, count_keys
-from tasks.run.run import Passwords, current, options
+from tasks.run.options import options
+from tasks.run.session import current
+from tasks.run.survey import look
 from tasks.steps import gate
 from tasks.steps.gate import PATIENCE, Info
 from tasks.steps.operations import call
+
+
+@dataclass
+class Restarts:
+    """What a run has to restart, by host name: its instances, with what each said before the run changed anything."""
+
+    due: dict[str, tuple[Mapping[Instance, Server | None], Passwords]] = field(default_factory=dict, repr=False)
+    stopped: list[str] = field(default_factory=list)  # why no further restart of this run may be made
 
 
 @dataclass(frozen=True)
@@ -31,8 +45,8 @@ class Target:
     passwords: Passwords = field(repr=False)
     previously: Server | None = None
 
-    def run(self, command: str) -> tuple[bool, str]:
-        """Whether a command succeeded on the host, and what it printed."""
+    def run(self, command: str) -> CommandResult:
+        """How a command ended on the host, and what it printed."""
         return run_command(self.state, self.host, command)
 
     def fail(self, problem: str) -> bool:
@@ -42,13 +56,19 @@ class Target:
 
     def stop_others(self) -> None:
         """No restart that has not been made yet is made in this run, on any host."""
-        current(self.state).stopped.append(f"not restarted: {self.instance.name} on {self.host.name} failed its gate")
+        stopped = current(self.state).kept(Restarts).stopped
+        stopped.append(f"not restarted: {self.instance.name} on {self.host.name} failed its gate")
 
 
 def start(state: State, host: Host, instances: Sequence[Instance], passwords: Passwords) -> bool:
     """The instances run, have loaded their data and serve; one that does not runs as it did before, if it can."""
+    lossy = gate.not_replayable(state, host, instances)
+    for problem in lossy:
+        host.log_styled(f"nothing is started: {problem}", fg="red", log_func=logger.error)
+    if lossy:
+        return False
     units = " ".join(instance.unit for instance in instances)
-    started, _ = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}")
+    started = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}").succeeded
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)
 
@@ -60,14 +80,15 @@ def restart_one_at_a_time(
 
     `instances`: with what each said before this deploy changed anything; None when it did not answer.
     """
-    current(state).restarts[name] = (instances, passwords)
+    current(state).kept(Restarts).due[name] = (instances, passwords)
     call(name="Restart instances one at a time", function=restart_in_turn)
 
 
 def restart_in_turn(state: State, host: Host) -> bool:
     """Each instance of the host was restarted with its keys kept; after the first gate that fails, no other one is."""
     run = current(state)
-    hosts = {item.name: item for item in state.active_hosts if item.name in run.restarts}
+    due = run.kept(Restarts).due
+    hosts = {item.name: item for item in state.active_hosts if item.name in due}
     # With --serial the other hosts have not come this far.
     names = [host.name] if options().get("serial") else sorted(hosts)
     done = {name: run.only_once(f"restart {name}", partial(_restart_all, state, hosts[name])) for name in names}
@@ -75,23 +96,23 @@ def restart_in_turn(state: State, host: Host) -> bool:
 
 
 def _restart_all(state: State, host: Host) -> bool:
-    instances, passwords = current(state).restarts[host.name]
+    instances, passwords = current(state).kept(Restarts).due[host.name]
     # Every one of them: those that may not be restarted any more get their files back.
     done = [_restart(Target(state, host, instance, passwords, server)) for instance, server in instances.items()]
     return all(done)
 
 
 def _restart(target: Target) -> bool:
-    instance, stopped = target.instance, current(target.state).stopped
+    instance, stopped = target.instance, current(target.state).kept(Restarts).stopped
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
     password = target.passwords[instance.name].get(OPERATOR) or ""
-    was, problems = gate.before(target.state, target.host, instance, password)
+    was, problems = gate.before(target.state, target.host, instance, password, partial(_cured, target))
     if problems:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
     began = time.monotonic()
-    started, _ = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}")
+    started = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}").succeeded
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
@@ -100,12 +121,34 @@ def _restart(target: Target) -> bool:
     return well
 
 
+def _cured(target: Target, refusal: Refusal) -> bool:
+    """Whether the refusal itself is what a restart cures, as seen just now; nothing else is restarted unseen."""
+    if refusal.cause is not Cause.CLOSED:
+        return is_difference(refusal)
+    again = look(target.state, current(target.state), target.host)
+    name, remedy = target.instance.name, Remedy.RESTART
+    return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))
+
+
 def _come_up(target: Target, started: bool, was: Info | None) -> bool:
-    """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back."""
-    problems = [] if started else _failed_unit(target)
-    problems = problems or gate.after(target.host, target.instance, target.passwords, was)
+    """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
+
+    Not rolled back when the fault is in its data: the previous configuration would load the same.
+    """
+    found = ([] if started else _failed_unit(target)) or gate.after(target.host, target.instance, target.passwords, was)
+    if isinstance(found, Refusal):
+        target.stop_others()
+        return target.fail(
+            f"has been started, and cannot be looked at: {found}: {way_out(target.instance, found)}; not rolled back, "
+            "for nothing speaks against it, and no other is restarted"
+        )
+    problems = found
+    faults = gate.said_while_loading(target.state, target.host, target.instance)
+    if faults:
+        target.stop_others()
+        return target.fail(gate.words_for(faults, problems))
     if not problems:
-        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}")[0]
+        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
     target.stop_others()
     return target.fail("; ".join(problems) + _roll_back(target, was))
 
@@ -113,11 +156,11 @@ def _come_up(target: Target, started: bool, was: Info | None) -> bool:
 def _failed_unit(target: Target) -> list[str]:
     """Why a unit is not active, in its journal's words; empty when it is."""
     unit = target.instance.unit
-    active, output = target.run(f"systemctl is-active {unit}")
-    if active:
+    active = target.run(f"systemctl is-active {unit}")
+    if active.succeeded:
         return []
-    _, journal = target.run(f"journalctl --no-pager -n 15 -o cat -u {unit}")
-    return [f"did not come up, its unit is {output.strip()}, expected active:\n{journal}\n"]
+    journal = target.run(f"journalctl --no-pager -n 15 -o cat -u {unit}").output
+    return [f"did not come up, its unit is {active.output.strip()}, expected active:\n{journal}\n"]
 
 
 def _roll_back(target: Target, was: Info | None) -> str:
@@ -126,7 +169,8 @@ def _roll_back(target: Target, was: Info | None) -> str:
         return ": there is no previous configuration to go back to"
     target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}")
     previously = target.previously if target.previously is not None and target.previously.refusal is None else None
-    problems = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, previously)
+    found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, previously)
+    problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
     if problems:
         return f": rolled back, and the previous configuration does not run either: {'; '.join(problems)}"
     return ": rolled back, the previous configuration runs and serves"
@@ -138,8 +182,8 @@ def _put_back(target: Target) -> str:
     Returns the words for it; none when nothing had changed.
     """
     files = [(path, previous_file(path)) for path in start_files(target.instance.name)]
-    kept, _ = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
-    if not kept:
+    kept = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
+    if not kept.succeeded:
         return ""
     moves = "; ".join(f"[ ! -e {previous} ] || mv -fT {previous} {path}" for path, previous in files)
     target.run(f"{moves}; systemctl daemon-reload")

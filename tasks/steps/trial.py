@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import gevent
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
-from tasks.observed.connection import run_command
-from tasks.run.run import Look, current, options
+from tasks.observed.connection import begin, run_command
+from tasks.run.options import options
+from tasks.run.session import current
+from tasks.run.survey import Look
 from tasks.steps.install import files_of
 from tasks.steps.operations import call
+from tasks.steps.restart import Restarts
 from tasks.steps.throwaway import try_inner_port_script, try_script
+
+
+@dataclass
+class Trials:
+    """What is tried in a run: host name → what is tried → script."""
+
+    scripts: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
 
 INNER_PORT_FILES = (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
 
@@ -20,7 +34,7 @@ INNER_PORT_FILES = (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
 def try_candidates(state: State, seen: Look) -> None:
     """No host writes a configuration or unit unless those of every host in this run have been seen to come up."""
     if scripts(seen):
-        current(state).trials[seen.desired.name] = scripts(seen)
+        current(state).kept(Trials).scripts[seen.desired.name] = scripts(seen)
         call(name="Try the new configuration", function=came_up)
 
 
@@ -48,20 +62,23 @@ def came_up(state: State, host: PyinfraHost) -> bool:
         text = f"no file of an instance written: the new configuration failed its trial on {', '.join(failed)}"
         host.log_styled(text, fg="red", log_func=logger.error)
     if failed:
-        run.stopped.append(f"not restarted: the new configuration failed its trial on {', '.join(failed)}")
+        run.kept(Restarts).stopped.append(
+            f"not restarted: the new configuration failed its trial on {', '.join(failed)}"
+        )
     return not failed
 
 
 def _try_all(state: State) -> dict[str, list[str]]:
-    hosts = [host for host in state.active_hosts if host.name in current(state).trials]
-    jobs = {host.name: gevent.spawn(_try, state, host) for host in hosts}
-    return {name: job.get() for name, job in jobs.items()}
+    tried = current(state).kept(Trials).scripts
+    hosts = [host for host in state.active_hosts if host.name in tried]
+    jobs = {host.name: begin(partial(_try, state, host)) for host in hosts}
+    return {name: job.result() for name, job in jobs.items()}
 
 
 def _try(state: State, host: PyinfraHost) -> list[str]:
     problems = []
-    for what, script in current(state).trials[host.name].items():
-        succeeded, output = run_command(state, host, script)
-        if not succeeded:
-            problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {output}")
+    for what, script in current(state).kept(Trials).scripts[host.name].items():
+        trial = run_command(state, host, script)
+        if not trial.succeeded:
+            problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {trial.output}")
     return problems

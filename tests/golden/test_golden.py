@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.desired.host import desired_host, process_part
-from tasks.desired.rendering import SECTIONS, render
+from tasks.catalogue.directives import SECTIONS
+from tasks.desired.build import desired_host
+from tasks.desired.rendering import process_part, render
 from tests.golden.rendered import UPDATE, committed, rendered
 from tests.unit.builders import FIVE, SYSCTLS, desired, passwords, roles, secrets_of
 

@@ -34,14 +34,14 @@ pytestmark = pytest.mark.hosts
 PACKAGED = Old("gateway", INSTALL, "127.0.0.1", 6379, "/var/lib/redis", "dump.rdb", unit="redis-server.service")
 MARKER = "/var/lib/redis/gateway/adopting"
 ADOPT = ("--data", "adopt=gateway")
-# Stands before the real one in PATH: a copy that takes its time to be checked.
-SLOW_CHECK = """cat >/usr/local/bin/redis-check-rdb <<'END'
+# Stands before the real one in every script's PATH: a copy that takes its time to be checked.
+SLOW_CHECK = """cat >/usr/sbin/redis-check-rdb <<'END'
 #!/bin/sh
 touch /tmp/checking
 sleep 8
 exec /usr/bin/redis-check-rdb "$@"
 END
-chmod 755 /usr/local/bin/redis-check-rdb"""
+chmod 755 /usr/sbin/redis-check-rdb"""
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier
     assert acknowledged > 100
     assert host.sh(f"ls {MARKER}")
     assert not starts(host)
-    host.sh("rm /usr/local/bin/redis-check-rdb")
+    host.sh("rm /usr/sbin/redis-check-rdb")
     host.stop()
     host.boot()
     assert host.sh("pidof redis-server", check=False) == ""

@@ -129,7 +129,7 @@ def test_a_deploy_killed_while_a_first_log_is_written_is_finished_by_the_next(on
 def test_a_deploy_whose_network_is_cut_goes_on_when_it_is_back(onebox: Tier) -> None:
     change = overriding({"gateway": {"maxmemory": "300mb"}})
     with broken_off(onebox, "cut", "Write the instances' files", *change) as deploy:
-        assert not can_connect(onebox.lab.netns, "172.28.2.1", 22)
+        wait_for(lambda: not can_connect(onebox.lab.netns, "172.28.2.1", 22), "nothing gets through")
         connect_again(onebox)
         done = deploy.finish()
     assert done.returncode == 0, output(done)

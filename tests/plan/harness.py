@@ -31,13 +31,14 @@ from pyinfra.context import ctx_state
 
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
-from tasks.run import run as runs
+from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
-from tests.unit.observed.printed import printed, snapshot_text
+from tests.unit.observed.printed import MARK, printed, snapshot_text
+from tests.unit.scripts import bare, output_mark, read_call
 
 State = Callable[[Host], Observed]
-SNAPSHOT = "@@ facts"  # how the one reading command of a host is known
+FRAME = {"mark", "limit"}  # what a reading script puts around what it says
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Result:
 
     def commands(self, host: str) -> list[str]:
         """What was executed on a host beside looking at it and trying things, shortened."""
-        return [text for text in self._executed(host) if not text.startswith("trial ")]
+        return [text for text in self._executed(host) if not text.startswith("trial ") and text not in HARMLESS]
 
     def trials(self, host: str) -> list[str]:
         """Roles whose configuration was tried on a host."""
@@ -98,12 +99,12 @@ class Result:
         return [
             short(event.text)
             for event in self.events
-            if (event.host, event.kind) == (host, "command") and SNAPSHOT not in event.text
+            if (event.host, event.kind) == (host, "command") and not is_look(event.text)
         ]
 
     def snapshots(self, host: str) -> int:
         """How often a host was looked at."""
-        return sum(SNAPSHOT in event.text for event in self.events if event.host == host)
+        return sum(is_look(event.text) for event in self.events if event.host == host)
 
     def names(self) -> list[str]:
         """The names of the operations, in their order."""
@@ -115,23 +116,32 @@ class Result:
         return [line.strip() for line in self.output.splitlines() if line.strip()]
 
 
-THROWN_AWAY = re.compile(r"^(?:run=|rm -rf )/run/redis-(trial|convert)-([a-z-]+)", re.MULTILINE)
-WRITTEN = re.compile(
-    r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && sync \S+ "
-    r"(&& \{ .*; \} )?&& mv -fT \S+ (\S+)"
-)
+def is_look(command: str) -> bool:
+    """Whether this is the one reading command of a host."""
+    run = read_call(command)
+    return run is not None and run.name == "look"
 
 
 def short(command: str) -> str:
     """A command as a test writes it: `write PATH OWNER:GROUP MODE` for the writing of a file, `trial ROLE`."""
-    if match := THROWN_AWAY.search(command):
+    run = read_call(command)
+    if run is None:
+        if bare(command).startswith("df -k"):
+            return "before a restart"
+        if bare(command).startswith("grep -LsxF 'user default off ~* &* +@all' "):
+            return "may replay"
+        return bare(command)
+    given = run.parameters
+    if match := re.match("/run/redis-(trial|convert)-(.*)", given.get("run", "")):
         return f"{match[1]} {match[2]}"
-    if command.startswith("df -k"):
-        return "before a restart"
-    match = WRITTEN.fullmatch(command)
-    if match and match[1] == match[5]:
-        return f"write {match[5]} {match[2]} {match[3]}"
-    return command
+    if run.name == "write-file":
+        return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
+    if run.name == "read-journals":
+        return "said since the start"
+    return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
+
+
+HARMLESS = {"may replay": "", "said since the start": ""}  # looks that find nothing wrong, unless a site says otherwise
 
 
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
@@ -163,17 +173,21 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         text = command if isinstance(command, str) else command.get_raw_value()
         stdin = arguments.get("_stdin") or ""
         self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
-        if SNAPSHOT in text:
-            return True, _lines(printed(snapshot_text(self._state())))
-        if self.site.fails and re.search(self.site.fails, text):
-            return False, _lines("it failed")
+        run, mark = read_call(text), output_mark(text)
+        if run is not None and run.name == "look":
+            own = run.parameters["mark"]
+            return True, _lines(printed(snapshot_text(self._state(), own), own))
+        if self.site.fails and re.search(self.site.fails, short(text)):
+            return False, _lines(f"{mark}\nit failed")
         if short(text).startswith("trial "):
-            return True, _lines("")
-        for pattern, output in self.site.commands.items():
+            return True, _lines(f"{mark}\n")
+        for pattern, output in {**HARMLESS, **self.site.commands}.items():
             if re.fullmatch(pattern, short(text)):
-                return True, _lines(output)
+                if run is not None and run.parameters.keys() >= FRAME:
+                    output = printed(output.replace(MARK, run.parameters["mark"]), run.parameters["mark"])
+                return True, _lines(f"{mark}\n{output}")
         self.unscripted.append(f"{self.host.name}: {short(text)}")
-        return False, _lines("nobody scripted this command")
+        return False, _lines(f"{mark}\nnobody scripted this command")
 
     def put_file(self, *_: Any, **__: Any) -> bool:
         """Nothing is uploaded in this repository."""
@@ -183,7 +197,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     get_file = put_file
 
     def _desired(self) -> Host:
-        return runs.current(self.state).tier.hosts[self.host.name]
+        return current(self.state).tier.hosts[self.host.name]
 
     def _state(self, of: int | None = None) -> Observed:
         number = self.seen if of is None else of
@@ -216,12 +230,13 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def exec_command(self, command: str) -> None:
         """Only the holding process is started this way."""
         self.events.append(Event(self.host.name, "hold", command))
+        self.mark = re.findall("mark=([0-9a-f]{32})", command)[-1]
 
-    def makefile(self, mode: str) -> io.StringIO:
+    def makefile(self, mode: str) -> io.BytesIO:
         """What the holding process says."""
         said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
         self.asked += 1
-        return io.StringIO(f"{said}\n")
+        return io.BytesIO(f"welcome\n{self.mark} {said}\n".encode())
 
     def sendall(self, data: bytes) -> None:
         """A sign of life."""
@@ -239,7 +254,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         for instance in self._desired().instances:
             answers = now.servers.get(instance.name) or last.servers.get(instance.name)
             if answers and target[0] == instance.address and target[1] in instance.role.ports:
-                known = runs.current(self.state).tier.passwords[self.host.name][instance.name]
+                known = current(self.state).tier.passwords[self.host.name][instance.name]
                 server = self.servers.setdefault(instance.name, ScriptedRedis(instance, answers, {}, self.site.lenient))
                 server.state = answers
                 server.passwords = {user: text for user, text in known.items() if text}
@@ -293,7 +308,7 @@ def run(
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:

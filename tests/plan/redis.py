@@ -64,10 +64,11 @@ class ScriptedRedis:
         return user, self._answer(user, command)
 
     def _answer(self, user: str, command: Sequence[str]) -> Answer:
+        info = "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items())
         answers: dict[str, Callable[[], Answer]] = {
             "CONFIG GET *": lambda: _flat(self.state.config),
-            "INFO": lambda: "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items()),
-            "INFO everything": lambda: "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items()),
+            "INFO default commandstats": lambda: info,
+            "INFO everything": lambda: info,
             "PING": lambda: "PONG",
             "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
             "ACL USERS": lambda: list(self.state.users),

@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
 
 TEXT = re.compile(r"write /etc/(redis|systemd)/")  # an instance's file is tried before it is written
 # What `df` and `test` print where a restart may be made.
-BEFORE = "99999998\nmanifest"
+BEFORE = "1000000\nmanifest\nlooked"
 
 
 def all_of(operations: list[str], with_trial: bool = False) -> list[str]:
@@ -208,7 +208,7 @@ def test_an_instance_without_its_manifest_is_never_restarted(secrets_file: Path)
     def upgraded(seen: Observed) -> Observed:
         return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
 
-    script = {"before a restart": BEFORE.removesuffix("manifest")}
+    script = {"before a restart": BEFORE.replace("manifest\n", "")}
     sites = production(crypto=Site([state(upgraded)], script, fails="^test -e"))
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code != 0

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
-from tests.plan.harness import Site, run
+from tests.plan.harness import Site, run, short
 from tests.plan.hosts import bare_takes, changing, first_deploy, takes
 from tests.unit.builders import FIVE, as_desired, desired, fresh, with_setting
 
@@ -47,7 +47,7 @@ def test_an_override_of_one_host_reaches_its_redis_conf(two: str, secrets_file: 
     }
     result = run(sites, "-y", secrets_file=secrets_file, inventory=two)
     assert result.exit_code == 0, result.output
-    (conf,) = [event.stdin for event in result.events if "/etc/redis/shared.conf.new" in event.text]
+    (conf,) = [event.stdin for event in result.events if short(event.text).startswith("write /etc/redis/shared.conf ")]
     assert "\nmaxmemory 67108864\n" in conf
 
 

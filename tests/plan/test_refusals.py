@@ -1,5 +1,6 @@
 """What stops a run before anything is changed, or before any host is contacted, and with which words."""
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
+from tasks.run.entry import make_printable
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
 from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener, with_server, with_setting
@@ -251,3 +253,21 @@ def test_drills_on_throw_away_hosts_that_are_not_right_are_refused(tmp_path: Pat
 
 def test_a_right_tier_is_not_refused(secrets_file: Path) -> None:
     assert run({host: Site([as_desired]) for host in PROD}, "-y", secrets_file=secrets_file).exit_code == 0
+
+
+def test_what_a_host_says_never_steers_the_terminal(secrets_file: Path) -> None:
+    def odd(host: Host) -> Observed:
+        return with_listener(as_desired(host), "172.28.2.5", 9, "redis-\x1b[2J\r", 77)
+
+    for option in ("-y", "--dry"):
+        result = run(production(crypto=Site([odd])), option, secrets_file=secrets_file)
+        assert "redis-\\x1b[2J\\r, pid 77" in result.output
+        assert "\x1b[2J" not in result.output
+
+
+def test_what_a_command_prints_on_a_host_steers_no_terminal_either() -> None:
+    record = logging.LogRecord(
+        "pyinfra", logging.ERROR, "", 0, "\x1b[31m[%s]\x1b[0m \x1b[2Jgone\nnext", ("redis-1",), None
+    )
+    assert make_printable(record)
+    assert record.getMessage() == "\x1b[31m[redis-1]\x1b[0m \\x1b[2Jgone\nnext"

@@ -15,8 +15,10 @@ from typing import Any
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secrets_file import users_of
+from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
-from tasks.desired.host import Host, Instance, desired_host
+from tasks.desired.build import desired_host
+from tasks.desired.host import Host, Instance
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
 from tasks.observed.state import FileState, Listener, Observed, Server
 
@@ -204,6 +206,14 @@ def _user(password_sha256: str, rules: str) -> dict[str, object]:
         "channels": " ".join(word for word in words if word[0] == "&"),
         "selectors": [],
     }
+
+
+def differs(role: str | None, subject: Subject, name: str, expected: str, observed: str, remedy: str) -> Difference:
+    """A difference with its remedy in words, as reports show it."""
+    known = {str(item): item for item in Remedy}
+    return Difference(
+        role, subject, name, expected, observed, known.get(remedy) or ByHand(remedy.removeprefix("by hand: "))
+    )
 
 
 def with_server(observed: Observed, role: str, **changes: Any) -> Observed:

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.catalogue.acl_rules import allowed, categories_in, patterns
-from tasks.desired.host import OPERATOR_RULES, SERVICE_RULES
+from tasks.catalogue.acl_rules import OPERATOR_RULES, SERVICE_RULES, allowed, categories_in, patterns
 from tests.unit.builders import CATEGORIES
 
 COMMANDS = sorted({command for commands in CATEGORIES.values() for command in commands} | {"get", "set"})

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.catalogue.roles import build_roles, merge, read_catalogue, same_endpoint
-from tasks.desired.host import desired_host
+from tasks.desired.build import desired_host
 from tests.unit.builders import FIVE, ROLES_FILE, SYSCTLS, catalogue, desired, passwords, roles
 
 
@@ -78,6 +78,7 @@ def test_an_address_that_is_not_one_host_s_is_refused(address: str) -> None:
         ("appenddirname", "../elsewhere"),
         ("hz", 501),
         ("loglevel", "loud"),
+        ("propagation_error_behavior", "stop"),
         ("maxmemory_samples", 0),
         ("tcp_backlog", 0),
         ("services", ["gate way"]),

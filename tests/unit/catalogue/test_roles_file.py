@@ -105,9 +105,10 @@ def test_every_role_says_what_it_is_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["compliance", "crypto"])
-def test_what_must_not_be_lost_is_synced_at_every_write_and_kept_in_snapshots_too(name: str) -> None:
+def test_what_must_not_be_lost_is_synced_at_every_write_kept_in_snapshots_and_never_loaded_in_part(name: str) -> None:
     role = roles()[name]
     assert role.appendfsync == "always"
+    assert role.propagation_error_behavior == "panic"
     assert role.save
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.compare.difference import TO_LOG
+from tasks.compare.difference import Remedy
 from tasks.compare.fitness import redis_number, unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
@@ -213,7 +213,7 @@ def test_a_snapshot_and_nothing_else_is_made_a_log_and_not_refused() -> None:
     seen = replace(fresh(host), data_files={f"{DIRECTORY}/dump.rdb": 5})
     assert reasons(host, seen) == []
     (made,) = [item for item in compare(host, seen) if item.subject == "persistence"]
-    assert (made.name, made.remedy) == ("appendonlydir/appendonly.aof.manifest", TO_LOG)
+    assert (made.name, made.remedy) == ("appendonlydir/appendonly.aof.manifest", Remedy.TO_LOG)
 
 
 def test_a_snapshot_beside_a_log_that_lost_its_manifest_is_refused_for_it_may_be_older() -> None:

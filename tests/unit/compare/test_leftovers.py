@@ -1,17 +1,14 @@
 """What is left of roles that a host no longer carries (compare/leftovers.py), and what is asked for by name."""
 
 from dataclasses import replace
-from types import MappingProxyType
 
-import pytest
-
-from tasks.catalogue.requested import Requests, malformed, named_roles, unknown_adoptions
+from tasks.catalogue.requested import Requests
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
-from tasks.compare.leftovers import host_without_roles, nothing_to_purge
+from tasks.compare.leftovers import nothing_to_purge
+from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
-from tasks.steps.retire import purge_command
 from tests.unit.builders import as_desired, desired, fresh, with_listener
 
 NOBODY = host_without_roles("host-1")
@@ -35,7 +32,7 @@ def test_a_host_that_never_had_a_role_is_right() -> None:
 
 
 def test_everything_that_acts_goes_from_a_host_that_lost_its_last_role() -> None:
-    found = {(item.role, item.subject, item.name, item.remedy) for item in compare(NOBODY, had("socket"))}
+    found = {(item.role, item.subject, item.name, str(item.remedy)) for item in compare(NOBODY, had("socket"))}
     kept = "stop and remove, its data is kept"
     assert found == {
         ("socket", "unit", "redis-socket.service", kept),
@@ -80,36 +77,3 @@ def test_names_without_data_are_told() -> None:
     assert nothing_to_purge([(host, there), (host, fresh(host))]) == [
         "purge=gatway: no host of this run has /var/lib/redis/gatway: nothing to delete"
     ]
-
-
-@pytest.mark.parametrize(
-    ("value", "names"),
-    [
-        (None, ()),
-        ("gateway", ("gateway",)),
-        ("gateway, socket,gateway", ("gateway", "socket")),
-        (["gateway"], ("gateway",)),
-        *(
-            (wrong, None)
-            for wrong in ("", "..", "/", ".", "a/b", "-rf", "a b", "A", "gateway,", "$x", "a\nb", 5, [1], True)
-        ),
-    ],
-)
-def test_only_names_that_a_role_can_have_are_taken(value: object, names: tuple[str, ...] | None) -> None:
-    assert named_roles(value) == names
-    wrong = list(malformed("host-1", MappingProxyType({"purge": value})))
-    assert len(wrong) == (names is None)
-
-
-def test_roles_that_nobody_carries_cannot_adopt() -> None:
-    asked = [(["gateway"], ["gateway", "socket", "gatway"]), ([], ["gateway", "socket", "gatway"])]
-    assert list(unknown_adoptions(asked, ["gateway", "socket"])) == [
-        "adopt=gatway: no such role, expected one of gateway, socket: correct the name",
-        "adopt=socket: no host of the inventory carries socket, expected one: put it into group redis_socket",
-    ]
-
-
-def test_a_directory_is_deleted_only_after_everybody_left_it() -> None:
-    first, *_, last = purge_command("old").split("; ")
-    assert first == "user=redis-old.service"
-    assert last == "rm -rf --one-file-system /var/lib/redis/old"

@@ -2,10 +2,10 @@
 
 import pytest
 
+from tasks.catalogue.roles import RESERVED_PREFIX
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.prove.behaviour import (
     ADMINISTRATION,
-    PREFIX,
     Check,
     judge,
     key,
@@ -118,7 +118,7 @@ def test_no_check_could_harm_data_were_it_allowed(role: str) -> None:
         assert not text.startswith(DANGEROUS)
         if check.command[0] in ("SET", "DEL", "GET", "EXISTS"):
             keys = check.command[1:2] if check.command[0] == "SET" else check.command[1:]
-            assert all(name.startswith(PREFIX) for name in keys)
+            assert all(name.startswith(RESERVED_PREFIX) for name in keys)
 
 
 @pytest.mark.parametrize("role", FIVE)

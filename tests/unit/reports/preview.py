@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasks.compare.difference import Difference
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
+from tests.unit.builders import differs
 
 CHECKED_AT = datetime(2026, 3, 9, 4, 15, 7, tzinfo=UTC)
 FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
@@ -23,10 +24,10 @@ NOTICE = (
 )
 
 GATEWAY = (
-    Difference(None, "kernel", "transparent_hugepage", "never", "[always] madvise never", "set live"),
-    Difference(None, "kernel", "vm.overcommit_memory", "1", "0", "set live"),
-    Difference(None, "package", "redis-server", "5:7.0.15-1~deb12u10", "5:7.0.15-1~deb12u7", "install"),
-    Difference(
+    differs(None, "kernel", "transparent_hugepage", "never", "[always] madvise never", "set live"),
+    differs(None, "kernel", "vm.overcommit_memory", "1", "0", "set live"),
+    differs(None, "package", "redis-server", "5:7.0.15-1~deb12u10", "5:7.0.15-1~deb12u7", "install"),
+    differs(
         None,
         "listener",
         "0.0.0.0:7777",
@@ -34,7 +35,7 @@ GATEWAY = (
         "redis-server, pid 4711",
         "by hand: stop that process, it belongs to no role",
     ),
-    Difference(
+    differs(
         "gateway",
         "acl",
         "auth-service",
@@ -42,8 +43,8 @@ GATEWAY = (
         "needs no password, may ~* &* +@all",
         "set live",
     ),
-    Difference("gateway", "acl", "intruder", "no such user", "a user", "set live"),
-    Difference(
+    differs("gateway", "acl", "intruder", "no such user", "a user", "set live"),
+    differs(
         "gateway",
         "file",
         "/etc/redis/gateway.conf",
@@ -52,11 +53,11 @@ GATEWAY = (
         "and 2 more lines",
         "write",
     ),
-    Difference("gateway", "file", "/etc/redis/gateway.acl", "file root:redis 0640", "file redis:redis 0666", "write"),
-    Difference("gateway", "setting", "maxmemory", "256mb", "3gb", "set live"),
-    Difference("gateway", "setting", "maxmemory-policy", "allkeys-lru", "noeviction", "set live"),
-    Difference("gateway", "setting", "save", '""', "3600 1 300 100 60 10000", "set live"),
-    Difference(
+    differs("gateway", "file", "/etc/redis/gateway.acl", "file root:redis 0640", "file redis:redis 0666", "write"),
+    differs("gateway", "setting", "maxmemory", "256mb", "3gb", "set live"),
+    differs("gateway", "setting", "maxmemory-policy", "allkeys-lru", "noeviction", "set live"),
+    differs("gateway", "setting", "save", '""', "3600 1 300 100 60 10000", "set live"),
+    differs(
         "gateway",
         "unit",
         "redis-gateway.service",
@@ -66,8 +67,8 @@ GATEWAY = (
     ),
 )
 SOCKET = (
-    Difference("socket", "unit", "redis-socket.service", "active", "failed (exit-code, 5 restarts)", "start"),
-    Difference(
+    differs("socket", "unit", "redis-socket.service", "active", "failed (exit-code, 5 restarts)", "start"),
+    differs(
         "socket",
         "address",
         "172.28.2.2",
@@ -77,8 +78,8 @@ SOCKET = (
     ),
 )
 CRYPTO = (
-    Difference("crypto", "instance", "binary", "the installed redis-server", "an older one", "restart"),
-    Difference(
+    differs("crypto", "instance", "binary", "the installed redis-server", "an older one", "restart"),
+    differs(
         "crypto",
         "persistence",
         "aof_last_write_status",
@@ -86,7 +87,7 @@ CRYPTO = (
         "err",
         "by hand: free disk space and look at the journal of the unit",
     ),
-    Difference(
+    differs(
         "crypto",
         "listener",
         "172.28.2.5:6379",

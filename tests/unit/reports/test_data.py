@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from tasks.compare.difference import Difference, Subject
+from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.host import compare
+from tasks.compare.unknown import Unknown
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table
-from tests.unit.builders import FIVE, as_desired, desired, roles, secrets_of, with_user
+from tests.unit.builders import FIVE, as_desired, desired, differs, roles, secrets_of, with_user
 from tests.unit.reports.preview import CHECKED_AT, GATEWAY, SOCKET, host, report, samples
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-DIFFERENCES = st.builds(Difference, st.none() | TEXT, st.sampled_from(get_args(Subject)), TEXT, TEXT, TEXT, TEXT)
+REMEDIES = st.sampled_from(Remedy) | st.builds(ByHand, TEXT)
+DIFFERENCES = st.builds(Difference, st.none() | TEXT, st.sampled_from(get_args(Subject)), TEXT, TEXT, TEXT, REMEDIES)
 
 
 @st.composite
@@ -47,15 +49,24 @@ def of(text: str, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_the_json_has_the_schema_that_others_rely_on() -> None:
-    sample = report(host("socket", "drifted", SOCKET[0]), host("crypto", "error", message="why"))
+    unknown = (Unknown("crypto", "its data", "it loads", "wait"),)
+    sample = report(
+        host("socket", "drifted", SOCKET[0]), replace(host("crypto", "error", message="why"), unknown=unknown)
+    )
     assert json.loads(to_json(sample)) == {
         "version": 1,
         "checked_at": "2026-03-09T04:15:07Z",
         "hosts": {
-            "redis-crypto": {"status": "error", "message": "why", "differences": []},
+            "redis-crypto": {
+                "status": "error",
+                "message": "why",
+                "unknown": [{"role": "crypto", "what": "its data", "because": "it loads", "remedy": "wait"}],
+                "differences": [],
+            },
             "redis-socket": {
                 "status": "drifted",
                 "message": "",
+                "unknown": [],
                 "differences": [
                     {
                         "role": "socket",
@@ -76,7 +87,7 @@ def test_a_reader_of_the_json_gets_every_difference_back(sample: DriftReport) ->
     read = json.loads(to_json(sample))["hosts"]
     assert list(read) == sorted(item.host for item in sample.hosts)
     for item in sample.hosts:
-        back = [Difference(**fields) for fields in read[item.host]["differences"]]
+        back = [differs(**fields) for fields in read[item.host]["differences"]]
         assert (read[item.host]["status"], read[item.host]["message"]) == (item.status, item.message)
         assert sorted(back, key=str) == sorted(item.differences, key=str)
 
@@ -96,7 +107,7 @@ def test_a_part_of_a_second_does_not_show_in_the_time_of_the_json() -> None:
 
 
 def test_a_name_that_is_not_utf_8_leaves_json_that_strict_readers_take() -> None:
-    item = Difference(None, "file", "/etc/redis/\udcff", "absent", "present", "remove")
+    item = differs(None, "file", "/etc/redis/\udcff", "absent", "present", "remove")
     text = to_json(report(host("gateway", "drifted", item)))
     assert json.loads(text)["hosts"]["redis-gateway"]["differences"][0]["name"] == "/etc/redis/\\udcff"
 
@@ -168,8 +179,8 @@ def test_no_form_shows_a_password_or_a_hash_even_when_every_password_differs() -
 
 
 def test_no_form_says_more_of_a_difference_than_its_six_fields() -> None:
-    plain = Difference("gateway", "setting", "name", "expected", "observed", "remedy")
+    plain = differs("gateway", "setting", "name", "expected", "observed", "remedy")
     seen: list[Any] = json.loads(to_json(report(host("gateway", "drifted", plain))))["hosts"]["redis-gateway"][
         "differences"
     ]
-    assert seen == [asdict(plain)]
+    assert seen == [{**asdict(plain), "remedy": "by hand: remedy"}]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.compare.difference import Difference
+from tasks.catalogue.printable import printable
 from tasks.reports import DriftReport, HostReport, to_html
-from tasks.reports.words import printable
+from tests.unit.builders import differs
 from tests.unit.reports.preview import CHECKED_AT, GATEWAY, UNREACHABLE, host, report, samples
 
 VOID = {"meta", "wbr"}
@@ -124,7 +124,7 @@ def test_every_part_of_every_difference_is_on_the_page() -> None:
     for item in GATEWAY:
         row = f"{item.subject} {item.name} {item.expected} {item.observed}"
         assert row in text
-        assert item.remedy.removeprefix("by hand: ") in text.split(row)[1][:120]
+        assert str(item.remedy).removeprefix("by hand: ") in text.split(row)[1][:120]
 
 
 def test_the_next_deploy_and_a_person_are_told_apart() -> None:
@@ -141,7 +141,7 @@ def test_forty_hosts_are_forty_rows() -> None:
 
 def hostile(text: str) -> DriftReport:
     """A report in which everything that comes from outside is `text`."""
-    difference = Difference("crypto", "file", text, text, text, text)
+    difference = differs("crypto", "file", text, text, text, text)
     return DriftReport(CHECKED_AT, (HostReport(text, "drifted", "", (), (difference,), 0.1),), 0.1, 1, 1)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.compare.difference import Difference
 from tasks.reports import to_table
+from tests.unit.builders import differs
 from tests.unit.reports.preview import ERROR, UNREACHABLE, host, report, samples
 
 WIDTHS = [40, 80, 120]
@@ -16,7 +17,7 @@ WIDTHS = [40, 80, 120]
 def difference(**changes: str) -> Difference:
     """A difference of the gateway role in which the given parts are replaced."""
     parts = {"name": "maxmemory", "expected": "256mb", "observed": "3gb", "remedy": "set live", **changes}
-    return Difference("gateway", "setting", **parts)
+    return differs("gateway", "setting", **parts)
 
 
 def test_one_line_says_that_all_is_well() -> None:

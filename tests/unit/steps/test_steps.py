@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.compare.difference import Difference
 from tasks.compare.host import compare
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
-from tasks.run.run import Look, listed
+from tasks.run.ending import listed
+from tasks.run.survey import Look
 from tasks.steps.gate import _lost_keys, is_busy
 from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
@@ -24,6 +24,7 @@ from tests.unit.builders import (
     FIVE,
     as_desired,
     desired,
+    differs,
     secrets_of,
     sha256,
     stopped,
@@ -31,6 +32,7 @@ from tests.unit.builders import (
     with_setting,
     with_user,
 )
+from tests.unit.scripts import bare, call, path_of
 
 
 def commands(host: Host, observed: Observed) -> list[tuple[str, ...]]:
@@ -77,7 +79,12 @@ def test_the_default_user_is_left_to_the_step_that_goes_first() -> None:
 
 
 def test_the_default_user_gets_rights_only_when_nobody_can_be_logged_in_as_it() -> None:
-    assert CLOSE_DEFAULT == (("ACL", "SETUSER", "default", "reset"), ("CLIENT", "KILL", "USER", "default"))
+    assert CLOSE_DEFAULT == (
+        ("MULTI",),
+        ("ACL", "SETUSER", "default", "off", "resetpass"),
+        ("CLIENT", "KILL", "USER", "default"),
+        ("EXEC",),
+    )
     assert ENABLE_REPLAY == ("ACL", "SETUSER", "default", "reset", "off", "~*", "&*", "+@all")
 
 
@@ -252,26 +259,29 @@ def test_the_content_of_a_file_travels_on_standard_input_only() -> None:
 
 
 def test_a_file_is_private_from_its_first_byte_and_replaced_at_once() -> None:
-    steps = file_command(File("/etc/x", "text\n", "root", "redis", "0640")).get_raw_value().split(" && ")
-    digest = sha256("text\n")
-    assert steps == [
-        "umask 077; cat >/etc/x.new",
-        f'[ "$(sha256sum </etc/x.new)" = "{digest}  -" ]',
-        "chown root:redis /etc/x.new",
-        "chmod 0640 /etc/x.new",
-        "sync /etc/x.new",
-        "mv -fT /etc/x.new /etc/x",
-    ]
+    write = call(file_command(File("/etc/x", "text\n", "root", "redis", "0640")).get_raw_value())
+    assert write.name == "write-file"
+    assert write.parameters == {
+        "path": "/etc/x",
+        "owner": "root",
+        "group": "redis",
+        "mode": "0640",
+        "digest": sha256("text\n"),
+        "previous": "",
+    }
+    script = path_of("write-file").read_text()
+    order = [script.index(step) for step in ("umask 077", "cat >", "sha256sum", "chown", "chmod", "sync", "mv -fT")]
+    assert order == sorted(order)
 
 
 def test_a_directory_is_made_with_owner_and_mode_in_one_command() -> None:
     command = file_command(File("/var/lib/redis/x", None, "redis", "redis", "0750"))
-    assert command.get_raw_value() == "install -d -o redis -g redis -m 00750 /var/lib/redis/x"
+    assert bare(command.get_raw_value()) == "install -d -o redis -g redis -m 00750 /var/lib/redis/x"
 
 
 def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
     instance = desired("crypto").instances[0]
-    kernel = Difference(None, "kernel", "vm.overcommit_memory", "1", "0", "set live")
+    kernel = differs(None, "kernel", "vm.overcommit_memory", "1", "0", "set live")
     assert live_commands(instance, [kernel], {}) == []
 
 
@@ -305,14 +315,13 @@ def test_a_host_that_cannot_be_held_is_not_changed(answer: str) -> None:
 
 
 def test_what_ran_before_is_kept_beside_and_an_older_one_is_left() -> None:
-    command = str(file_command(File("/etc/redis/a.conf", "x\n", "root", "redis", "0640"), keep=True))
-    kept = "{ [ ! -e /etc/redis/a.conf ] || [ -e /etc/redis/a.conf.previous ] || { cp -p /etc/redis/a.conf"
-    assert kept in command
-    assert command.index(kept) < command.index("mv -fT /etc/redis/a.conf.new /etc/redis/a.conf")
+    kept = file_command(File("/etc/redis/a.conf", "x\n", "root", "redis", "0640"), keep=True)
+    assert call(kept.get_raw_value()).parameters["previous"] == "/etc/redis/a.conf.previous"
 
 
 def test_nothing_is_kept_of_a_file_that_no_process_is_started_from() -> None:
-    assert "previous" not in str(file_command(File("/etc/redis/a.acl", "x\n", "root", "redis", "0640")))
+    command = file_command(File("/etc/redis/a.acl", "x\n", "root", "redis", "0640"))
+    assert call(command.get_raw_value()).parameters["previous"] == ""
 
 
 def test_a_log_that_is_no_longer_written_is_renamed_and_not_removed() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tasks.steps.throwaway import Form, convert_script, try_inner_port_script, try_script
 from tests.unit.builders import FIVE, desired, password, roles, secrets_of
+from tests.unit.scripts import call, path_of
 
 SCRIPTS = {
     **{f"trial of {role}": try_script(desired(role).instances[0]) for role in FIVE},
@@ -22,7 +23,7 @@ SERVERS = [name for name in SCRIPTS if name != "inner port"]
 
 def directives(script: str) -> dict[str, str]:
     """The configuration that a script gives its server, by directive; the last one counts, as for Redis."""
-    text = script.split("cat >\"$run/redis.conf\" <<'@@'\n", 1)[1].split("\n@@\n", 1)[0]
+    text = call(script).parameters["config"]
     return dict(line.partition(" ")[::2] for line in text.splitlines() if line and not line.startswith(("#", "user ")))
 
 
@@ -61,7 +62,9 @@ def test_a_trial_has_the_role_s_own_settings_and_users(role: str) -> None:
         if name not in replaced:
             assert config[name] == (value or '""'), name
     for user in instance.users:
-        assert f"user {user.name} on #{'0' * 64} {user.rules}\n" in SCRIPTS[f"trial of {role}"]
+        assert (
+            f"user {user.name} on #{'0' * 64} {user.rules}\n" in call(SCRIPTS[f"trial of {role}"]).parameters["config"]
+        )
 
 
 @pytest.mark.parametrize("form", ["log", "snapshot"])
@@ -78,16 +81,22 @@ def test_a_conversion_loads_the_form_that_the_data_is_in() -> None:
 
 
 def test_a_log_is_built_beside_and_takes_its_name_when_it_is_complete() -> None:
-    script = SCRIPTS["crypto to log"]
-    assert directives(script)["appenddirname"] == "appendonlydir.new"
-    order = [script.index(text) for text in ("aof_last_bgrewrite_status:ok", "SHUTDOWN NOSAVE", "mv -T")]
+    script = call(SCRIPTS["crypto to log"])
+    assert directives(SCRIPTS["crypto to log"])["appenddirname"] == "appendonlydir.new"
+    assert script.parameters["new_log"] == "/var/lib/redis/crypto/appendonlydir.new"
+    tasks = path_of(script.name).read_text().rpartition("case $task in")[2]
+    log = tasks[tasks.index("log)") : tasks.index("snapshot)")]
+    order = [log.index(f"\n  {step}") for step in ("serve", "refuse_too_much", "write_log", "end", "mv -T")]
     assert order == sorted(order)
 
 
 @pytest.mark.parametrize("form", ["log", "snapshot"])
 def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> None:
-    removed = re.findall(r"rm -rf? (\S+)", SCRIPTS[f"crypto to {form}"])
-    assert {path for path in removed if not path.startswith(('"$run"', "/run/"))} <= {
+    script = call(SCRIPTS[f"crypto to {form}"])
+    removed = re.findall(r"rm -rf? (\S+)", path_of(script.name).read_text())
+    assert set(removed) == {'"$run"', '"$new_log"', '"$old_log"'}
+    assert [script.parameters[name] for name in ("run", "new_log", "old_log")] == [
+        "/run/redis-convert-crypto",
         "/var/lib/redis/crypto/appendonlydir.new",
         "/var/lib/redis/crypto/appendonlydir.old",
-    }
+    ]

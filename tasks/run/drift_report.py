@@ -12,9 +12,11 @@ from pathlib import Path
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.host import kernel_notices
+from tasks.compare.host import notices
 from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
-from tasks.run.run import Look, Refusal, Run, current, survey
+from tasks.run.ending import Refusal
+from tasks.run.session import Run, current
+from tasks.run.survey import Look, survey
 
 FORMS: dict[str, Callable[[DriftReport], str]] = {
     "drift_report": to_json,
@@ -58,9 +60,11 @@ def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
         return HostReport(host.name, "unreachable", "not reachable over SSH", roles, (), 0.0)
     if seen.observed is None:
         return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
+    notes = "\n".join(notices(seen.desired, seen.observed))
+    if seen.unknown:
+        return HostReport(host.name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown)
     if not seen.differences:
         return HostReport(host.name, "in_sync", "", roles, (), seen.seconds)
-    notes = "\n".join(kernel_notices(seen.desired, seen.observed))
     return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds)
 
 

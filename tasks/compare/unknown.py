@@ -1,0 +1,122 @@
+"""What could not be seen: neither as desired nor different. Nothing is done about it but by a person. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tasks.compare.difference import Difference, Remedy
+from tasks.desired.host import Host, Instance
+from tasks.observed.refusal import Cause, Refusal
+from tasks.observed.state import Observed
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Something that nobody knows, why, and what a person can do. Never a remedy of the tool's."""
+
+    role: str | None
+    what: str
+    because: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.role}: " if self.role else ""
+        return f"{where}{self.what}: unknown, because {self.because}: {self.remedy}"
+
+
+def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
+    """Everything of the desired state of which this look does not know whether it is so."""
+    found = [*_unseen_parts(desired, observed)]
+    for instance in desired.instances:
+        found += [*_between_states(instance, observed), *_unseen_server(instance, observed)]
+    return found
+
+
+def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> tuple[Difference, ...]:
+    """The differences that a deploy does something about: none of a role of which something is not known.
+
+    A file may be right for a server as it should be and wrong for one as it is: `appendonly yes` begins empty where
+    no log was begun. Only what the next start needs in order to lose nothing is written all the same.
+    """
+    roles = {item.role for item in unknown}
+    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy is Remedy.REPLAY)
+
+
+# What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
+PARTS = {
+    "listeners": ("who listens on the host", "install iproute2, so that ss can be run"),
+    "forwards": ("where the inner ports lead", "see whether nft list ruleset answers as root"),
+    "disk": ("free disk space", "see whether df answers"),
+}
+
+
+def _unseen_parts(desired: Host, observed: Observed) -> Iterator[Unknown]:
+    for part, because in sorted(observed.unseen.items()):
+        what, remedy = PARTS.get(part, (part, "look at the host"))
+        if desired.roles:
+            yield Unknown(None, what, because, remedy)
+
+
+def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]:
+    """An instance whose process runs, and which neither serves nor has ended."""
+    state, server = observed.unit(instance.unit)["ActiveState"], observed.servers.get(instance.name)
+    if state == "deactivating":
+        because = "it is being stopped, and its process has not ended"
+        yield Unknown(instance.name, "whether it serves", because, f"see systemctl status {instance.unit} and wait")
+    elif server is not None and server.refusal is None and server.info.get("loading", "0") != "0":
+        done = server.info.get("loading_loaded_perc", "?")
+        because = f"it loads its data ({done} %)"
+        yield Unknown(instance.name, "its data", because, "wait until it has loaded: nothing is done about it")
+
+
+def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
+    server = observed.servers.get(instance.name)
+    if server is None or server.refusal is None or instance.address not in observed.addresses:
+        return  # it does not run, was seen, or its cause, the missing address, is listed
+    if is_difference(server.refusal) or (is_own_silence(server.refusal) and "listeners" not in observed.unseen):
+        return
+    yield Unknown(instance.name, "its settings, users and data", str(server.refusal), way_out(instance, server.refusal))
+
+
+def is_difference(refusal: Refusal) -> bool:
+    """Whether the refusal itself shows what is wrong: only somebody who opened `default` makes it."""
+    return refusal.cause is Cause.DENIED
+
+
+def is_own_silence(refusal: Refusal) -> bool:
+    """Whether nothing of the instance listens: the sockets show it, and the difference is listed with them."""
+    return refusal.cause is Cause.NOT_ITS_OWN
+
+
+def way_out(instance: Instance, refusal: Refusal) -> str:
+    """What a person can do about a refusal; the first advice never destroys data."""
+    role, port = instance.name, instance.role.port
+    ways = {
+        Cause.NO_PASSWORD: "bring the secrets file back, from its backup or another checkout",
+        Cause.NOT_ITS_OWN: "see with ss -ltnp who listens on its address",
+        Cause.FORBIDDEN: (
+            "allow tunnels to this login in sshd_config: AllowTcpForwarding yes, DisableForwarding no, PermitOpen any, "
+            "and no `restrict` before its key"
+        ),
+        Cause.CLOSED: f"see with ss -ltnp whether {instance.address}:{port} is listened on, and try again",
+        Cause.BROKEN: "try again; if it stays, see the journal of sshd and of the unit",
+        Cause.SILENT: (
+            f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or clients are paused (CLIENT "
+            f"UNPAUSE as operator): {instance.unit} is left alone"
+        ),
+        Cause.LOADING: "wait until it has loaded its data",
+        Cause.BUSY: "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",
+        Cause.MAXCLIENTS: (
+            f"see who holds the connections (ss -tn state established sport = :{port}), close those, or raise "
+            "maxclients in group_data/roles.yaml"
+        ),
+        Cause.WRONGPASS: (
+            "bring the secrets file back that the server was deployed with; to give it new passwords: "
+            f"--data new_passwords={role}"
+        ),
+        Cause.NOPERM: "somebody took rights from operator: restart the unit by hand, which loads the ACL file",
+        Cause.STRANGE: f"see with ss -ltnp who answers on {instance.address}:{port}",
+        Cause.DENIED: "somebody opened the user default: deploy",
+    }
+    return ways[refusal.cause]

@@ -1,0 +1,185 @@
+"""Build desired state: everything that must be true of one host, from its roles and data alone. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES, SERVICE_RULES
+from tasks.catalogue.requested import NOTHING, Requests
+from tasks.catalogue.roles import Role
+from tasks.desired.host import File, Forward, Host, Instance, Passwords, Unit, User, descriptors, sha256
+from tasks.desired.paths import (
+    APT_PIN_FILE,
+    CONFIG_DIRECTORY,
+    INNER_PORT_RULES,
+    INNER_PORT_UNIT,
+    PACKAGED_UNIT,
+    SYSCTL_FILE,
+    THP_FILE,
+    UNITS,
+    acl_file,
+    config_file,
+    data_directory,
+    manifest_file,
+    marker_file,
+    previous_file,
+    snapshot_file,
+    start_files,
+    unit_name,
+)
+from tasks.desired.rendering import acl_text, config_text, process_part, render
+
+
+def desired_host(
+    name: str,
+    roles: Sequence[Role],
+    passwords: Passwords,
+    sysctls: Mapping[str, int | str],
+    redis_version: str | None = None,
+    requests: Requests = NOTHING,
+) -> Host:
+    """Everything that must be true of host `name` carrying `roles`."""
+    roles = tuple(sorted(roles, key=lambda role: role.name))
+    forwards = tuple(
+        Forward(role.name, str(role.address), role.forwarded_port, role.port)
+        for role in roles
+        if role.forwarded_port is not None
+    )
+    instances = tuple(
+        replace(_instance(role, passwords[role.name]), accepts_loss=role.name in requests.accept_loss) for role in roles
+    )
+    values = {key: str(value) for key, value in sorted(sysctls.items())}
+    files = _host_files(values, forwards, redis_version) + [
+        file for instance in instances for file in _role_files(instance)
+    ]
+    return Host(
+        name=name,
+        roles=roles,
+        packages=_packages(forwards, redis_version),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        absent=_absent(roles, forwards, redis_version),
+        units=_units(roles, forwards),
+        sysctls=values,
+        thp="never",
+        forwards=forwards,
+        instances=instances,
+        redis_version=redis_version,
+        statoverrides={CONFIG_DIRECTORY: "root redis 750"},
+        requests=requests,
+    )
+
+
+def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
+    """A host that carries no role, perhaps no longer: nothing that acts is left of this tool, and nothing is put there.
+
+    What only guards stays where it is: packages and their rules, the masked packaged unit, kernel values.
+    """
+    return Host(
+        name=name,
+        roles=(),
+        packages={},
+        files=(),
+        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}"),
+        units=(Unit(INNER_PORT_UNIT, "absent", "inactive"),),
+        sysctls={},
+        thp="",
+        forwards=(),
+        instances=(),
+        requests=requests,
+    )
+
+
+def _packages(forwards: Sequence[Forward], version: str | None) -> dict[str, str | None]:
+    packages: dict[str, str | None] = {"redis-server": version, "redis-tools": version}
+    return packages | ({"nftables": None} if forwards else {})
+
+
+def _absent(roles: Sequence[Role], forwards: Sequence[Forward], version: str | None) -> tuple[str, ...]:
+    inner_port = () if forwards else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
+    previous = (previous_file(path) for role in roles for path in start_files(role.name))
+    return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous)
+
+
+def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ...]:
+    inner_port = Unit(INNER_PORT_UNIT, "enabled", "active") if forwards else Unit(INNER_PORT_UNIT, "absent", "inactive")
+    return (
+        Unit(PACKAGED_UNIT, "masked", "inactive"),
+        inner_port,
+        *(Unit(unit_name(role.name), "enabled", "active", role.name) for role in roles),
+    )
+
+
+def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version: str | None) -> list[File]:
+    files = [
+        File("/etc/apt/apt.conf.d/60-redis", render("apt-unattended.conf.j2")),
+        File("/etc/needrestart", None, mode="0755"),
+        File("/etc/needrestart/conf.d", None, mode="0755"),
+        File("/etc/needrestart/conf.d/60-redis.conf", render("needrestart.conf.j2")),
+        # The package makes it 2770 redis:redis: Redis itself could then rewrite what this tool wrote.
+        File(CONFIG_DIRECTORY, None, "root", "redis", "0750"),
+        File(SYSCTL_FILE, render("sysctl.conf.j2", sysctls=sysctls.items())),
+        File(THP_FILE, render("thp.conf.j2", thp="never")),
+    ]
+    if version:
+        files.append(File(APT_PIN_FILE, render("apt-preferences.j2", version=version)))
+    if forwards:
+        unit = render("redis-inner-port.service.j2", rules_file=INNER_PORT_RULES)
+        files += [
+            File(INNER_PORT_RULES, render("inner-port.nft.j2", forwards=forwards)),
+            File(f"{UNITS}/{INNER_PORT_UNIT}", unit),
+        ]
+    return files
+
+
+def _role_files(instance: Instance) -> list[File]:
+    role = instance.role
+    return [
+        File(data_directory(role.name), None, "redis", "redis", "0750", role.name),
+        File(config_file(role.name), config_text(role, instance.settings), "root", "redis", "0640", role.name),
+        File(acl_file(role.name), acl_text(instance.users), "root", "redis", "0640", role.name, secret=True),
+        File(instance.unit_file, instance.unit_text, role=role.name),
+    ]
+
+
+def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
+    users = tuple(
+        User(name, sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else SERVICE_RULES)
+        for name in sorted((*role.services, OPERATOR))
+    )
+    digest = hashlib.sha256(process_part(_unit_text(role, "")).encode()).hexdigest()[:16]
+    return Instance(role, settings(role), users, digest, _unit_text(role, digest))
+
+
+def settings(role: Role) -> dict[str, str]:
+    """Every directive of a role's redis.conf: its own, and those that place and fence the instance."""
+    placed = {
+        "bind": str(role.address),
+        "protected-mode": "yes",  # second fence, should the ACL file ever be lost (redis.io docs, security)
+        "daemonize": "no",
+        "supervised": "systemd",
+        "pidfile": f"/run/redis-{role.name}/redis.pid",
+        "logfile": "",  # the journal
+        "always-show-logo": "no",
+        "aclfile": acl_file(role.name),
+        "enable-protected-configs": "no",
+        "enable-debug-command": "no",
+        "enable-module-command": "no",
+        "dir": data_directory(role.name),
+    }
+    return {**role.directives(), **placed}
+
+
+def _unit_text(role: Role, digest: str) -> str:
+    return render(
+        "redis.service.j2",
+        role=role,
+        digest=digest,
+        config_file=config_file(role.name),
+        data_directory=data_directory(role.name),
+        manifest=manifest_file(role) if role.appendonly else "",
+        snapshot=snapshot_file(role),
+        marker=marker_file(role.name),
+        descriptors=descriptors(role),
+    )

@@ -1,0 +1,36 @@
+"""How a run ends before pyinfra would end it: refused with all the reasons, or done with an exit code."""
+
+from __future__ import annotations
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra_cli.exceptions import CliError
+
+from tasks.catalogue.printable import printable_lines
+
+
+class Refusal(CliError, PyinfraError):
+    """The run stops before anything is changed; the message says all the reasons.
+
+    A PyinfraError so that no layer takes it for a fault of the program, a CliError so that it is shown without
+    the place in the code that raised it.
+    """
+
+
+class Finished(CliError, PyinfraError):
+    """The command is done: pyinfra disconnects and exits with this code, asking and executing nothing.
+
+    Commands that only read end so: pyinfra would ask for confirmation, which needs a terminal.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("")
+        self.exit_code = exit_code
+
+    def show(self, file: object = None) -> None:
+        """All has been said already."""
+
+
+def listed(title: str, problems: list[str]) -> str:
+    """`title`, the number of problems and one line for each."""
+    count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+    return "\n    ".join([f"{title} ({count}):", *map(printable_lines, problems)])

@@ -1,0 +1,58 @@
+"""One run of a command: its tier, read once, and what its hosts share.
+
+pyinfra runs a deploy file once per host; whatever concerns all hosts happens in the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+from pyinfra.api.state import State
+
+from tasks.observed.connection import Job, begin
+from tasks.run.ending import Refusal, listed
+from tasks.run.options import options
+from tasks.run.tier import Tier, build_tier
+
+T = TypeVar("T")
+
+
+class Run:
+    """What the hosts of one run share: the tier, what is done once for all of them, and what steps keep."""
+
+    def __init__(self, tier: Tier) -> None:
+        self.tier = tier
+        self._once: dict[str, Job[Any]] = {}
+        self._kept: dict[type, Any] = {}
+
+    def only_once(self, name: str, action: Callable[[], T]) -> T:
+        """The result of `action`, begun when the first host asks; all wait for it."""
+        if name not in self._once:
+            self._once[name] = begin(action)
+        return cast(T, self._once[name].result())
+
+    def kept(self, kind: type[T]) -> T:
+        """What a step keeps for all hosts: the one `kind` of this run, a type of the step's own, empty at first."""
+        return cast(T, self._kept.setdefault(kind, kind()))
+
+
+_runs: WeakKeyDictionary[State, Run] = WeakKeyDictionary()
+
+
+def current(state: State, new_passwords: bool = False) -> Run:
+    """The run of `state`. Raises Refusal with every problem of catalogue, inventory and secrets file."""
+    if state not in _runs:
+        inventory_file = str(options().get("inventory") or "")
+        tier, problems = build_tier(state.inventory, inventory_file, new_passwords)
+        if problems:
+            raise Refusal(listed("The data of this run cannot be used", problems))
+        _runs[state] = Run(tier)
+    return _runs[state]
+
+
+def unreachable(state: State) -> list[str]:
+    """Names of the hosts that this run asked for and could not connect to."""
+    wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
+    return sorted(host.name for host in wanted if host not in state.activated_hosts)

@@ -1,0 +1,61 @@
+"""One look at every host of a run, all at the same time: desired, observed and the differences."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from tasks.compare.difference import Difference
+from tasks.compare.host import compare
+from tasks.compare.unknown import Unknown, unknowns
+from tasks.desired.host import Host, Passwords
+from tasks.observed.connection import Unobserved, begin
+from tasks.observed.look import observe
+from tasks.observed.state import Observed
+from tasks.run.session import Run
+
+
+@dataclass(frozen=True)
+class Look:
+    """One host as seen in this run: desired, observed, what differs and what nobody knows.
+
+    `observed` is None when the host could not be read: see `error`.
+    """
+
+    desired: Host
+    passwords: Passwords = field(repr=False)
+    observed: Observed | None
+    differences: tuple[Difference, ...]
+    error: str = ""
+    unknown: tuple[Unknown, ...] = ()
+    seconds: float = 0.0
+
+
+def survey(state: State, run: Run) -> dict[str, Look]:
+    """One look at every active host, all at the same time, once per run; host name → what was seen."""
+    return run.only_once("survey", lambda: _survey(state, run))
+
+
+def _survey(state: State, run: Run) -> dict[str, Look]:
+    hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
+    jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
+    return {name: job.result() for name, job in jobs.items()}
+
+
+def look(state: State, run: Run, host: PyinfraHost) -> Look:
+    """Observe one host and compare it with its desired state."""
+    desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
+    began = time.monotonic()
+    try:
+        with ctx_state.use(state), ctx_host.use(host):
+            observed = observe(state, host, desired, passwords)
+    except Unobserved as error:
+        return Look(desired, passwords, None, (), str(error), seconds=time.monotonic() - began)
+    differences = tuple(compare(desired, observed))
+    unknown = tuple(unknowns(desired, observed))
+    return Look(desired, passwords, observed, differences, seconds=time.monotonic() - began, unknown=unknown)

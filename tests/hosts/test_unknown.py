@@ -1,0 +1,219 @@
+"""A healthy server that cannot be looked at is left alone, and said to be unknown, by deploy, drift and verify."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, output, overriding, wait_for
+
+pytestmark = pytest.mark.hosts
+
+ROLE = "crypto"
+RESTARTS = overriding({role: {"databases": 17} for role in ROLES})  # a change that needs a restart of every instance
+
+
+@pytest.fixture(scope="module")
+def kept(onebox: Tier) -> Iterator[Tier]:
+    """The tier, whose roles hold a key each."""
+    for role in ROLES:
+        with onebox.operator(role) as operator:
+            operator.set("test:kept", role)
+    yield onebox
+
+
+@pytest.fixture
+def untouched(kept: Tier) -> Iterator[Tier]:
+    """Whatever the test did: no process is another one, no key is gone, no password has changed."""
+    before = {role: kept.pid(role) for role in ROLES}
+    secrets, files = kept.secrets.read_text(), acl_files(kept)
+    yield kept
+    assert {role: kept.pid(role) for role in ROLES} == before
+    assert (kept.secrets.read_text(), acl_files(kept)) == (secrets, files)
+    for role in ROLES:
+        with kept.operator(role) as operator:
+            assert operator.get("test:kept") == role
+    kept.deploy()  # also back to 16 databases, without a restart: nothing had been changed
+    assert {role: kept.pid(role) for role in ROLES} == before
+
+
+def acl_files(tier: Tier) -> str:
+    return str(tier.host(ROLE).sh("cat /etc/redis/*.acl"))
+
+
+def said(done: Finished) -> str:
+    """What a run printed that had to end badly, without a traceback."""
+    assert done.returncode != 0, output(done)
+    assert "Traceback" not in output(done)
+    return output(done)
+
+
+def unknown(tier: Tier, tmp_path: Path) -> list[dict[str, Any]]:
+    """What drift does not know; it has to say so by its status and exit code."""
+    report = tmp_path / "drift.json"
+    assert tier.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
+    host = json.loads(report.read_text())["hosts"]["redis-1"]
+    assert host["status"] == "error"
+    assert [item for item in host["differences"] if item["remedy"] == "restart"] == []
+    found: list[dict[str, Any]] = host["unknown"]
+    return found
+
+
+def all_three(tier: Tier, tmp_path: Path, words: str) -> None:
+    """Deploy, verify and drift each say `words` and change nothing; so does a deploy that would have to restart."""
+    assert words in said(tier.run("deploy.py"))
+    assert words in said(tier.run("tasks/verify.py"))
+    assert any(words in item["because"] for item in unknown(tier, tmp_path))
+
+
+# --- The way is shut
+
+
+@contextmanager
+def sshd(tier: Tier, line: str) -> Iterator[None]:
+    host = tier.host(ROLE)
+    host.sh(f"printf '%s\\n' '{line}' >/etc/ssh/sshd_config.d/00-test.conf && systemctl reload ssh")
+    try:
+        yield
+    finally:
+        host.sh("rm /etc/ssh/sshd_config.d/00-test.conf && systemctl reload ssh")
+
+
+@pytest.mark.parametrize("line", ["AllowTcpForwarding no", "DisableForwarding yes", "PermitOpen 127.0.0.1:1"])
+def test_tunnels_that_sshd_forbids_restart_nothing(untouched: Tier, tmp_path: Path, line: str) -> None:
+    with sshd(untouched, line):
+        all_three(untouched, tmp_path, "sshd forbids TCP forwarding")
+        assert "left as it is: crypto: file /etc/redis/crypto.conf" in said(untouched.run("deploy.py", *RESTARTS))
+        assert "databases 17" not in untouched.host(ROLE).sh("cat /etc/redis/*.conf")
+
+
+# --- The server does not answer
+
+
+@contextmanager
+def crowded(tier: Tier) -> Iterator[list["redis.Redis"]]:
+    """No connection is left for anybody; yields those who are in."""
+    operator = tier.operator(ROLE)
+    operator.config_set("maxclients", 12)
+    clients = [operator]
+    try:
+        while len(clients) < 20:
+            client = tier.client(ROLE, TABLE[ROLE]["services"][0])
+            client.ping()
+            clients.append(client)
+    except redis.RedisError:
+        pass
+    yield clients
+    operator.config_set("maxclients", 10000)
+    for client in clients:
+        client.connection_pool.disconnect()
+
+
+def test_a_server_without_a_free_connection_is_not_restarted(untouched: Tier, tmp_path: Path) -> None:
+    with crowded(untouched) as clients:
+        connected = [client.client_id() for client in clients]
+        all_three(untouched, tmp_path, "max number of clients reached")
+        assert [client.client_id() for client in clients] == connected  # nobody was cut off
+
+
+@contextmanager
+def looping(tier: Tier) -> Iterator[None]:
+    """A script of a service runs for as long as the body."""
+    with tier.client(ROLE, TABLE[ROLE]["services"][0]) as service:
+        connection = service.connection_pool.get_connection()
+        connection.send_command("EVAL", "while true do end", 0)
+        with tier.operator(ROLE) as operator:
+
+            def busy() -> bool:
+                try:
+                    return not operator.ping()
+                except redis.exceptions.ResponseError as error:
+                    return "BUSY" in str(error)
+
+            wait_for(busy, "the script runs for longer than busy-reply-threshold")
+            yield
+            operator.execute_command("SCRIPT", "KILL")
+        with pytest.raises(redis.exceptions.ResponseError):
+            connection.read_response()
+
+
+def test_a_server_that_runs_a_script_is_not_restarted(untouched: Tier, tmp_path: Path) -> None:
+    with looping(untouched):
+        all_three(untouched, tmp_path, "BUSY")
+
+
+def test_a_server_whose_clients_are_paused_is_not_restarted(untouched: Tier, tmp_path: Path) -> None:
+    with untouched.operator(ROLE) as operator:
+        operator.client_pause(600_000)
+        all_three(untouched, tmp_path, "no answer")
+        operator.client_unpause()
+
+
+def test_a_stopped_process_is_not_restarted(untouched: Tier, tmp_path: Path) -> None:
+    pid = untouched.pid(ROLE)
+    untouched.host(ROLE).sh(f"kill -STOP {pid}")
+    try:
+        all_three(untouched, tmp_path, "no answer")
+    finally:
+        untouched.host(ROLE).sh(f"kill -CONT {pid}")
+
+
+def test_a_password_that_the_server_does_not_take_restarts_nothing(untouched: Tier, tmp_path: Path) -> None:
+    right = untouched.secrets.read_text()
+    wrong = re.sub(r"(crypto:\n(?: +.*\n)*? +operator: )\S+", r"\1not-the-password-of-crypto-operator", right)
+    assert wrong != right
+    untouched.secrets.write_text(wrong)
+    try:
+        assert "WRONGPASS" in said(untouched.run("tasks/verify.py"))
+        assert any("WRONGPASS" in item["because"] for item in unknown(untouched, tmp_path))
+        said(untouched.run("deploy.py"))
+    finally:
+        untouched.secrets.write_text(right)
+
+
+# --- The host does not say
+
+
+def test_a_host_without_ss_is_unknown(untouched: Tier, tmp_path: Path) -> None:
+    host = untouched.host(ROLE)
+    host.sh("mv $(command -v ss) /root/ss.kept")
+    try:
+        assert "who listens on the host: unknown" in said(untouched.run("deploy.py"))
+        assert "who listens on the host" in [item["what"] for item in unknown(untouched, tmp_path)]
+    finally:
+        host.sh("mv /root/ss.kept /usr/bin/ss")
+
+
+# --- The server is under way
+
+
+def test_a_server_that_loads_is_waited_for_not_started(onebox: Tier, tmp_path: Path) -> None:
+    with onebox.operator(ROLE) as operator:
+        operator.execute_command("EVAL", "for n=1,200000 do redis.call('SET','test:ballast:'..n,n) end", 0)
+    unit = f"redis-{ROLE}.service"
+    host = onebox.host(ROLE)
+    host.sh(f"systemctl set-property --runtime {unit} CPUQuota=1% && systemctl restart --no-block {unit}")
+    try:
+        wait_for(lambda: "loading:1" in str(info(onebox)), "it loads")
+        pid = onebox.pid(ROLE)
+        assert any("it loads its data" in item["because"] for item in unknown(onebox, tmp_path))
+        assert onebox.pid(ROLE) == pid
+    finally:
+        host.sh(f"systemctl set-property --runtime {unit} CPUQuota=")
+    wait_for(lambda: onebox.answers(ROLE), "it has loaded")
+    with onebox.operator(ROLE) as operator:
+        assert operator.dbsize() >= 200_000
+        operator.execute_command("EVAL", "for n=1,200000 do redis.call('UNLINK','test:ballast:'..n) end", 0)
+
+
+def info(tier: Tier) -> str:
+    try:
+        with tier.operator(ROLE) as operator:
+            return f"loading:{operator.info('persistence')['loading']}"
+    except redis.RedisError:
+        return ""
