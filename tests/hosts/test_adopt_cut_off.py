@@ -27,7 +27,7 @@ from tests.hosts.test_adopt import (
     start_writer,
 )
 from tests.lab.container import Container
-from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+from tests.lab.containers import ContainerLab, HostSpec
 from tests.lab.debian import Suite
 
 pytestmark = pytest.mark.hosts
@@ -58,7 +58,7 @@ def start_deploy(tier: Tier) -> "subprocess.Popen[str]":
     words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", *ADOPT, tier.inventory, "deploy.py"]
     return subprocess.Popen(
         ["nsenter", f"--net=/run/netns/{tier.lab.netns}", Path(sys.executable).with_name("pyinfra"), *words],
-        cwd=REPOSITORY,
+        cwd=tier.repository,
         env=os.environ | {"HOME": str(tier.lab.home)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -50,12 +50,13 @@ def test_a_writer_does_not_notice_another_services_new_password_nor_a_service_th
         data["shared"][services[1]] = "another-password-for-the-test"
         onebox.secrets.write_text(yaml.safe_dump(data))
         try:
-            onebox.deploy(*overriding({"shared": {"services": [*services, "new-service"]}}))
+            more = overriding({"shared": {"services": [*services, "new-service"]}})
+            onebox.deploy(*more, "--data", "new_passwords=shared")
             with onebox.client("shared", "new-service") as client:
                 assert client.ping()
         finally:
             onebox.secrets.write_text(kept)
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=shared")
     assert untouched(writer.result), writer.result.errors
 
 

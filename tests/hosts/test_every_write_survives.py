@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts import figures
-from tests.hosts.conftest import ROLES, Tier, wait_for
+from tests.hosts.conftest import ROLES, Tier, layout, wait_for
 from tests.hosts.dataset import numbers
 from tests.hosts.dataset.capture import Dataset, capture
 from tests.hosts.dataset.commands import commands
@@ -17,7 +17,6 @@ from tests.hosts.dataset.ways import load_library
 from tests.hosts.dataset.write import LIBRARIES, PREFIX
 from tests.hosts.every_way import changes, write
 from tests.lab.containers import ContainerLab, HostSpec
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

@@ -18,6 +18,7 @@ from tests.hosts.every_way import kept
 from tests.lab.vm import Vm
 from tests.lab.vm_layouts import VmSpec
 from tests.lab.vms import VmLab
+from tests.tree import tree
 
 pytestmark = pytest.mark.vm
 
@@ -43,7 +44,7 @@ class Machine:
 
     def run(self, file: str, *options: str) -> CompletedProcess[str]:
         words = ("-y", "--data", f"redis_secrets_file={self.secrets}", *options, str(self.inventory), file)
-        return self.lab.pyinfra(*words, timeout=900)
+        return self.lab.pyinfra(*words, cwd=tree(), timeout=900)
 
     def must(self, file: str, *options: str) -> CompletedProcess[str]:
         done = self.run(file, *options)

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.clients import can_connect
-from tests.hosts.conftest import TABLE, Tier, operations, output
+from tests.hosts.conftest import TABLE, Tier, layout, operations, output
 from tests.hosts.dataset.capture import Dataset
 from tests.hosts.every_way import changes, write
 from tests.lab.containers import ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

@@ -1,7 +1,6 @@
 """A tier that runs: what keeps it running, what a deploy repairs, and that a broken promise fails the proof."""
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from tests.hosts.clients import can_connect
 from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, output, wait_for
 from tests.hosts.every_way import kept
 from tests.lab.container import Container
-from tests.lab.containers import REPOSITORY
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -142,14 +141,14 @@ def test_a_new_password_takes_effect_without_cutting_anybody(onebox: Tier) -> No
         data["socket"]["socket-service-1"] = "another-password-for-the-test"
         onebox.secrets.write_text(yaml.safe_dump(data))
         try:
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=socket")
             assert connected.connection_pool  # the same connection as before the change
             assert connected.ping()
             with onebox.client("socket", "socket-service-1") as client:
                 assert client.ping()
         finally:
             onebox.secrets.write_text(kept)
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=socket")
 
 
 def test_without_an_inner_port_nothing_of_it_is_left(onebox: Tier) -> None:
@@ -170,8 +169,7 @@ def test_without_an_inner_port_nothing_of_it_is_left(onebox: Tier) -> None:
 
 
 def test_the_order_of_the_catalogue_means_nothing(onebox: Tier, tmp_path: Path) -> None:
-    copy = tmp_path / "repository"
-    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    copy = copy_of_tree(tmp_path / "repository")
     file = copy / "group_data" / "roles.yaml"
     data = yaml.safe_load(file.read_text())
     turned = {key: dict(reversed(list(data[key].items()))) for key in reversed(list(data))}

@@ -1,7 +1,6 @@
 """A change that is wrong costs nothing: tried before it is used, held back by its gate, rolled back when it fails."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,8 @@ from tests.hosts.conftest import ROLES, Finished, Tier, operations, output, wait
 from tests.hosts.dataset.capture import Dataset
 from tests.hosts.every_way import changes, kept, write
 from tests.hosts.writer import writing
-from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+from tests.lab.containers import ContainerLab, HostSpec
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -30,8 +30,7 @@ def text(tier: Tier, role: str) -> str:
 @contextmanager
 def other_template(tier: Tier, tmp_path: Path, name: str, old: str, new: str) -> Iterator[Tier]:
     """The same tier, deployed from a copy of the repository in which one line of a template is another."""
-    copy = tmp_path / "repository"
-    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    copy = copy_of_tree(tmp_path / "repository")
     template = copy / "templates" / name
     assert old in template.read_text()
     template.write_text(template.read_text().replace(old, new))

@@ -33,7 +33,8 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
-from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
+from tests.tree import tree
+from tests.unit.builders import passwords, roles
 from tests.unit.observed.printed import MARK, printed, snapshot_text
 from tests.unit.scripts import bare, output_mark, read_call
 
@@ -274,8 +275,8 @@ def _lines(text: str) -> CommandOutput:
 
 
 def write_secrets(path: Path) -> Path:
-    """A secrets file with a password for every user of the five roles."""
-    path.write_text(yaml.safe_dump(passwords(*(roles()[name] for name in FIVE))))
+    """A secrets file with a password for every user of every role."""
+    path.write_text(yaml.safe_dump(passwords(*roles().values())))
     path.chmod(0o600)
     return path
 
@@ -316,7 +317,7 @@ def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(here / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    os.chdir(REPOSITORY)
+    os.chdir(tree())
     os.environ["PYINFRA_PROGRESS"] = "off"
     os.environ.pop("PYINFRA_YES", None)
     ScriptedConnector.sites, ScriptedConnector.events, ScriptedConnector.unscripted = sites, [], []

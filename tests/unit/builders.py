@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
@@ -21,13 +20,17 @@ from tasks.desired.build import desired_host
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
 from tasks.observed.state import FileState, Listener, Observed, Server
+from tests.tree import ROLES, tree
 
-REPOSITORY = Path(__file__).parents[2]
-ROLES_FILE = REPOSITORY / "group_data" / "roles.yaml"
-FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
+ROLES_FILE = tree() / ROLES
+FIVE = ("gateway", "socket", "shared", "compliance", "crypto")  # as the platform has them
+OTHERS = ("scratch", "reports", "ledger", "night_jobs")  # without a log, a snapshot or an inner port, or with odd ones
+EVERY = (*FIVE, *OTHERS)
 SYSCTLS = {"vm.overcommit_memory": 1, "net.core.somaxconn": 4096}
 VERSION = "5:7.0.15-1~deb12u10"
 FIRST_PID = 700
+LOG = ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
+SNAPSHOT = ("dump.rdb",)
 # A few commands of each category: enough to tell rules apart, in the form ACL CAT lists them.
 CATEGORIES = {
     "admin": frozenset({"acl", "config", "debug", "replicaof", "shutdown"}),
@@ -37,7 +40,7 @@ CATEGORIES = {
 
 @cache
 def catalogue() -> Catalogue:
-    """The repository's own roles.yaml."""
+    """The tests' own catalogue: tests/fixtures/group_data/roles.yaml."""
     read, problems = read_catalogue(ROLES_FILE.read_text())
     assert read is not None
     assert problems == []
@@ -45,7 +48,7 @@ def catalogue() -> Catalogue:
 
 
 def roles(**overrides: Mapping[str, Any]) -> dict[str, Role]:
-    """All five roles, with overrides by role name."""
+    """Every role of it, with overrides by role name."""
     built, problems = build_roles(catalogue(), overrides, "test")
     assert problems == []
     return built
@@ -125,10 +128,15 @@ def as_desired(host: Host) -> Observed:
         ),
         statoverrides=dict(host.statoverrides),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
+        acl_users={
+            acl_file(instance.name): frozenset({"default", *(user.name for user in instance.users)})
+            for instance in host.instances
+        },
+        configured={instance.name: (instance.address, instance.role.port) for instance in host.instances},
         data_files={
             f"{data_directory(instance.name)}/{name}": 88
             for instance in host.instances
-            for name in ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
+            for name in (LOG if instance.role.appendonly else SNAPSHOT if instance.role.save else ())
         },
         servers={
             instance.name: replace(server(instance), endpoint=(instance.address, instance.role.port))
@@ -159,6 +167,8 @@ def fresh(host: Host) -> Observed:
         statoverrides={},
         data_files={},
         replayable=frozenset(),
+        acl_users={},
+        configured={},
         servers={},
     )
 
@@ -184,7 +194,7 @@ def server(instance: Instance) -> Server:
     info = {
         "redis_version": "7.0.15",
         "loading": "0",
-        "aof_enabled": "1",
+        "aof_enabled": str(int(instance.role.appendonly)),
         "aof_last_write_status": "ok",
         "aof_last_bgrewrite_status": "ok",
     }

@@ -13,7 +13,17 @@ from tasks.observed.reader import UNREADABLE, parse_snapshot
 from tasks.observed.records import Unreadable
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import FileState, Listener, Observed
-from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
+from tests.unit.builders import (
+    CATEGORIES,
+    FIVE,
+    OTHERS,
+    as_desired,
+    desired,
+    fresh,
+    with_file,
+    with_listener,
+    with_unit,
+)
 from tests.unit.observed.printed import MARK, record, snapshot_text
 
 # Printed on a Debian 12 container that carries crypto, by templates/scripts/look.sh; ACL hashes replaced, every zero
@@ -121,7 +131,7 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
-@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE, OTHERS])
 def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
     host = desired(*names)
     for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
