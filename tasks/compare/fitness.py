@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
+from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.unknown import PARTS
@@ -43,6 +44,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
         *_too_full(desired, observed, allow_eviction),
+        *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
         *foreign_problems(desired, observed, version, allow_eviction),
         *purge_problems(desired, observed),
     ]

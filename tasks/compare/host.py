@@ -172,11 +172,18 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
         remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
     # One whose process runs and is not ready loads its data, or is being stopped: that is for unknown.py to say.
-    if state["ActiveState"] != "active" and observed.pid(unit.name) == 0:
+    if state["ActiveState"] != "active" and (observed.pid(unit.name) == 0 or _keeps_failing(unit, observed)):
         found = state["ActiveState"]
         if state.get("NRestarts", "0") != "0":
             found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"
         yield Difference(unit.role, "unit", unit.name, "active", found, Remedy.START)
+
+
+def _keeps_failing(unit: Unit, observed: Observed) -> bool:
+    """Whether systemd was seen in the middle of one more try: a server that loads its data listens from the first."""
+    state, pid = observed.unit(unit.name), observed.pid(unit.name)
+    listens = "listeners" in observed.unseen or any(item.pid == pid for item in observed.listeners)
+    return state["ActiveState"] == "activating" and state.get("NRestarts", "0") != "0" and not listens
 
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:

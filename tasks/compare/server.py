@@ -10,6 +10,7 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
+from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import load_faults, skipped
 from tasks.compare.unknown import is_difference
@@ -38,6 +39,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     yield from _users(instance, server)
     yield from _persistence(instance, server)
     yield from _skipped(instance, server)
+    yield from _log_of_more_databases(instance, server)
     yield from _manifest(instance, server, observed)
 
 
@@ -194,6 +196,14 @@ def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
         )
         remedy = Remedy.REWRITE if instance.accepts_loss else ByHand(advice)
         yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
+
+
+def _log_of_more_databases(instance: Instance, server: Server) -> Iterator[Difference]:
+    """A log that may select databases which the next start will not have; a new one selects only those with keys."""
+    if are_fewer(instance, server) and server.info.get("aof_enabled") == "1" and not keeps_log(instance, server):
+        wanted, found = instance.role.databases, server.config["databases"]
+        where = f"no database beyond the {wanted}", f"may select any of {found}"
+        yield Difference(instance.name, "persistence", "databases in the log", *where, Remedy.REWRITE)
 
 
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:

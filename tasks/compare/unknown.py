@@ -102,8 +102,8 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
         Cause.CLOSED: f"see with ss -ltnp whether {instance.address}:{port} is listened on, and try again",
         Cause.BROKEN: "try again; if it stays, see the journal of sshd and of the unit",
         Cause.SILENT: (
-            f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or clients are paused (CLIENT "
-            f"UNPAUSE as operator): {instance.unit} is left alone"
+            f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or wait: "
+            f"CLIENT PAUSE ends by itself: {instance.unit} is left alone"
         ),
         Cause.LOADING: "wait until it has loaded its data",
         Cause.BUSY: "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",

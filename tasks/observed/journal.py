@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -28,22 +27,18 @@ def said_since_start(state: State, host: Host, units: Sequence[str]) -> dict[str
 def read_said(lines: Iterable[str], units: Sequence[str]) -> dict[str, Said]:
     """The output of read-journals.sh by unit; a line of another form is none of it."""
     said: dict[str, Said] = {}
+    asked = {str(number): unit for number, unit in enumerate(units)}
     for line in lines:
         number, _, text = line.partition(" ")
-        if re.fullmatch("[0-9]{1,4}", number) and int(number) < len(units):
+        if number in asked:
             try:
                 content = base64.b64decode(text, validate=True).decode(errors="replace")
             except binascii.Error:
                 continue
-            said[units[int(number)]] = tuple(content.splitlines())
+            said[asked[number]] = tuple(content.splitlines())
     return said
 
 
 def reaches_start(said: Said) -> bool:
     """Whether the journal still has the beginning of the start."""
     return bool(said) and BEGINS in said[0]
-
-
-def has_reason(info: Mapping[str, str]) -> bool:
-    """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
-    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info

@@ -17,12 +17,12 @@ from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_dir
 from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
-from tasks.observed.journal import has_reason, reaches_start, said_since_start
+from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.script import prepared, script
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Observed, Server, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -91,7 +91,9 @@ def with_journals(
     state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
 ) -> dict[str, Server]:
     """The servers, with what those said while they started whose counters give a reason to ask."""
-    asked = {item.name: item.unit for item in instances if item.name in servers and has_reason(servers[item.name].info)}
+    asked = {
+        item.name: item.unit for item in instances if item.name in servers and tells_of_skips(servers[item.name].info)
+    }
     said = said_since_start(state, host, list(asked.values())) if asked else {}
     return {
         name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))

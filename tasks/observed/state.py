@@ -142,3 +142,8 @@ def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
         if name.startswith("db") and name[2:].isdigit()
     ]
     return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)
+
+
+def tells_of_skips(info: Mapping[str, str]) -> bool:
+    """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
+    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info

@@ -22,16 +22,19 @@ def log_a_command_that_fails(tier: Tier, role: str) -> None:
     tier.host(role).sh(f'printf "{FAILS}" >>"$(ls -t {logs} | head -n 1)"')
 
 
-def wait_for_a_failed_start(tier: Tier, role: str) -> None:
+def stop_after_a_failed_start(tier: Tier, role: str) -> None:
+    """The unit tried and failed, and no longer keeps trying: a deploy sees a role that is down, not one in between."""
     state = f"systemctl show -P SubState redis-{role}"
     wait_for(lambda: tier.host(role).sh(state).strip() == "auto-restart", f"a start of {role} that failed")
     assert not tier.answers(role)
+    tier.host(role).sh(f"systemctl stop redis-{role}")
 
 
 def give_up_the_command(tier: Tier, role: str) -> None:
     """What README says for a role that does not start because of it."""
     ignoring = overriding({role: {"propagation_error_behavior": "ignore"}})
-    assert "WRONGTYPE" in output(tier.run("deploy.py", *ignoring))
+    said = output(tier.run("deploy.py", *ignoring))
+    assert "WRONGTYPE" in said, said
     tier.deploy(*ignoring, "--data", f"accept_loss={role}")
     pid = tier.pid(role)
     tier.deploy()
@@ -46,11 +49,31 @@ def test_a_log_that_cannot_be_replayed_whole_stops_the_start_where_nothing_may_b
     host = onebox.host("crypto")
     log_a_command_that_fails(onebox, "crypto")
     host.sh("systemctl restart --no-block redis-crypto")
-    wait_for_a_failed_start(onebox, "crypto")
+    stop_after_a_failed_start(onebox, "crypto")
     journal = host.sh("journalctl -u redis-crypto --no-pager")
     assert "WRONGTYPE" in journal
     assert "after processing the command 'sadd'" in journal
     give_up_the_command(onebox, "crypto")
+
+
+def test_a_log_that_cannot_be_replayed_whole_is_not_converted(onebox: Tier) -> None:
+    """gateway's own start would leave the command out; what makes a snapshot of its log stops, and prints no value."""
+    host = onebox.host("gateway")
+    log_a_command_that_fails(onebox, "gateway")
+    digest = "cat /var/lib/redis/gateway/appendonlydir/* | sha256sum"
+    host.sh("systemctl stop redis-gateway")
+    before = host.sh(digest)
+    done = onebox.run("deploy.py", *overriding({"gateway": {"appendonly": False, "save": "60 1"}}))
+    assert done.returncode != 0
+    assert "gateway: its data on disk could not be made a snapshot, it is not started" in output(done)
+    assert "WRONGTYPE" in output(done)
+    assert "argv[" not in output(done)
+    assert host.sh(digest) == before
+    assert "gateway: has not loaded all of its data, it said: " in output(onebox.run("deploy.py"))
+    onebox.deploy("--data", "accept_loss=gateway")
+    with onebox.operator("gateway") as client:
+        assert client.get("text") == "a text"
+        client.flushall()
 
 
 def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_mends_the_file(onebox: Tier) -> None:
@@ -58,7 +81,7 @@ def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_
         transaction.set("test:one", 1).set("test:two", 2).execute()
     lamed = "sed -i '1s/.*/user default off/' /etc/redis/crypto.acl"
     onebox.host("crypto").sh(f"{lamed} && systemctl restart --no-block redis-crypto")
-    wait_for_a_failed_start(onebox, "crypto")
+    stop_after_a_failed_start(onebox, "crypto")
     onebox.deploy()
     with onebox.operator("crypto") as client:
         assert client.mget("test:one", "test:two") == ["1", "2"]
@@ -73,6 +96,7 @@ def test_a_restart_that_cannot_load_the_log_fails_its_gate_with_the_line(onebox:
     assert "crypto: has not loaded all of its data, it said: " in output(done)
     assert "WRONGTYPE" in output(done)
     assert onebox.pid("gateway") == gateway
+    stop_after_a_failed_start(onebox, "crypto")
     give_up_the_command(onebox, "crypto")
 
 

@@ -161,6 +161,7 @@ def test_what_must_not_be_lost_is_synced_at_every_write_kept_in_snapshots_and_ne
     role = production()[name]
     assert role.appendfsync == "always"
     assert role.propagation_error_behavior == "panic"
+    assert not role.crash_log_enabled
     assert role.save
 
 

@@ -158,10 +158,6 @@ def test_keys_that_were_evicted_or_taken_away_by_clients_are_not_lost() -> None:
     assert _lost_keys(before, {"db0": "keys=8,expires=0", "cmdstat_unlink": "calls=2,usec=9"}) == []
 
 
-def test_a_server_that_could_not_be_asked_before_is_not_judged() -> None:
-    assert _lost_keys(None, {}) == []
-
-
 @pytest.mark.parametrize(
     "sign", ["loading", "rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]
 )

@@ -74,6 +74,13 @@ def test_a_conversion_loads_everything_whatever_the_limit_of_the_role(form: Form
     assert config["save"] == '""'
 
 
+@pytest.mark.parametrize("form", ["log", "snapshot"])
+def test_a_conversion_leaves_nothing_out_and_prints_nothing_of_it(form: Form) -> None:
+    config = directives(convert_script(desired("gateway").instances[0], form, 1))
+    assert config["propagation-error-behavior"] == "panic"
+    assert config["crash-log-enabled"] == "no"
+
+
 def test_a_conversion_loads_the_form_that_the_data_is_in() -> None:
     config = {form: directives(SCRIPTS[f"crypto to {form}"]) for form in ("log", "snapshot")}
     assert config["log"]["appendonly"] == "no"
