@@ -8,53 +8,15 @@ What Redis reports as a broken state (aof_last_write_status and the like) is a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from collections.abc import Iterator
 
 from tasks.catalogue.limits import Limits
-from tasks.catalogue.values import show_memory
 from tasks.compare.fitness import DISK_PER_MAXMEMORY
+from tasks.compare.server_health import mib, number, server_health
+from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory
-from tasks.observed.state import Observed, Server, count_keys
-
-Severity = Literal["warning", "critical"]
-
-
-class Code(StrEnum):
-    """What is not well, for alerts: none is ever renamed or given another meaning."""
-
-    MEM_FULL = "MEM-FULL"  # nothing can be evicted and maxmemory is used up, or nearly
-    WITHOUT_TTL = "WITHOUT-TTL"  # a full role that may evict only keys with a TTL has mostly others
-    EVICTED = "EVICTED"  # keys were dropped that should have stayed
-    WRITES_REFUSED = "WRITES-REFUSED"  # for want of memory or disk
-    CLIENTS_FULL = "CLIENTS-FULL"  # maxclients is reached, or nearly
-    REFUSED_CLIENTS = "REFUSED-CLIENTS"  # at maxclients
-    BUFFERS = "BUFFERS"  # clients hold nearly as much memory as they may
-    EVICTED_CLIENTS = "EVICTED-CLIENTS"  # cut off for that memory
-    PASSWORDS_REFUSED = "PASSWORDS-REFUSED"  # somebody keeps logging in with a wrong one
-    CRASHED = "CRASHED"  # systemd started it again by itself
-    DISK_FULL = "DISK-FULL"  # no room for a rewrite, or less than the plan says
-    DISK_SLOW = "DISK-SLOW"  # writes waited for fsync
-    HOST_MEMORY = "HOST-MEMORY"  # the host has hardly any left
-
-
-@dataclass(frozen=True)
-class Health:
-    """One thing that is not well: what was seen, where the limit is, and what a person can do about it."""
-
-    role: str | None
-    code: Code
-    severity: Severity
-    observed: str
-    limit: str
-    remedy: str
-
-    def __str__(self) -> str:
-        where = f"{self.role}: " if self.role else ""
-        return f"{where}{self.severity} {self.code}: {self.observed}, limit {self.limit}: {self.remedy}"
+from tasks.observed.state import Observed, Server
 
 
 def health(desired: Host, observed: Observed) -> list[Health]:
@@ -66,30 +28,8 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     for instance in desired.instances:
         server = observed.servers.get(instance.name)
         if server is not None and server.refusal is None and server.info.get("loading", "0") == "0":
-            found += _crashes(instance, observed, server, limits)
-            found += _memory(instance, server, limits)
-            found += _clients(instance, server, limits)
-            found += _counted(instance, server, limits)
+            found += server_health(instance, server, observed, limits)
     return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
-
-
-def number(server: Server, field: str) -> int:
-    """A number of INFO; 0 where this version does not have it."""
-    return int(server.info.get(field) or 0)
-
-
-def _bytes(size: int) -> str:
-    return f"{size / (1 << 20):.0f} MiB"
-
-
-def _ago(seconds: int) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} seconds"
-
-
-# --- The host
 
 
 def _host_memory(observed: Observed, limits: Limits) -> Iterator[Health]:
@@ -101,7 +41,7 @@ def _host_memory(observed: Observed, limits: Limits) -> Iterator[Health]:
             None,
             Code.HOST_MEMORY,
             "critical" if critical else "warning",
-            f"{_bytes(observed.memory_available)} of {_bytes(observed.memory)} available",
+            f"{mib(observed.memory_available)} of {mib(observed.memory)} available",
             f"{limit} % of RAM",
             "see what uses it (ps -eo rss,cmd --sort=-rss | head), stop that or move a role",
         )
@@ -132,10 +72,10 @@ def _disk(free: int, instances: list[Instance], observed: Observed) -> Iterator[
         instances[0].name if len(instances) == 1 else None,
         Code.DISK_FULL,
         "critical" if critical else "warning",
-        f"{_bytes(free)} free in {where}, {_bytes(used)} used by {names}",
-        f"{_bytes(rewrite)} for the next rewrite"
+        f"{mib(free)} free in {where}, {mib(used)} used by {names}",
+        f"{mib(rewrite)} for the next rewrite"
         if critical
-        else f"{_bytes(planned)} in all ({DISK_PER_MAXMEMORY} × maxmemory)",
+        else f"{mib(planned)} in all ({DISK_PER_MAXMEMORY} × maxmemory)",
         f"see what fills it (du -xh {where} | sort -h | tail), free space or enlarge it; keep the roles' own files",
     )
 
@@ -144,199 +84,3 @@ def _rewrite(instance: Instance, observed: Observed) -> int:
     """Bytes that a role's next file takes: what it holds, and at least what its log grows by before a rewrite."""
     server = observed.servers.get(instance.name, Server())
     return max(number(server, "used_memory"), instance.role.auto_aof_rewrite_min_size)
-
-
-# --- A server
-
-
-def _crashes(instance: Instance, observed: Observed, server: Server, limits: Limits) -> Iterator[Health]:
-    """systemd counts the starts it made by itself since somebody started the unit."""
-    restarts = int(observed.unit(instance.unit).get("NRestarts") or 0)
-    up = number(server, "uptime_in_seconds")
-    critical = restarts >= limits.crashes_critical and up < 3600 * limits.crash_hours_critical
-    if restarts and up < 3600 * limits.crash_hours_warning:
-        limit = f"{limits.crashes_critical}, the last {limits.crash_hours_critical} hours ago or less"
-        yield Health(
-            instance.name,
-            Code.CRASHED,
-            "critical" if critical else "warning",
-            f"{restarts} restarts by systemd, the last {_ago(up)} ago",
-            limit if critical else f"0 within {limits.crash_hours_warning} hours",
-            f"see why it ended (journalctl -u {instance.unit} -p warning); systemctl reset-failed does not count anew, "
-            "a start by hand does",
-        )
-
-
-def evictable(policy: str, info: Mapping[str, str]) -> int | None:
-    """How many keys a full server may drop; None where the policy forbids it."""
-    keys, with_ttl = count_keys(info)
-    return None if policy == "noeviction" else with_ttl if policy.startswith("volatile") else keys
-
-
-def _memory(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
-    """A server that has nothing to evict refuses every write when it is full."""
-    maxmemory = int(server.config.get("maxmemory") or 0)
-    if not maxmemory:
-        return  # no limit: a difference
-    policy = server.config.get("maxmemory-policy", "")
-    used = number(server, "used_memory") - number(server, "mem_not_counted_for_evict")
-    percent = 100 * used / maxmemory
-    droppable = evictable(policy, server.info)
-    refuses = percent >= limits.memory_critical or number(server, "current_eviction_exceeded_time") > 0
-    seen = f"{_bytes(used)} of {show_memory(maxmemory)} used ({percent:.0f} %), {policy}"
-    if refuses and not droppable:
-        yield Health(
-            instance.name,
-            Code.MEM_FULL,
-            "critical",
-            f"{seen}, nothing to evict: all writes are refused or about to be",
-            f"{limits.memory_critical} %",
-            "delete what is not needed, or raise maxmemory in group_data/roles.yaml: that is changed live",
-        )
-    elif percent >= limits.memory_warning:
-        yield from _nearly_full(instance, server, limits, seen)
-
-
-def _nearly_full(instance: Instance, server: Server, limits: Limits, seen: str) -> Iterator[Health]:
-    policy = server.config.get("maxmemory-policy", "")
-    keys, with_ttl = count_keys(server.info)
-    without = 100 * (keys - with_ttl) / keys if keys else 0
-    if policy == "noeviction":
-        remedy = "raise maxmemory in group_data/roles.yaml before it refuses writes"
-        yield Health(instance.name, Code.MEM_FULL, "warning", seen, f"{limits.memory_warning} %", remedy)
-    elif policy.startswith("volatile") and without >= limits.without_ttl_warning:
-        yield Health(
-            instance.name,
-            Code.WITHOUT_TTL,
-            "warning",
-            f"{seen}, {without:.0f} % of {keys} keys have no TTL and cannot be evicted",
-            f"{limits.without_ttl_warning} %",
-            "let its services set a TTL (EXPIRE): when only keys without one are left, all writes are refused",
-        )
-
-
-def _clients(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
-    connected, most = number(server, "connected_clients"), int(server.config.get("maxclients") or 0)
-    percent = 100 * connected / most if most else 0
-    critical = percent >= limits.clients_critical
-    if percent >= limits.clients_warning:
-        limit = limits.clients_critical if critical else limits.clients_warning
-        yield Health(
-            instance.name,
-            Code.CLIENTS_FULL,
-            "critical" if critical else "warning",
-            f"{connected} of {most} clients connected",
-            f"{limit} % of maxclients",
-            "see who holds the connections (CLIENT LIST as operator), close those, or raise maxclients",
-        )
-    held = number(server, "mem_clients_normal")
-    bound = client_bound(server.config)
-    if bound and 100 * held / bound >= limits.client_memory_warning:
-        yield Health(
-            instance.name,
-            Code.BUFFERS,
-            "warning",
-            f"clients hold {_bytes(held)} of {_bytes(bound)}",
-            f"{limits.client_memory_warning} % of maxmemory_clients",
-            "see who reads too slowly or sends too much (CLIENT LIST as operator, tot-mem): the greediest is cut off",
-        )
-
-
-def client_bound(config: Mapping[str, str]) -> int:
-    """Bytes that all clients of a server may hold together; 0 for no bound."""
-    text = config.get("maxmemory-clients") or "0"
-    if text.endswith("%"):
-        return int(config.get("maxmemory") or 0) * int(text[:-1]) // 100
-    return int(text)
-
-
-# --- Counters since the start
-
-
-@dataclass(frozen=True)
-class Counter:
-    """A number that only grows, until the server starts again; `limit` an hour."""
-
-    code: Code
-    what: str
-    count: int
-    limit: int
-    remedy: str
-
-
-def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
-    """What a server counts of what its clients should never meet."""
-    return (
-        Counter(
-            Code.WRITES_REFUSED,
-            "writes refused for want of memory or disk",
-            _errors(server, "OOM") + _errors(server, "MISCONF"),
-            limits.refused_writes_warning,
-            "see its memory and disk, and what its services did without those writes",
-        ),
-        Counter(
-            Code.REFUSED_CLIENTS,
-            "clients refused at maxclients",
-            number(server, "rejected_connections"),
-            limits.refused_clients_warning,
-            "let services use fewer connections, or raise maxclients in group_data/roles.yaml",
-        ),
-        Counter(
-            Code.EVICTED_CLIENTS,
-            "clients cut off for their buffers",
-            number(server, "evicted_clients"),
-            limits.evicted_clients_warning,
-            "let services read faster and send less at once, or raise maxmemory in group_data/roles.yaml",
-        ),
-        Counter(
-            Code.PASSWORDS_REFUSED,
-            "logins refused for a wrong password",
-            _errors(server, "WRONGPASS"),
-            limits.refused_logins_warning,
-            "see who it is (ACL LOG as operator) and give it the password of the secrets file",
-        ),
-        Counter(
-            Code.DISK_SLOW,
-            "writes that waited for fsync",
-            number(server, "aof_delayed_fsync"),
-            limits.delayed_fsyncs_warning,
-            "see what else writes to the disk (iostat -x), or move the role",
-        ),
-    )
-
-
-def _counted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
-    yield from _evicted(instance, server, limits)
-    for item in counters(server, limits):
-        if per_hour(item.count, server) >= item.limit:
-            seen = _since(item.count, item.what, server)
-            yield Health(instance.name, item.code, "warning", seen, f"{item.limit} an hour", item.remedy)
-
-
-def _evicted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
-    count = number(server, "evicted_keys")
-    if count and instance.role.maxmemory_policy == "noeviction":
-        remedy = "bring them back from a backup; CONFIG RESETSTAT as operator when that is done"
-        yield Health(instance.name, Code.EVICTED, "warning", _since(count, "keys evicted", server), "0", remedy)
-        return
-    keys, with_ttl = count_keys(server.info)
-    candidates = with_ttl if instance.role.maxmemory_policy.startswith("volatile") else keys
-    limit = limits.evicted_keys_warning
-    if count and 100 * per_hour(count, server) >= limit * max(candidates, 1):
-        remedy = "raise maxmemory in group_data/roles.yaml, or let its services store less"
-        seen = f"{_since(count, 'keys evicted', server)}, {candidates} are left that could be"
-        yield Health(instance.name, Code.EVICTED, "warning", seen, f"{limit} % of them an hour", remedy)
-
-
-def per_hour(count: int, server: Server) -> float:
-    """A counter's rate since the start; the first hour counts as a whole one, so that one event is no rate."""
-    return count / max(1.0, number(server, "uptime_in_seconds") / 3600)
-
-
-def _since(count: int, what: str, server: Server) -> str:
-    return f"{count} {what} since its start {_ago(number(server, 'uptime_in_seconds'))} ago"
-
-
-def _errors(server: Server, kind: str) -> int:
-    """How often clients got an error of this kind: `errorstat_OOM:count=3`."""
-    return int(server.info.get(f"errorstat_{kind}", "count=0").removeprefix("count="))

@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import Role
 from tasks.compare.difference import Remedy
 from tasks.desired.host import Passwords
@@ -26,8 +27,9 @@ from tasks.run.survey import Look, look
 
 
 def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> list[str]:
-    """Every way in which the host is not as it should be or does not behave so; empty when all is well.
+    """Every way in which the host is not as it should be, is critical or does not behave so; empty when all is well.
 
+    What only is a warning is said, and fails nothing.
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
     seen = begin(partial(look, state, run, host))
@@ -38,7 +40,11 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> lis
     if result.observed is None:
         return [f"could not be read: {result.error}"]
     dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == Remedy.START}
-    problems = [str(item) for item in (*result.differences, *result.unknown)]
+    critical = [item for item in result.health if item.severity == "critical"]
+    for warning in result.health:
+        if warning not in critical:
+            host.log_styled(printable(str(warning)), fg="yellow", log_func=logger.warning)
+    problems = [str(item) for item in (*result.differences, *result.unknown, *critical)]
     for name, client in clients.items():
         problems += [str(item) for item in client.result() if name not in dead]
     return problems

@@ -6,8 +6,8 @@ import json
 from dataclasses import fields
 
 from tasks.compare.difference import Difference
-from tasks.compare.health import Health
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health
 from tasks.reports.model import DriftReport, HostReport
 
 VERSION = 1

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from tasks.compare.difference import Difference
-from tasks.compare.health import Health, Severity
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health, Severity
 
 Status = Literal["in_sync", "drifted", "unreachable", "error"]
 RoleStatus = Literal["in_sync", "drifted", "unknown"]

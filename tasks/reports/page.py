@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import get_args
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,16 +13,16 @@ from markupsafe import Markup
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
-from tasks.compare.health import Health, Severity
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import SEVERITIES, Health, Severity
 from tasks.reports.model import DriftReport, HostReport, RoleStatus, Status
 from tasks.reports.words import (
     STATUS_WORDS,
     by_hand,
     cost_words,
     difference_words,
+    drift_words,
     health_words,
-    host_words,
     number,
     unknown_words,
     what_to_do,
@@ -95,7 +94,7 @@ class Section:
     health: tuple[Group, ...]
     differences: tuple[Group, ...]
     messages: tuple[str, ...]
-    mark: Mark
+    marks: tuple[Mark, ...]
 
     @property
     def detailed(self) -> bool:
@@ -154,13 +153,17 @@ def _counts(report: DriftReport) -> list[Mark]:
         for status, words in STATUS_WORDS.items()
         if report.count(status)
     ]
+    return [*marks, *_found_marks(report)]
+
+
+def _found_marks(report: DriftReport | HostReport) -> Iterator[Mark]:
+    """What is neither as it should be nor a difference."""
     if report.unknown:
-        marks.append(Mark("unknown", unknown_words(report.unknown)))
-    for severity in get_args(Severity):
+        yield Mark("unknown", unknown_words(report.unknown))
+    for severity in SEVERITIES:
         found = [item for item in report.health if item.severity == severity]
         if found:
-            marks.append(Mark(severity, health_words(found)))
-    return marks
+            yield Mark(severity, health_words(found))
 
 
 def _section(report: HostReport, roles: list[str]) -> Section:
@@ -173,7 +176,8 @@ def _section(report: HostReport, roles: list[str]) -> Section:
     messages = tuple(line for line in report.message.splitlines() if line.strip())
     cells = (_host_cell(report, anchor), *(_role_cell(report, anchor, role) for role in roles))
     unknown, health = _grouped(report.unknown, f"{anchor}//unknown"), _grouped(report.health, f"{anchor}//health")
-    return Section(report, anchor, cells, unknown, health, groups, messages, Mark(report.status, host_words(report)))
+    marks = (Mark(report.status, drift_words(report)), *_found_marks(report))
+    return Section(report, anchor, cells, unknown, health, groups, messages, marks)
 
 
 def _grouped(items: Sequence[Unknown] | Sequence[Health], anchor: str) -> tuple[Group, ...]:

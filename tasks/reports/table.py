@@ -14,8 +14,8 @@ from rich.text import Text
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
-from tasks.compare.health import Health, Severity
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health, Severity
 from tasks.reports.model import DriftReport, HostReport, Status
 from tasks.reports.words import host_words, summary, what_to_do, who
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.compare.difference import ByHand, Difference
-from tasks.compare.health import Health
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health
 from tasks.reports.model import DriftReport, HostReport, Status
 
 STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter
@@ -39,9 +39,14 @@ def what_to_do(difference: Difference) -> str:
 
 def host_words(report: HostReport) -> str:
     """The status of one host and how much there is to say of it."""
-    differences = number(len(report.differences), "difference") if report.differences else ""
-    parts = (STATUS_WORDS[report.status], differences, unknown_words(report.unknown), health_words(report.health))
+    parts = (drift_words(report), unknown_words(report.unknown), health_words(report.health))
     return ", ".join(filter(None, parts))
+
+
+def drift_words(report: HostReport) -> str:
+    """The status of one host and how many differences it has."""
+    status = STATUS_WORDS[report.status]
+    return f"{status}, {number(len(report.differences), 'difference')}" if report.differences else status
 
 
 def unknown_words(unknown: Sequence[Unknown]) -> str:

@@ -11,9 +11,10 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.compare.difference import Difference
-from tasks.compare.health import Health, health
+from tasks.compare.health import health
 from tasks.compare.host import compare
 from tasks.compare.unknown import Unknown, unknowns
+from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.look import observe

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks.compare.health import Code, Health, client_bound, evictable, health
+from tasks.compare.health import health
 from tasks.compare.host import compare
+from tasks.compare.server_health import client_bound, evictable
+from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed

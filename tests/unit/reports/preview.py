@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.compare.difference import Difference
-from tasks.compare.health import Code, Health
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Code, Health
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
 from tests.unit.builders import differs
 
@@ -105,7 +105,7 @@ FULL = Health(
     Code.MEM_FULL,
     "critical",
     "256 MiB of 256mb used (100 %), noeviction, nothing to evict: all writes are refused or about to be",
-    "99 %",
+    "99 % of maxmemory",
     "delete what is not needed, or raise maxmemory in group_data/roles.yaml: that is changed live",
 )
 WARNINGS = (

@@ -75,7 +75,7 @@ def test_the_json_has_the_schema_that_others_rely_on() -> None:
                         "code": "MEM-FULL",
                         "severity": "critical",
                         "observed": FULL.observed,
-                        "limit": "99 %",
+                        "limit": "99 % of maxmemory",
                         "remedy": FULL.remedy,
                     }
                 ],

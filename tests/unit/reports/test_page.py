@@ -140,7 +140,7 @@ def test_a_tier_in_sync_that_is_not_well_says_so_first_and_where() -> None:
     assert 'class="verdict error"' in text
     assert "redis-crypto ✓ in sync · ✓ in sync ▲ MEM-FULL △ WRITES-REFUSED" in page.text
     assert '<a href="#host-redis-crypto//health/crypto">MEM-FULL</a>' in text
-    row = "crypto critical MEM-FULL 99 % 256 MiB of 256mb used (100 %), noeviction, nothing to evict"
+    row = "crypto critical MEM-FULL 99 % of maxmemory 256 MiB of 256mb used (100 %), noeviction, nothing to evict"
     assert row in page.text
 
 
