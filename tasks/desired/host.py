@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tasks.catalogue.limits import Limits
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.desired.paths import UNITS, unit_name
@@ -114,6 +115,7 @@ class Host:
     redis_version: str | None = None
     statoverrides: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = NOTHING
+    limits: Limits | None = None  # of its health; None where there is nothing to judge
 
 
 def sha256(text: str | None) -> str | None:

@@ -44,6 +44,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     digests = dict(_digests(lines["digests"]))
     rules = tables(lines["forwards"])
     unseen = dict(_unseen(lines["unseen"]))
+    free = {} if "disk" in unseen else _free(lines["disk"])
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
         systemd="systemd=yes" in lines["facts"],
@@ -52,7 +53,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         memory=_field(_named(matches, "/proc/meminfo", "MemTotal"), 0, "MemTotal") * 1024,
         packages=_packages(lines["packages"]),
         candidate=_candidate(lines["candidate"]),
-        disk_free=0 if "disk" in unseen else _disk_free(lines["disk"]),
+        disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
         addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
         listeners=tuple(read_listeners(lines["listeners"])),
@@ -70,6 +71,8 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
+        memory_available=_field(_named(matches, "/proc/meminfo", "MemAvailable"), 0, "MemAvailable") * 1024,
+        free_of={path: size for path, size in free.items() if path.startswith(f"{DATA_ROOT}/")},
         replayable=frozenset(lines["replayable"]),
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
@@ -87,8 +90,14 @@ def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield matching("disk|listeners|forwards", part, "what was not seen"), why
 
 
-def _disk_free(lines: Sequence[str]) -> int:
-    return number(lines[-1].strip() if lines else "", "the free disk space") * 1024
+def _free(lines: Sequence[str]) -> dict[str, int]:
+    """Bytes free by the directory that was asked for, below a heading; where all data is comes first."""
+    rows = [line.split() for line in lines[1:]]
+    if not rows or not all(len(row) == 2 for row in rows):
+        raise Unreadable(
+            f"what df says of the free disk space is {excerpt(' '.join(lines))}, expected numbers and paths"
+        )
+    return {path: number(size, "the free disk space") * 1024 for size, path in rows}
 
 
 def _pairs(lines: Sequence[str]) -> dict[str, str]:

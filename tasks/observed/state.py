@@ -110,7 +110,7 @@ class Observed:
     memory: int
     packages: Mapping[str, str]
     candidate: str
-    disk_free: int
+    disk_free: int  # where all data is, unless a directory has a disk of its own
     data_used: Mapping[str, int]
     addresses: frozenset[str]
     listeners: tuple[Listener, ...]
@@ -132,6 +132,8 @@ class Observed:
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
+    memory_available: int = 0  # what the kernel says that programs may still take
+    free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()

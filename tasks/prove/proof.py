@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import Role
 from tasks.compare.difference import Remedy
 from tasks.desired.host import Passwords
@@ -27,9 +28,10 @@ from tasks.steps.retire import Proofs, before_the_end
 
 
 def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_later: bool = False) -> list[str]:
-    """Every way in which the host is not as it should be or does not behave so; empty when all is well.
+    """Every way in which the host is not as it should be, is critical or does not behave so; empty when all is well.
 
-    `ends_later`: roles that left the host are still to be retired, when all hosts are proved.
+    What only is a warning is said, and fails nothing. `ends_later`: roles that left the host are still to be retired,
+    when all hosts are proved.
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
     seen = begin(partial(look, state, run, host))
@@ -41,7 +43,11 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_l
         return [f"could not be read: {result.error}"]
     differences = before_the_end(result).differences if ends_later else result.differences
     dead = {item.role for item in differences if item.subject == "unit" and item.remedy == Remedy.START}
-    problems = [str(item) for item in (*differences, *result.unknown)]
+    critical = [item for item in result.health if item.severity == "critical"]
+    for warning in result.health:
+        if warning not in critical:
+            host.log_styled(printable(str(warning)), fg="yellow", log_func=logger.warning)
+    problems = [str(item) for item in (*differences, *result.unknown, *critical)]
     for name, client in clients.items():
         problems += [str(item) for item in client.result() if name not in dead]
     return problems

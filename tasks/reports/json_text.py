@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health
 from tasks.reports.model import DriftReport, HostReport
 
 VERSION = 1
@@ -25,12 +26,19 @@ def _host(report: HostReport, notes: Iterable[str]) -> dict[str, object]:
     roles = (None, *report.all_roles)
     differences = [_strings(item) for role in roles for item in report.of_role(role)]
     unknown = [_strings(item) for item in report.unknown]
+    health = [_strings(item) for item in report.health]
     message = _encodable("\n".join(filter(None, (report.message, *notes))))
-    return {"status": report.status, "message": message, "unknown": unknown, "differences": differences}
+    return {
+        "status": report.status,
+        "message": message,
+        "unknown": unknown,
+        "health": health,
+        "differences": differences,
+    }
 
 
-def _strings(difference: Difference | Unknown) -> dict[str, str | None]:
-    values = {field.name: getattr(difference, field.name) for field in fields(difference)}
+def _strings(found: Difference | Unknown | Health) -> dict[str, str | None]:
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
     return {name: value if value is None else _encodable(str(value)) for name, value in values.items()}
 
 

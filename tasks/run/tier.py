@@ -6,12 +6,14 @@ Reads the catalogue, the inventory's host data and the secrets file; contacts no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
+from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
@@ -54,6 +56,7 @@ class HostInput:
     sysctls: Mapping[str, int | str]
     redis_version: str | None
     requests: Requests
+    limits: Limits | None
 
 
 def build_tier(
@@ -83,7 +86,8 @@ def build_tier(
 def _desired(host: HostInput, passwords: Passwords) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
-    return desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+    desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+    return replace(desired, limits=host.limits)
 
 
 def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
@@ -152,12 +156,14 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
         redis_version=host.data.get("redis_version"),
         requests=requests({word: host.data.get(word) for word in WORDS}),
+        limits=read_limits(host.name, host.data.get(HEALTH))[0],
     )
 
 
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
     yield from malformed(host.name, {word: data.get(word) for word in WORDS})
+    yield from read_limits(host.name, data.get(HEALTH))[1]
     if not isinstance(data.get("redis_secrets_file") or "", str | Path):
         yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
     if host.redis_version is not None and not isinstance(host.redis_version, str):

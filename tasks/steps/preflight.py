@@ -103,13 +103,15 @@ def _print_plan(looks: dict[str, Look], notes: list[str]) -> None:
 
 
 def plan_lines(looks: Mapping[str, Look]) -> list[str]:
-    """The plan as text: notes, differences grouped by the hosts that share them, and a summary. Pure."""
+    """The plan as text: notes, health, differences grouped by the hosts that share them, and a summary. Pure."""
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
     unknown: dict[str, list[str]] = {}
     for name, seen in sorted(looks.items()):
         for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
+        for sick in seen.health:
+            notes.setdefault(str(sick), []).append(name)
         due = acted_on(seen.differences, seen.unknown)
         for difference in due:
             changes.setdefault(difference, []).append(name)

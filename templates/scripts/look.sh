@@ -22,7 +22,10 @@ unseen=''
 failed() { unseen="$unseen$1 $2 ended with $3
 "; }
 where=/var/lib; [ ! -d "$root" ] || where=$root
-df -k --output=avail "$where" || failed disk df $?
+for file in $files; do
+  case $file in "$root"/*) [ ! -d "$file" ] || where="$where $file";; esac
+done
+df -k --output=avail,file $where || failed disk df $?
 part listeners; ss -Hltnp || failed listeners ss $?
 part units
 # By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
@@ -51,7 +54,7 @@ part digests; sha256sum /dev/null $secrets 2>/dev/null
 part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
-grep -RsHE -e '^(MemTotal|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
+grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
   -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port) ' /proc/meminfo /proc/self/status \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf

@@ -9,9 +9,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from runpy import run_path
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
+from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secrets_file import users_of
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
@@ -79,7 +82,16 @@ def desired(*names: str, version: str | None = None, **overrides: Mapping[str, A
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
     carried = [built[name] for name in names or ("gateway",)]
-    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, version)
+    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version)
+    return replace(host, limits=limits())
+
+
+@cache
+def limits(**changes: int) -> Limits:
+    """The tests' own limits of health: tests/fixtures/group_data/all.py, with some of them changed."""
+    read, problems = read_limits("test", run_path(str(tree() / "group_data" / "all.py"))[HEALTH] | changes)
+    assert read is not None, problems
+    return read
 
 
 def as_desired(host: Host) -> Observed:
@@ -91,9 +103,11 @@ def as_desired(host: Host) -> Observed:
         container="",
         uid=0,
         memory=16 << 30,
+        memory_available=12 << 30,
         packages={name: version or VERSION for name, version in host.packages.items()},
         candidate="",
         disk_free=100 << 30,
+        free_of={data_directory(instance.name): 100 << 30 for instance in host.instances},
         data_used={data_directory(instance.name): 1 << 20 for instance in host.instances},
         addresses=frozenset({"127.0.0.1", *(instance.address for instance in host.instances)}),
         listeners=(
@@ -194,6 +208,9 @@ def server(instance: Instance) -> Server:
     info = {
         "redis_version": "7.0.15",
         "loading": "0",
+        "uptime_in_seconds": "864000",
+        "used_memory": "2000000",
+        "connected_clients": "9",
         "aof_enabled": str(int(instance.role.appendonly)),
         "aof_last_write_status": "ok",
         "aof_last_bgrewrite_status": "ok",

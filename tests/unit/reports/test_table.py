@@ -52,6 +52,38 @@ def test_on_80_columns_no_name_or_path_is_broken() -> None:
     assert max(map(len, text.splitlines()[:-1])) <= 80
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unwell", "5 roles on 5 hosts in sync; 1 critical, 1 warning; checked in"),
+        ("warned", "5 roles on 1 host in sync; 2 warnings; checked in"),
+        ("not-known", "1 host: 1 error; 5 differences (1 by hand); 1 unknown; 1 critical, 2 warnings; checked in"),
+    ],
+)
+def test_the_last_line_counts_what_is_not_known_and_what_is_not_well(name: str, words: str) -> None:
+    assert to_table(samples()[name], 80).splitlines()[-1].startswith(words)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_not_known_and_what_is_not_well_have_lists_of_their_own(width: int) -> None:
+    text = " ".join(to_table(samples()["not-known"], width).split())
+    assert text.startswith("redis-1: error, 5 differences, 1 unknown, 1 critical, 2 warnings")
+    order = [text.index(word) for word in ("BUSY", "critical MEM-FULL", "warning DISK-FULL", "kernel vm.overcommit")]
+    assert order == sorted(order)
+    assert "shared" in text and "by hand: wait for the script" in text
+
+
+def test_a_host_in_sync_that_is_not_well_is_not_left_out() -> None:
+    text = to_table(samples()["unwell"], 80)
+    assert text.startswith("redis-crypto: in sync, 1 critical, 1 warning\n")
+    assert "  crypto: critical MEM-FULL\n      limit       99 % of maxmemory\n" in text
+
+
+def test_the_summary_is_red_when_something_is_critical_and_green_with_a_warning() -> None:
+    assert "\x1b[1;31m5 roles" in to_table(samples()["unwell"], 120, colour=True)
+    assert "\x1b[1;32m5 roles" in to_table(samples()["warned"], 120, colour=True)
+
+
 def test_what_needs_a_person_is_not_called_the_deploy_s() -> None:
     text = to_table(report(host("gateway", "drifted", difference(remedy="by hand: ask"))), 80)
     assert "what to do  by hand: ask" in text
