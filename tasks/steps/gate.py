@@ -82,7 +82,7 @@ def before(
     if not problems and previously is not None and are_fewer(instance, previously):
         problems += _forget_other_databases(host, instance, own.get(OPERATOR) or "", info)
     found = Before(info)
-    if not problems:
+    if not problems and _keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
 
@@ -181,10 +181,14 @@ def after(
     return problems + (_lost(was, info, replies) if was else [])
 
 
-def _kept_nowhere(role: Role, info: Info) -> list[str]:
+def _keeps_on_disk(role: Role) -> bool:
     """A role may have neither log nor snapshots; its keys then live as long as its process."""
+    return role.appendonly or bool(role.save)
+
+
+def _kept_nowhere(role: Role, info: Info) -> list[str]:
     keys = count_keys(info)[0]
-    if role.appendonly or role.save or keys == 0:
+    if _keeps_on_disk(role) or keys == 0:
         return []
     return [
         f"it keeps nothing on disk, a restart would lose its keys ({keys}): deploy with appendonly: true in "

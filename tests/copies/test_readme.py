@@ -76,7 +76,7 @@ def test_what_readme_says_is_all_there_is_to_do(
     under_way: dict[str, tuple[Copy, "subprocess.Popen[str]"]], name: str
 ) -> None:
     change, (copy, process) = CHANGES[name], under_way[name]
-    said = process.communicate(timeout=600)[0]
+    said = process.communicate(timeout=1800)[0]
     failed = re.findall(r"^FAILED (\S+)", said, re.MULTILINE)
     assert failed, said
     assert [test for test in failed if not re.fullmatch(change.red, test)] == [], said
@@ -84,7 +84,7 @@ def test_what_readme_says_is_all_there_is_to_do(
     assert re.search(rf"\n{len(failed)} failed, \d{{4,}} passed", said), said  # the others ran
     change.then(copy)
     again = copy.test(change.again)
-    said = again.communicate(timeout=300)[0]
+    said = again.communicate(timeout=900)[0]
     assert again.returncode == 0, said
     steps = steps_of(change.heading)
     assert {path for path in copy.changed if not named(path, steps)} == set()

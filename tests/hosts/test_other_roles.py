@@ -79,6 +79,13 @@ def test_a_restart_keeps_the_keys_of_those_that_keep_them_on_disk(tier: Tier) ->
     tier.deploy()
 
 
+def test_a_role_that_keeps_nothing_on_disk_is_restarted_while_it_is_empty(tier: Tier) -> None:
+    assert read(tier, "scratch") is None
+    assert "Restart instances one at a time" in operations(tier.deploy(*overriding({"scratch": {"databases": 7}})))
+    tier.deploy()
+    assert_right(tier)
+
+
 def test_a_restart_that_would_lose_keys_which_are_nowhere_on_disk_is_not_made(tier: Tier) -> None:
     write(tier, "scratch")
     change = {"databases": 7}

@@ -13,7 +13,7 @@ from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
 from tasks.run.survey import Look
-from tasks.steps.gate import _lost_keys, is_busy
+from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
 from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
@@ -25,6 +25,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     differs,
+    roles,
     secrets_of,
     sha256,
     stopped,
@@ -124,6 +125,15 @@ def test_no_password_is_said_live_in_clear() -> None:
 def test_keys_are_counted_over_all_databases() -> None:
     info = {"db0": "keys=10,expires=3,avg_ttl=0", "db7": "keys=5,expires=5,avg_ttl=9", "dbsize": "x", "role": "master"}
     assert count_keys(info) == (15, 8)
+
+
+@pytest.mark.parametrize(("role", "refused"), [("scratch", True), ("reports", False), ("gateway", False)])
+def test_only_a_role_that_keeps_nothing_on_disk_is_not_restarted_over_its_keys(role: str, refused: bool) -> None:
+    said = _kept_nowhere(roles()[role], {"db0": "keys=3,expires=0"})
+    assert [line.partition(":")[0] for line in said] == refused * [
+        "it keeps nothing on disk, a restart would lose its keys (3)"
+    ]
+    assert _kept_nowhere(roles()[role], {}) == []
 
 
 def test_an_empty_server_has_no_keys() -> None:
