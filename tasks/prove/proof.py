@@ -30,8 +30,8 @@ from tasks.steps.retire import Proofs, before_the_end
 def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_later: bool = False) -> list[str]:
     """Every way in which the host is not as it should be, is critical or does not behave so; empty when all is well.
 
-    What only is a warning is said, and fails nothing.
-    `ends_later`: roles that left the host are still to be retired, when all hosts are proved.
+    What only is a warning is said, and fails nothing. `ends_later`: roles that left the host are still to be retired,
+    when all hosts are proved.
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
     seen = begin(partial(look, state, run, host))
