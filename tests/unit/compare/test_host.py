@@ -626,8 +626,8 @@ def test_differences_are_chosen_by_subject_and_remedy(host: Host) -> None:
 
 
 def test_more_clients_restart_only_where_the_unit_has_to_grant_more_descriptors() -> None:
-    many = desired("crypto", crypto={"maxclients": 70000})
-    few = desired("crypto", crypto={"maxclients": 20000})
+    many = desired("crypto", crypto={"maxclients": 70000, "maxmemory": "16gb"})
+    few = desired("crypto", crypto={"maxclients": 20000, "maxmemory": "16gb"})
     for host, remedy in ((many, "restart"), (few, "set live")):
         seen = with_setting(as_desired(host), "crypto", "maxclients", "10000")
         seen = replace(seen, started={"redis-crypto.service": desired("crypto").instances[0].unit_digest})
