@@ -149,19 +149,19 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 _WORDS = {
     "extra_forbidden": "unknown key: correct its spelling or remove it",
-    "missing": "missing: add it to the role or to defaults",
     "too_short": "empty: list at least one",
 }
 
 
-def describe(error: ValidationError) -> list[str]:
-    """One line per problem: `field: observed, expected`, in a stable order."""
+def describe(error: ValidationError, missing: str = "add it to the role or to defaults") -> list[str]:
+    """One line per problem: `field: observed, expected`, in a stable order; `missing` is what to do about a field."""
+    words = {**_WORDS, "missing": f"missing: {missing}"}
     lines = []
     for problem in error.errors(include_url=False):
         where = ".".join(str(part) for part in problem["loc"])
         kind = problem["type"]
-        said = _WORDS.get(kind) or problem["msg"].removeprefix("Value error, ")
-        if kind not in _WORDS and kind != "value_error":
+        said = words.get(kind) or problem["msg"].removeprefix("Value error, ")
+        if kind not in words and kind != "value_error":
             said = f"{problem['input']!r} was given: {said[0].lower()}{said[1:]}"
         lines.append(f"{where}: {said}" if where else said)
     return sorted(lines)

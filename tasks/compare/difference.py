@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from tasks.catalogue.printable import printable
+
 Subject = Literal[
     "package", "file", "unit", "kernel", "address", "listener", "setting", "acl", "instance", "persistence"
 ]
@@ -66,6 +68,9 @@ class Difference:
         return self.remedy.advice if isinstance(self.remedy, ByHand) else str(self.remedy)
 
     def __str__(self) -> str:
+        return printable(self._words())
+
+    def _words(self) -> str:
         where = f"{self.role}: " if self.role else ""
         if self.subject == "setting" and self.remedy in (Remedy.LIVE, Remedy.RESTART):
             how = "live" if self.remedy == Remedy.LIVE else "restart"

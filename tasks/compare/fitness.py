@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
+from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
+from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file
+from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file, unit_name
 from tasks.observed.state import Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
@@ -35,6 +38,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
     return [
         *_system(desired, observed),
         *_memory(desired, observed),
+        *_not_known(desired, observed),
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
@@ -80,9 +84,13 @@ def redis_number(version: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def memory_needed(roles: Iterable[Role]) -> int:
+    """Bytes of RAM that a host of these roles has to have."""
+    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
+
+
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
-    total = sum(role.maxmemory for role in desired.roles)
-    needed = int(total * REWRITE_PEAK) + OS_MEMORY
+    needed = memory_needed(desired.roles)
     if needed > observed.memory:
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (
@@ -92,7 +100,18 @@ def _memory(desired: Host, observed: Observed) -> Iterator[str]:
         )
 
 
+def _not_known(desired: Host, observed: Observed) -> Iterator[str]:
+    """What a start of a role depends on and the look did not see."""
+    if all(observed.is_active(instance.unit) for instance in desired.instances):
+        return
+    for part, because in observed.unseen.items():
+        what, remedy = PARTS[part]
+        yield f"{what}: unknown, {because}, expected to be seen before anything is started: {remedy}"
+
+
 def _disk(desired: Host, observed: Observed) -> Iterator[str]:
+    if "disk" in observed.unseen:
+        return  # said as unknown
     needed = int(sum(role.maxmemory for role in desired.roles) * DISK_PER_MAXMEMORY)
     used = sum(observed.data_used.get(data_directory(role.name), 0) for role in desired.roles)
     if needed > observed.disk_free + used:
@@ -109,6 +128,7 @@ def _mib(size: int) -> str:
 def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours = {observed.pid(instance.unit) for instance in desired.instances} - {0}
     ours |= refused_pids(desired, observed)
+    ours |= {observed.pid(unit_name(leftover.role)) for _, leftover in leftovers_in_place(desired, observed)}
     for role in desired.roles:
         for listener in observed.listeners:
             clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")

@@ -16,7 +16,7 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
     """What listens that should not, what does not that should, and where the inner ports lead."""
     units = (PACKAGED_UNIT, *(instance.unit for instance in desired.instances), *observed.our_units)
     pids = {observed.pid(unit) for unit in units} | adopted_pids(desired, observed)
-    for instance in desired.instances:
+    for instance in desired.instances if "listeners" not in observed.unseen else ():
         yield from _own_listeners(instance, observed)
     for listener in observed.listeners if desired.roles else ():  # elsewhere a Redis is not this tool's business
         if listener.process.startswith("redis-") and listener.pid not in pids:
@@ -25,8 +25,9 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
             yield Difference(
                 None, "listener", where, "no other Redis", f"{listener.process}, pid {listener.pid}", remedy
             )
-    yield from _inner_ports(desired, observed)
-    yield from _foreign_forwards(desired, observed)
+    if "forwards" not in observed.unseen:
+        yield from _inner_ports(desired, observed)
+        yield from _foreign_forwards(desired, observed)
 
 
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:

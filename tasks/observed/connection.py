@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +23,16 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import make_unix_command_for_host
 
+from tasks.catalogue.printable import excerpt
+from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
+from tasks.observed.script import marked, prepared, script
+
 T = TypeVar("T")
 
 BEAT = 5  # seconds between two signs of life on a connection
 SILENCE = 30  # seconds without an answer after which either side takes the other for gone
+
+STARTUP_LINES = 1000  # that a login may print before what it runs does
 
 BREAKS = (OSError, EOFError, paramiko.SSHException)  # how a connection that is lost shows
 
@@ -54,11 +60,15 @@ class TunnelForbidden(TunnelRefused):
     """The host's sshd leads no connection anywhere, or not there."""
 
 
+class Unobserved(Exception):
+    """The host could not be read; the message says why."""
+
+
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended on a host, and what it printed.
+    """How a command ended on a host, and what it printed; what a login prints before is no part of it.
 
-    Read an answer from `stdout`: sudo and shells print warnings on the other. `output` is both for people, as it came.
+    Read an answer from `stdout`: sudo and shells print warnings on the other. `output` is both for people.
     """
 
     succeeded: bool
@@ -66,15 +76,39 @@ class CommandResult:
     output: str
 
 
-def run_command(state: State, host: Host, command: str) -> CommandResult:
-    """What came of `command` on the host. A lost connection is a failure, and nothing is an answer then."""
+def run_command(state: State, host: Host, command: str, stdin: str | None = None) -> CommandResult:
+    """What came of `command`, which reads `stdin`, on the host.
+
+    A lost connection is a failure, and nothing is an answer then.
+    """
+    mark = new_mark()
+    arguments = _arguments(state, host) | ({} if stdin is None else {"_stdin": [stdin]})
     try:
-        status, said = host.run_shell_command(StringCommand(command), **_arguments(state, host))
+        status, said = host.run_shell_command(StringCommand(marked(command, mark)), **arguments)
     except BREAKS as error:
         return CommandResult(False, "", f"the connection broke: {error}")
     if not status and not is_connected(host):
         return CommandResult(False, "", f"the connection broke: {said.output}".rstrip(": "))
-    return CommandResult(status, said.stdout, said.output)
+    lines = said.stdout_lines
+    at = next((number for number, line in enumerate(lines, 1) if line.endswith(mark)), None)
+    if at is None:
+        return CommandResult(False, "", f"the command did not run: {said.output or 'nothing was printed'}")
+    own = lines[at:]
+    return CommandResult(status, "\n".join(own), "\n".join([*own, *said.stderr_lines]))
+
+
+def read_host(state: State, host: Host, name: str, arguments: Sequence[str], read: Callable[[str, str], T]) -> T:
+    """What the reading script `name` says of the host (tasks/observed/records.py), through `read`, given text and mark.
+
+    Raises Unobserved when that cannot be read.
+    """
+    mark = new_mark()
+    result = run_command(state, host, script(name, *arguments, mark=mark, limit=LIMIT))
+    try:
+        return read(unframe(result.stdout.split("\n"), mark), mark)
+    except Unreadable as error:
+        why = f"cannot be read: {error}" if result.succeeded else excerpt(result.output, 200)
+        raise Unobserved(f"what {name}.sh says of the host: {why}") from error
 
 
 def read_fact(state: State, host: Host, fact: type[FactBase[T]], arguments: Mapping[str, Any]) -> T | None:
@@ -155,10 +189,19 @@ class Channel:
         with _own_errors():
             return self._channel.recv(65536)
 
-    def read_line(self) -> str:
-        """The first line that comes, without its end; empty when the other side has closed."""
+    def read_marked(self, mark: str) -> str:
+        """What stands behind the mark in the first line that has it; empty when the other side has closed.
+
+        What a login prints before is skipped.
+        """
         with _own_errors():
-            return str(self._channel.makefile("r").readline()).strip()
+            lines = self._channel.makefile("rb")
+            for _ in range(STARTUP_LINES):
+                line = lines.readline(4096)
+                _, found, said = line.decode(errors="replace").partition(f"{mark} ")
+                if found or not line:
+                    return str(said).strip()
+        return ""
 
     def close(self) -> None:
         """The other side sees the end."""
@@ -173,7 +216,7 @@ def open_command(state: State, host: Host, command: str, patience: float) -> Cha
     arguments = _arguments(state, host)
     for name in ("_get_pty", "_timeout", "_stdin", "_success_exit_codes"):
         arguments.pop(name, None)
-    words = make_unix_command_for_host(state, host, StringCommand(command), **arguments).get_raw_value()
+    words = make_unix_command_for_host(state, host, StringCommand(prepared(command)), **arguments).get_raw_value()
     with _own_errors():
         channel = _connected(host).open_session()
         channel.exec_command(words)

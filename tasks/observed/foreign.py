@@ -5,7 +5,7 @@ Costs nothing where there is neither: no command, no exchange.
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,33 +13,23 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT
+from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import Role
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import marker_file
-from tasks.observed.connection import run_command
+from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign_listeners import endpoint, foreign_listeners, roles_met
 from tasks.observed.marker import read_marker
+from tasks.observed.reader import UNIT
+from tasks.observed.records import number, read_records, split_parts
 from tasks.observed.state import ForeignServer, Marker, Observed
 
-DIRECTIVES = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "save", "shutdown-on-sigterm")
+FILE_NAME = r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]+"
+# As redis.conf of every version has them; of a server that does not tell, these are looked for.
+DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}
 
-# A process in a container of its own works in a directory that the host has under another path, if at all.
-PROCESS = r"""
-echo '@@ {pid}'
-if directory=$(readlink /proc/{pid}/cwd); then
-  echo "directory=$directory"
-  [ /proc/{pid}/cwd -ef "$directory" ] && echo reachable=yes
-  unit=$(sed -n 's,^\(0:\|[0-9]*:name=systemd\):.*/\([^/]*\.service\)$,\2,p' /proc/{pid}/cgroup | head -n 1)
-  [ -n "$unit" ] && [ "$(systemctl show --property=MainPID --value -- "$unit")" = {pid} ] && echo "unit=$unit"
-  find "$directory" -maxdepth 2 -type f -printf 'file=%s %P\n' 2>/dev/null | grep -E '{names}'
-fi
-"""
-INTERRUPTED = r"""
-echo '@@ {role}'
-echo "found=$(stat -c '%i %.9Y' {rdb} 2>/dev/null)"
-[ -e {temporary} ] && echo unfinished=yes
-"""
+DIRECTIVES = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "save", "shutdown-on-sigterm")
 
 
 def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Observed, passwords: Passwords) -> Observed:
@@ -55,7 +45,7 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     if not servers and not markers:
         return snapshot
     servers = [ask(host, desired, server, passwords) for server in servers]
-    said = read_answers(run_command(state, host, script(servers, markers)).stdout.splitlines())
+    said = read_host(state, host, "ask-others", questions(servers, markers), read_answers)
     return replace(
         snapshot,
         foreign=tuple(complete_server(server, said.get(str(server.pid), Answer())) for server in servers),
@@ -105,36 +95,22 @@ def read_replies(server: ForeignServer, replies: Sequence[Reply]) -> ForeignServ
     if refused:
         return replace(server, refusal=f"CONFIG GET: {refused[0]}")
     pairs = [answer for answer in answers if isinstance(answer, list) and len(answer) == 2]
-    return replace(server, config={str(name): str(value) for name, value in pairs})
+    config = {str(name): str(value) for name, value in pairs}
+    for name in DEFAULTS:
+        # Redis takes no other; root will look for it, and copy it.
+        if not re.fullmatch(FILE_NAME, config.get(name, "")) and name in config:
+            return replace(server, refusal=f"its {name} is {excerpt(config[name])}, expected the name of a file")
+    return replace(server, config=config)
 
 
-def script(servers: Iterable[ForeignServer], markers: Mapping[str, Marker]) -> str:
-    """One command that reads what the host knows of these processes and of the old servers' last saves."""
-    parts = [PROCESS.replace("{pid}", str(item.pid)).replace("{names}", data_names(item)) for item in servers]
+def questions(servers: Iterable[ForeignServer], markers: Mapping[str, Marker]) -> list[str]:
+    """The arguments of ask-others.sh: these processes, and the last saves of the markers' old servers."""
+    asked: list[str] = []
+    for server in servers:
+        asked += ["process", str(server.pid), *(server.config.get(name) or usual for name, usual in DEFAULTS.items())]
     for role, marker in markers.items():
-        temporary = f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb"
-        words = {"role": role, "rdb": shlex.quote(marker.rdb), "temporary": shlex.quote(temporary)}
-        part = INTERRUPTED
-        for name, text in words.items():
-            part = part.replace("{" + name + "}", text)
-        parts.append(part)
-    return "".join([*parts, "true"])
-
-
-def data_names(server: ForeignServer) -> str:
-    """A pattern for the lines of its data files: nothing else that lies in its directory is its data."""
-    names = {name: _literally(server.config.get(name) or default) for name, default in DEFAULTS.items()}
-    inside = f"{names['appenddirname']}/[^/]*"
-    return f"^file=[0-9]+ ({names['dbfilename']}|{names['appendfilename']}|{inside})$"
-
-
-# As redis.conf of every version has them; of a server that does not tell, these are looked for.
-DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir"}
-
-
-def _literally(text: str) -> str:
-    """`text` in a pattern of grep -E between single quotes, whatever its characters: others match any one."""
-    return "".join(char if char.isalnum() or char in "-_" else "." for char in text)
+        asked += ["save", role, marker.rdb, f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb"]
+    return asked
 
 
 @dataclass(frozen=True)
@@ -145,29 +121,26 @@ class Answer:
     files: dict[str, int] = field(default_factory=dict)
 
 
-def read_answers(lines: Iterable[str]) -> dict[str, Answer]:
-    """The output of `script` by title."""
+def read_answers(text: str, mark: str) -> dict[str, Answer]:
+    """The output of ask-others.sh by process id and role."""
     answers: dict[str, Answer] = {}
-    current = Answer()
-    for line in lines:
-        name, _, value = line.partition("=")
-        if line.startswith("@@ "):
-            current = answers.setdefault(line.removeprefix("@@ "), Answer())
-        elif name == "file":
+    for who, name, value in read_records(split_parts(text, mark, ["answers"])["answers"], 3):
+        answer = answers.setdefault(who, Answer())
+        if name == "file":
             size, _, path = value.partition(" ")
-            current.files[path] = int(size)
+            answer.files[re.sub("^/+", "/", path)] = number(size, f"the size of {excerpt(path)}")
         else:
-            current.pairs[name] = value
+            answer.pairs[name] = value
     return answers
 
 
 def complete_server(server: ForeignServer, said: Answer) -> ForeignServer:
     """The server with what the host knows of its process."""
-    directory = said.pairs.get("directory", "")
+    unit = said.pairs.get("unit", "")
     return replace(
         server,
-        directory=directory,
+        directory=said.pairs.get("directory", ""),
         reachable="reachable" in said.pairs,
-        unit=said.pairs.get("unit", ""),
-        files={f"{directory.rstrip('/')}/{name}": size for name, size in said.files.items()},
+        unit=unit if re.fullmatch(UNIT, unit) else "",
+        files=said.files,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import shlex
 from collections.abc import Iterable, Sequence
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.observed.connection import run_command
+from tasks.observed.script import script
 
 BYTES = 64 << 10  # of each journal: what is said while loading stands at its beginning
 BEGINS = "Redis is starting"  # in the first or second line of every start, 7.0 and 8.0
@@ -21,21 +21,12 @@ Said = tuple[str, ...]
 
 def said_since_start(state: State, host: Host, units: Sequence[str]) -> dict[str, Said]:
     """unit → the first lines of its journal since its last start, oldest first; nothing for one that has none."""
-    return read_said(run_command(state, host, script(units)).stdout.splitlines(), units)
-
-
-def script(units: Iterable[str]) -> str:
-    """One command for all units. Base64: a line may hold anything that a client has sent. Pure."""
-    journal = "journalctl --quiet --no-pager --output=cat"
-    return "\n".join(
-        f'echo "{number} $({journal} _SYSTEMD_INVOCATION_ID="$(systemctl show -P InvocationID {shlex.quote(unit)})" '
-        f'2>/dev/null | head -c {BYTES} | base64 -w0)"'
-        for number, unit in enumerate(units)
-    )
+    output = run_command(state, host, script("read-journals", *units, bytes=BYTES)).stdout
+    return read_said(output.split("\n"), units)
 
 
 def read_said(lines: Iterable[str], units: Sequence[str]) -> dict[str, Said]:
-    """The output of `script` by unit; a line of another form is none of it."""
+    """The output of read-journals.sh by unit; a line of another form is none of it."""
     said: dict[str, Said] = {}
     asked = {str(number): unit for number, unit in enumerate(units)}
     for line in lines:

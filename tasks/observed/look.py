@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,71 +14,21 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.desired.host import Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
-from tasks.observed.connection import CannotRun, begin, read_fact
+from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
-from tasks.observed.reader import MARK, PACKAGES, decode, parse_snapshot
+from tasks.observed.leftover import with_leftovers
+from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
+from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
+from tasks.observed.script import prepared, script
 from tasks.observed.state import Observed, Server, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
     "ExecMainStartTimestamp"
 )
-
-# Every process costs the host a millisecond: grep and find read for many parts at once, the shell for none (its read
-# takes files in /proc/sys byte by byte, and they answer the first one only).
-SCRIPT = r"""
-LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
-{
-echo '@@ facts'; [ -d /run/systemd/system ] && echo systemd=yes
-echo '@@ packages'
-# dpkg-query would parse the whole database. Version is at most thirteen lines below Package (dpkg: lib/dpkg/parse.c);
-# updates holds what a dpkg that was interrupted had done, oldest first.
-grep -shE -A13 '^Package: ({packages})$' /var/lib/dpkg/status /var/lib/dpkg/updates/*
-echo '@@ candidate'
-# Without the two options apt-cache would write its cache files: a dry run writes nothing.
-[ -x /usr/bin/redis-server ] || apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
-echo '@@ disk'
-if [ -d {root} ]; then df -Pk {root}; else df -Pk /var/lib; fi
-echo '@@ listeners'; ss -Hltnp
-echo '@@ units'
-# By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
-units=' {units} '
-for file in /etc/systemd/system/redis-*.service; do
-  case $units in *" ${file##*/} "*) ;; *) units="$units${file##*/} ";; esac
-done
-units=$(systemctl show --timestamp=unix --property={properties} $units 2>/dev/null); echo "$units"
-binaries=
-for line in $units; do
-  case $line in
-    MainPID=0) ;;
-    MainPID=*) pid=${line#MainPID=}; binaries="$binaries /proc/$pid/exe";;
-  esac
-done
-# -H: each line behind its file's name, also where only one file exists. UTF-8: of a file that is none, grep leaves out
-# the lines that are no text. What is no regular file is not waited for. What is secret does not leave the host.
-echo '@@ texts'
-LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/container /proc/net/fib_trie {sysctls} \
-  /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
-  /var/lib/dpkg/statoverride {lock} {texts}
-echo '@@ digests'; sha256sum /dev/null {secrets} 2>/dev/null
-echo '@@ replayable'; grep -lsxF '{default_line}' /dev/null {secrets}
-echo '@@ matches'
-grep -RsHE -e '^(MemTotal|Uid):' -e '^[^#;]*({sysctl_names})[[:space:]]*=' \
-  -e '^[^#].*/transparent_hugepage/enabled' -e '{mark}' /proc/meminfo /proc/self/status \
-  /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
-  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
-echo '@@ found'  # all that lies in data directories, and other paths themselves
-find {files} $binaries ! -path '{root}/*' -prune , \
-  -printf '%y %d %s %b %D:%i %u %g %m %T@ %H %p\t%l\n' 2>/dev/null
-echo '@@ forwards'; [ -x /usr/sbin/nft ] && nft -st list ruleset ip 2>/dev/null
-echo '@@ end'
-# As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a
-# file is in plain words in the output that pyinfra's --debug shows.
-} | base64 -w0; echo
-"""
 
 
 class HostSnapshot(FactBase[Observed | None]):
@@ -88,6 +37,9 @@ class HostSnapshot(FactBase[Observed | None]):
     Does not say whether a server answers: see `observe_server`. Needs root. Raises FactProcessError when cut off.
     """
 
+    def __init__(self) -> None:
+        self.mark = new_mark()
+
     @staticmethod
     def default() -> None:
         return None
@@ -95,39 +47,38 @@ class HostSnapshot(FactBase[Observed | None]):
     def command(
         self, files: Sequence[str], secrets: Sequence[str], units: Sequence[str], sysctls: Sequence[str]
     ) -> StringCommand:
-        words = {
-            "root": DATA_ROOT,
-            "lock": LOCK_FILE,
-            "sysctls": " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sysctls),
-            "mark": MARK,
-            "default_line": DEFAULT_LINE,
-            "packages": "|".join(PACKAGES),
-            "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
-            "properties": UNIT_PROPERTIES,
-            "units": " ".join(map(shlex.quote, units)),
-            "files": " ".join(map(shlex.quote, [*files, *secrets])),
-            "texts": " ".join(map(shlex.quote, files)),
-            "secrets": " ".join(map(shlex.quote, secrets)),
-        }
-        script = SCRIPT
-        for name, text in words.items():
-            script = script.replace("{" + name + "}", text)
-        return StringCommand(script)
+        return StringCommand(
+            prepared(
+                script(
+                    "look",
+                    mark=self.mark,
+                    limit=LIMIT,
+                    root=DATA_ROOT,
+                    lock=LOCK_FILE,
+                    files=files,
+                    secrets=secrets,
+                    units=units,
+                    unit_properties=UNIT_PROPERTIES,
+                    sysctls=[f"/proc/sys/{name.replace('.', '/')}" for name in sysctls],
+                    sysctl_names="|".join(name.replace(".", "[./]") for name in sysctls) or "none",
+                    packages="|".join(PACKAGES),
+                    managed=MANAGED,
+                    default_line=DEFAULT_LINE,
+                )
+            )
+        )
 
     def process(self, output: Iterable[str]) -> Observed:
         try:
-            return parse_snapshot(decode(output))
-        except (ValueError, KeyError, IndexError) as error:
-            raise FactProcessError(f"snapshot of the host is not readable: {error}") from error
-
-
-class Unobserved(Exception):
-    """The host could not be read; the message says why."""
+            return parse_snapshot(unframe(output, self.mark), self.mark)
+        except Unreadable as error:
+            raise FactProcessError(f"the look at the host cannot be read: {error}") from error
 
 
 def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
+    snapshot = with_leftovers(host, desired, snapshot, passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
     known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
     jobs = {

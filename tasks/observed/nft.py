@@ -24,10 +24,10 @@ def foreign_forwards(found: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, 
     """(table, rule) of every rule outside our table that leads connections elsewhere."""
     for table, lines in found.items():
         if table != OUR_TABLE:
-            yield from ((table, line) for line in lines if re.search(r"dport .*\b(dnat to|redirect)\b", line))
+            yield from ((table, line) for line in lines if re.search(r"dport .*\b(dnat (ip )?to|redirect)\b", line))
 
 
-_RULE = re.compile(r"ip daddr ([\d.]+) tcp dport (\d+) dnat to ([\d.]+:\d+)")
+_RULE = re.compile(r"ip daddr ([0-9.]+) tcp dport ([0-9]{1,5}) dnat to ([0-9.]+:[0-9]{1,5})")
 
 
 def forwards(lines: Sequence[str]) -> Iterable[tuple[str, str, int, str]]:

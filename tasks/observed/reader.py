@@ -1,53 +1,62 @@
-"""Read the output of the host snapshot (tasks/observed/look.py) into typed observed state; nothing here decides."""
+"""Read the look at a host (templates/scripts/look.sh) into typed observed state; nothing here decides."""
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.desired.paths import DATA_ROOT, LOCK_FILE
+from tasks.catalogue.printable import excerpt
+from tasks.catalogue.roles import ROLE_NAME
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
+from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
-from tasks.observed.state import FileState, Listener, Observed
+from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
+from tasks.observed.state import FileState, Observed
 
-PART = "@@ "  # opens a part of the snapshot's output
+PARTS = (
+    *("facts", "packages", "candidate", "disk", "listeners", "units"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "unseen"),
+)
 PACKAGES = ("redis-server", "redis-tools", "nftables")
-MARK = "CAAS Redis repository"  # what a file says that this repository has written
+MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file that was not read whole
+
+VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
+UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
+OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
+CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
+STARTED = "ExecMainStartTimestamp"
+ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
 
 
-def decode(output: Iterable[str]) -> list[str]:
-    """The lines of a snapshot from what the host prints. Raises ValueError when that is something else."""
-    return base64.b64decode("".join(output), validate=True).decode(errors="replace").removesuffix("\n").split("\n")
-
-
-def parse_snapshot(lines: Iterable[str]) -> Observed:
-    """The state in a snapshot's lines. Raises ValueError when the snapshot is incomplete."""
-    parts = _parts(lines)
-    if "end" not in parts:
-        raise ValueError("the snapshot is cut off")
-    texts = _texts(parts["texts"])
-    matches = _texts(parts["matches"])
-    found = [_found(line) for line in parts["found"]]
-    units = _units(parts["units"])
-    digests = dict(line.split("  ", 1)[::-1] for line in parts["digests"])
+def parse_snapshot(text: str, mark: str) -> Observed:
+    """The state in a look's text. Raises Unreadable when it is incomplete, or holds what no host can have."""
+    parts = split_parts(text, mark, PARTS)
+    lines = {name: lines_of(part) for name, part in parts.items() if name != "found"}
+    texts, matches = _texts(lines["texts"]), _texts(lines["matches"])
+    found = [_found(record) for record in read_records(parts["found"], 6)]
+    units = _units(lines["units"])
+    digests = dict(_digests(lines["digests"]))
+    rules = tables(lines["forwards"])
+    unseen = dict(_unseen(lines["unseen"]))
+    free = {} if "disk" in unseen else _free(lines["disk"])
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
-        systemd="systemd=yes" in parts["facts"],
+        systemd="systemd=yes" in lines["facts"],
         container=_value(texts, "/run/systemd/container"),
-        uid=int(_named(matches, "/proc/self/status", "Uid").split()[1]),  # the effective one
-        memory=int(_named(matches, "/proc/meminfo", "MemTotal").split()[0]) * 1024,
-        packages=_packages(parts["packages"]),
-        candidate=_candidate(parts["candidate"]),
-        disk_free=int(parts["disk"][-1].split()[3]) * 1024,
+        uid=_field(_named(matches, "/proc/self/status", "Uid"), 1, "the user id"),  # the effective one
+        memory=_field(_named(matches, "/proc/meminfo", "MemTotal"), 0, "MemTotal") * 1024,
+        packages=_packages(lines["packages"]),
+        candidate=_candidate(lines["candidate"]),
+        disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
         addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
-        listeners=tuple(filter(None, map(read_listener, parts["listeners"]))),
+        listeners=tuple(read_listeners(lines["listeners"])),
         sysctls=_sysctls(texts),
         thp=_value(texts, THP),
         boot_sysctls=_boot_sysctls(matches),
@@ -57,24 +66,38 @@ def parse_snapshot(lines: Iterable[str]) -> Observed:
         binaries=_binaries(units, found),
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
-        forwards=frozenset(forwards(tables(parts["forwards"]).get(OUR_TABLE, []))),
-        foreign_forwards=tuple(foreign_forwards(tables(parts["forwards"]))),
+        forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
+        foreign_forwards=tuple(foreign_forwards(rules)),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
-        replayable=frozenset(parts["replayable"]),
+        unseen=unseen,
+        memory_available=_field(_named(matches, "/proc/meminfo", "MemAvailable"), 0, "MemAvailable") * 1024,
+        free_of={path: size for path, size in free.items() if path.startswith(f"{DATA_ROOT}/")},
+        replayable=frozenset(lines["replayable"]),
+        acl_users=_users(lines["users"]),
+        configured=dict(_configured(matches)),
         data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
     )
 
 
-def _parts(lines: Iterable[str]) -> dict[str, list[str]]:
-    parts: dict[str, list[str]] = {}
-    current: list[str] = []
+def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(part, why) of each program that failed. Without systemd's answer nothing is known of any role."""
     for line in lines:
-        if line.startswith(PART):
-            current = parts.setdefault(line.removeprefix(PART), [])
-        else:
-            current.append(line)
-    return parts
+        part, _, rest = line.partition(" ")
+        why = matching("[a-z]+ ended with [0-9]{1,3}", rest, "why something was not seen")
+        if part == "units":
+            raise Unreadable(f"the state of its units: {why}")
+        yield matching("disk|listeners|forwards", part, "what was not seen"), why
+
+
+def _free(lines: Sequence[str]) -> dict[str, int]:
+    """Bytes free by the directory that was asked for, below a heading; where all data is comes first."""
+    rows = [line.split() for line in lines[1:]]
+    if not rows or not all(len(row) == 2 for row in rows):
+        raise Unreadable(
+            f"what df says of the free disk space is {excerpt(' '.join(lines))}, expected numbers and paths"
+        )
+    return {path: number(size, "the free disk space") * 1024 for size, path in rows}
 
 
 def _pairs(lines: Sequence[str]) -> dict[str, str]:
@@ -91,15 +114,15 @@ def _packages(lines: Sequence[str]) -> dict[str, str]:
             name, installed = value, False
         elif key == "Status" and name in PACKAGES:
             packages.pop(name, None)
-            installed = value.split()[-1] == "installed"
+            installed = value.endswith(" installed")
         elif key == "Version" and installed:
-            packages[name] = value
+            packages[name] = matching(VERSION, value, f"the version of {name}")
     return packages
 
 
 def _candidate(lines: Sequence[str]) -> str:
     found = [line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("Candidate:")]
-    return found[0] if found and found[0] != "(none)" else ""
+    return matching(VERSION, found[0], "the version that apt offers") if found and found[0] != "(none)" else ""
 
 
 def _texts(lines: Iterable[str]) -> dict[str, list[str]]:
@@ -122,6 +145,19 @@ def _named(texts: Texts, path: str, name: str) -> str:
     return next((value.strip() for key, _, value in rows if key == name), "")
 
 
+def _field(text: str, position: int, what: str) -> int:
+    """One of the numbers in a line of /proc."""
+    words = text.split()
+    return number(words[position] if position < len(words) else "", what)
+
+
+def _digests(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(path, SHA-256) from lines of sha256sum."""
+    for line in lines:
+        digest, _, path = line.partition("  ")
+        yield path, matching("[0-9a-f]{64}", digest, "a SHA-256")
+
+
 @dataclass(frozen=True)
 class _Found:
     """What find says of a file at or below `top`, a path that was asked for; `blocks` of 512 bytes."""
@@ -131,10 +167,10 @@ class _Found:
     size: int
     blocks: int
     inode: str
-    owner: str
-    group: str
     mode: str
     modified: int
+    owner: str
+    group: str
     top: str
     path: str
     target: str
@@ -148,11 +184,22 @@ class _Found:
         return self.kind == "f" and self.top.startswith(f"{DATA_ROOT}/")
 
 
-def _found(line: str) -> _Found:
-    kind, depth, size, blocks, inode, owner, group, mode, modified, top, rest = line.split(" ", 10)
-    path, _, target = rest.rpartition("\t")
-    seconds = int(modified.split(".")[0])
-    return _Found(kind, int(depth), int(size), int(blocks), inode, owner, group, mode, seconds, top, path, target)
+ABOUT = re.compile(
+    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) (-?[0-9]{1,12})\.[0-9]+"
+)
+
+
+def _found(record: Sequence[str]) -> _Found:
+    about, owner, group, top, path, target = record
+    match = ABOUT.fullmatch(about)
+    if match is None:
+        raise Unreadable(f"what find says of {excerpt(path)} is {excerpt(about)}, expected numbers")
+    kind, depth, size, blocks, inode, mode, modified = match.groups()
+    if not (path == top if depth == "0" else path.startswith(f"{top}/")) or not top.startswith("/"):
+        raise Unreadable(f"find says that {excerpt(path)} lies below {excerpt(top)}")
+    return _Found(
+        *(kind, int(depth), int(size), int(blocks), inode, mode, int(modified)), owner, group, top, path, target
+    )
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
@@ -191,7 +238,7 @@ def _addresses(trie: Iterable[str]) -> Iterable[str]:
         if line.startswith("|-- "):
             leaf = line.removeprefix("|-- ")
         elif line == "/32 host LOCAL":
-            yield leaf
+            yield matching(ADDRESS, leaf, "an address of the host")
 
 
 def _sysctls(texts: Texts) -> dict[str, str]:
@@ -231,19 +278,27 @@ def _lines_below(directory: str, texts: Texts) -> Iterable[tuple[str, str]]:
 def _our_units(matches: Texts) -> Iterable[str]:
     """Names of the units of Redis that this repository has written."""
     for path, lines in matches.items():
-        if path.startswith("/etc/systemd/system/") and any(MARK in text for text in lines):
-            yield path.rpartition("/")[2]
+        unit = path.removeprefix("/etc/systemd/system/")
+        if OUR_UNIT.fullmatch(unit) and any(MANAGED in text for text in lines):
+            yield unit
 
 
-def read_listener(line: str) -> Listener | None:
-    """One line of `ss -Hltnp`."""
-    words = line.split()
-    if len(words) < 4:
-        return None
-    address, _, port = words[3].rpartition(":")
-    process = re.search(r'\(\("([^"]*)",pid=(\d+)', line)
-    name, pid = (process[1], int(process[2])) if process else ("", 0)
-    return Listener(address.split("%")[0].strip("[]"), int(port), name, pid)
+def _users(lines: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The names of the users in ACL files, by path."""
+    return {
+        path: frozenset(text.lstrip().removeprefix("user").lstrip() for text in texts)
+        for path, texts in _texts(lines).items()
+    }
+
+
+def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:
+    """Where roles listen by their configuration files, one address each; of files of another form nothing."""
+    for path, lines in matches.items():
+        said = {name: value for name, _, value in (text.partition(" ") for text in lines)}
+        match = CONFIG_FILE.fullmatch(path)
+        address, port = said.get("bind", "").split(" ")[0], said.get("port", "")
+        if match and re.fullmatch(ADDRESS, address) and re.fullmatch("[0-9]{1,5}", port):
+            yield match[1], (address, int(port))
 
 
 def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -254,19 +309,28 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
             units.append({})
         if found:
             units[-1][key] = value
+    for unit in units if units[0] else ():
+        matching(UNIT, unit.get("Id", ""), "the name of a unit")
+        for name in ("LoadState", "ActiveState"):
+            matching("[a-z-]+", unit.get(name, ""), f"{name} of {unit['Id']}")
+        matching("(@[0-9]{1,15})?", unit.get(STARTED, ""), f"{STARTED} of {unit['Id']}")
+        matching("(/[^ ]+( /[^ ]+)*)?", unit.get("DropInPaths", ""), f"DropInPaths of {unit['Id']}")
+        for name in ("MainPID", "NRestarts"):
+            number(unit.get(name, "0"), f"{name} of {unit['Id']}")
     return {unit.pop("Id"): unit for unit in units if unit}
 
 
 def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -> dict[int, str]:
     """What the main processes of units execute; of one that is gone meanwhile, nothing."""
     targets = {item.path: item.target for item in found}
-    pids = {int(properties.get("MainPID") or 0) for properties in units.values()} - {0}
+    pids = {int(properties.get("MainPID", "0")) for properties in units.values()} - {0}
     return {pid: targets.get(f"/proc/{pid}/exe", "") for pid in pids}
 
 
 def _started(texts: Texts) -> dict[str, str]:
     """The digest that a unit was started with, from `/run/credentials/UNIT/unit-digest`."""
-    return {path.split("/")[3]: lines[0] for path, lines in texts.items() if path.endswith("/unit-digest")}
+    found = ((path.split("/"), lines[0]) for path, lines in texts.items() if path.startswith("/run/credentials/"))
+    return {words[3]: text for words, text in found if len(words) == 5 and OUR_UNIT.fullmatch(words[3])}
 
 
 def _statoverrides(lines: Sequence[str]) -> dict[str, str]:

@@ -5,55 +5,57 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from tasks.reports.model import DriftReport
-
-Sample = tuple[dict[str, str], float]
-
-HELP = {
-    "caas_redis_in_sync": "1 when the host was looked at and no difference carries the role's name, otherwise 0.",
-    "caas_redis_differences": "Differences of the host, its roles included; absent when it could not be looked at.",
-    "caas_redis_drift_host_status": "1 for the host's status: in_sync, drifted, unreachable or error.",
-    "caas_redis_drift_check_seconds": "Duration of the drift check.",
-    "caas_redis_drift_check_timestamp_seconds": "Time of the drift check.",
-}
 
 
 def to_metrics(report: DriftReport) -> str:
     """All metrics of one check.
 
     A host that was not seen has no number of differences, because 0 would be a claim; its roles count as not in
-    sync. Alert on the host's status: a difference of the host as a whole belongs to no role.
+    sync. Alert on the host's status, since a difference of the host as a whole belongs to no role, and on what is
+    critical, which is no difference.
     """
-    samples: dict[str, list[Sample]] = {
-        "caas_redis_in_sync": [
-            ({"host": item.host, "role": role}, float(item.role_status(role) == "in_sync"))
-            for item in report.hosts
-            for role in item.all_roles
-        ],
-        "caas_redis_differences": [({"host": item.host}, len(item.differences)) for item in report.hosts if item.seen],
-        "caas_redis_drift_host_status": [({"host": item.host, "status": item.status}, 1) for item in report.hosts],
-        "caas_redis_drift_check_seconds": [({}, report.seconds)],
-        "caas_redis_drift_check_timestamp_seconds": [({}, report.checked_at.timestamp())],
-    }
-    return "".join(_family(name, found) for name, found in samples.items())
+    registry = CollectorRegistry()
 
+    def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(name, help_text, labels, registry=registry)
 
-def _family(name: str, samples: Iterable[Sample]) -> str:
-    lines = [f"# HELP {name} {HELP[name]}", f"# TYPE {name} gauge"]
-    lines += [f"{name}{_labels(labels)} {_value(value)}" for labels, value in samples]
-    return "\n".join(lines) + "\n"
-
-
-def _labels(labels: dict[str, str]) -> str:
-    pairs = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
-    return f"{{{pairs}}}" if pairs else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _value(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+    in_sync = gauge(
+        "caas_redis_in_sync",
+        "1 when the host was looked at and no difference carries the role's name, otherwise 0.",
+        *("host", "role"),
+    )
+    differences = gauge(
+        "caas_redis_differences",
+        "Differences of the host, its roles included; absent when it could not be looked at.",
+        "host",
+    )
+    unknown = gauge(
+        "caas_redis_unknown",
+        "Things of the host, its roles included, that nobody knows; absent when it could not be looked at.",
+        "host",
+    )
+    health = gauge(
+        "caas_redis_health",
+        "1 for each thing that is not well; role is empty for the host itself, severity warning or critical.",
+        *("host", "role", "code", "severity"),
+    )
+    status = gauge(
+        "caas_redis_drift_host_status",
+        "1 for the host's status: in_sync, drifted, unreachable or error.",
+        *("host", "status"),
+    )
+    for item in report.hosts:
+        for role in item.all_roles:
+            in_sync.labels(item.host, role).set(item.role_status(role) == "in_sync")
+        if item.counted:
+            differences.labels(item.host).set(len(item.differences))
+            unknown.labels(item.host).set(len(item.unknown))
+        for sick in item.health:
+            health.labels(item.host, sick.role or "", sick.code, sick.severity).set(1)
+        status.labels(item.host, item.status).set(1)
+    gauge("caas_redis_drift_check_seconds", "Duration of the drift check.").set(report.seconds)
+    gauge("caas_redis_drift_check_timestamp_seconds", "Time of the drift check.").set(report.checked_at.timestamp())
+    return generate_latest(registry).decode()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra_cli.exceptions import CliError
 
+from tasks.catalogue.printable import printable_lines
+
 
 class Refusal(CliError, PyinfraError):
     """The run stops before anything is changed; the message says all the reasons.
@@ -31,4 +33,4 @@ class Finished(CliError, PyinfraError):
 def listed(title: str, problems: list[str]) -> str:
     """`title`, the number of problems and one line for each."""
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return "\n    ".join([f"{title} ({count}):", *problems])
+    return "\n    ".join([f"{title} ({count}):", *map(printable_lines, problems)])

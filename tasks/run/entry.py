@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from logging import LogRecord
 from pathlib import Path
 from runpy import run_path
 from types import FrameType
@@ -14,6 +15,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
+from tasks.catalogue.printable import printable_lines
 from tasks.observed.connection import is_connected, notice_loss
 from tasks.run.ending import Refusal
 from tasks.run.options import options, remember_options
@@ -42,6 +44,7 @@ def guard(state: State) -> None:
     entries = entry_points()
     if not entries:
         return
+    logger.addFilter(make_printable)
     signal.signal(signal.SIGINT, interrupted)
     initialise = state.init
 
@@ -55,6 +58,12 @@ def guard(state: State) -> None:
         report_when_nobody_answers(state, entries)
 
     state.init = init_and_check  # type: ignore[method-assign]
+
+
+def make_printable(record: LogRecord) -> bool:
+    """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
+    record.msg, record.args = printable_lines(record.getMessage()), ()
+    return True
 
 
 class LostConnections(BaseStateCallback):  # type: ignore[misc]

@@ -23,17 +23,17 @@ from tasks.desired.paths import data_directory, marker_file
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins
 from tasks.observed.foreign_listeners import roles_met
+from tasks.observed.listeners import read_listeners
 from tasks.observed.marker import marker_text
-from tasks.observed.reader import read_listener
+from tasks.observed.records import Unreadable
 from tasks.observed.refusal import Refusal
+from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, read_info
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
 from tasks.steps.operations import call
-
-IDENTITY = "stat -c '%i %.9Y' {}"
 
 
 @dataclass
@@ -95,14 +95,8 @@ def new_marker(server: ForeignServer) -> Marker:
 def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -> None:
     """The marker is on disk, whole. The user redis may not exist yet: a new directory gets its owner later."""
     path, directory = marker_file(instance.name), data_directory(instance.name)
-    steps = (
-        f"[ -d {directory} ] || install -d -m 00750 {directory}",
-        f"printf %s {shlex.quote(marker_text(marker))} >{path}.new",
-        f"sync {path}.new",
-        f"mv -fT {path}.new {path}",
-        f"sync {directory}",
-    )
-    ask_host(state, host, " && ".join(steps), f"{instance.name}: {path} cannot be written")
+    command = script("write-marker", directory=directory, path=path, text=marker_text(marker))
+    ask_host(state, host, command, f"{instance.name}: {path} cannot be written")
 
 
 def ask_host(state: State, host: Host, command: str, failure: str) -> str:
@@ -135,7 +129,9 @@ def end_server(state: State, host: Host, instance: Instance, server: ForeignServ
     ask_host(state, host, same, f"{who}: is gone or another since it was looked at, expected as it was: deploy again")
     prepare(host, who, server, known)
     rdb = snapshot_of(server)
-    identity = ask_host(state, host, IDENTITY.format(shlex.quote(rdb)), f"{who}: {rdb} is not where it saved to")
+    identity = ask_host(
+        state, host, shlex.join(["stat", "-c", "%i %.9Y", rdb]), f"{who}: {rdb} is not where it saved to"
+    )
     marker = replace(new_marker(server), before=identity.strip())
     write_marker(state, host, instance, marker)
     stop = run_command(state, host, stop_script(server))
@@ -170,7 +166,10 @@ def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple
 
 def stays_away(state: State, host: Host, instance: Instance, server: ForeignServer) -> None:
     """Nothing listens where the old server did. One that was started again takes writes which the role would lack."""
-    listeners = filter(None, map(read_listener, ask_host(state, host, "ss -Hltnp", instance.name).splitlines()))
+    try:
+        listeners = list(read_listeners(ask_host(state, host, "ss -Hltnp", instance.name).split("\n")))
+    except Unreadable as error:
+        raise AdoptionFailed(f"{instance.name}: who listens on the host cannot be read: {error}") from error
     back = [item for item in listeners if (item.address, item.port) in server.listens]
     if back:
         write_marker(state, host, instance, new_marker(server))  # that save was not the last one
@@ -183,26 +182,17 @@ def stays_away(state: State, host: Host, instance: Instance, server: ForeignServ
 
 def copy_script(instance: Instance, marker: Marker) -> str:
     """Copy the last save into the role's directory, checked before it gets its name. Pure."""
-    directory, rdb = data_directory(instance.name), shlex.quote(marker.rdb)
-    target = f"{directory}/{instance.role.dbfilename}"
-    unfinished = shlex.quote(f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb")
-    steps = (
-        # A conversion whose controller died goes on by itself (tasks/steps/throwaway.py): not under its hands.
-        f"exec 9<{directory}",
-        f"flock --wait {PATIENCE:.0f} 9",
-        f"found=$({IDENTITY.format(rdb)})",
-        f'[ "$found" != {shlex.quote(marker.before)} ]',
-        f"! [ -e {unfinished} ]",
-        f"chown redis:redis {directory}",
-        # What a conversion that was cut off left there came from an earlier copy: the role never started on it.
-        f"rm -rf {directory}/{instance.role.appenddirname}",
-        f"install -o redis -g redis -m 0640 {rdb} {target}.new",
-        f"sync {target}.new",
-        f"setpriv --reuid=redis --regid=redis --init-groups redis-check-rdb {target}.new",
-        f"mv -fT {target}.new {target}",
-        f"sync {directory}",
+    directory = data_directory(instance.name)
+    return script(
+        "copy-save",
+        directory=directory,
+        log=f"{directory}/{instance.role.appenddirname}",
+        rdb=marker.rdb,
+        before=marker.before,
+        unfinished=f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb",
+        target=f"{directory}/{instance.role.dbfilename}",
+        patience=int(PATIENCE),
     )
-    return " && ".join(steps)
 
 
 def _check(state: State, host: Host, instances: Sequence[Instance], keys: Keys, passwords: Passwords) -> bool:

@@ -59,9 +59,10 @@ def before(
 ) -> tuple[Before | None, list[str]]:
     """What an instance has that may be stopped now, and what forbids to stop it.
 
-    No save or rewrite is under way, its log is whole and writable, speaks of no database that the next start has not,
-    and the disk holds what it writes when it stops. Nobody restarts what could not be looked at: None only where the
-    refusal is what a restart `cured`. `own`: passwords by user; `previously`: what it said before this deploy.
+    No save or rewrite is under way, its keys are on disk or will be, its log is whole and writable, speaks of no
+    database that the next start has not, and the disk holds what it writes when it stops. Nobody restarts what could
+    not be looked at: None only where the refusal is what a restart `cured`. `own`: passwords by user; `previously`:
+    what it said before this deploy.
     """
     info = wait_until_calm(host, instance, own.get(OPERATOR) or "")
     if isinstance(info, Refusal) and not cured(info):
@@ -77,11 +78,11 @@ def before(
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
-    problems += [*_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
+    problems += [*_kept_nowhere(instance.role, info), *_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
     if not problems and previously is not None and are_fewer(instance, previously):
         problems += _forget_other_databases(host, instance, own.get(OPERATOR) or "", info)
     found = Before(info)
-    if not problems:
+    if not problems and _keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
 
@@ -178,6 +179,21 @@ def after(
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
     return problems + (_lost(was, info, replies) if was else [])
+
+
+def _keeps_on_disk(role: Role) -> bool:
+    """A role may have neither log nor snapshots; its keys then live as long as its process."""
+    return role.appendonly or bool(role.save)
+
+
+def _kept_nowhere(role: Role, info: Info) -> list[str]:
+    keys = count_keys(info)[0]
+    if _keeps_on_disk(role) or keys == 0:
+        return []
+    return [
+        f"it keeps nothing on disk, a restart would lose its keys ({keys}): deploy with appendonly: true in "
+        "redis_overrides, and once more without it when that is done"
+    ]
 
 
 def _unhealthy(info: Info) -> list[str]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import shlex
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,28 +19,18 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import ByHand
 from tasks.desired.paths import LOCK_FILE
 from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
+from tasks.observed.records import new_mark
+from tasks.observed.script import script
 from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
 PATIENCE = 3  # seconds for a deploy that has just ended to let go
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
-
-# bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
-# looked before that has planned on a state that may be gone.
-HOLD = """
-exec 9<>{file}
-flock --wait {patience} 9 || {{ echo "held by $(cat {file})"; exit; }}
-said=$(cat {file})
-[ "$said" = {seen} ] || {{ echo "{changed} $said"; exit; }}
-echo {mine} >{file}
-echo held
-while read -r -t {silence} _; do :; done
-echo {mine}, ended >{file}
-"""
 
 
 @dataclass
@@ -111,18 +99,20 @@ def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Chann
 
 def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
     """The channel that holds a host, or what the host answered instead."""
-    words: Mapping[str, object] = {
-        "file": LOCK_FILE,
-        "patience": PATIENCE,
-        "silence": SILENCE,
-        "seen": shlex.quote(seen.observed.last_deploy if seen.observed else ""),
-        "mine": shlex.quote(mine),
-        "changed": CHANGED,
-    }
+    mark = new_mark()
+    command = script(
+        "hold",
+        mark=mark,
+        file=LOCK_FILE,
+        patience=PATIENCE,
+        silence=SILENCE,
+        seen=seen.observed.last_deploy if seen.observed else "",
+        mine=mine,
+        changed=CHANGED,
+    )
     try:
-        script = f"exec bash -c {shlex.quote(HOLD.format(**words))}"
-        channel = open_command(state, host, script, patience=PATIENCE + SILENCE)
-        answer = channel.read_line()
+        channel = open_command(state, host, command, patience=PATIENCE + SILENCE)
+        answer = channel.read_marked(mark)
     except ConnectionBroken as error:
         return None, str(error)
     if answer == "held":
@@ -133,6 +123,7 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
 
 def refusal(answer: str) -> str:
     """Why a host is not ours to change, from what it answered. Pure."""
+    answer = printable(answer)
     if match := re.match("held by (.*)", answer):
         return (
             f"nothing was changed: another deploy holds this host: {match[1]}: wait until it ends "

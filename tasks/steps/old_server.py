@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from pyinfra.api.host import Host
 from tasks.desired.paths import PACKAGED_UNIT
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign_listeners import endpoint
+from tasks.observed.script import script
 from tasks.observed.state import ForeignServer
 from tasks.steps.gate import PATIENCE, POLL, is_busy
 
@@ -79,44 +79,12 @@ def wait_until_calm(host: Host, who: str, server: ForeignServer, known: Logins) 
         time.sleep(POLL)
 
 
-# Restart= would bring it back; ExecStop= may be `redis-cli shutdown nosave`. Both are run by systemd after a SIGTERM.
-OVERRIDE = "[Service]\\nRestart=no\\nExecStop=\\nExecStopPost=\\n"
-
-
 def stop_script(server: ForeignServer) -> str:
-    """End the server by SIGTERM and wait for it, however long its save takes; never SIGKILL. Pure.
-
-    Not `systemctl stop`: it would kill after TimeoutStopSec, for most units after 90 s.
-    """
-    # A zombie has no exe: whoever started the server may not wait for it.
-    tenths = int(PATIENCE * 10)
-    wait = f"for i in $(seq {tenths}); do [ -e /proc/{server.pid}/exe ] || break; sleep 0.1; done"
-    end = f"kill -TERM {server.pid}; {wait}; ! [ -e /proc/{server.pid}/exe ]"
-    if not server.unit or server.unit == PACKAGED_UNIT:
-        return end
-    directory, file = _override(server.unit)
-    return (
-        f"mkdir -p {directory} && printf '{OVERRIDE}' >{file} && systemctl daemon-reload || exit 1; "
-        f"{end} || {{ {_without_override(server.unit)}; exit 1; }}"
-    )
+    """End the server by SIGTERM and wait for it, however long its save takes; never SIGKILL. Pure."""
+    unit = "" if server.unit == PACKAGED_UNIT else server.unit
+    return script("end-server", pid=server.pid, unit=unit, patience=int(PATIENCE))
 
 
 def settle_script(unit: str) -> str:
-    """Nothing starts the old server's unit any more, and it is as it was else. Done already: nothing changes. Pure.
-
-    The packaged one is masked by another step. One that cannot be disabled, as a transient one, has no next start.
-    """
-    if not unit or unit == PACKAGED_UNIT:
-        return "true"
-    name = shlex.quote(unit)
-    return f"systemctl stop {name}; systemctl disable --quiet {name} 2>/dev/null; {_without_override(unit)}"
-
-
-def _override(unit: str) -> tuple[str, str]:
-    directory = shlex.quote(f"/run/systemd/system/{unit}.d")
-    return directory, f"{directory}/50-adopted.conf"
-
-
-def _without_override(unit: str) -> str:
-    directory, file = _override(unit)
-    return f"rm -f {file}; rmdir {directory} 2>/dev/null; systemctl daemon-reload"
+    """Nothing starts the old server's unit any more. The packaged one is masked by another step. Pure."""
+    return "true" if not unit or unit == PACKAGED_UNIT else script("settle-unit", unit=unit)

@@ -11,6 +11,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from tasks.desired.host import File
 from tasks.desired.paths import previous_file
+from tasks.observed.script import prepared, script
 
 
 def file_command(file: File, keep: bool = False) -> StringCommand:
@@ -19,29 +20,20 @@ def file_command(file: File, keep: bool = False) -> StringCommand:
     `keep`: what is there now stays as its previous file, unless an older one is there, which then ran last.
     Its content travels on standard input: neither argument lists nor temporary directories see it.
     """
-    path = shlex.quote(file.path)
     if file.content is None:
         # Five digits: with four, GNU install keeps the setgid bit that the package gives a directory.
-        return StringCommand(f"install -d -o {file.owner} -g {file.group} -m 0{file.mode} {path}")
-    beside = shlex.quote(f"{file.path}.new")
-    digest = hashlib.sha256(file.content.encode()).hexdigest()
-    steps = (
-        f"umask 077; cat >{beside}",
-        f'[ "$(sha256sum <{beside})" = "{digest}  -" ]',
-        f"chown {file.owner}:{file.group} {beside}",
-        f"chmod {file.mode} {beside}",
-        f"sync {beside}",
-        *([keep_command(file.path)] if keep else []),
-        f"mv -fT {beside} {path}",
+        words = ["install", "-d", "-o", file.owner, "-g", file.group, "-m", f"0{file.mode}", file.path]
+        return StringCommand(prepared(shlex.join(words)))
+    command = script(
+        "write-file",
+        path=file.path,
+        owner=file.owner,
+        group=file.group,
+        mode=file.mode,
+        digest=hashlib.sha256(file.content.encode()).hexdigest(),
+        previous=previous_file(file.path) if keep else "",
     )
-    return StringCommand(" && ".join(steps), _stdin=[file.content])
-
-
-def keep_command(path: str) -> str:
-    """The command that keeps a file beside its successor; synced, for it is what a failed start goes back to."""
-    previous = previous_file(path)
-    copy = f"cp -p {path} {previous}.new && sync {previous}.new && mv -fT {previous}.new {previous}"
-    return f"{{ [ ! -e {path} ] || [ -e {previous} ] || {{ {copy}; }}; }}"
+    return StringCommand(prepared(command), _stdin=[file.content])
 
 
 @operation()
@@ -58,7 +50,7 @@ def write_files(files: Sequence[File], keep: Collection[str] = ()) -> Iterator[S
 def run_commands(commands: Sequence[str]) -> Iterator[StringCommand]:
     """The commands ran, in order, each only when the one before it succeeded."""
     for command in commands:
-        yield StringCommand(command)
+        yield StringCommand(prepared(command))
 
 
 @operation()

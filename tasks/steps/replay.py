@@ -6,7 +6,6 @@ docs/decisions/0009-default-replays-the-log.md
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from pyinfra import logger
@@ -19,12 +18,19 @@ from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange
+from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
 from tasks.steps.operations import call
 
-# Whoever logged in as `default` while somebody had opened it stays logged in: first nobody may, then nobody is.
-CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (("ACL", "SETUSER", DEFAULT, "reset"), ("CLIENT", "KILL", "USER", DEFAULT))
+# Whoever logged in as `default` while somebody had opened it stays logged in: nobody may, and nobody is, in one step.
+# Not "reset", which takes its rights away: a server that loads its log just then would drop every transaction.
+CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (
+    ("MULTI",),
+    ("ACL", "SETUSER", DEFAULT, "off", "resetpass"),
+    ("CLIENT", "KILL", "USER", DEFAULT),
+    ("EXEC",),
+)
 ENABLE_REPLAY = ("ACL", "SETUSER", DEFAULT, "reset", "off", *DEFAULT_RULES.split())
 
 
@@ -60,17 +66,8 @@ def make_replayable(
 
 def file_script(instances: Sequence[Instance]) -> str:
     """Shell that gives each ACL file there is the line of `default`, first and whole or not at all. Pure."""
-    return "\n".join(
-        f"""file={shlex.quote(acl_file(instance.name))}
-if [ -f "$file" ] && [ ! -L "$file" ]; then
-  umask 077
-  {{ echo {shlex.quote(DEFAULT_LINE)}; grep -vE '^[[:space:]]*user[[:space:]]+{DEFAULT}([[:space:]]|$)' "$file"; }} \\
-    >"$file.new" || [ $? = 1 ] || exit 1
-  chown --reference="$file" "$file.new" && chmod --reference="$file" "$file.new" && sync "$file.new" &&
-    mv -fT "$file.new" "$file" || exit 1
-fi"""
-        for instance in instances
-    )
+    files = [acl_file(instance.name) for instance in instances]
+    return script("make-replayable", files=files, default=DEFAULT, default_line=DEFAULT_LINE)
 
 
 def grant_replay(host: Host, server: Server, password: str) -> list[str]:
@@ -89,7 +86,8 @@ def send(host: Host, server: Server, commands: Sequence[tuple[str, ...]]) -> lis
     except ExchangeError as error:
         return [str(error)]
     return [
-        f"{' '.join(command[:3])}: {reply}"
+        f"{' '.join(command[:3])}: {error}"
         for command, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, ReplyError)
+        for error in (reply if isinstance(reply, list) else [reply])  # EXEC answers with a list
+        if isinstance(error, ReplyError)
     ]

@@ -26,14 +26,15 @@ from pyinfra.api import operations
 from pyinfra.connectors import ssh
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from tests.unit.scripts import bare, read_call
+
 FAULT = json.loads(os.environ["FAULT"])
 BEFORE = ("kill before", "pause")  # happen once an operation, before anything of it
 SENDING = ("fail", "cut")  # happen once an operation, instead of its first command that acts, or right before it
 BEHIND = ("kill during", "drop")  # happen when a command was sent and before its result is known
 # `kill during` happens at each command, all others once an operation.
 # What an operation asks before it acts: a fault there is the same as one before the operation.
-LOOKS = re.compile(r"test -s |LC_ALL=C PATH=|date \+|! \(? ?(test|command)|.*(\|\| ls -ld |dpkg -l)")
-WRITES = re.compile(r".*mv -fT \S+ (\S+)$")
+LOOKS = re.compile(r"test -s |look |date \+|! \(? ?(test|command)|.*(\|\| ls -ld |dpkg -l)")
 CHANGING_REDIS = re.compile(rb"\r\n(SET|DELUSER|SETUSER|REWRITE)\r\n", re.IGNORECASE)
 PROOF = "Prove the tier"  # acts by looking
 
@@ -134,13 +135,24 @@ def run_operation(original: Callable[..., Any], state: Any, op_hash: str) -> Non
     breaker.leave()
 
 
+def named(command: str) -> str:
+    """What a command does, in the same words in every run."""
+    run = read_call(command)
+    if run is None:
+        return " ".join(bare(command).split())
+    known = {key: value for key, value in run.parameters.items() if key not in ("mark", "config", "unit_text")}
+    return (
+        f"write {known['path']}" if run.name == "write-file" else " ".join([run.name, *known.values(), *run.arguments])
+    )
+
+
 @around(ssh.SSHConnector, "run_shell_command")
 def run_command(original: Callable[..., Any], connector: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
-    text = " ".join((command if isinstance(command, str) else command.get_raw_value()).split())
+    text = named(command if isinstance(command, str) else command.get_raw_value())
     if breaker.acts(text):
         if breaker.refuses():
             return False, CommandOutput([OutputLine("stderr", "the fault: this command was not sent")])
-        breaker.sending = "a look" if LOOKS.match(text) else WRITES.sub(r"write \1", text)[-100:]
+        breaker.sending = "a look" if LOOKS.match(text) else text[-100:]
     inside.add(gevent.getcurrent())
     try:
         return original(connector, command, *args, **kwargs)

@@ -5,9 +5,9 @@ import shlex
 import pytest
 
 from tasks.observed.look import HostSnapshot
-from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
+from tasks.observed.reader import UNREADABLE
 from tasks.observed.state import FileState, Observed
-from tests.hosts.conftest import Tier
+from tests.hosts.conftest import Tier, output
 from tests.lab.container import Container
 
 ODD = "/etc/redis/odd"
@@ -22,11 +22,10 @@ def host(onebox: Tier) -> Container:
 
 def look(host: Container) -> Observed:
     """What the command says, printed as pyinfra would run it."""
-    command = HostSnapshot().command(
-        files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
-    )
+    fact = HostSnapshot()
+    command = fact.command(files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"])
     printed = host.sh(f"timeout 20 sh -c {shlex.quote(command.get_raw_value())}")
-    return parse_snapshot(decode([printed.strip()]))
+    return fact.process(printed.splitlines())
 
 
 ADDRESSES = (
@@ -95,6 +94,27 @@ def test_a_file_is_read_as_what_it_is(host: Container, make: str, kind: str, con
     try:
         modified = int(host.sh(f"stat -c %Y {ODD}"))
         mode = "0777" if kind == "link" else "2640"
-        assert look(host).files == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
+        asked = {path: state for path, state in look(host).files.items() if not path.startswith("/var/lib/redis/")}
+        assert asked == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
     finally:
         host.sh(f"rm -r {ODD}")
+
+
+FORGED = "x\n@@ matches\n/etc/systemd/system/redis-$(touch forged).service:# CAAS Redis repository\n@@ end\n"
+
+
+def test_the_names_that_a_role_gives_its_files_are_read_as_names(onebox: Tier, host: Container) -> None:
+    """The role's own sandbox may make them: a name with line breaks once forged a unit, whose name then ran as root."""
+    before = look(host)
+    here = "cd /var/lib/redis/gateway"
+    try:
+        host.sh(f'{here}; name=$(cat; echo .); mkdir -p "${{name%/*}}" && touch "$name"', input=FORGED)
+        host.sh(f"{here}; ln -s \"$(printf 'a\\nb')\" \"$(printf 'c\\nd')\"; touch \"$(printf '\\377\\033[2J')\"")
+        seen = look(host)
+        assert (seen.our_units, seen.units) == (before.our_units, before.units)
+        done = onebox.run("deploy.py", "--dry", yes=False)
+        assert done.returncode == 0, output(done)
+        assert "nothing to change on 1 host" in output(done)
+    finally:
+        host.sh(f"{here}; rm -rf x* c*d \"$(printf '\\377\\033[2J')\"")
+    assert host.sh("find / -xdev -name forged") == ""

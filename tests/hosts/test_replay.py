@@ -11,10 +11,9 @@ import pytest
 import redis
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import ROLES, TABLE, Tier, output, overriding, wait_for
+from tests.hosts.conftest import ROLES, TABLE, Tier, layout, output, overriding, wait_for
 from tests.hosts.every_way import changes, write
 from tests.lab.containers import REPOSITORY, ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

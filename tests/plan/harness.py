@@ -34,11 +34,13 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
-from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
-from tests.unit.observed.printed import printed, snapshot_text
+from tests.tree import tree
+from tests.unit.builders import passwords, roles
+from tests.unit.observed.printed import MARK, printed, snapshot_text
+from tests.unit.scripts import bare, output_mark, read_call
 
 State = Callable[[Host], Observed]
-SNAPSHOT = "@@ facts"  # how the one reading command of a host is known
+FRAME = {"mark", "limit"}  # what a reading script puts around what it says
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ class Result:
         return [
             short(event.text)
             for event in self.events
-            if (event.host, event.kind) == (host, "command") and SNAPSHOT not in event.text
+            if (event.host, event.kind) == (host, "command") and not is_look(event.text)
         ]
 
     def snapshots(self, host: str) -> int:
         """How often a host was looked at."""
-        return sum(SNAPSHOT in event.text for event in self.events if event.host == host)
+        return sum(is_look(event.text) for event in self.events if event.host == host)
 
     def names(self) -> list[str]:
         """The names of the operations, in their order."""
@@ -116,27 +118,29 @@ class Result:
         return [line.strip() for line in self.output.splitlines() if line.strip()]
 
 
-THROWN_AWAY = re.compile(r"^(?:run=|rm -rf )/run/redis-(trial|convert)-([a-z-]+)", re.MULTILINE)
-WRITTEN = re.compile(
-    r"umask 077; cat >(\S+)\.new && .* && chown (\S+) \S+ && chmod (\d+) \S+ && sync \S+ "
-    r"(&& \{ .*; \} )?&& mv -fT \S+ (\S+)"
-)
+def is_look(command: str) -> bool:
+    """Whether this is the one reading command of a host."""
+    run = read_call(command)
+    return run is not None and run.name == "look"
 
 
 def short(command: str) -> str:
     """A command as a test writes it: `write PATH OWNER:GROUP MODE` for the writing of a file, `trial ROLE`."""
-    if match := THROWN_AWAY.search(command):
+    run = read_call(command)
+    if run is None:
+        if bare(command).startswith("df -k"):
+            return "before a restart"
+        if bare(command).startswith("grep -LsxF 'user default off ~* &* +@all' "):
+            return "may replay"
+        return bare(command)
+    given = run.parameters
+    if match := re.match("/run/redis-(trial|convert)-(.*)", given.get("run", "")):
         return f"{match[1]} {match[2]}"
-    if command.startswith("df -k"):
-        return "before a restart"
-    if command.startswith("grep -LsxF 'user default off ~* &* +@all' "):
-        return "may replay"
-    if "journalctl --quiet" in command:
+    if run.name == "write-file":
+        return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
+    if run.name == "read-journals":
         return "said since the start"
-    match = WRITTEN.fullmatch(command)
-    if match and match[1] == match[5]:
-        return f"write {match[5]} {match[2]} {match[3]}"
-    return command
+    return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
 
 
 READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
@@ -173,17 +177,21 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         text = command if isinstance(command, str) else command.get_raw_value()
         stdin = arguments.get("_stdin") or ""
         self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
-        if SNAPSHOT in text:
-            return True, _lines(printed(snapshot_text(self._state())))
-        if self.site.fails and re.search(self.site.fails, text):
-            return False, _lines("it failed")
+        run, mark = read_call(text), output_mark(text)
+        if run is not None and run.name == "look":
+            own = run.parameters["mark"]
+            return True, _lines(printed(snapshot_text(self._state(), own), own))
+        if self.site.fails and re.search(self.site.fails, short(text)):
+            return False, _lines(f"{mark}\nit failed")
         if short(text).startswith("trial "):
-            return True, _lines("")
+            return True, _lines(f"{mark}\n")
         for pattern, output in {**HARMLESS, **self.site.commands}.items():
             if re.fullmatch(pattern, short(text)):
-                return True, _lines(output)
+                if run is not None and run.parameters.keys() >= FRAME:
+                    output = printed(output.replace(MARK, run.parameters["mark"]), run.parameters["mark"])
+                return True, _lines(f"{mark}\n{output}")
         self.unscripted.append(f"{self.host.name}: {short(text)}")
-        return False, _lines("nobody scripted this command")
+        return False, _lines(f"{mark}\nnobody scripted this command")
 
     def put_file(self, *_: Any, **__: Any) -> bool:
         """Nothing is uploaded in this repository."""
@@ -226,12 +234,13 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def exec_command(self, command: str) -> None:
         """Only the holding process is started this way."""
         self.events.append(Event(self.host.name, "hold", command))
+        self.mark = re.findall("mark=([0-9a-f]{32})", command)[-1]
 
-    def makefile(self, mode: str) -> io.StringIO:
+    def makefile(self, mode: str) -> io.BytesIO:
         """What the holding process says."""
         said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
         self.asked += 1
-        return io.StringIO(f"{said}\n")
+        return io.BytesIO(f"welcome\n{self.mark} {said}\n".encode())
 
     def sendall(self, data: bytes) -> None:
         """A sign of life."""
@@ -269,8 +278,8 @@ def _lines(text: str) -> CommandOutput:
 
 
 def write_secrets(path: Path) -> Path:
-    """A secrets file with a password for every user of the five roles."""
-    path.write_text(yaml.safe_dump(passwords(*(roles()[name] for name in FIVE))))
+    """A secrets file with a password for every user of every role."""
+    path.write_text(yaml.safe_dump(passwords(*roles().values())))
     path.chmod(0o600)
     return path
 
@@ -303,7 +312,7 @@ def run(
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
@@ -311,7 +320,7 @@ def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(here / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    os.chdir(REPOSITORY)
+    os.chdir(tree())
     os.environ["PYINFRA_PROGRESS"] = "off"
     os.environ.pop("PYINFRA_YES", None)
     ScriptedConnector.sites, ScriptedConnector.events, ScriptedConnector.unscripted = sites, [], []

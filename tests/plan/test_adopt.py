@@ -14,12 +14,15 @@ from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import READ_PACKAGES, READ_STAMP, changing, production, takes
 from tests.plan.redis import Error, OtherRedis
 from tests.unit.builders import as_desired, fresh, with_listener, with_unit
+from tests.unit.observed.printed import answers_text
 
 PID = 812
 SECRET = "an-old-server-s-password"
 PACKAGED = "redis-server.service"
-SAYS = "@@ 812\ndirectory=/var/lib/redis\nreachable=yes\nunit=redis-server.service\nfile=112 dump.rdb\n"
-READS = {r"(?s)\s*echo '@@ .*": SAYS}  # the one command that looks at foreign processes
+SAYS = answers_text(
+    {"directory": "/var/lib/redis", "reachable": "yes", "unit": PACKAGED, "file": "112 /var/lib/redis/dump.rdb"}, PID
+)
+READS = {"ask-others process 812 .*": SAYS}  # the one command that looks at foreign processes
 CONFIG: Mapping[str, object] = {
     f"CONFIG GET {name}": [name, value]
     for name, value in {
@@ -54,7 +57,7 @@ def refused(result: Result) -> str:
     assert "Traceback" not in result.output
     (line,) = [line for line in result.plan if line.startswith("redis-gateway: ")]
     (command,) = result.commands("redis-gateway")
-    assert "@@ 812" in command
+    assert command.startswith("ask-others process 812 ")
     assert [
         event.text for event in result.events if event.text.startswith(("another: CONFIG SET", "another: BG"))
     ] == []
@@ -71,7 +74,7 @@ def test_a_packaged_server_with_data_is_not_masked_but_refused(secrets_file: Pat
 def test_where_nobody_else_serves_nothing_is_asked(secrets_file: Path) -> None:
     result = run(production(), "--dry", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert [event.text for event in result.events if "another" in event.text or "@@ 812" in event.text] == []
+    assert [event.text for event in result.events if "another" in event.text or "process 812" in event.text] == []
     assert [result.snapshots(host) for host in production()] == [1] * 5
     assert [result.commands(host) for host in production()] == [[]] * 5
 

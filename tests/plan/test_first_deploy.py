@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.plan.harness import Event, Result, Site, json_of, run
+from tests.plan.harness import Event, Result, Site, json_of, run, short
 from tests.plan.hosts import PROD, bare_takes, changing, first_deploy
 from tests.unit.builders import FIVE, as_desired, fresh, roles, secrets_of, sha256
 
@@ -79,16 +79,16 @@ def test_the_packaged_service_is_masked_before_apt_installs(result: Result, host
 
 @pytest.mark.parametrize("host", PROD)
 def test_all_files_are_there_before_systemd_reads_them_and_starts_anything(result: Result, host: str) -> None:
-    texts = [event.text for event in result.events if event.host == host]
-    written = max(number for number, text in enumerate(texts) if "mv -fT" in text)
+    texts = [short(event.text) for event in result.events if event.host == host]
+    written = max(number for number, text in enumerate(texts) if text.startswith("write /"))
     reload = texts.index("systemctl daemon-reload")
     start = next(number for number, text in enumerate(texts) if "systemctl start " in text)
     assert written < reload < start
 
 
 def test_no_host_starts_an_instance_before_every_host_has_its_files(result: Result) -> None:
-    texts = [event.text for event in result.events]
-    last_write = max(number for number, text in enumerate(texts) if "mv -fT" in text)
+    texts = [short(event.text) for event in result.events]
+    last_write = max(number for number, text in enumerate(texts) if text.startswith("write /"))
     first_start = min(number for number, text in enumerate(texts) if "systemctl start " in text)
     assert last_write < first_start
 
@@ -110,7 +110,9 @@ def test_every_user_got_a_password_that_only_the_owner_can_read(result: Result, 
 @pytest.mark.parametrize("role", FIVE)
 def test_a_host_got_the_hashes_of_exactly_the_saved_passwords(result: Result, secrets: Path, role: str) -> None:
     known = yaml.safe_load(secrets.read_text())[role]
-    (written,) = [event.stdin for event in result.events if f"/etc/redis/{role}.acl.new" in event.text]
+    (written,) = [
+        event.stdin for event in result.events if short(event.text).startswith(f"write /etc/redis/{role}.acl ")
+    ]
     users = {line.split()[1]: line.split()[3] for line in written.splitlines()[1:]}
     assert written.splitlines()[0] == "user default off ~* &* +@all"
     assert users == {user: f"#{sha256(password)}" for user, password in known.items()}

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.desired.host import Host
+from tasks.desired.host import File, Host
 from tasks.observed.state import Observed
+from tasks.steps.operations import file_command
 from tests.plan.harness import Site, run, short
 from tests.plan.hosts import PROD, bare_takes, production
 from tests.unit.builders import as_desired, fresh, stopped
+from tests.unit.scripts import bare
 
 
 def test_a_command_that_nobody_scripted_fails_the_test(secrets_file: Path) -> None:
@@ -40,10 +42,8 @@ def test_a_redis_command_that_nobody_scripted_fails_the_test(secrets_file: Path)
 
 
 def test_the_writing_of_a_file_is_shortened_only_in_its_one_known_form() -> None:
-    written = (
-        'umask 077; cat >/a.new && [ "$(sha256sum </a.new)" = "0  -" ] && chown root:redis /a.new '
-        "&& chmod 0640 /a.new && sync /a.new && mv -fT /a.new /a"
-    )
+    written = file_command(File("/a", "x\n", "root", "redis", "0640")).get_raw_value()
     assert short(written) == "write /a root:redis 0640"
-    assert short(written.replace("umask 077; ", "")) == written.replace("umask 077; ", "")
-    assert short(written.replace("mv -fT /a.new /a", "mv -fT /a.new /b")).startswith("umask")
+    for step in ("umask 077\n", 'mv -fT "$path.new" "$path"\n'):
+        assert step in written
+        assert short(written.replace(step, "")) == bare(written.replace(step, ""))

@@ -1,6 +1,6 @@
 """What stops a run before anything is changed, or before any host is contacted, and with which words."""
 
-import shutil
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +11,11 @@ import pytest
 
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
+from tasks.run.entry import make_printable
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
-from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener, with_server, with_setting
+from tests.tree import copy_of_tree
+from tests.unit.builders import as_desired, fresh, with_listener, with_server, with_setting
 
 
 def lines(result: Result) -> list[str]:
@@ -168,13 +170,10 @@ def test_a_kernel_value_that_is_no_number_is_refused_in_words(tmp_path: Path, se
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The repository's files, to be broken; an inventory whose only host is pyinfra's fake one."""
-    for name in ("tasks", "templates", "group_data"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("config.py", "deploy.py"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
-    (tmp_path / "inventory.py").write_text('redis_gateway = ["@fake/one"]\nredis_nowhere = ["@fake/one"]\n')
-    return tmp_path
+    """The tree, to be broken; an inventory whose only host is pyinfra's fake one."""
+    directory = copy_of_tree(tmp_path / "tree")
+    (directory / "inventory.py").write_text('redis_gateway = ["@fake/one"]\nredis_nowhere = ["@fake/one"]\n')
+    return directory
 
 
 def deploy(directory: Path) -> subprocess.CompletedProcess[str]:
@@ -251,3 +250,21 @@ def test_drills_on_throw_away_hosts_that_are_not_right_are_refused(tmp_path: Pat
 
 def test_a_right_tier_is_not_refused(secrets_file: Path) -> None:
     assert run({host: Site([as_desired]) for host in PROD}, "-y", secrets_file=secrets_file).exit_code == 0
+
+
+def test_what_a_host_says_never_steers_the_terminal(secrets_file: Path) -> None:
+    def odd(host: Host) -> Observed:
+        return with_listener(as_desired(host), "172.28.2.5", 9, "redis-\x1b[2J\r", 77)
+
+    for option in ("-y", "--dry"):
+        result = run(production(crypto=Site([odd])), option, secrets_file=secrets_file)
+        assert "redis-\\x1b[2J\\r, pid 77" in result.output
+        assert "\x1b[2J" not in result.output
+
+
+def test_what_a_command_prints_on_a_host_steers_no_terminal_either() -> None:
+    record = logging.LogRecord(
+        "pyinfra", logging.ERROR, "", 0, "\x1b[31m[%s]\x1b[0m \x1b[2Jgone\nnext", ("redis-1",), None
+    )
+    assert make_printable(record)
+    assert record.getMessage() == "\x1b[31m[redis-1]\x1b[0m \\x1b[2Jgone\nnext"

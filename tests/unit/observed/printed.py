@@ -1,19 +1,22 @@
-"""Write an observed state as the text that tasks/observed/look.py's script prints on such a host."""
+"""Write an observed state as the text that templates/scripts/look.sh prints on such a host."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from tasks.observed.reader import MARK, THP
+from tasks.observed.reader import MANAGED, THP
 from tasks.observed.state import FileState, Observed
 
 KINDS = {"file": "f", "directory": "d", "link": "l"}
 
 
-def snapshot_text(observed: Observed) -> str:
-    """The output of one snapshot; parts in the order of the script."""
+MARK = "0123456789abcdef"
+
+
+def snapshot_text(observed: Observed, mark: str = MARK) -> str:
+    """The output of one look; parts in the order of the script."""
     parts = {
         "facts": ["systemd=yes"] if observed.systemd else [],
         "packages": [
@@ -22,10 +25,7 @@ def snapshot_text(observed: Observed) -> str:
             for line in (f"Package: {name}", "Status: install ok installed", f"Version: {version}", "--")
         ],
         "candidate": ["redis-server:", f"  Candidate: {observed.candidate or '(none)'}"],
-        "disk": [
-            "Filesystem     1024-blocks     Used Available Capacity Mounted on",
-            f"/dev/vda1 264212084 26550324 {observed.disk_free // 1024} 25% /",
-        ],
+        "disk": ["    Avail File", *(f"{size // 1024} {path}" for path, size in _disks(observed))],
         "listeners": [
             f"LISTEN 0 511 {item.address}:{item.port} 0.0.0.0:* " + _user(item.process, item.pid)
             for item in observed.listeners
@@ -37,18 +37,32 @@ def snapshot_text(observed: Observed) -> str:
         ],
         "texts": list(_texts(observed)),
         "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
+        "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
-        "found": list(_found(observed)),
+        "found": [],
         "forwards": _rules(observed),
+        "unseen": [f"{part} {why}" for part, why in observed.unseen.items()],
         "end": [],
     }
-    return "".join(f"{line}\n" for name, lines in parts.items() for line in (f"@@ {name}", *lines))
+    texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in parts.items()}
+    texts["found"] = "".join(_found(observed))
+    return "".join(f"\0{mark} {name}\n{text}" for name, text in texts.items())
 
 
-def printed(text: str) -> str:
-    """A snapshot as the host prints it."""
-    return base64.b64encode(text.encode()).decode()
+def _disks(observed: Observed) -> Iterator[tuple[str, int]]:
+    yield "/var/lib/redis", observed.disk_free
+    yield from observed.free_of.items()
+
+
+def printed(text: str, mark: str = MARK) -> str:
+    """What a reading script says, as the host prints it."""
+    return f"{mark} <{base64.b64encode(text.encode()).decode()}> {mark}"
+
+
+def record(about: str, *strings: str) -> str:
+    """One of find's records."""
+    return "".join(f"{text}\0" for text in (about, *(f"={text}" for text in strings)))
 
 
 def is_digest(state: FileState) -> bool:
@@ -75,12 +89,15 @@ def _texts(observed: Observed) -> Iterator[str]:
 
 def _matches(observed: Observed) -> Iterator[str]:
     yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
+    yield f"/proc/meminfo:MemAvailable:   {observed.memory_available // 1024} kB"
     yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
     for name, (value, path) in observed.boot_sysctls.items():
-        yield from (f"{path}:# {MARK}", f"{path}:{name} = {value}")
+        yield from (f"{path}:# {MANAGED}", f"{path}:{name} = {value}")
     for path, value in observed.boot_thp.items():
-        yield from (f"{path}:# {MARK}", f"{path}:w {THP} - - - - {value}")
-    yield from (f"/etc/systemd/system/{unit}:# {MARK}" for unit in observed.our_units)
+        yield from (f"{path}:# {MANAGED}", f"{path}:w {THP} - - - - {value}")
+    for role, (address, port) in observed.configured.items():
+        yield from (f"/etc/redis/{role}.conf:{line}" for line in (f"bind {address}", f"port {port}"))
+    yield from (f"/etc/systemd/system/{unit}:# {MANAGED}" for unit in observed.our_units)
 
 
 def _found(observed: Observed) -> Iterator[str]:
@@ -88,16 +105,16 @@ def _found(observed: Observed) -> Iterator[str]:
     for path, state in observed.files.items():
         size = len(state.content.encode()) if state.kind == "file" else 4096
         target = state.content if state.kind == "link" else ""
-        about = f"{state.owner} {state.group} {state.mode.lstrip('0')} {state.modified}.0"
-        yield f"{KINDS[state.kind]} 0 {size} 0 2048:0 {about} {path} {path}\t{target}"
+        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0"
+        yield record(about, state.owner, state.group, path, path, target)
     for inode, (top, size) in enumerate(observed.data_used.items()):
-        yield f"d 1 4096 {size // 512} 2049:{inode} redis redis 700 0.0 {top} {top}/appendonlydir\t"
+        yield record(f"d 1 4096 {size // 512} 2049:{inode} 700 0.0", "redis", "redis", top, f"{top}/appendonlydir", "")
     for inode, (path, size) in enumerate(observed.data_files.items(), len(observed.data_used)):
         top = "/".join(path.split("/")[:5])
         depth = path.count("/") - top.count("/")
-        yield f"f {depth} {size} 0 2049:{inode} redis redis 600 0.0 {top} {path}\t"
+        yield record(f"f {depth} {size} 0 2049:{inode} 600 0.0", "redis", "redis", top, path, "")
     for pid, binary in observed.binaries.items():
-        yield f"l 0 0 0 20:{pid} redis redis 777 0.0 /proc/{pid}/exe /proc/{pid}/exe\t{binary}"
+        yield record(f"l 0 0 0 20:{pid} 777 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
 
 
 def _rules(observed: Observed) -> list[str]:
@@ -111,3 +128,9 @@ def _rules(observed: Observed) -> list[str]:
         ]
         lines += ["\t}", ""]
     return [*lines, "}"] if lines else []
+
+
+def answers_text(pairs: Mapping[str, str], who: int | str) -> str:
+    """What templates/scripts/ask-others.sh says of one process or role."""
+    records = "".join(record(str(who), name, value) for name, value in pairs.items())
+    return f"\0{MARK} answers\n{records}\0{MARK} end\n"

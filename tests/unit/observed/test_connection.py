@@ -14,6 +14,7 @@ import pytest
 
 from tasks.observed.connection import (
     SILENCE,
+    STARTUP_LINES,
     Channel,
     ConnectionBroken,
     TunnelRefused,
@@ -135,10 +136,24 @@ def test_a_tunnel_carries_bytes_both_ways_and_ends_with_none(link: Link) -> None
     near.close()
 
 
-def test_a_line_is_read_without_its_end(link: Link) -> None:
+def test_an_answer_is_read_without_its_end_and_what_a_login_prints_before_is_skipped(link: Link) -> None:
     near, far = link.tunnel()
-    far.sendall(b"held\nmore")
-    assert near.read_line() == "held"
+    far.sendall(b"Welcome, M\xfcller\nheld\n\nno line end0f held\nmore")
+    assert near.read_marked("0f") == "held"
+
+
+@pytest.mark.parametrize("said", [b"", b"welcome\n", b"0f\n"])
+def test_whoever_says_nothing_has_no_answer(link: Link, said: bytes) -> None:
+    near, far = link.tunnel()
+    far.sendall(said)
+    far.close()
+    assert near.read_marked("0f") == ""
+
+
+def test_what_a_login_prints_without_end_is_not_read_for_ever(link: Link) -> None:
+    near, far = link.tunnel()
+    far.sendall(b"y\n" * (STARTUP_LINES + 1) + b"0f held\n")
+    assert near.read_marked("0f") == ""
 
 
 def test_silence_is_a_broken_connection(link: Link) -> None:
@@ -201,8 +216,8 @@ def test_a_proxy_command_is_left_to_bound_its_own_silence(stack: ExitStack) -> N
     link = linked(proxy, far, stack)
     notice_loss(link.host)
     near, other = link.tunnel()
-    other.sendall(b"still there\n")
-    assert near.read_line() == "still there"
+    other.sendall(b"still there")
+    assert near.receive() == b"still there"
 
 
 def test_work_goes_on_beside_and_its_error_waits_for_who_asks(capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,13 @@ import pytest
 from tasks.compare.adoption import can_go_on, key_count
 from tasks.compare.fitness import unfit
 from tasks.observed.exchange import Reply, ReplyError
-from tasks.observed.foreign import complete_server, data_names, logins, read_answers, read_replies, script
+from tasks.observed.foreign import complete_server, logins, questions, read_answers, read_replies
 from tasks.observed.foreign_listeners import endpoint, foreign_listeners
 from tasks.observed.marker import marker_text, read_marker
 from tasks.observed.state import Listener, Marker
 from tests.unit.builders import as_desired, desired, roles, with_listener
 from tests.unit.foreign import PID, seen, server
+from tests.unit.observed.printed import MARK, answers_text
 
 # Who counts as one
 
@@ -99,19 +100,31 @@ def test_each_password_of_default_is_tried_once() -> None:
 
 
 def test_its_files_are_those_that_its_configuration_names() -> None:
-    lines = ["@@ 812", "directory=/srv/redis", "reachable=yes", "unit=my.service", "file=5 own.rdb", "file=7 logs/a.1"]
-    found = complete_server(server(), read_answers(lines)["812"])
+    said = {"directory": "/srv/redis", "reachable": "yes", "unit": "my.service", "file": "5 //srv/redis/a\nb.rdb"}
+    found = complete_server(server(), read_answers(answers_text(said, 812), MARK)["812"])
     assert (found.directory, found.reachable, found.unit) == ("/srv/redis", True, "my.service")
-    assert found.files == {"/srv/redis/own.rdb": 5, "/srv/redis/logs/a.1": 7}
+    assert found.files == {"/srv/redis/a\nb.rdb": 5}
     own = server(config={"dbfilename": "own.rdb", "appendfilename": "a", "appenddirname": "logs"})
-    assert data_names(own) == "^file=[0-9]+ (own.rdb|a|logs/[^/]*)$"
-    assert "'" not in data_names(server(config={"dbfilename": "it's; rm -rf /"}))
-    assert data_names(server(config={})) == "^file=[0-9]+ (dump.rdb|appendonly.aof|appendonlydir/[^/]*)$"
+    assert questions([own], {}) == ["process", "812", "own.rdb", "a", "logs"]
+    usual = ["process", "812", "dump.rdb", "appendonly.aof", "appendonlydir"]
+    assert questions([server(config={})], {}) == usual
 
 
-def test_a_marker_s_path_cannot_leave_its_quotes() -> None:
-    text = script([], {"gateway": Marker("x", 1, "", "/srv/it's; reboot/dump.rdb")})
-    assert "'/srv/it'\"'\"'s; reboot/dump.rdb'" in text
+@pytest.mark.parametrize("name", ["../../etc/shadow", "/etc/shadow", "..", ".", "", "a\nb", "a\0b"])
+def test_a_server_whose_data_lies_where_none_can_is_not_believed(name: str) -> None:
+    read = read_replies(server(), ["role:master\r\n", ["dbfilename", name]])
+    assert (read.refusal or "").startswith("its dbfilename is '")
+    assert (read.refusal or "").isprintable()
+
+
+def test_the_name_of_a_unit_that_none_can_have_is_left_out() -> None:
+    said = read_answers(answers_text({"unit": "$(reboot).service", "directory": "/srv"}, 812), MARK)
+    assert complete_server(server(), said["812"]).unit == ""
+
+
+def test_the_save_that_an_interrupted_adoption_waits_for_is_asked_about() -> None:
+    marker = Marker("x", 7, "", "/srv/it's; reboot/dump.rdb")
+    assert questions([], {"gateway": marker}) == ["save", "gateway", marker.rdb, "/srv/it's; reboot/temp-7.rdb"]
 
 
 def test_a_marker_is_read_as_it_was_written_and_a_broken_one_leads_nowhere() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.observed.journal import BYTES, reaches_end_of_loading, reaches_start, read_said, script
+from tasks.observed.journal import BYTES, reaches_end_of_loading, reaches_start, read_said
+from tests.tree import REPOSITORY
 
 UNITS = ("redis-crypto.service", "redis-gateway.service")
 BEGINNING = "1234:C 26 Nov 2026 01:33:43.103 * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"
@@ -78,8 +79,9 @@ def test_the_script_prints_what_was_said_first_whatever_it_is(tmp_path: Path) ->
     for name, body in (("journalctl", f"cat {tmp_path}/journal"), ("systemctl", "echo 1234")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(["sh", "-c", script(UNITS)], capture_output=True, text=True, env=environment, check=True)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "bytes": str(BYTES)}
+    words = ["sh", str(REPOSITORY / "templates/scripts/read-journals.sh"), *UNITS]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
     said = read_said(done.stdout.splitlines(), UNITS)
     expected = tuple(content[:BYTES].decode(errors="replace").splitlines())
     assert said == dict.fromkeys(UNITS, expected)

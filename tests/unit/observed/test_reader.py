@@ -1,50 +1,76 @@
 """A snapshot's text becomes an observed state (tasks/observed/state.py), or is refused as unreadable."""
 
-import base64
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pyinfra.api.exceptions import FactProcessError
 
 from tasks.catalogue.acl_rules import allowed
 from tasks.observed.exchange import Reply, ReplyError
-from tasks.observed.look import HostSnapshot, endpoint, read_server
-from tasks.observed.reader import UNREADABLE, decode, parse_snapshot
+from tasks.observed.leftover import unseen_leftover
+from tasks.observed.look import endpoint, read_server
+from tasks.observed.reader import UNREADABLE, parse_snapshot
+from tasks.observed.records import Unreadable
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import FileState, Listener, Observed
-from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
-from tests.unit.observed.printed import printed, snapshot_text
+from tasks.observed.state import FileState, Leftover, Listener, Observed
+from tests.unit.builders import (
+    CATEGORIES,
+    FIVE,
+    OTHERS,
+    as_desired,
+    desired,
+    fresh,
+    with_file,
+    with_listener,
+    with_unit,
+)
+from tests.unit.observed.printed import MARK, record, snapshot_text
 
-# Printed on a Debian 12 container that carries crypto, by the script of observed/look.py; ACL hashes replaced, and
-# the separators by the line ends that they stand for.
-RECORDED = (Path(__file__).parent / "printed-bookworm.txt").read_text()
+# Printed on a Debian 12 container that carries crypto, by templates/scripts/look.sh; ACL hashes replaced, every zero
+# byte made visible, each record of find on a line of its own.
+FILE = (Path(__file__).parent / "printed-bookworm.txt").read_text()
+RECORDED = FILE.replace("␀\n", "\0").replace("␀", "\0").replace("MARK", MARK)
 
 
 @pytest.fixture(scope="module")
 def recorded() -> Observed:
     """The state of the recorded host."""
-    return parse_snapshot(RECORDED.splitlines())
+    return parse_snapshot(RECORDED, MARK)
+
+
+def begin(part: str) -> str:
+    """How a part begins."""
+    return f"\0{MARK} {part}\n"
+
+
+def with_text(part: str, text: str) -> str:
+    """What the recorded host prints, had one part begun with more."""
+    return RECORDED.replace(begin(part), begin(part) + text)
 
 
 def with_lines(part: str, *lines: str) -> Observed:
-    """The state of the recorded host, had one part of its snapshot had more lines."""
-    return parse_snapshot(RECORDED.replace(f"@@ {part}\n", "\n".join((f"@@ {part}", *lines, ""))).splitlines())
+    """The state of the recorded host, had one part of its look had more lines."""
+    return parse_snapshot(with_text(part, "".join(f"{line}\n" for line in lines)), MARK)
 
 
-def found_line(kind: str, size: int, path: str) -> str:
+def without_lines(*texts: str) -> Observed:
+    """The state of the recorded host, had it not printed the lines that begin so."""
+    kept = [line for line in RECORDED.split("\n") if not line.startswith(texts)]
+    return parse_snapshot("\n".join(kept), MARK)
+
+
+def found_record(kind: str, size: int, path: str) -> str:
     """What find says of a file of root and redis with mode 2640."""
-    return f"{kind} 0 {size} 8 92:1 root redis 2640 7.25 {path} {path}\t"
+    return record(f"{kind} 0 {size} 8 92:1 2640 7.25", "root", "redis", path, path, "")
 
 
 def with_file_on_disk(content: str, size: int) -> FileState:
     """A file of `size` bytes as it is read when grep prints the lines of `content`."""
     path = "/etc/redis/x.conf"
-    lines = [f"{path}:{line}" for line in (content.removesuffix("\n").split("\n") if content else [])]
-    text = RECORDED.replace("@@ digests", "\n".join((*lines, "@@ digests")))
-    text = text.replace("@@ found", f"@@ found\n{found_line('f', size, path)}")
-    return parse_snapshot(text.split("\n")).files[path]
+    lines = "".join(f"{path}:{line}\n" for line in (content.removesuffix("\n").split("\n") if content else []))
+    text = with_text("texts", lines).replace(begin("found"), begin("found") + found_record("f", size, path))
+    return parse_snapshot(text, MARK).files[path]
 
 
 def test_the_system_of_a_real_host_is_read(recorded: Observed) -> None:
@@ -106,46 +132,22 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
-@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE, OTHERS])
 def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
     host = desired(*names)
     for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
-        assert parse_snapshot(snapshot_text(state).splitlines()) == replace(state, servers={})
+        assert parse_snapshot(snapshot_text(state), MARK) == replace(state, servers={})
 
 
 def test_links_and_files_that_are_no_text_are_read() -> None:
     state = with_file(as_desired(desired()), "/etc/redis/gateway.conf", kind="link", content="/etc/passwd")
-    assert parse_snapshot(snapshot_text(state).splitlines()).files == state.files
+    assert parse_snapshot(snapshot_text(state), MARK).files == state.files
 
 
-@pytest.mark.parametrize("until", ["@@ facts", "@@ units", "@@ found", "@@ end"])
-def test_a_snapshot_that_was_cut_off_is_refused(until: str) -> None:
-    with pytest.raises(ValueError, match="the snapshot is cut off"):
-        parse_snapshot(RECORDED[: RECORDED.index(until)].splitlines())
-
-
-def test_an_unreadable_snapshot_fails_its_host_only() -> None:
-    with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
-        HostSnapshot().process([printed(RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t0\troot"))])
-
-
-def test_a_snapshot_with_a_damaged_file_list_fails_its_host_only() -> None:
-    with pytest.raises(FactProcessError):
-        HostSnapshot().process([printed(RECORDED.replace("f 0 280 8", "f 0 280"))])
-
-
-def test_what_the_host_prints_is_read_as_the_same_state(recorded: Observed) -> None:
-    assert HostSnapshot().process([printed(RECORDED)]) == recorded
-
-
-@pytest.mark.parametrize("words", ["sudo: a password is required", "@@ facts", ""])
-def test_what_is_no_snapshot_fails_its_host_only(words: str) -> None:
-    with pytest.raises(FactProcessError, match="snapshot of the host is not readable"):
-        HostSnapshot().process([words])
-
-
-def test_lines_of_a_snapshot_that_are_no_text_do_not_stop_it() -> None:
-    assert decode([base64.b64encode(b"a\xff\nb\n").decode()]) == ["a\ufffd", "b"]
+@pytest.mark.parametrize("until", ["facts", "units", "found", "end"])
+def test_a_look_that_was_cut_off_is_refused(until: str) -> None:
+    with pytest.raises(Unreadable, match="it is cut off"):
+        parse_snapshot(RECORDED[: RECORDED.index(begin(until))], MARK)
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\r\n", "\n\n", " \n"])
@@ -163,13 +165,9 @@ def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
 
 
 def test_the_content_of_what_is_no_file_does_not_count() -> None:
-    lines = "/etc/redis/x.conf:port 1\n@@ digests"
-    text = RECORDED.replace("@@ digests", lines).replace(
-        "@@ found", "@@ found\n" + found_line("p", 0, "/etc/redis/x.conf")
-    )
-    assert parse_snapshot(text.splitlines()).files["/etc/redis/x.conf"] == FileState(
-        "other", "root", "redis", "2640", "", 7
-    )
+    text = with_text("texts", "/etc/redis/x.conf:port 1\n")
+    text = text.replace(begin("found"), begin("found") + found_record("p", 0, "/etc/redis/x.conf"))
+    assert parse_snapshot(text, MARK).files["/etc/redis/x.conf"] == FileState("other", "root", "redis", "2640", "", 7)
 
 
 TRIE = """\
@@ -195,9 +193,9 @@ Main:
 
 def with_routes(*lines: str) -> frozenset[str]:
     """The addresses of the recorded host, had its kernel these routes."""
-    kept = [line for line in RECORDED.splitlines() if not line.startswith("/proc/net/fib_trie:")]
-    at = kept.index("@@ texts") + 1
-    return parse_snapshot([*kept[:at], *(f"/proc/net/fib_trie:{line}" for line in lines), *kept[at:]]).addresses
+    kept = [line for line in RECORDED.split("\n") if not line.startswith("/proc/net/fib_trie:")]
+    added = "".join(f"/proc/net/fib_trie:{line}\n" for line in lines)
+    return parse_snapshot("\n".join(kept).replace(begin("texts"), begin("texts") + added), MARK).addresses
 
 
 def test_only_the_hosts_own_addresses_are_on_the_host() -> None:
@@ -211,8 +209,8 @@ def test_an_address_with_a_peer_is_on_the_host() -> None:
 
 
 def test_an_address_of_an_interface_and_an_ipv6_listener_are_read_bare() -> None:
-    text = RECORDED.replace("@@ units", 'LISTEN 0 5 [fe80::1%eth0]:53 [::]:* users:(("named",pid=9,fd=3))\n@@ units')
-    assert Listener("fe80::1%eth0".split("%")[0], 53, "named", 9) in parse_snapshot(text.splitlines()).listeners
+    observed = with_lines("listeners", 'LISTEN 0 5 [fe80::1%eth0]:53 [::]:* users:(("named",pid=9,fd=3))')
+    assert Listener("fe80::1", 53, "named", 9) in observed.listeners
 
 
 @pytest.mark.parametrize(
@@ -222,12 +220,12 @@ def test_a_package_that_is_not_wholly_installed_does_not_count(status: str) -> N
     text = RECORDED.replace(
         "Package: redis-tools\nStatus: install ok installed", f"Package: redis-tools\nStatus: {status}"
     )
-    assert "redis-tools" not in parse_snapshot(text.splitlines()).packages
+    assert "redis-tools" not in parse_snapshot(text, MARK).packages
 
 
 def test_a_held_package_is_installed() -> None:
     text = RECORDED.replace("Package: redis-tools\nStatus: install", "Package: redis-tools\nStatus: hold")
-    assert "redis-tools" in parse_snapshot(text.splitlines()).packages
+    assert "redis-tools" in parse_snapshot(text, MARK).packages
 
 
 @pytest.mark.parametrize(
@@ -239,18 +237,19 @@ def test_a_held_package_is_installed() -> None:
     ],
 )
 def test_what_an_interrupted_dpkg_had_done_counts(stanza: tuple[str, ...], version: str | None) -> None:
-    text = RECORDED.replace("@@ candidate", "\n".join(("--", "Package: redis-tools", *stanza, "@@ candidate")))
-    assert parse_snapshot(text.splitlines()).packages.get("redis-tools") == version
+    added = "".join(f"{line}\n" for line in ("--", "Package: redis-tools", *stanza))
+    text = RECORDED.replace(begin("candidate"), added + begin("candidate"))
+    assert parse_snapshot(text, MARK).packages.get("redis-tools") == version
 
 
 def test_the_package_below_a_short_one_is_not_taken_for_it(recorded: Observed) -> None:
     text = RECORDED.replace("Suggests: firewalld", "Package: nginx\nStatus: install ok installed\nVersion: 1.22")
-    assert parse_snapshot(text.splitlines()).packages == recorded.packages
+    assert parse_snapshot(text, MARK).packages == recorded.packages
 
 
 def test_a_rule_of_another_form_in_our_table_is_kept_as_text() -> None:
     text = RECORDED.replace("\n\t\tip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.5:6383", "\n\t\tcounter drop", 1)
-    assert ("prerouting", "counter drop", 0, "") in parse_snapshot(text.splitlines()).forwards
+    assert ("prerouting", "counter drop", 0, "") in parse_snapshot(text, MARK).forwards
 
 
 def test_lines_that_were_found_by_the_pattern_of_another_part_are_left_out(recorded: Observed) -> None:
@@ -273,32 +272,34 @@ def test_a_setting_in_etc_hides_the_file_of_the_same_name_elsewhere() -> None:
 
 def test_the_user_that_counts_is_the_effective_one() -> None:
     text = RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t1000\t0")
-    assert parse_snapshot(text.splitlines()).uid == 0
+    assert parse_snapshot(text, MARK).uid == 0
 
 
 def test_a_file_with_two_names_takes_its_space_once() -> None:
     top = "/var/lib/redis/crypto"
     names = ((1, "a b"), (2, "d/c"), (3, "d/e/f"))
-    lines = [f"f {depth} 70000 144 83:7 redis redis 600 0.0 {top} {top}/{name}\t" for depth, name in names]
-    observed = with_lines("found", *lines)
+    records = [
+        record(f"f {depth} 70000 144 83:7 600 0.0", "redis", "redis", top, f"{top}/{name}", "") for depth, name in names
+    ]
+    observed = parse_snapshot(with_text("found", "".join(records)), MARK)
     assert observed.data_used == {top: (20 + 72) * 1024}
     assert observed.data_files[f"{top}/a b"] == 70000
     assert f"{top}/d/e/f" not in observed.data_files
 
 
 def test_a_binary_that_was_replaced_while_it_ran_is_known_by_its_whole_path() -> None:
-    text = RECORDED.replace("\t/usr/bin/redis-check-rdb", "\t/usr/bin/redis-check-rdb (deleted)")
-    assert parse_snapshot(text.splitlines()).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
+    text = RECORDED.replace("=/usr/bin/redis-check-rdb\0", "=/usr/bin/redis-check-rdb (deleted)\0")
+    assert parse_snapshot(text, MARK).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
 
 
 def test_a_process_that_went_away_while_the_host_was_read_has_no_binary() -> None:
-    lines = [line for line in RECORDED.splitlines() if "/proc/430/" not in line]
-    assert parse_snapshot(lines).binaries == {430: ""}
+    (gone,) = [line.replace("␀", "\0") for line in FILE.split("\n") if "/proc/430/" in line]
+    assert parse_snapshot(RECORDED.replace(gone, ""), MARK).binaries == {430: ""}
 
 
 def test_files_that_a_host_does_not_have_are_read_as_empty() -> None:
     gone = ("/run/systemd/container:", "/sys/kernel/mm/", "/run/credentials/", "/var/lib/dpkg/", "/etc/systemd/system/")
-    observed = parse_snapshot([line for line in RECORDED.splitlines() if not line.startswith(gone)])
+    observed = without_lines(*gone)
     assert (observed.container, observed.thp) == ("", "")
     assert (observed.started, observed.statoverrides, observed.our_units) == ({}, {}, ())
 
@@ -375,3 +376,65 @@ def test_an_instance_that_refuses_is_known_by_its_words(at: int) -> None:
 
 def test_the_builders_categories_tell_a_service_from_an_operator() -> None:
     assert allowed("+@all -@admin -@dangerous +info", CATEGORIES) != allowed("+@all", CATEGORIES)
+
+
+# What is there of users, and of roles that the host carries no more
+
+
+def test_the_users_of_an_acl_file_are_read_by_name_and_nothing_else_of_it(recorded: Observed) -> None:
+    assert recorded.acl_users == {"/etc/redis/crypto.acl": frozenset({"default", "crypto-service", "operator"})}
+
+
+@pytest.mark.parametrize("line", ["  user \t odd", "user odd", "user\todd"])
+def test_a_user_is_read_however_its_line_is_spaced(line: str) -> None:
+    assert "odd" in with_lines("users", f"/etc/redis/crypto.acl:{line}").acl_users["/etc/redis/crypto.acl"]
+
+
+def test_where_a_role_listens_by_its_file_is_read(recorded: Observed) -> None:
+    assert recorded.configured == {"crypto": ("172.28.2.5", 6383)}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("bind 127.0.0.1",),
+        ("port 6379",),
+        ("bind ", "port 6379"),
+        ("bind ::1", "port 6379"),
+        ("bind 127.0.0.1", "port x"),
+    ],
+)
+def test_a_configuration_of_another_form_says_nothing(lines: tuple[str, ...]) -> None:
+    found = with_lines("matches", *(f"/etc/redis/old.conf:{line}" for line in lines))
+    assert found.configured == {"crypto": ("172.28.2.5", 6383)}
+
+
+UNIT = "redis-old.service"
+
+
+def leftover(*listens: tuple[str, int], configured: bool = True, pid: str = "77") -> Leftover:
+    """What is seen of the unit of a role that the host carries no more."""
+    observed = as_desired(desired("crypto"))
+    unit = {"LoadState": "loaded", "ActiveState": "active" if pid != "0" else "inactive", "MainPID": pid}
+    observed = replace(
+        observed,
+        our_units=(*observed.our_units, UNIT),
+        units={**observed.units, UNIT: unit},
+        configured={"old": ("172.28.2.9", 6390)} if configured else {},
+    )
+    for address, port in listens:
+        observed = with_listener(observed, address, port, "redis-server", 77)
+    return unseen_leftover(UNIT, observed)
+
+
+def test_a_leftover_is_spoken_to_where_its_own_process_listens_only() -> None:
+    assert leftover(("172.28.2.9", 6390)) == Leftover("old", True, ("172.28.2.9", 6390))
+    assert leftover(("172.28.2.9", 7000)).endpoint == ("172.28.2.9", 7000)
+    assert leftover(("0.0.0.0", 6390)).endpoint == ("172.28.2.9", 6390)
+    nowhere = leftover()
+    assert (nowhere.endpoint, nowhere.because) == (None, "its own process was not seen to listen anywhere")
+
+
+def test_of_a_leftover_that_does_not_run_its_file_says_where_it_would_listen() -> None:
+    assert leftover(pid="0") == Leftover("old", False, ("172.28.2.9", 6390), because="it does not run")
+    assert leftover(pid="0", configured=False).endpoint is None

@@ -13,7 +13,7 @@ from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
 from tasks.run.survey import Look
-from tasks.steps.gate import _lost_keys, is_busy
+from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
 from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
@@ -25,6 +25,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     differs,
+    roles,
     secrets_of,
     sha256,
     stopped,
@@ -32,6 +33,7 @@ from tests.unit.builders import (
     with_setting,
     with_user,
 )
+from tests.unit.scripts import bare, call, path_of
 
 
 def commands(host: Host, observed: Observed) -> list[tuple[str, ...]]:
@@ -78,7 +80,12 @@ def test_the_default_user_is_left_to_the_step_that_goes_first() -> None:
 
 
 def test_the_default_user_gets_rights_only_when_nobody_can_be_logged_in_as_it() -> None:
-    assert CLOSE_DEFAULT == (("ACL", "SETUSER", "default", "reset"), ("CLIENT", "KILL", "USER", "default"))
+    assert CLOSE_DEFAULT == (
+        ("MULTI",),
+        ("ACL", "SETUSER", "default", "off", "resetpass"),
+        ("CLIENT", "KILL", "USER", "default"),
+        ("EXEC",),
+    )
     assert ENABLE_REPLAY == ("ACL", "SETUSER", "default", "reset", "off", "~*", "&*", "+@all")
 
 
@@ -118,6 +125,15 @@ def test_no_password_is_said_live_in_clear() -> None:
 def test_keys_are_counted_over_all_databases() -> None:
     info = {"db0": "keys=10,expires=3,avg_ttl=0", "db7": "keys=5,expires=5,avg_ttl=9", "dbsize": "x", "role": "master"}
     assert count_keys(info) == (15, 8)
+
+
+@pytest.mark.parametrize(("role", "refused"), [("scratch", True), ("reports", False), ("gateway", False)])
+def test_only_a_role_that_keeps_nothing_on_disk_is_not_restarted_over_its_keys(role: str, refused: bool) -> None:
+    said = _kept_nowhere(roles()[role], {"db0": "keys=3,expires=0"})
+    assert [line.partition(":")[0] for line in said] == refused * [
+        "it keeps nothing on disk, a restart would lose its keys (3)"
+    ]
+    assert _kept_nowhere(roles()[role], {}) == []
 
 
 def test_an_empty_server_has_no_keys() -> None:
@@ -249,21 +265,24 @@ def test_the_content_of_a_file_travels_on_standard_input_only() -> None:
 
 
 def test_a_file_is_private_from_its_first_byte_and_replaced_at_once() -> None:
-    steps = file_command(File("/etc/x", "text\n", "root", "redis", "0640")).get_raw_value().split(" && ")
-    digest = sha256("text\n")
-    assert steps == [
-        "umask 077; cat >/etc/x.new",
-        f'[ "$(sha256sum </etc/x.new)" = "{digest}  -" ]',
-        "chown root:redis /etc/x.new",
-        "chmod 0640 /etc/x.new",
-        "sync /etc/x.new",
-        "mv -fT /etc/x.new /etc/x",
-    ]
+    write = call(file_command(File("/etc/x", "text\n", "root", "redis", "0640")).get_raw_value())
+    assert write.name == "write-file"
+    assert write.parameters == {
+        "path": "/etc/x",
+        "owner": "root",
+        "group": "redis",
+        "mode": "0640",
+        "digest": sha256("text\n"),
+        "previous": "",
+    }
+    script = path_of("write-file").read_text()
+    order = [script.index(step) for step in ("umask 077", "cat >", "sha256sum", "chown", "chmod", "sync", "mv -fT")]
+    assert order == sorted(order)
 
 
 def test_a_directory_is_made_with_owner_and_mode_in_one_command() -> None:
     command = file_command(File("/var/lib/redis/x", None, "redis", "redis", "0750"))
-    assert command.get_raw_value() == "install -d -o redis -g redis -m 00750 /var/lib/redis/x"
+    assert bare(command.get_raw_value()) == "install -d -o redis -g redis -m 00750 /var/lib/redis/x"
 
 
 def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
@@ -302,14 +321,13 @@ def test_a_host_that_cannot_be_held_is_not_changed(answer: str) -> None:
 
 
 def test_what_ran_before_is_kept_beside_and_an_older_one_is_left() -> None:
-    command = str(file_command(File("/etc/redis/a.conf", "x\n", "root", "redis", "0640"), keep=True))
-    kept = "{ [ ! -e /etc/redis/a.conf ] || [ -e /etc/redis/a.conf.previous ] || { cp -p /etc/redis/a.conf"
-    assert kept in command
-    assert command.index(kept) < command.index("mv -fT /etc/redis/a.conf.new /etc/redis/a.conf")
+    kept = file_command(File("/etc/redis/a.conf", "x\n", "root", "redis", "0640"), keep=True)
+    assert call(kept.get_raw_value()).parameters["previous"] == "/etc/redis/a.conf.previous"
 
 
 def test_nothing_is_kept_of_a_file_that_no_process_is_started_from() -> None:
-    assert "previous" not in str(file_command(File("/etc/redis/a.acl", "x\n", "root", "redis", "0640")))
+    command = file_command(File("/etc/redis/a.acl", "x\n", "root", "redis", "0640"))
+    assert call(command.get_raw_value()).parameters["previous"] == ""
 
 
 def test_a_log_that_is_no_longer_written_is_renamed_and_not_removed() -> None:

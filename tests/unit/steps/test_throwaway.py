@@ -6,13 +6,14 @@ import subprocess
 import pytest
 
 from tasks.steps.throwaway import Form, convert_script, try_inner_port_script, try_script
-from tests.unit.builders import FIVE, desired, password, roles, secrets_of
+from tests.unit.builders import EVERY, desired, password, roles, secrets_of
+from tests.unit.scripts import call, path_of
 
 SCRIPTS = {
-    **{f"trial of {role}": try_script(desired(role).instances[0]) for role in FIVE},
+    **{f"trial of {role}": try_script(desired(role).instances[0]) for role in EVERY},
     **{
         f"{role} to {form}": convert_script(desired(role).instances[0], form, 1)
-        for role in FIVE
+        for role in EVERY
         for form in ("log", "snapshot")
     },  # type: ignore[arg-type]
     "inner port": try_inner_port_script(desired("socket")),
@@ -22,7 +23,7 @@ SERVERS = [name for name in SCRIPTS if name != "inner port"]
 
 def directives(script: str) -> dict[str, str]:
     """The configuration that a script gives its server, by directive; the last one counts, as for Redis."""
-    text = script.split("cat >\"$run/redis.conf\" <<'@@'\n", 1)[1].split("\n@@\n", 1)[0]
+    text = call(script).parameters["config"]
     return dict(line.partition(" ")[::2] for line in text.splitlines() if line and not line.startswith(("#", "user ")))
 
 
@@ -47,12 +48,12 @@ def test_no_password_and_no_hash_of_one_is_in_the_script(name: str) -> None:
     assert [secret for secret in hidden if secret in SCRIPTS[name]] == []
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_trial_writes_into_its_own_directory_only(role: str) -> None:
     assert directives(SCRIPTS[f"trial of {role}"])["dir"] == f"/run/redis-trial-{role}"
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_trial_has_the_role_s_own_settings_and_users(role: str) -> None:
     instance = desired(role).instances[0]
     config = directives(SCRIPTS[f"trial of {role}"])
@@ -61,7 +62,9 @@ def test_a_trial_has_the_role_s_own_settings_and_users(role: str) -> None:
         if name not in replaced:
             assert config[name] == (value or '""'), name
     for user in instance.users:
-        assert f"user {user.name} on #{'0' * 64} {user.rules}\n" in SCRIPTS[f"trial of {role}"]
+        assert (
+            f"user {user.name} on #{'0' * 64} {user.rules}\n" in call(SCRIPTS[f"trial of {role}"]).parameters["config"]
+        )
 
 
 @pytest.mark.parametrize("form", ["log", "snapshot"])
@@ -85,16 +88,22 @@ def test_a_conversion_loads_the_form_that_the_data_is_in() -> None:
 
 
 def test_a_log_is_built_beside_and_takes_its_name_when_it_is_complete() -> None:
-    script = SCRIPTS["crypto to log"]
-    assert directives(script)["appenddirname"] == "appendonlydir.new"
-    order = [script.index(text) for text in ("aof_last_bgrewrite_status:ok", "SHUTDOWN NOSAVE", "mv -T")]
+    script = call(SCRIPTS["crypto to log"])
+    assert directives(SCRIPTS["crypto to log"])["appenddirname"] == "appendonlydir.new"
+    assert script.parameters["new_log"] == "/var/lib/redis/crypto/appendonlydir.new"
+    tasks = path_of(script.name).read_text().rpartition("case $task in")[2]
+    log = tasks[tasks.index("log)") : tasks.index("snapshot)")]
+    order = [log.index(f"\n  {step}") for step in ("serve", "refuse_too_much", "write_log", "end", "mv -T")]
     assert order == sorted(order)
 
 
 @pytest.mark.parametrize("form", ["log", "snapshot"])
 def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> None:
-    removed = re.findall(r"rm -rf? (\S+)", SCRIPTS[f"crypto to {form}"])
-    assert {path for path in removed if not path.startswith(('"$run"', "/run/"))} <= {
+    script = call(SCRIPTS[f"crypto to {form}"])
+    removed = re.findall(r"rm -rf? (\S+)", path_of(script.name).read_text())
+    assert set(removed) == {'"$run"', '"$new_log"', '"$old_log"'}
+    assert [script.parameters[name] for name in ("run", "new_log", "old_log")] == [
+        "/run/redis-convert-crypto",
         "/var/lib/redis/crypto/appendonlydir.new",
         "/var/lib/redis/crypto/appendonlydir.old",
-    }
+    ]

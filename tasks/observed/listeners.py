@@ -1,0 +1,33 @@
+"""Read who listens on a host from what ss prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from tasks.catalogue.printable import excerpt
+from tasks.observed.records import Unreadable
+from tasks.observed.state import Listener
+
+# A process gives itself any name of up to 15 bytes, with quotes, brackets and line breaks too. The pattern has to match
+# the whole, and such a name is too short to hold another process' end and begin.
+_PROCESS = r'\("((?s:.{0,15}))",pid=([0-9]{1,10}),fd=[0-9]+\)'
+_LISTENER = re.compile(
+    rf"LISTEN +[0-9]+ +[0-9]+ +([^ ]+):([0-9]{{1,5}}) +[^ ]+:\* *(?:users:\({_PROCESS}(?:,{_PROCESS})*\) *)?"
+)
+
+
+def read_listeners(lines: Iterable[str]) -> Iterator[Listener]:
+    """Lines of `ss -Hltnp`; one that is none goes on with the one before, in which a name breaks it."""
+    whole: list[list[str]] = []
+    for line in lines:
+        if whole and not line.startswith("LISTEN "):
+            whole[-1].append(line)
+        else:
+            whole.append([line])
+    for line in map("\n".join, whole):
+        match = _LISTENER.fullmatch(line)
+        if match is None:
+            raise Unreadable(f"ss says {excerpt(line)}, expected a socket that listens")
+        address = match[1].split("%")[0].strip("[]")
+        yield Listener(address, int(match[2]), match[3] or "", int(match[4] or 0))

@@ -1,0 +1,76 @@
+#!/bin/sh
+# One look at a host: prints everything that the desired state speaks of, and changes nothing (tasks/observed/look.py).
+#
+# Every process costs the host a millisecond: grep and find read for many parts at once, the shell for none (its read
+# takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
+# shellcheck disable=SC2086  # lists of plain words
+: "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
+: "${packages?}" "${managed?}" "${default_line?}"
+part() { printf '\0%s %s\n' "$mark" "$1"; }
+printf '%s <' "$mark"
+{
+part facts; [ -d /run/systemd/system ] && echo systemd=yes
+part packages
+# dpkg-query would parse the whole database. Version is at most thirteen lines below Package (dpkg: lib/dpkg/parse.c);
+# updates holds what a dpkg that was interrupted had done, oldest first.
+grep -shE -A13 "^Package: ($packages)\$" /var/lib/dpkg/status /var/lib/dpkg/updates/*
+part candidate
+# Without the two options apt-cache would write its cache files: a dry run writes nothing.
+[ -x /usr/bin/redis-server ] || apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
+part disk
+unseen=''
+failed() { unseen="$unseen$1 $2 ended with $3
+"; }
+where=/var/lib; [ ! -d "$root" ] || where=$root
+for file in $files; do
+  case $file in "$root"/*) [ ! -d "$file" ] || where="$where $file";; esac
+done
+df -k --output=avail,file $where || failed disk df $?
+part listeners; ss -Hltnp || failed listeners ss $?
+part units
+# By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
+units=" $units "
+for file in /etc/systemd/system/redis-*.service; do
+  file=${file##*/}
+  case $file in *[!a-z0-9_.-]*) continue ;; esac  # no role of ours has such a name
+  case $units in *" $file "*) ;; *) units="$units$file ";; esac
+done
+units=$(systemctl show --timestamp=unix --property="$unit_properties" $units 2>/dev/null) || failed units systemctl $?
+echo "$units"
+binaries=
+for line in $units; do
+  case $line in
+    MainPID=0) ;;
+    MainPID=*) binaries="$binaries /proc/${line#MainPID=}/exe";;
+  esac
+done
+# -H: each line behind its file's name, also where only one file exists. UTF-8: of a file that is none, grep leaves out
+# the lines that are no text. What is no regular file is not waited for. What is secret does not leave the host.
+part texts
+LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/container /proc/net/fib_trie $sysctls \
+  /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
+  /var/lib/dpkg/statoverride "$lock" $files
+part digests; sha256sum /dev/null $secrets 2>/dev/null
+part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
+part replayable; grep -lsxF "$default_line" /dev/null $secrets
+part matches
+grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
+  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port) ' /proc/meminfo /proc/self/status \
+  /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
+  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
+part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
+directories=''
+for directory in "$root"/*/; do
+  directory=${directory%/}
+  case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
+  case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
+done
+find $files $secrets $binaries $directories ! -path "$root/*" -prune , \
+  -printf '%y %d %s %b %D:%i %m %T@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
+part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
+part unseen; printf '%s' "$unseen"
+part end
+# As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a
+# file is in plain words in the output that pyinfra's --debug shows.
+} | head -c "$limit" | base64 -w0
+printf '> %s\n' "$mark"

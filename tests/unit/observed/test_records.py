@@ -1,0 +1,221 @@
+"""What a host prints is data: any bytes in it are read, or refused in one short line, and nothing else happens."""
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyinfra.api.exceptions import FactProcessError
+
+from tasks.compare.fitness import unfit
+from tasks.compare.host import compare
+from tasks.observed.listeners import read_listeners
+from tasks.observed.look import HostSnapshot
+from tasks.observed.reader import parse_snapshot
+from tasks.observed.records import LIMIT, Unreadable, number, read_records, split_parts, unframe
+from tasks.observed.state import Listener, Observed
+from tests.unit.builders import FIVE, as_desired, desired
+from tests.unit.observed.printed import MARK, printed, record, snapshot_text
+from tests.unit.observed.test_reader import RECORDED, begin, with_text
+
+HOST = desired(*FIVE)
+FIELDS = settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+
+
+def process(text: bytes) -> Observed:
+    """What a look becomes whose host printed this between the marks."""
+    fact = HostSnapshot()
+    fact.mark = MARK
+    return fact.process([f"{MARK} <{base64.b64encode(text).decode()}> {MARK}"])
+
+
+def read_or_refuse(action: Callable[[], Observed]) -> None:
+    """A reading that can be compared and judged, or one short printable refusal."""
+    try:
+        observed = action()
+    except FactProcessError as error:
+        assert str(error).isprintable()
+        assert len(str(error)) < 300
+        return
+    differences = compare(HOST, observed)
+    list(unfit(HOST, observed, differences))
+
+
+@given(output=st.lists(st.text(), max_size=5))
+def test_any_output_is_read_or_refused(output: list[str]) -> None:
+    read_or_refuse(lambda: HostSnapshot().process(output))
+
+
+@FIELDS
+@given(data=st.data(), junk=st.binary(max_size=40), length=st.integers(0, 30))
+def test_any_bytes_anywhere_in_a_look_are_read_or_refused(data: st.DataObject, junk: bytes, length: int) -> None:
+    text = RECORDED.encode()
+    at = data.draw(st.integers(0, len(text)))
+    read_or_refuse(lambda: process(text[:at] + junk + text[at + length :]))
+
+
+WORDS = [line.split() for line in RECORDED.replace("\0", "\n").split("\n")]
+TOKENS = sorted({part for words in WORDS for word in words for part in (word, word.rpartition("=")[2]) if part})
+
+
+@FIELDS
+@given(token=st.sampled_from(TOKENS), junk=st.text(max_size=40) | st.integers().map(str))
+def test_any_text_in_place_of_a_field_is_read_or_refused(token: str, junk: str) -> None:
+    read_or_refuse(lambda: process(RECORDED.replace(token, junk, 1).encode(errors="replace")))
+
+
+@given(
+    junk=st.text(alphabet="\0\n =:@%\"'(),/19aL", max_size=200), part=st.sampled_from(["found", "listeners", "units"])
+)
+def test_any_text_in_a_part_is_read_or_refused(junk: str, part: str) -> None:
+    read_or_refuse(lambda: process(with_text(part, junk).encode()))
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nb",
+        f"x\n{begin('units')[1:]}Id=redis-x$(reboot).service\n",
+        f"\n\n{MARK} end\n",
+        "\x1b]0;title\x07",
+        "f 0 1 1 1:1 600 0.0",
+        "=",
+        "\udcff",
+    ],
+)
+def test_a_file_s_name_is_only_a_name(name: str) -> None:
+    state = as_desired(desired("crypto"))
+    top = "/var/lib/redis/crypto"
+    for path, target in ((f"{top}/{name}", ""), (f"{top}/link", name), (f"{top}/link", f"{MARK} end\n")):
+        text = snapshot_text(state)
+        text = text.replace(begin("found"), begin("found") + record("f 1 7 0 1:1 600 0.0", "u", "g", top, path, target))
+        observed = process(text.encode(errors="surrogateescape"))
+        shown = path.encode(errors="surrogateescape").decode(errors="replace")
+        assert observed == replace(
+            state, servers={}, data_files={**state.data_files, shown: 7}, data_used=observed.data_used
+        )
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "/var/lib/redis/crypt", "/var/lib/redis/cryptox/y", "../x"])
+def test_a_file_that_lies_elsewhere_than_it_was_looked_for_is_refused(path: str) -> None:
+    text = record("f 1 7 0 1:1 600 0.0", "redis", "redis", "/var/lib/redis/crypto", path, "")
+    with pytest.raises(Unreadable, match="lies below"):
+        parse_snapshot(with_text("found", text), MARK)
+
+
+@pytest.mark.parametrize("name", ["redis-$(reboot).service", "redis-a b.service", "redis-.service", "redis-A.service"])
+def test_a_unit_whose_name_is_none_of_ours_is_not_ours(name: str) -> None:
+    line = f"/etc/systemd/system/{name}:# Written by the CAAS Redis repository\n"
+    observed = parse_snapshot(with_text("matches", line), MARK)
+    assert observed.our_units == parse_snapshot(RECORDED, MARK).our_units
+
+
+def listeners(*lines: str) -> list[Listener]:
+    return list(read_listeners("\n".join(lines).split("\n")))
+
+
+@pytest.mark.parametrize(
+    "name", ['x",pid=430', 'x",pid=1,fd=1', 'x",pid=1,fd=1)', "a\nb", "\n@@ end", "a b)", '")),((",']
+)
+def test_a_process_cannot_pass_for_another_by_its_name(name: str) -> None:
+    line = f'LISTEN 0      511    172.28.2.5:6383 0.0.0.0:* users:(("{name}",pid=999,fd=3))'
+    after = 'LISTEN 0 5 127.0.0.1:53 0.0.0.0:* users:(("named",pid=9,fd=3),("named",pid=10,fd=3))'
+    assert listeners(line, after) == [
+        Listener("172.28.2.5", 6383, name, 999),
+        Listener("127.0.0.1", 53, "named", 9),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "LISTEN 0 0 a:1", "ESTAB 0 0 1.2.3.4:5 6.7.8.9:1", "LISTEN 0 5 1.2.3.4:x 0.0.0.0:*"]
+)
+def test_what_is_no_socket_is_refused(line: str) -> None:
+    with pytest.raises(Unreadable, match="expected a socket that listens"):
+        listeners(line)
+
+
+# What stands around
+
+
+def test_what_a_login_prints_before_and_after_is_skipped() -> None:
+    greeting = [f"Welcome {MARK}", f"{MARK} <", "sudo: unable to resolve host", f"no line end {printed('text')}", "bye"]
+    greeting.remove(f"{MARK} <")
+    assert unframe(greeting, MARK) == "text"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "it printed nothing"),
+        (["This account is currently not available."], "it printed 'This account is currently not available.' instead"),
+        ([f"{MARK} <aGVs"], "it is cut off"),
+        ([f"{MARK} <a$b> {MARK}"], "it is damaged"),
+        (["x" * (LIMIT * 2)], "it is larger than 8 MiB"),
+        ([f"{MARK} <{base64.b64encode(bytes(LIMIT)).decode()}> {MARK}"], "it is larger than 8 MiB"),
+    ],
+)
+def test_what_is_no_reading_is_refused_in_words(lines: list[str], words: str) -> None:
+    with pytest.raises(Unreadable, match=words):
+        unframe(lines, MARK)
+
+
+def test_the_time_that_a_reading_takes_does_not_grow_faster_than_it() -> None:
+    size = LIMIT // 8
+    top = "/var/lib/redis/crypto"
+    one = record("f 1 7 0 1:1 600 0.0", "redis", "redis", top, f"{top}/\n\n\n", "")
+    many, breaks = one * (size // len(one)), "\n" * size
+    for part, junk in (("found", many), *((part, breaks) for part in ("listeners", "units", "texts", "matches"))):
+        text = with_text(part, junk).encode()
+        began = time.monotonic()
+        read_or_refuse(lambda text=text: process(text))  # type: ignore[misc]
+        assert time.monotonic() - began < 5, part  # it takes a quarter of one
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        RECORDED.replace(begin("texts"), begin("digests")),
+        RECORDED.replace(begin("texts"), begin("texts") + begin("texts")),
+        RECORDED.replace(begin("end"), begin("end") + "more"),
+        f"before{RECORDED}",
+    ],
+)
+def test_parts_in_another_order_are_refused(text: str) -> None:
+    with pytest.raises(Unreadable, match="its parts are not in their order"):
+        parse_snapshot(text, MARK)
+
+
+def test_a_part_without_another_is_read() -> None:
+    assert split_parts(f"\0{MARK} a\none\n\0{MARK} end\n", MARK, ["a"]) == {"a": "one\n"}
+
+
+@pytest.mark.parametrize("part", ["a", "a\0", "a\0=b\0c\0", "a\0=b"])
+def test_a_record_that_is_not_whole_is_refused(part: str) -> None:
+    with pytest.raises(Unreadable, match="a record of it is"):
+        list(read_records(part, 2 if part != "a\0=b\0c\0" else 3))
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "٣", "1" * 16, "0x1", "1\n", " 1"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(Unreadable, match="expected a number"):
+        number(text, "it")
+
+
+@pytest.mark.parametrize("line", ["listeners ss ended with 127", "forwards nft ended with 1", "disk df ended with 1"])
+def test_a_program_of_the_look_that_failed_leaves_its_part_unseen(line: str) -> None:
+    part, _, why = line.partition(" ")
+    right = as_desired(desired("crypto"))
+    read = parse_snapshot(snapshot_text(replace(right, unseen={part: why}), MARK), MARK)
+    assert read.unseen == {part: why}
+
+
+def test_without_an_answer_of_systemd_nothing_is_known_of_the_host() -> None:
+    text = snapshot_text(replace(as_desired(desired("crypto")), unseen={"units": "systemctl ended with 1"}), MARK)
+    with pytest.raises(Unreadable, match="the state of its units: systemctl ended with 1"):
+        parse_snapshot(text, MARK)
