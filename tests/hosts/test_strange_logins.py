@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.conftest import Tier, output, layout
+from tests.hosts.conftest import Tier, layout, output
 from tests.lab.containers import ContainerLab
 
 pytestmark = pytest.mark.hosts
