@@ -10,10 +10,11 @@ from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
+from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file
+from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file, unit_name
 from tasks.observed.state import Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
@@ -127,6 +128,7 @@ def _mib(size: int) -> str:
 def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours = {observed.pid(instance.unit) for instance in desired.instances} - {0}
     ours |= refused_pids(desired, observed)
+    ours |= {observed.pid(unit_name(leftover.role)) for _, leftover in leftovers_in_place(desired, observed)}
     for role in desired.roles:
         for listener in observed.listeners:
             clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")

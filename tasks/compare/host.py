@@ -94,7 +94,8 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     for file in desired.files:
         if observed.container and file.path in (SYSCTL_FILE, THP_FILE):
             continue
-        yield from _file(file, observed.files.get(file.path))
+        unknown = file.content == "" and _has_all_users(desired, observed, file.path)
+        yield from _file(file, observed.files.get(file.path), unknown)
     for path in desired.absent:
         if path in observed.files:
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
@@ -104,7 +105,14 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, Remedy.WRITE)
 
 
-def _file(file: File, state: FileState | None) -> Iterator[Difference]:
+def _has_all_users(desired: Host, observed: Observed, path: str) -> bool:
+    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then."""
+    wanted = {user.name for item in desired.instances if acl_file(item.name) == path for user in item.users}
+    return bool(wanted) and wanted <= observed.acl_users.get(path, frozenset())
+
+
+def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Difference]:
+    """`unknown`: nobody knows what should be in it."""
     kind = "directory" if file.content is None else "file"
     expected = f"{kind} {file.owner}:{file.group} {file.mode}"
     if state is None:
@@ -113,7 +121,8 @@ def _file(file: File, state: FileState | None) -> Iterator[Difference]:
     found = f"{state.kind} {state.owner}:{state.group} {state.mode}"
     if found != expected:
         yield Difference(file.role, "file", file.path, expected, found, Remedy.WRITE)
-    if file.content is not None and state.kind == "file" and state.content != file.observable:
+    other = file.content is not None and state.kind == "file" and state.content != file.observable
+    if other and not unknown:
         yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), Remedy.WRITE)
 
 

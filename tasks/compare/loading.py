@@ -78,14 +78,20 @@ def load_faults(said: Iterable[str]) -> list[str]:
     return [line.strip()[:SHOWN] for line in said if GOES_ON.search(line) or STOPS.search(line)]
 
 
-def credible(faults: Sequence[str], info: Mapping[str, str]) -> list[str]:
-    """Those of the faults that a server can have said which has loaded its data and has this INFO.
+def faults_of(said: Iterable[str], info: Mapping[str, str]) -> list[str]:
+    """What a start had wrong of a server that answers and has this INFO, in its own words where there are some.
 
-    The others a service has written: a script or library of its logs any text, line ends and all.
+    Of the lines only those that such a server can have said: a script or library of a service logs any text, line ends
+    and all. What the counter knows and the journal has lost is said in ours.
     """
+    faults = load_faults(said)
     if info.get("loading", "0") != "0":
-        return [*faults]
-    return [line for line in faults if GOES_ON.search(line) and (tells_of_skips(info) or not SKIPPED.search(line))]
+        return faults
+    counted = info.get("unexpected_error_replies", "0")
+    found = [line for line in faults if GOES_ON.search(line) and (tells_of_skips(info) or not SKIPPED.search(line))]
+    if counted != "0" and not any(map(SKIPPED.search, found)):
+        found.append(f"{counted} commands of its log were skipped; its journal does not say which")
+    return found
 
 
 def is_cut_only(faults: Sequence[str]) -> bool:

@@ -73,6 +73,7 @@ class Instance:
     unit_digest: str
     unit_text: str
     accepts_loss: bool = False  # the operator gives up what a start skipped in its log
+    new_passwords: bool = False  # the operator replaces passwords that its users have
 
     @property
     def unit_file(self) -> str:

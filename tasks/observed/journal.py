@@ -13,7 +13,8 @@ from tasks.observed.connection import run_command
 from tasks.observed.script import script
 
 BYTES = 64 << 10  # of each journal: what is said while loading stands at its beginning
-BEGINS = "Redis is starting"  # in the first line of every start, 7.0 and 8.0
+BEGINS = "Redis is starting"  # in the first or second line of every start, 7.0 and 8.0
+READY = "eady to accept connections"  # in a line after the data has been loaded, 7.0 and 8.0
 
 Said = tuple[str, ...]
 
@@ -41,4 +42,9 @@ def read_said(lines: Iterable[str], units: Sequence[str]) -> dict[str, Said]:
 
 def reaches_start(said: Said) -> bool:
     """Whether the journal still has the beginning of the start."""
-    return bool(said) and BEGINS in said[0]
+    return any(BEGINS in line for line in said[:2])
+
+
+def reaches_end_of_loading(said: Said) -> bool:
+    """Whether the journal has all that was said while the data was loaded: it comes after the server itself."""
+    return any(READY in line for line in said)

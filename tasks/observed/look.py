@@ -18,6 +18,7 @@ from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
+from tasks.observed.leftover import with_leftovers
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
@@ -77,6 +78,7 @@ class HostSnapshot(FactBase[Observed | None]):
 def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
+    snapshot = with_leftovers(host, desired, snapshot, passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
     known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
     jobs = {

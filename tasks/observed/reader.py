@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
-from tasks.desired.paths import DATA_ROOT, LOCK_FILE
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
@@ -17,7 +17,7 @@ from tasks.observed.state import FileState, Observed
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
-    *("texts", "digests", "replayable", "matches", "found", "forwards", "unseen"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "unseen"),
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
@@ -27,6 +27,7 @@ UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file th
 VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
 UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
+CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
 STARTED = "ExecMainStartTimestamp"
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
@@ -70,6 +71,8 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
         replayable=frozenset(lines["replayable"]),
+        acl_users=_users(lines["users"]),
+        configured=dict(_configured(matches)),
         data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
     )
 
@@ -269,6 +272,24 @@ def _our_units(matches: Texts) -> Iterable[str]:
         unit = path.removeprefix("/etc/systemd/system/")
         if OUR_UNIT.fullmatch(unit) and any(MANAGED in text for text in lines):
             yield unit
+
+
+def _users(lines: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The names of the users in ACL files, by path."""
+    return {
+        path: frozenset(text.lstrip().removeprefix("user").lstrip() for text in texts)
+        for path, texts in _texts(lines).items()
+    }
+
+
+def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:
+    """Where roles listen by their configuration files, one address each; of files of another form nothing."""
+    for path, lines in matches.items():
+        said = {name: value for name, _, value in (text.partition(" ") for text in lines)}
+        match = CONFIG_FILE.fullmatch(path)
+        address, port = said.get("bind", "").split(" ")[0], said.get("port", "")
+        if match and re.fullmatch(ADDRESS, address) and re.fullmatch("[0-9]{1,5}", port):
+            yield match[1], (address, int(port))
 
 
 def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -68,6 +68,21 @@ class ForeignServer:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """A unit of this tool's of a role that the host does not carry, and the keys of its server.
+
+    `endpoint` is where its process listens, or would by its configuration when it does not run. `keys` is None when
+    nobody knows, `because` says why.
+    """
+
+    role: str
+    running: bool
+    endpoint: tuple[str, int] | None
+    keys: int | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True)
 class Marker:
     """An adoption that began on this host and has not ended: what its file says, and what is there now.
 
@@ -112,6 +127,9 @@ class Observed:
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
+    acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
+    configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
+    leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
     foreign_forwards: tuple[tuple[str, str], ...] = ()

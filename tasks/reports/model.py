@@ -77,6 +77,7 @@ class DriftReport:
     seconds: float
     commands: int
     exchanges: int
+    notes: tuple[str, ...] = ()  # what a person should know of the tier as a whole
 
     def __post_init__(self) -> None:
         if self.checked_at.utcoffset() != timedelta(0):

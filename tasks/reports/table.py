@@ -44,6 +44,8 @@ def to_table(report: DriftReport, width: int, colour: bool = False) -> str:
         for item in report.hosts:
             for part in _host(item, console.width):
                 console.print(part, overflow="fold")
+        for note in report.notes:
+            console.print(Text(f"note: {printable(note)}"), soft_wrap=True)
         style = "bold green" if report.in_sync else "bold red"
         console.print(Text(summary(report), style), soft_wrap=True)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

@@ -51,6 +51,7 @@ def build_report(
         seconds=seconds,
         commands=len(looks),
         exchanges=sum(len(item.servers) for item in observed),
+        notes=tuple(run.tier.notices()),
     )
 
 

@@ -35,6 +35,11 @@ class Look:
     unknown: tuple[Unknown, ...] = ()
     seconds: float = 0.0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is anything to do or to prove here: not where no role is, and nothing of this tool is left."""
+        return bool(self.desired.roles or self.differences)
+
 
 def survey(state: State, run: Run) -> dict[str, Look]:
     """One look at every active host, all at the same time, once per run; host name → what was seen."""

@@ -24,11 +24,24 @@ GROUP_PREFIX = "redis_"
 
 @dataclass(frozen=True)
 class Tier:
-    """Desired state and passwords by inventory host name, and the passwords made up for this run."""
+    """Desired state and passwords by inventory host name, and the passwords made up for this run.
+
+    `secrets_files`: where each host's passwords are; `unplaced`: roles of the catalogue that no host carries.
+    """
 
     hosts: Mapping[str, Host]
     passwords: Mapping[str, Passwords] = field(repr=False)
     generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
+    secrets_files: Mapping[str, Path] = field(default_factory=dict)
+    unplaced: tuple[str, ...] = ()
+
+    def notices(self) -> list[str]:
+        """What a person should know of the tier as a whole, and what to do about it."""
+        return [
+            f"{role}: no host of the inventory carries this role of roles.yaml: put its host into group "
+            f"{GROUP_PREFIX}{role}, or remove the role"
+            for role in self.unplaced
+        ]
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ def build_tier(
 
     Missing passwords are generated when `new_passwords`, else they stay None.
     """
-    inputs, problems = read_inputs(hosts, inventory_file, catalogue_file)
+    inputs, unplaced, problems = read_inputs(hosts, inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     files: dict[Path, dict[str, dict[str, str]]] = {}
     generated: dict[Path, dict[tuple[str, str], str]] = {}
@@ -63,7 +76,8 @@ def build_tier(
     known = {path: _merged(files[path], generated.get(path, {})) for path in files}
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
-    return Tier(desired, passwords, generated), problems
+    secrets_files = {host.name: host.secrets_file for host in inputs}
+    return Tier(desired, passwords, generated, secrets_files, unplaced), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
@@ -91,13 +105,13 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
 
 def read_inputs(
     hosts: Iterable[PyinfraHost], inventory_file: str, catalogue_file: Path
-) -> tuple[list[HostInput], list[str]]:
-    """What the inventory and the catalogue say of each host, and every problem with it."""
+) -> tuple[list[HostInput], tuple[str, ...], list[str]]:
+    """What the inventory and the catalogue say of each host, the roles that none carries, and every problem."""
     if not catalogue_file.exists():
-        return [], [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
+        return [], (), [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
     catalogue, problems = read_catalogue(catalogue_file.read_text())
     if catalogue is None:
-        return [], problems
+        return [], (), problems
     known = {problem.removeprefix("roles.yaml: ") for problem in problems}
     inputs: list[HostInput] = []
     asked: list[tuple[list[str], tuple[str, ...]]] = []
@@ -124,7 +138,8 @@ def read_inputs(
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
     problems += unknown_adoptions(asked, catalogue.roles)
-    return inputs, problems
+    unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
+    return inputs, tuple(unplaced), problems
 
 
 def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from pyinfra.api.host import Host
@@ -9,25 +10,39 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import Role
-from tasks.compare.loading import bytes_cut, credible, cut_tails, is_cut_only, load_faults
+from tasks.compare.loading import bytes_cut, cut_tails, faults_of, is_cut_only, load_faults
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import manifest_file
 from tasks.observed.connection import run_command
-from tasks.observed.journal import said_since_start
+from tasks.observed.journal import Said, reaches_end_of_loading, said_since_start
 from tasks.observed.refusal import Refusal
-from tasks.steps.gate import Endpoint, read_info, write_log_anew
+from tasks.steps.gate import POLL, Endpoint, read_info, write_log_anew
+
+JOURNAL_PATIENCE = 10.0  # seconds for what a server has said to be in the journal; it is there at once on a calm host
 
 
 def said_while_loading(
     state: State, host: Host, instance: Instance, passwords: Passwords, where: Endpoint | None = None
 ) -> list[str]:
     """The lines of its journal that tell of writes the instance skipped or cut off when it started."""
-    faults = load_faults(said_since_start(state, host, [instance.unit]).get(instance.unit, ()))
-    if not faults:
-        return []
     password = passwords[instance.name].get(OPERATOR) or ""
     info = read_info(host, where or (instance.address, instance.role.port), password)
-    return faults if isinstance(info, Refusal) else credible(faults, info)
+    said = _said(state, host, instance, serves=not isinstance(info, Refusal))
+    return load_faults(said) if isinstance(info, Refusal) else faults_of(said, info)
+
+
+def _said(state: State, host: Host, instance: Instance, serves: bool) -> Said:
+    """What its journal has of its start. A server may serve before journald has written what it said."""
+    began = time.monotonic()
+    while True:
+        said = said_since_start(state, host, [instance.unit]).get(instance.unit, ())
+        if not serves or load_faults(said) or reaches_end_of_loading(said):
+            return said
+        if time.monotonic() > began + JOURNAL_PATIENCE:
+            text = f"{instance.name}: its journal does not tell of its start: what it said while loading is not known"
+            host.log_styled(text, fg="yellow")
+            return said
+        time.sleep(POLL)
 
 
 def after_a_cut(state: State, host: Host, instance: Instance, passwords: Passwords, faults: Sequence[str]) -> list[str]:

@@ -131,7 +131,7 @@ def _restart(target: Target) -> bool:
 def _cured(target: Target, refusal: Refusal) -> bool:
     """Whether the refusal itself is what a restart cures, as seen just now; nothing else is restarted unseen."""
     if refusal.cause is not Cause.CLOSED:
-        return is_difference(refusal)
+        return is_difference(target.instance, refusal)
     again = look(target.state, current(target.state), target.host)
     name, remedy = target.instance.name, Remedy.RESTART
     return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))

@@ -48,14 +48,21 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
+part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
 grep -RsHE -e '^(MemTotal|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
-  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" /proc/meminfo /proc/self/status \
+  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port) ' /proc/meminfo /proc/self/status \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
-  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
-part found  # all that lies in data directories, and other paths themselves
-find $files $secrets $binaries ! -path "$root/*" -prune , \
+  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
+part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
+directories=''
+for directory in "$root"/*/; do
+  directory=${directory%/}
+  case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
+  case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
+done
+find $files $secrets $binaries $directories ! -path "$root/*" -prune , \
   -printf '%y %d %s %b %D:%i %m %T@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
 part unseen; printf '%s' "$unseen"

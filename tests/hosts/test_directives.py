@@ -91,7 +91,7 @@ def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_
 def test_a_restart_that_cannot_load_the_log_fails_its_gate_with_the_line(onebox: Tier) -> None:
     gateway = onebox.pid("gateway")
     log_a_command_that_fails(onebox, "crypto")
-    done = onebox.run("deploy.py", *overriding({"crypto": {"databases": 17}, "gateway": {"databases": 17}}))
+    done = onebox.run("deploy.py", *overriding({role: {"tcp_backlog": 1000} for role in ("crypto", "gateway")}))
     assert done.returncode != 0
     assert "crypto: has not loaded all of its data, it said: " in output(done)
     assert "WRONGTYPE" in output(done)

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, layout, output, wait_for
+from tests.hosts.every_way import kept
 from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering
 from tests.hosts.test_first_deploy import fingerprint
 from tests.lab.container import Container
@@ -404,21 +405,17 @@ def test_a_role_that_the_host_no_longer_carries_is_drift_and_its_data_survives(
     without = tmp_path / "onebox.py"
     without.write_text((tier.repository / tier.inventory).read_text().replace("redis_crypto = _host\n", ""))
     fewer = Tier(tier.lab, str(without), tier.secrets)
-    with tier.operator("crypto") as client:
-        client.set("test:kept", "yes")
-    drift = check(fewer, tmp_path)
-    assert drift.keys == {
-        ("crypto", "unit", "redis-crypto.service"),
-        (None, "file", "/etc/redis/inner-port.nft"),
-        (None, "listener", "172.28.2.5:6379"),
-    }
-    fewer.deploy()
-    assert_in_sync(check(fewer, tmp_path))
-    assert not check(tier, tmp_path).in_sync
-    tier.deploy()
-    with tier.operator("crypto") as client:
-        assert client.get("test:kept") == "yes"
-        client.delete("test:kept")
+    with kept(tier, "crypto"):
+        drift = check(fewer, tmp_path)
+        assert drift.keys == {
+            ("crypto", "unit", "redis-crypto.service"),
+            (None, "file", "/etc/redis/inner-port.nft"),
+            (None, "listener", "172.28.2.5:6379"),
+        }
+        fewer.deploy()
+        assert_in_sync(check(fewer, tmp_path))
+        assert not check(tier, tmp_path).in_sync
+        tier.deploy()
 
 
 # --- Tampering

@@ -10,6 +10,7 @@ import pytest
 
 from tests.hosts.clients import can_connect
 from tests.hosts.conftest import Tier, output, overriding, wait_for
+from tests.hosts.every_way import kept
 from tests.hosts.faults import (
     KINDS,
     Fault,
@@ -127,7 +128,11 @@ def assert_nothing_lost(onebox: Tier, kind: str, faults: Iterable[Fault]) -> lis
     files = Whole(onebox.host("crypto"))
     scenario = f"a change, {kind} at operations"
     broken = []
-    with writing(onebox, "crypto", scenario) as restarted, writing(onebox, "gateway", scenario) as live:
+    with (
+        kept(onebox, *CHANGE),
+        writing(onebox, "crypto", scenario) as restarted,
+        writing(onebox, "gateway", scenario) as live,
+    ):
         for fault in faults:
             files.look(str(fault))
             assert restarted.lost(onebox) == [], fault
@@ -143,7 +148,7 @@ def assert_nothing_lost(onebox: Tier, kind: str, faults: Iterable[Fault]) -> lis
 
 def test_a_deploy_killed_while_a_first_log_is_written_is_finished_by_the_next(onebox: Tier) -> None:
     onebox.deploy(*overriding({"gateway": {"appendonly": False}}))
-    with with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
+    with kept(onebox, "gateway"), with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
         client.config_set("rdb-key-save-delay", 150)  # microseconds a key: three seconds
         try:
             assert break_once(onebox, "kill during", at="Change settings and users live").label
@@ -234,7 +239,8 @@ def test_an_instance_whose_disk_is_full_is_not_restarted_and_loses_nothing(onebo
     host, change = onebox.host("gateway"), overriding({"gateway": {"databases": 32}})
     data = "/var/lib/redis/gateway"
     with small_disk(host, data, 128 * 1024, "redis-gateway") as fill:
-        with writing(onebox, "gateway", "a restart while the disk is full, then with a free one") as writer:
+        scenario = "a restart while the disk is full, then with a free one"
+        with kept(onebox, "gateway"), writing(onebox, "gateway", scenario) as writer:
             before = onebox.pid("gateway")
             host.sh(fill)
             wait_for(lambda: any("MISCONF" in text for text in writer.report().errors), "the server cannot write")

@@ -60,7 +60,7 @@ def runs_before_the_start(tier: Tier, script: str) -> None:
 
 def test_what_is_cut_off_between_two_commands_fails_the_gate_though_nobody_says_a_word(before_the_start: Tier) -> None:
     tier = before_the_start
-    log = f"$(ls {DATA.format('crypto')}/*.incr.aof | tail -n 1)"
+    log = f"$(ls {DATA.format('gateway')}/*.incr.aof | tail -n 1)"
     # From the first MULTI on: its word follows eight bytes of its command.
     cut = f"truncate -s $(($(grep -abo -m 1 MULTI {log} | head -n 1 | cut -d: -f1) - 8)) {log}"
     runs_before_the_start(tier, cut)
@@ -86,7 +86,7 @@ def test_what_is_skipped_is_said_with_the_way_it_was_written_and_the_line(before
 def test_a_cut_tail_is_said_with_its_bytes_and_what_comes_next_is_kept(before_the_start: Tier) -> None:
     """Cut inside a transaction: without a new log the next start would drop all that was written since."""
     tier = before_the_start
-    log = f"$(ls {DATA.format('crypto')}/*.incr.aof | tail -n 1)"
+    log = f"$(ls {DATA.format('gateway')}/*.incr.aof | tail -n 1)"
     # In the second command of the first transaction.
     cut = f"truncate -s $(($(grep -abo ':transaction:2' {log} | head -n 1 | cut -d: -f1) + 5)) {log}"
     runs_before_the_start(tier, cut)

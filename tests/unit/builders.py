@@ -128,6 +128,11 @@ def as_desired(host: Host) -> Observed:
         ),
         statoverrides=dict(host.statoverrides),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
+        acl_users={
+            acl_file(instance.name): frozenset({"default", *(user.name for user in instance.users)})
+            for instance in host.instances
+        },
+        configured={instance.name: (instance.address, instance.role.port) for instance in host.instances},
         data_files={
             f"{data_directory(instance.name)}/{name}": 88
             for instance in host.instances
@@ -162,6 +167,8 @@ def fresh(host: Host) -> Observed:
         statoverrides={},
         data_files={},
         replayable=frozenset(),
+        acl_users={},
+        configured={},
         servers={},
     )
 

@@ -17,8 +17,8 @@ CONF = "/etc/redis/crypto.conf"
 SKIPPED = {"unexpected_error_replies": "2", "aof_last_rewrite_time_sec": "-1"}
 
 
-def wanting(databases: int) -> Host:
-    return desired("crypto", crypto={"databases": databases})
+def wanting(databases: int, behavior: str = "ignore") -> Host:
+    return desired("crypto", crypto={"databases": databases, "propagation_error_behavior": behavior})
 
 
 def running(databases: int, found: str = "16", **info: str) -> tuple[Host, Observed]:
@@ -137,6 +137,11 @@ def test_what_a_cut_off_deploy_kept_of_the_previous_file_counts() -> None:
 def test_a_stopped_instance_without_a_file_may_have_had_the_default() -> None:
     host, observed = at_rest(4, "")
     assert "may speak of 16 databases" in problems(host, without_file(observed, CONF))[0]
+
+
+def test_a_stopped_instance_that_would_panic_needs_no_guard() -> None:
+    _, observed = at_rest(4, "databases 16\n")
+    assert problems(wanting(4, "panic"), observed) == []
 
 
 def test_an_instance_without_a_log_may_have_as_few_databases_as_it_likes() -> None:

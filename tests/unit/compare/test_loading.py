@@ -11,8 +11,8 @@ from tasks.compare.loading import (
     GOES_ON,
     SHOWN,
     bytes_cut,
-    credible,
     cut_tails,
+    faults_of,
     is_cut_only,
     is_undone_by_more_databases,
     load_faults,
@@ -78,7 +78,14 @@ CLEAN = {"loading": "0", "unexpected_error_replies": "0"}
 def test_a_line_that_the_counters_of_a_serving_server_deny_was_written_by_a_service(
     info: dict[str, str], believed: list[str]
 ) -> None:
-    assert credible([SKIP, CUT, BAD_FORMAT], info) == believed
+    assert faults_of([SKIP, "a word", CUT, BAD_FORMAT], info) == believed
+
+
+def test_what_the_journal_has_lost_is_known_from_the_counter() -> None:
+    said = ["2 commands of its log were skipped; its journal does not say which"]
+    assert faults_of([], COUNTED) == said
+    assert faults_of([CUT], COUNTED) == [CUT, *said]
+    assert faults_of([], CLEAN) == []
 
 
 # --- What follows from a fault

@@ -37,6 +37,7 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
         ],
         "texts": list(_texts(observed)),
         "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
+        "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
         "found": [],
@@ -88,6 +89,8 @@ def _matches(observed: Observed) -> Iterator[str]:
         yield from (f"{path}:# {MANAGED}", f"{path}:{name} = {value}")
     for path, value in observed.boot_thp.items():
         yield from (f"{path}:# {MANAGED}", f"{path}:w {THP} - - - - {value}")
+    for role, (address, port) in observed.configured.items():
+        yield from (f"/etc/redis/{role}.conf:{line}" for line in (f"bind {address}", f"port {port}"))
     yield from (f"/etc/systemd/system/{unit}:# {MANAGED}" for unit in observed.our_units)
 
 

@@ -5,10 +5,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.observed.journal import BYTES, reaches_start, read_said
+from tasks.observed.journal import BYTES, reaches_end_of_loading, reaches_start, read_said
 from tests.tree import REPOSITORY
 
 UNITS = ("redis-crypto.service", "redis-gateway.service")
@@ -53,8 +54,22 @@ def test_an_answer_for_a_unit_that_was_not_asked_is_none() -> None:
 
 def test_a_journal_that_begins_with_the_start_reaches_back_to_it() -> None:
     assert reaches_start((BEGINNING, "more"))
-    assert not reaches_start(("more", BEGINNING))
+    assert reaches_start(("1234:C 26 Nov 2026 01:33:43.102 * Supervised by systemd. Please make sure", BEGINNING, "x"))
+    assert not reaches_start(("x", "more", BEGINNING))
     assert not reaches_start(())
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        ("1:M 26 Nov 2026 01:33:43.103 * Ready to accept connections", True),
+        ("1:M 26 Nov 2026 01:33:43.103 * Ready to accept connections tcp", True),
+        ("1:M 26 Nov 2026 01:33:43.103 * The server is now ready to accept connections at /s", True),
+        ("1:M 26 Nov 2026 01:33:43.103 * DB loaded from append only file: 0.000 seconds", False),
+    ],
+)
+def test_a_journal_tells_all_of_a_start_when_it_has_its_end(said: str, whole: bool) -> None:
+    assert reaches_end_of_loading((BEGINNING, said, "more")) == whole
 
 
 def test_the_script_prints_what_was_said_first_whatever_it_is(tmp_path: Path) -> None:

@@ -184,3 +184,9 @@ def test_no_form_says_more_of_a_difference_than_its_six_fields() -> None:
         "differences"
     ]
     assert seen == [{**asdict(plain), "remedy": "by hand: remedy"}]
+
+
+def test_what_concerns_the_tier_as_a_whole_stands_with_every_host() -> None:
+    sample = replace(report(host("socket"), host("crypto", "error", message="why")), notes=("shared: no host",))
+    hosts = json.loads(to_json(sample))["hosts"]
+    assert [hosts[name]["message"] for name in sorted(hosts)] == ["why\nshared: no host", "shared: no host"]

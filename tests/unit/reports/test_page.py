@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -167,3 +168,8 @@ def test_any_name_makes_links_that_lead_somewhere(text: str) -> None:
 @given(text=MARKUP)
 def test_a_page_can_always_be_written_as_utf_8(text: str) -> None:
     to_html(hostile(text)).encode()
+
+
+def test_what_concerns_the_tier_as_a_whole_stands_at_the_head_once() -> None:
+    text = to_html(replace(samples()["in-sync"], notes=("shared: no host <b>carries it",)))
+    assert text.count("shared: no host &lt;b&gt;carries it") == 1

@@ -1,6 +1,7 @@
 """The drift report for a terminal (tasks/reports/table.py)."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -104,3 +105,11 @@ def test_colour_changes_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_colour_is_left_out_for_a_person_who_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in to_table(samples()["drifted"], 120, colour=True)
+
+
+def test_what_concerns_the_tier_as_a_whole_is_said_once_and_is_no_difference() -> None:
+    sample = replace(samples()["in-sync"], notes=("shared: no host \x1b[31mcarries it",))
+    first, second = to_table(sample, 80).splitlines()
+    assert first == "note: shared: no host \\x1b[31mcarries it"
+    assert second.startswith("5 roles on 5 hosts in sync")
+    assert sample.exit_code == 0
