@@ -10,8 +10,9 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
+from tasks.compare.data_files import ownership_differences
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.compare.loading import load_faults, skipped
+from tasks.compare.loading import cut_tail, load_faults, skipped
 from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
@@ -24,6 +25,7 @@ RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
 def server_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """Every difference of a running instance, or of the data of one that does not run."""
     server = observed.servers.get(instance.name)
+    yield from ownership_differences(instance, observed)
     if not observed.is_active(instance.unit):
         yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
@@ -38,6 +40,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     yield from _users(instance, server)
     yield from _persistence(instance, server)
     yield from _skipped(instance, server)
+    yield from _cut_tail(instance, server)
     yield from _manifest(instance, server, observed)
 
 
@@ -194,6 +197,15 @@ def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
         )
         remedy = Remedy.REWRITE if instance.accepts_loss else ByHand(advice)
         yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
+
+
+def _cut_tail(instance: Instance, server: Server) -> Iterator[Difference]:
+    """A log whose end a start has cut off: what was written behind the cut may be nothing to the next start."""
+    line = cut_tail(server)
+    if line:
+        found = f"cut off when it started, and the next start may lose what was written since: {line}"
+        remedy = GET_BACK_FIRST if keeps_log(instance, server) else Remedy.REWRITE
+        yield Difference(instance.name, "persistence", "end of the log", "as it was written", found, remedy)
 
 
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:

@@ -49,9 +49,14 @@ def data_directory(role: str) -> str:
     return f"{DATA_ROOT}/{role}"
 
 
+def log_directory(role: Role) -> str:
+    """Where a role keeps the files of its append-only log."""
+    return f"{data_directory(role.name)}/{role.appenddirname}"
+
+
 def manifest_file(role: Role) -> str:
     """What names the files of a role's append-only log; without it they are not loaded."""
-    return f"{data_directory(role.name)}/{role.appenddirname}/{role.appendfilename}.manifest"
+    return f"{log_directory(role)}/{role.appendfilename}.manifest"
 
 
 def snapshot_file(role: Role) -> str:

@@ -12,6 +12,7 @@ from pyinfra.api.state import State
 
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
+from tasks.observed.state import is_unwritten
 
 BYTES = 64 << 10  # of each journal: what is said while loading stands at its beginning
 BEGINS = "Redis is starting"  # in the first line of every start, 7.0 and 8.0
@@ -44,6 +45,11 @@ def reaches_start(said: Said) -> bool:
     return bool(said) and BEGINS in said[0]
 
 
-def has_reason(info: Mapping[str, str]) -> bool:
-    """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
-    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info
+def has_reason(info: Mapping[str, str], log_size: int) -> bool:
+    """Whether a server's counters tell of commands that it skipped or cut off while loading, or were set back since.
+
+    `log_size`: bytes of its log on disk, from before it was asked. What a start cuts off its log stays in its own count
+    of them until it writes the log anew; what clients wrote meanwhile looks the same.
+    """
+    cut = is_unwritten(info) and int(info.get("aof_current_size", "0")) > log_size
+    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info or cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.desired.host import Host, Instance, Passwords
-from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
 from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
@@ -84,14 +85,26 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
         for item in running
     }
     servers = {name: job.result() for name, job in jobs.items()}
-    return replace(snapshot, servers=with_journals(state, host, desired.instances, servers))
+    sizes = {item.name: log_size(item, snapshot) for item in running}
+    return replace(snapshot, servers=with_journals(state, host, running, servers, sizes))
+
+
+def log_size(instance: Instance, snapshot: Observed) -> int:
+    """Bytes of an instance's append-only log on disk: its base and what was written since."""
+    name = f"{log_directory(instance.role)}/{instance.role.appendfilename}"
+    part = re.compile(rf"{re.escape(name)}\.[0-9]+\.(base|incr)\.(rdb|aof)")
+    return sum(size for path, size in snapshot.data_files.items() if part.fullmatch(path))
 
 
 def with_journals(
-    state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
+    state: State,
+    host: PyinfraHost,
+    instances: Sequence[Instance],
+    servers: Mapping[str, Server],
+    log_sizes: Mapping[str, int],
 ) -> dict[str, Server]:
     """The servers, with what those said while they started whose counters give a reason to ask."""
-    asked = {item.name: item.unit for item in instances if item.name in servers and has_reason(servers[item.name].info)}
+    asked = {item.name: item.unit for item in instances if has_reason(servers[item.name].info, log_sizes[item.name])}
     said = said_since_start(state, host, list(asked.values())) if asked else {}
     return {
         name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))

@@ -70,7 +70,8 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
         replayable=frozenset(lines["replayable"]),
-        data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
+        stored={item.path: _file_state(item, "") for item in found if item.is_stored},
+        data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
 
@@ -157,6 +158,7 @@ class _Found:
     inode: str
     mode: str
     modified: int
+    changed: int
     owner: str
     group: str
     top: str
@@ -168,12 +170,13 @@ class _Found:
         return self.depth == 0 and not self.path.startswith("/proc/")
 
     @property
-    def is_data(self) -> bool:
-        return self.kind == "f" and self.top.startswith(f"{DATA_ROOT}/")
+    def is_stored(self) -> bool:
+        return 0 < self.depth <= 2 and self.top.startswith(f"{DATA_ROOT}/")
 
 
 ABOUT = re.compile(
-    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) (-?[0-9]{1,12})\.[0-9]+"
+    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) "
+    r"(-?[0-9]{1,12})\.[0-9]+ (-?[0-9]{1,12})\.[0-9]+"
 )
 
 
@@ -182,12 +185,11 @@ def _found(record: Sequence[str]) -> _Found:
     match = ABOUT.fullmatch(about)
     if match is None:
         raise Unreadable(f"what find says of {excerpt(path)} is {excerpt(about)}, expected numbers")
-    kind, depth, size, blocks, inode, mode, modified = match.groups()
+    kind, depth, size, blocks, inode, mode, modified, changed = match.groups()
     if not (path == top if depth == "0" else path.startswith(f"{top}/")) or not top.startswith("/"):
         raise Unreadable(f"find says that {excerpt(path)} lies below {excerpt(top)}")
-    return _Found(
-        *(kind, int(depth), int(size), int(blocks), inode, mode, int(modified)), owner, group, top, path, target
-    )
+    times = int(modified), int(changed)
+    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *times, owner, group, top, path, target)
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
@@ -206,8 +208,13 @@ def _file(item: _Found, texts: Texts, digests: Mapping[str, str]) -> FileState:
     content = item.target
     if item.kind == "f":
         content = digests.get(item.path) or _content(texts.get(item.path, []), item.size)
+    return _file_state(item, content)
+
+
+def _file_state(item: _Found, content: str) -> FileState:
     mode = f"{int(item.mode, 8):04o}"
-    return FileState(KINDS.get(item.kind, "other"), item.owner, item.group, mode, content, item.modified)
+    kind = KINDS.get(item.kind, "other")
+    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed)
 
 
 def _content(lines: Sequence[str], size: int) -> str:

@@ -21,6 +21,7 @@ class FileState:
     mode: str
     content: str
     modified: int = 0  # seconds since the epoch
+    changed: int = 0  # when it was put there, or its owner or mode was changed
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Observed:
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
+    stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
@@ -140,3 +142,8 @@ def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
         if name.startswith("db") and name[2:].isdigit()
     ]
     return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)
+
+
+def is_unwritten(info: Mapping[str, str]) -> bool:
+    """Whether a server's log is still the one that it started from, with what was written since behind it."""
+    return info.get("aof_enabled", "0") != "0" and int(info.get("aof_last_rewrite_time_sec", "-1")) < 0

@@ -94,13 +94,13 @@ def said_while_loading(state: State, host: Host, instance: Instance) -> list[str
     return load_faults(said_since_start(state, host, [instance.unit]).get(instance.unit, ()))
 
 
-def words_for(faults: Sequence[str], problems: Sequence[str]) -> str:
-    """What is wrong with a start that has not loaded all of its data, and what to do."""
+def words_for(faults: Sequence[str], problems: Sequence[str], way: str) -> str:
+    """What is wrong with a start that has not loaded all of its data, and what to do: the `way`."""
     more = f" (and {len(faults) - 1} more such lines in its journal)" if len(faults) > 1 else ""
     found = "; ".join(problems) or "it runs and serves"
     return (
         f"has not loaded all of its data, it said: {faults[0]!r}{more}; {found}; not rolled back, which would load the "
-        "same, and no other is restarted: README, Writes that a start skipped"
+        f"same, and no other is restarted: {way}"
     )
 
 

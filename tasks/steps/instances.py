@@ -26,6 +26,7 @@ from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
+from tasks.steps.log import own_data
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.trial import try_candidates
@@ -65,6 +66,9 @@ def prepare_data(seen: Look) -> None:
     Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be in the
     file while the first log is still being written, should the host go down now (redis-facts §2).
     """
+    strange = by_role(seen, Remedy.OWN)
+    if strange:
+        call(name="Give data back to redis", function=own_data, instances=list(strange))
     without_log = by_role(seen, Remedy.TO_LOG)
     if without_log:
         call(name="Make logs of snapshots", function=make_logs, instances=list(without_log))

@@ -13,6 +13,8 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.difference import Remedy, chosen
+from tasks.compare.loading import is_only_cut
+from tasks.compare.server import keeps_log
 from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
@@ -22,8 +24,9 @@ from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
-from tasks.steps import gate
+from tasks.steps import gate, log
 from tasks.steps.gate import PATIENCE, Info
+from tasks.steps.log import Checked
 from tasks.steps.operations import call
 
 
@@ -44,6 +47,11 @@ class Target:
     instance: Instance
     passwords: Passwords = field(repr=False)
     previously: Server | None = None
+
+    @property
+    def password(self) -> str:
+        """Of the instance's operator."""
+        return self.passwords[self.instance.name].get(OPERATOR) or ""
 
     def run(self, command: str) -> CommandResult:
         """How a command ended on the host, and what it printed."""
@@ -106,8 +114,8 @@ def _restart(target: Target) -> bool:
     instance, stopped = target.instance, current(target.state).kept(Restarts).stopped
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
-    password = target.passwords[instance.name].get(OPERATOR) or ""
-    was, problems = gate.before(target.state, target.host, instance, password, partial(_cured, target))
+    was, problems = gate.before(target.state, target.host, instance, target.password, partial(_cured, target))
+    problems = problems or _unloadable(target, was)
     if problems:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
@@ -130,12 +138,23 @@ def _cured(target: Target, refusal: Refusal) -> bool:
     return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))
 
 
+def _unloadable(target: Target, was: Info | None) -> list[str]:
+    """Why the start after a stop could not load the log, which was written anew from memory if that was possible."""
+    instance = target.instance
+    said = target.previously.said if target.previously else ()
+    keeps = was is not None and keeps_log(instance, Server(info=was, said=said))
+    return log.make_whole(
+        target.state, target.host, instance, target.password, from_memory=was is not None and not keeps
+    )
+
+
 def _come_up(target: Target, started: bool, was: Info | None) -> bool:
     """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
 
     Not rolled back when the fault is in its data: the previous configuration would load the same.
     """
-    found = ([] if started else _failed_unit(target)) or gate.after(target.host, target.instance, target.passwords, was)
+    down = [] if started else _failed_unit(target)
+    found = down or gate.after(target.host, target.instance, target.passwords, was)
     if isinstance(found, Refusal):
         target.stop_others()
         return target.fail(
@@ -144,13 +163,27 @@ def _come_up(target: Target, started: bool, was: Info | None) -> bool:
         )
     problems = found
     faults = gate.said_while_loading(target.state, target.host, target.instance)
-    if faults:
+    damaged = log.check_log(target.state, target.host, target.instance) if down else Checked(True)
+    if faults or not damaged.whole:
         target.stop_others()
-        return target.fail(gate.words_for(faults, problems))
+        return target.fail(gate.words_for(faults or [damaged.why], problems, _way_on(target, faults, damaged)))
     if not problems:
         return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
     target.stop_others()
     return target.fail("; ".join(problems) + _roll_back(target, was))
+
+
+def _way_on(target: Target, faults: Sequence[str], damaged: Checked) -> str:
+    """What to do about a start that has not loaded all; what can be done at once without a loss is done."""
+    if not damaged.whole:
+        return log.way_back(target.instance, damaged)
+    if not is_only_cut(faults):
+        return "README, Writes that a start skipped"
+    problems = log.rewrite(target.host, target.instance, target.password)
+    written = (
+        "; ".join(problems) if problems else "its log was written anew, nothing that is written from now on is lost"
+    )
+    return f"{written}: README, A damaged log"
 
 
 def _failed_unit(target: Target) -> list[str]:

@@ -56,7 +56,7 @@ grep -RsHE -e '^(MemTotal|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
 part found  # all that lies in data directories, and other paths themselves
 find $files $secrets $binaries ! -path "$root/*" -prune , \
-  -printf '%y %d %s %b %D:%i %m %T@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
+  -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
 part unseen; printf '%s' "$unseen"
 part end

@@ -28,6 +28,7 @@ FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
 SYSCTLS = {"vm.overcommit_memory": 1, "net.core.somaxconn": 4096}
 VERSION = "5:7.0.15-1~deb12u10"
 FIRST_PID = 700
+LOG_FILES = ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
 # A few commands of each category: enough to tell rules apart, in the form ACL CAT lists them.
 CATEGORIES = {
     "admin": frozenset({"acl", "config", "debug", "replicaof", "shutdown"}),
@@ -125,10 +126,12 @@ def as_desired(host: Host) -> Observed:
         ),
         statoverrides=dict(host.statoverrides),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
-        data_files={
-            f"{data_directory(instance.name)}/{name}": 88
+        data_files={f"{data_directory(instance.name)}/{name}": 88 for instance in host.instances for name in LOG_FILES},
+        stored={
+            f"{data_directory(instance.name)}/{name}": FileState(kind, "redis", "redis", mode, "")
             for instance in host.instances
-            for name in ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
+            for kind, mode, names in (("directory", "0700", ["appendonlydir"]), ("file", "0600", LOG_FILES))
+            for name in names
         },
         servers={
             instance.name: replace(server(instance), endpoint=(instance.address, instance.role.port))
@@ -158,6 +161,7 @@ def fresh(host: Host) -> Observed:
         forwards=frozenset(),
         statoverrides={},
         data_files={},
+        stored={},
         replayable=frozenset(),
         servers={},
     )

@@ -1,0 +1,88 @@
+"""Data that the next start of a role could not open, or would not load, as differences."""
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.compare.host import compare
+from tasks.desired.host import Host
+from tasks.observed.state import FileState, Observed
+from tests.unit.builders import as_desired, desired, stopped, with_server
+
+DIRECTORY = "/var/lib/redis/crypto"
+LOG = f"{DIRECTORY}/appendonlydir"
+INCR = f"{LOG}/appendonly.aof.1.incr.aof"
+
+
+@pytest.fixture
+def host() -> Host:
+    return desired("crypto")
+
+
+def with_stored(observed: Observed, path: str, kind: str, owner: str, group: str, mode: str) -> Observed:
+    return replace(observed, stored={**observed.stored, path: FileState(kind, owner, group, mode, "")})
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize(
+    ("path", "kind", "owner", "group", "mode", "shown"),
+    [
+        (INCR, "file", "root", "redis", "0600", "appendonlydir/appendonly.aof.1.incr.aof is root:redis 0600"),
+        (INCR, "file", "redis", "root", "0600", "appendonlydir/appendonly.aof.1.incr.aof is redis:root 0600"),
+        (INCR, "file", "redis", "redis", "0400", "appendonlydir/appendonly.aof.1.incr.aof is redis:redis 0400"),
+        (INCR, "file", "redis", "redis", "0644", "appendonlydir/appendonly.aof.1.incr.aof is redis:redis 0644"),
+        (LOG, "directory", "root", "root", "0700", "appendonlydir is root:root 0700"),
+        (f"{DIRECTORY}/dump.rdb", "file", "root", "root", "0600", "dump.rdb is root:root 0600"),
+    ],
+)
+def test_a_data_file_that_is_not_redis_own_is_given_back(
+    host: Host, running: bool, path: str, kind: str, owner: str, group: str, mode: str, shown: str
+) -> None:
+    right = as_desired(host) if running else stopped(as_desired(host), "crypto")
+    found = [
+        item for item in compare(host, with_stored(right, path, kind, owner, group, mode)) if item.name == DIRECTORY
+    ]
+    assert [(item.observed, str(item.remedy)) for item in found] == [(shown, "give its data back to redis")]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "mode"),
+    [
+        (INCR, "file", "0640"),
+        (LOG, "directory", "0750"),
+        (f"{DIRECTORY}/lost+found", "directory", "0700"),  # of a file system that is mounted there
+        (f"{DIRECTORY}/adopting", "file", "0644"),
+        (f"{LOG}/x", "link", "0777"),
+    ],
+)
+def test_what_the_next_start_can_open_or_does_not_open_may_be_as_it_is(
+    host: Host, path: str, kind: str, mode: str
+) -> None:
+    owner = "redis" if path in (INCR, LOG) else "root"
+    assert compare(host, with_stored(as_desired(host), path, kind, owner, owner, mode)) == []
+
+
+CUT = "1:M 26 Nov 2026 02:31:21.755 # !!! Truncating the AOF appendonly.aof.1.incr.aof at offset 1718 !!!"
+SKIPPED = "1:M 26 Nov 2026 02:31:21.755 # == CRITICAL == This server is sending an error to its AOF-loading-client: 'x'"
+
+
+def test_a_log_whose_end_a_start_has_cut_off_is_written_anew(host: Host) -> None:
+    (found,) = compare(host, with_server(as_desired(host), "crypto", said=("healthy", CUT)))
+    assert (found.subject, found.name, str(found.remedy)) == (
+        "persistence",
+        "end of the log",
+        "write the append-only log anew",
+    )
+    assert "offset 1718" in found.observed
+
+
+def test_a_log_that_was_cut_and_is_the_only_copy_of_skipped_writes_is_not_written_anew(host: Host) -> None:
+    found = compare(host, with_server(as_desired(host), "crypto", said=(CUT, SKIPPED)))
+    end = next(item for item in found if item.name == "end of the log")
+    assert str(end.remedy).startswith("by hand: get back what its start skipped first")
+
+
+def test_a_log_that_was_written_anew_since_its_end_was_cut_is_as_desired(host: Host) -> None:
+    right = as_desired(host)
+    info = {**right.servers["crypto"].info, "aof_last_rewrite_time_sec": "0"}
+    assert compare(host, with_server(right, "crypto", said=(CUT,), info=info)) == []
