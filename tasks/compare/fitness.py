@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
+from tasks.compare.adoption import adoptions
+from tasks.compare.data_files import gone_data
 from tasks.compare.difference import Difference
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.unknown import PARTS
@@ -39,6 +41,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
+        *_gone_data(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
         *_too_full(desired, observed, allow_eviction),
@@ -129,6 +132,20 @@ def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
                     f"{role.name}: port {role.address}:{listener.port} is held by {who} "
                     f"(listening on {listener.address}), expected free: stop it or change the role's port"
                 )
+
+
+def _gone_data(desired: Host, observed: Observed) -> Iterator[str]:
+    """A start would make a new directory, or begin in an empty one, and nobody would notice."""
+    adopted = {item.instance.name for item in adoptions(desired, observed)}
+    for instance in desired.instances:
+        directory = data_directory(instance.name)
+        if instance.name not in {*desired.requests.begin_empty, *adopted}:
+            yield from map(_in_words, gone_data(instance, observed))
+        if observed.is_active(instance.unit) and directory not in observed.files:
+            yield (
+                f"{instance.name}: {directory} is absent while {instance.unit} runs, expected its data there: mount "
+                "its disk again, or bring the directory back by its name; do not restart it before"
+            )
 
 
 def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:

@@ -12,13 +12,14 @@ from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.adoption import adoption_differences
+from tasks.compare.data_files import has_begun
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
 from tasks.compare.server import server_differences
 from tasks.desired.host import File, Host, Unit
-from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
+from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, begun_file
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
@@ -91,8 +92,11 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
+    unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
-        if observed.container and file.path in (SYSCTL_FILE, THP_FILE):
+        if (
+            observed.container and file.path in (SYSCTL_FILE, THP_FILE)
+        ) or file.path in unbegun - observed.files.keys():
             continue
         yield from _file(file, observed.files.get(file.path))
     for path in desired.absent:

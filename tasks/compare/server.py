@@ -10,7 +10,7 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
-from tasks.compare.data_files import ownership_differences
+from tasks.compare.data_files import gone_data, ownership_differences
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import cut_tail, load_faults, skipped
 from tasks.compare.unknown import is_difference
@@ -27,6 +27,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     server = observed.servers.get(instance.name)
     yield from ownership_differences(instance, observed)
     if not observed.is_active(instance.unit):
+        yield from gone_data(instance, observed)
         yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return

@@ -14,6 +14,7 @@ UNITS = "/etc/systemd/system"
 LOCK_FILE = "/run/redis-deploy.lock"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
+RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change, nor a disk that is not mounted
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
 OLD = ".old"  # of a log that no server loads any more
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
@@ -64,6 +65,16 @@ def snapshot_file(role: Role) -> str:
     return f"{data_directory(role.name)}/{role.dbfilename}"
 
 
+def loaded_file(role: Role) -> str:
+    """What a start of the role looks for: without it the role begins empty."""
+    return manifest_file(role) if role.appendonly else snapshot_file(role)
+
+
 def marker_file(role: str) -> str:
     """Where it is written that a role's data is being adopted; while it is there, the role does not start."""
     return f"{data_directory(role)}/adopting"
+
+
+def begun_file(role: str) -> str:
+    """Where it is written that a role has run on a host: a start of it that finds no data then is a mistake."""
+    return f"{RECORDS}/{role}"

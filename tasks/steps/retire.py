@@ -11,7 +11,7 @@ from pyinfra.api.state import State
 from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.leftovers import role_of
-from tasks.desired.paths import data_directory, unit_name
+from tasks.desired.paths import begun_file, data_directory, unit_name
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.survey import Look
@@ -27,7 +27,7 @@ def purge_data(seen: Look) -> None:
 
 def purge_command(role: str) -> str:
     """Delete a role's data, unless its unit or another process still uses it. Pure; `role` is a checked name."""
-    return script("purge-data", unit=unit_name(role), directory=data_directory(role))
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role), begun=begun_file(role))
 
 
 def say_what_is_kept(seen: Look) -> None:

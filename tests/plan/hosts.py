@@ -61,6 +61,8 @@ def first_deploy(*roles: str) -> list[str]:
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
         f"timeout 900 systemctl start {' '.join(f'redis-{role}.service' for role in started)}",
         *(forget(role) for role in started),
+        directory("root", "root", "0755", "/var/lib/caas-redis"),
+        *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started),
     ]
 
 

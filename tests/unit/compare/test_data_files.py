@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.catalogue.requested import Requests
+from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
 from tasks.observed.state import FileState, Observed
-from tests.unit.builders import as_desired, desired, stopped, with_server
+from tests.unit.builders import as_desired, desired, stopped, with_server, without_file
 
 DIRECTORY = "/var/lib/redis/crypto"
 LOG = f"{DIRECTORY}/appendonlydir"
@@ -86,3 +88,57 @@ def test_a_log_that_was_written_anew_since_its_end_was_cut_is_as_desired(host: H
     right = as_desired(host)
     info = {**right.servers["crypto"].info, "aof_last_rewrite_time_sec": "0"}
     assert compare(host, with_server(right, "crypto", said=(CUT,), info=info)) == []
+
+
+# --- Data that is gone
+
+
+def gone(host: Host, *left: str) -> Observed:
+    """The role has run here and is down, and of its data there is only this."""
+    seen = stopped(as_desired(host), "crypto")
+    files = {f"{DIRECTORY}/{name}": 5 for name in left}
+    return replace(
+        seen, data_files=files, stored={path: FileState("file", "redis", "redis", "0600", "") for path in files}
+    )
+
+
+def refusals(host: Host, observed: Observed) -> list[str]:
+    return unfit(host, observed, compare(host, observed))
+
+
+def test_a_role_that_has_run_and_has_no_data_is_refused_and_drift_says_the_same(host: Host) -> None:
+    observed = gone(host)
+    (refused,) = refusals(host, observed)
+    assert refused.startswith(f"crypto: persistence {DIRECTORY}: gone, the directory is empty, expected its data")
+    assert refused.endswith("to begin without it: --data begin_empty=crypto")
+    found = [item for item in compare(host, observed) if item.subject == "persistence"]
+    assert [item.to_do in refused for item in found] == [True]
+
+
+def test_a_role_that_is_to_begin_empty_is_not_refused(host: Host) -> None:
+    host = replace(host, requests=Requests(begin_empty=("crypto",)))
+    assert refusals(host, gone(host)) == []
+
+
+@pytest.mark.parametrize("left", ["dump.rdb", "appendonlydir/appendonly.aof.manifest"])
+def test_a_role_that_has_something_to_load_is_not_gone(host: Host, left: str) -> None:
+    assert refusals(host, gone(host, left)) == []
+
+
+def test_a_role_that_never_ran_here_begins_empty(host: Host) -> None:
+    observed = without_file(gone(host), "/var/lib/caas-redis/crypto")
+    assert refusals(host, observed) == []
+
+
+def test_a_directory_that_went_away_under_a_running_server_is_refused_not_made(host: Host) -> None:
+    (refused,) = refusals(host, without_file(as_desired(host), DIRECTORY))
+    assert refused.startswith(f"crypto: {DIRECTORY} is absent while redis-crypto.service runs")
+
+
+def test_that_a_role_without_a_log_has_run_is_recorded_when_it_has_saved() -> None:
+    host = desired("crypto", crypto={"appendonly": False})
+    right = without_file(as_desired(host), "/var/lib/caas-redis/crypto")
+    right = replace(right, data_files={}, stored={})
+    assert [item.name for item in compare(host, right) if item.subject == "file"] == []
+    saved = replace(right, data_files={f"{DIRECTORY}/dump.rdb": 5})
+    assert [item.name for item in compare(host, saved) if item.subject == "file"] == ["/var/lib/caas-redis/crypto"]
