@@ -10,7 +10,13 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
-from tasks.compare.data_files import gone_data, ownership_differences
+from tasks.compare.data_files import (
+    gone_data,
+    lost_manifest,
+    ownership_differences,
+    pieces,
+    strange_snapshot,
+)
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import cut_tail, load_faults, skipped
 from tasks.compare.unknown import is_difference
@@ -26,8 +32,10 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     """Every difference of a running instance, or of the data of one that does not run."""
     server = observed.servers.get(instance.name)
     yield from ownership_differences(instance, observed)
+    yield from strange_snapshot(instance, observed)
     if not observed.is_active(instance.unit):
         yield from gone_data(instance, observed)
+        yield from lost_manifest(instance, observed)
         yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
@@ -69,7 +77,7 @@ def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool
     state, file = observed.unit(instance.unit), observed.files.get(instance.unit_file)
     if file is None or file.kind != "file" or process_part(file.content) == process_part(instance.unit_text):
         return False
-    started = int(state.get("ExecMainStartTimestamp", "").lstrip("@") or 0)
+    started = observed.time(instance.unit, "ExecMainStartTimestamp")
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
@@ -230,7 +238,7 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
         return  # what lies there may be a part of it: the adoption is listed
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if role.appendonly and snapshot and not log:
+    if role.appendonly and snapshot and not log and pieces(instance, observed) == [snapshot_file(role)]:
         found = f"absent, and the data is in {role.dbfilename}"
         yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:

@@ -27,7 +27,7 @@ from tasks.observed.state import Observed, Server
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
-    "ExecMainStartTimestamp"
+    "ExecMainStartTimestamp,InactiveEnterTimestamp"
 )
 
 
@@ -117,7 +117,8 @@ def with_journals(
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
     secrets = {file.path for file in desired.files if file.secret}
-    own = {*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY, *map(marker_file, roles)}
+    own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
+    own |= {CONFIG_DIRECTORY, DATA_ROOT}
     arguments = {
         "files": sorted(own.union(map(data_directory, (*roles, *desired.requests.purge))) - secrets),
         "secrets": sorted(secrets),

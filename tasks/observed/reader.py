@@ -27,7 +27,7 @@ UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file th
 VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
 UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
-STARTED = "ExecMainStartTimestamp"
+TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
@@ -70,7 +70,9 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
         replayable=frozenset(lines["replayable"]),
-        stored={item.path: _file_state(item, "") for item in found if item.is_stored},
+        stored={
+            item.path: _file_state(item, item.target if item.kind == "l" else "") for item in found if item.is_stored
+        },
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
@@ -290,7 +292,8 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
         matching(UNIT, unit.get("Id", ""), "the name of a unit")
         for name in ("LoadState", "ActiveState"):
             matching("[a-z-]+", unit.get(name, ""), f"{name} of {unit['Id']}")
-        matching("(@[0-9]{1,15})?", unit.get(STARTED, ""), f"{STARTED} of {unit['Id']}")
+        for name in TIMES:
+            matching("(@[0-9]{1,15})?", unit.get(name, ""), f"{name} of {unit['Id']}")
         matching("(/[^ ]+( /[^ ]+)*)?", unit.get("DropInPaths", ""), f"DropInPaths of {unit['Id']}")
         for name in ("MainPID", "NRestarts"):
             number(unit.get(name, "0"), f"{name} of {unit['Id']}")

@@ -129,6 +129,10 @@ class Observed:
         """Whether the unit's main process runs."""
         return self.unit(unit)["ActiveState"] in ("active", "reloading", "activating") and self.pid(unit) > 0
 
+    def time(self, unit: str, name: str) -> int:
+        """One of systemd's times of a unit, in seconds since the epoch; 0 when there was none since the host booted."""
+        return int(self.unit(unit).get(name, "").lstrip("@") or 0)
+
     def pid(self, unit: str) -> int:
         """Process id of a unit's main process, 0 when there is none."""
         return int(self.unit(unit).get("MainPID") or 0)

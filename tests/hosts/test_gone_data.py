@@ -1,5 +1,6 @@
 """A role that has run on a host does not begin empty because its disk is not there; when the disk comes, it serves."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -110,4 +111,37 @@ def test_a_unit_that_learned_to_ask_does_not_restart_the_server(tier: Tier) -> N
     host.sh(f"sed -i '/^ExecStartPre=/d' /etc/systemd/system/{UNIT}; systemctl daemon-reload; rm {RECORD}")
     tier.deploy()
     assert "ExecStartPre=" in host.sh(f"cat /etc/systemd/system/{UNIT}")
+    assert tier.pid(ROLE) == pid
+
+
+# --- Storage behind a link
+
+
+def test_storage_behind_a_link_is_refused_and_the_mount_that_is_named_instead_keeps_the_data(tier: Tier) -> None:
+    host = tier.host(ROLE)
+    host.sh(f"systemctl stop {UNIT}; umount {DIRECTORY}; rmdir {DIRECTORY}; ln -s {DISK} {DIRECTORY}")
+    done = tier.run("deploy.py")
+    assert done.returncode != 0
+    way = re.search(r"add the line '([^']*)' to /etc/fstab", output(done))
+    assert way is not None
+    assert way[1] == f"{DISK} {DIRECTORY} none bind 0 0"
+    assert host.sh(f"readlink {DIRECTORY}") == f"{DISK}\n"
+    host.sh(f"rm {DIRECTORY} && mkdir {DIRECTORY}; echo '{way[1]}' >>/etc/fstab; mount {DIRECTORY}")
+    tier.deploy()
+    assert kept(tier)
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+    host.sh("sed -i '/ none bind 0 0$/d' /etc/fstab; systemctl daemon-reload")
+
+
+def test_a_link_in_the_place_of_all_storage_is_refused_and_no_server_touched(tier: Tier) -> None:
+    host, pid = tier.host(ROLE), tier.pid(ROLE)
+    host.sh("mv /var/lib/redis /srv/redis && ln -s /srv/redis /var/lib/redis")
+    try:
+        done = tier.run("deploy.py")
+        assert done.returncode != 0
+        assert "/var/lib/redis: a link to /srv/redis, expected a directory" in output(done)
+        assert tier.pid(ROLE) == pid
+    finally:
+        host.sh("rm /var/lib/redis && mv /srv/redis /var/lib/redis")
+    tier.deploy()
     assert tier.pid(ROLE) == pid

@@ -11,6 +11,7 @@ import pytest
 from tasks.steps.log import own_script
 from tests.hosts.conftest import Tier, output, overriding, wait_for
 from tests.lab.container import Container
+from tests.lab.containers import REPOSITORY
 from tests.unit.builders import desired
 
 pytestmark = pytest.mark.hosts
@@ -201,3 +202,75 @@ def test_a_deploy_that_starts_a_server_over_a_cut_log_has_it_written_anew(tier: 
     assert done.returncode != 0
     assert "its log was written anew, nothing that is written from now on is lost" in output(done)
     assert is_well(tier.host(ROLE))
+
+
+# --- A snapshot beside a log
+
+
+def test_a_snapshot_that_somebody_put_beside_the_log_is_refused_and_neither_loaded_nor_overwritten(
+    tier: Tier, tmp_path: Path
+) -> None:
+    """A restore by hand that would do nothing: the log wins."""
+    host, pid = tier.host(ROLE), tier.pid(ROLE)
+    with tier.operator(ROLE) as operator:
+        operator.save()  # the server's own is fine
+    assert drift(tier, tmp_path) == []
+    host.sh(f"cp -p {DIRECTORY}/dump.rdb /root/backup.rdb; touch -d '2 days ago' /root/backup.rdb")
+    for put in (
+        f"cp -p /root/backup.rdb {DIRECTORY}/dump.rdb",
+        f"install -o redis -g redis -m 0600 /root/backup.rdb {DIRECTORY}/dump.rdb",
+    ):
+        with tier.operator(ROLE) as operator:
+            second = operator.lastsave()
+        wait_for(lambda: int(host.sh("date +%s")) > second.timestamp(), "the second of the last save is over")  # noqa: B023
+        host.sh(put)
+        before = host.sh(f"sha256sum {DIRECTORY}/dump.rdb")
+        (found,) = drift(tier, tmp_path)
+        assert re.fullmatch("put there .* UTC, with data of .* UTC", found)
+        done = tier.run("deploy.py", *RESTART)
+        assert done.returncode != 0
+        assert f"{DIRECTORY}/dump.rdb: put there" in output(done)
+        assert "which saved last, or started," in output(done)
+        assert (host.sh(f"sha256sum {DIRECTORY}/dump.rdb"), tier.pid(ROLE)) == (before, pid)
+    host.sh(f"rm {DIRECTORY}/dump.rdb")
+    assert drift(tier, tmp_path) == []
+
+
+def test_a_snapshot_that_is_put_in_while_the_role_is_down_is_refused_also_after_a_start(
+    tier: Tier, tmp_path: Path
+) -> None:
+    host = tier.host(ROLE)
+    with tier.operator(ROLE) as operator:
+        operator.save()
+    host.sh(f"mv {DIRECTORY}/dump.rdb /root/backup.rdb; touch -d '2 days ago' /root/backup.rdb; systemctl stop {UNIT}")
+    end = int(host.sh(f"systemctl show --timestamp=unix -P InactiveEnterTimestamp {UNIT}").lstrip("@"))
+    wait_for(lambda: int(host.sh("date +%s")) > end, "the second of its end is over")
+    host.sh(f"cp -p /root/backup.rdb {DIRECTORY}/dump.rdb")
+    assert "which ended" in output(tier.run("deploy.py"))
+    assert not tier.answers(ROLE)
+    restarted(tier, "start")
+    assert len(drift(tier, tmp_path)) == 1
+    host.sh(f"rm {DIRECTORY}/dump.rdb")
+
+
+def test_a_log_that_lost_its_manifest_is_loaded_again_as_the_readme_says(tier: Tier, tmp_path: Path) -> None:
+    host = tier.host(ROLE)
+    with tier.operator(ROLE) as operator:
+        operator.save()
+        operator.set("test:after", "yes")
+    host.sh(f"systemctl stop {UNIT}; rm {LOG}/*.manifest")
+    found = drift(tier, tmp_path)
+    assert any(item.startswith("absent, and there is appendonlydir/appendonly.aof.") for item in found)
+    done = tier.run("deploy.py")
+    assert done.returncode != 0
+    assert "keep a copy first" in output(done)
+    assert host.call(f"systemctl start {UNIT}").returncode != 0
+    lines = re.findall(r"    (file appendonly\.aof\.7\..*)\n", (REPOSITORY / "README.md").read_text())
+    number = host.sh(f"ls {LOG}").partition("appendonly.aof.")[2].partition(".")[0]
+    text = "\n".join(lines).replace(".7.", f".{number}.").replace("seq 7", f"seq {number}")
+    host.sh(f"systemctl stop {UNIT}; cat >{LOG}/appendonly.aof.manifest", input=f"{text}\n")
+    tier.deploy()
+    assert kept(tier, "before") == KEYS
+    with tier.operator(ROLE) as operator:
+        assert operator.get("test:after") == "yes"
+    host.sh(f"rm {DIRECTORY}/dump.rdb")

@@ -9,7 +9,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
 from tasks.observed.state import FileState, Observed
-from tests.unit.builders import as_desired, desired, stopped, with_server, without_file
+from tests.unit.builders import as_desired, desired, stopped, with_server, with_unit, without_file
 
 DIRECTORY = "/var/lib/redis/crypto"
 LOG = f"{DIRECTORY}/appendonlydir"
@@ -142,3 +142,120 @@ def test_that_a_role_without_a_log_has_run_is_recorded_when_it_has_saved() -> No
     assert [item.name for item in compare(host, right) if item.subject == "file"] == []
     saved = replace(right, data_files={f"{DIRECTORY}/dump.rdb": 5})
     assert [item.name for item in compare(host, saved) if item.subject == "file"] == ["/var/lib/caas-redis/crypto"]
+
+
+# --- A snapshot that somebody put there
+
+SNAPSHOT = f"{DIRECTORY}/dump.rdb"
+MANIFEST = f"{LOG}/appendonly.aof.manifest"
+
+
+def put(observed: Observed, changed: int, modified: int, log: int = 100) -> Observed:
+    """There is a dump.rdb that came there at `changed`; the log is of `log`."""
+    stored = {
+        **observed.stored,
+        MANIFEST: FileState("file", "redis", "redis", "0600", "", log, log),
+        SNAPSHOT: FileState("file", "redis", "redis", "0600", "", modified, changed),
+    }
+    return replace(observed, stored=stored, data_files={**observed.data_files, SNAPSHOT: 5})
+
+
+def saved(host: Host, at: int, **info: str) -> Observed:
+    right = as_desired(host)
+    return with_server(right, "crypto", info={**right.servers["crypto"].info, "rdb_last_save_time": str(at), **info})
+
+
+def strange(host: Host, observed: Observed) -> list[str]:
+    return [item.observed for item in compare(host, observed) if item.name == SNAPSHOT]
+
+
+@pytest.mark.parametrize(
+    ("changed", "modified", "is_strange"),
+    [
+        (1000, 1000, False),  # the server's own
+        (1001, 100, True),  # brought with cp -p or mv
+        (1001, 1001, True),  # brought with cp
+        (5000, 990, False),  # its own, to which somebody made a second name
+    ],
+)
+def test_a_snapshot_that_is_newer_than_the_last_save_was_put_there(
+    host: Host, changed: int, modified: int, is_strange: bool
+) -> None:
+    observed = put(saved(host, 1000), changed, modified)
+    assert bool(strange(host, observed)) == is_strange
+    assert bool([text for text in refusals(host, observed) if SNAPSHOT in text]) == is_strange
+
+
+@pytest.mark.parametrize("word", ["loading", "rdb_bgsave_in_progress"])
+def test_a_save_that_is_under_way_is_not_taken_for_somebody_else_s(host: Host, word: str) -> None:
+    assert strange(host, put(saved(host, 1000, **{word: "1"}), 1001, 1001)) == []
+
+
+def ended(observed: Observed, at: int, started: int = 0) -> Observed:
+    return with_unit(
+        observed, "redis-crypto.service", InactiveEnterTimestamp=f"@{at}", ExecMainStartTimestamp=f"@{started}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "log", "is_strange"),
+    [
+        (1000, 100, False),  # saved as it ended
+        (1500, 100, True),
+        (1500, 1501, False),  # the log was made from it
+    ],
+)
+def test_a_snapshot_that_came_beside_the_log_of_a_stopped_role_was_put_there(
+    host: Host, changed: int, log: int, is_strange: bool
+) -> None:
+    observed = put(ended(stopped(as_desired(host), "crypto"), 1000), changed, 100, log)
+    assert bool(strange(host, observed)) == is_strange
+
+
+@pytest.mark.parametrize(("changed", "is_strange"), [(1000, False), (1500, True), (2000, True)])
+def test_a_snapshot_that_came_before_the_role_was_started_again_was_put_there(
+    host: Host, changed: int, is_strange: bool
+) -> None:
+    assert bool(strange(host, put(ended(saved(host, 2000), 1000, 2000), changed, 100))) == is_strange
+
+
+def test_of_a_stopped_role_whose_end_nobody_knows_nothing_is_said(host: Host) -> None:
+    assert strange(host, put(stopped(as_desired(host), "crypto"), 1500, 100)) == []
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        ["dump.rdb", "appendonlydir/appendonly.aof.1.incr.aof"],
+        ["dump.rdb", "appendonlydir.bak/appendonly.aof.1.incr.aof"],
+        ["appendonlydir/appendonly.aof.1.base.rdb"],
+    ],
+)
+def test_of_a_log_that_lost_its_manifest_drift_and_deploy_say_the_same_and_nothing_is_made_of_the_snapshot(
+    host: Host, left: list[str]
+) -> None:
+    observed = gone(host, *left)
+    found = [item for item in compare(host, observed) if item.subject == "persistence"]
+    (refused,) = refusals(host, observed)
+    assert [item.to_do in refused for item in found] == [True]
+    assert "keep a copy first" in refused
+
+
+# --- Storage behind a link
+
+
+@pytest.mark.parametrize("path", ["/var/lib/redis", DIRECTORY, LOG])
+def test_storage_behind_a_link_is_refused_with_the_mount_that_does_and_drift_says_the_same(
+    host: Host, path: str
+) -> None:
+    link = FileState("link", "root", "root", "0777", "/srv/x")
+    right = as_desired(host)
+    if path == LOG:
+        observed = replace(right, stored={**right.stored, path: link})
+    else:
+        observed = replace(right, files={**right.files, path: link})
+    (found,) = compare(host, observed)
+    (refused,) = refusals(host, observed)
+    assert found.to_do in refused
+    assert f"'/srv/x {path} none bind 0 0' to /etc/fstab" in refused
+    assert f"{path}: a link to /srv/x, expected a directory" in refused
