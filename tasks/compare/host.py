@@ -18,7 +18,7 @@ from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
 from tasks.compare.server import server_differences
-from tasks.desired.host import File, Host, Unit
+from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begun_file
 from tasks.observed.state import FileState, Observed
 
@@ -34,6 +34,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_files(desired, observed),
         *_units(desired, observed),
         *_kernel(desired, observed),
+        *_user_namespaces(desired, observed),
         *_addresses(desired, observed),
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
@@ -189,6 +190,18 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
     """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
     return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
+
+
+def _user_namespaces(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Every instance has a user namespace of its own: without, the running ones go on and none of them starts again."""
+    needed = len(desired.instances)
+    now = observed.sysctls.get(USER_NAMESPACES, "")
+    at_boot, path = observed.boot_sysctls.get(USER_NAMESPACES, ("", ""))
+    for value, when, by in ((now, "", ""), (at_boot, " at boot", f", by {path}")):
+        if value.isdigit() and int(value) < needed:
+            remedy = ByHand(f"remove the line from {path}" if path else "find what sets it, and set it higher")
+            expected = f"at least {needed}{when}, for the next start of its instances"
+            yield Difference(None, "kernel", USER_NAMESPACES, expected, f"{value}{when}{by}", remedy)
 
 
 def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -13,6 +13,7 @@ from tasks.desired.paths import UNITS, unit_name
 
 Passwords = Mapping[str, Mapping[str, str | None]]  # role → user → password, None for one still to be generated
 
+USER_NAMESPACES = "user.max_user_namespaces"  # a kernel value that PrivateUsers= of the units depends on
 SPARE_DESCRIPTORS = 1024  # beyond maxclients: Redis keeps 32 for itself, modules and AOF files take some
 
 

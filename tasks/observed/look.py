@@ -13,7 +13,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
-from tasks.desired.host import Host, Instance, Passwords
+from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
 from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
@@ -123,7 +123,7 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
         "files": sorted(own.union(map(data_directory, (*roles, *desired.requests.purge))) - secrets),
         "secrets": sorted(secrets),
         "units": [unit.name for unit in desired.units],
-        "sysctls": list(desired.sysctls),
+        "sysctls": [*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     }
     try:
         snapshot = read_fact(state, host, HostSnapshot, arguments)

@@ -259,3 +259,22 @@ def test_storage_behind_a_link_is_refused_with_the_mount_that_does_and_drift_say
     assert found.to_do in refused
     assert f"'/srv/x {path} none bind 0 0' to /etc/fstab" in refused
     assert f"{path}: a link to /srv/x, expected a directory" in refused
+
+
+# --- What the next boot would miss
+
+
+@pytest.mark.parametrize(("value", "found"), [("0", ["0"]), ("1", []), ("31000", []), ("", [])])
+def test_too_few_user_namespaces_for_the_next_start_are_a_difference(host: Host, value: str, found: list[str]) -> None:
+    right = as_desired(host)
+    observed = replace(right, sysctls={**right.sysctls, "user.max_user_namespaces": value})
+    assert [item.observed for item in compare(host, observed)] == found
+
+
+def test_too_few_user_namespaces_after_the_next_boot_are_a_difference_in_a_container_too(host: Host) -> None:
+    line = {"user.max_user_namespaces": ("0", "/etc/sysctl.d/99-hard.conf")}
+    right = as_desired(host)
+    observed = replace(right, boot_sysctls={**right.boot_sysctls, **line}, container="lxc")
+    (found,) = compare(host, observed)
+    assert found.observed == "0 at boot, by /etc/sysctl.d/99-hard.conf"
+    assert found.to_do == "remove the line from /etc/sysctl.d/99-hard.conf"
