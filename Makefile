@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 HOST ?= redis-gateway
+LAB ?= main
 PYTEST_OPTIONS ?=
 # Containers are root's. What is run so keeps its lab's cache in root's home.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system check test fast hosts vms rehearse lab-up lab-down lab-ssh bench golden lock
+.PHONY: help setup system check test fast hosts vms soak rehearse lab-up lab-down lab-ssh lab-status bench golden lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,25 +37,31 @@ fast: setup ## the tests that need no host: seconds
 	$(VENV)/bin/pytest tests/unit tests/golden tests/plan $(PYTEST_OPTIONS)
 
 hosts: system ## the tests on containers: minutes, needs root
-	$(AS_ROOT) $(VENV)/bin/pytest tests/hosts -m "hosts and not vm" $(PYTEST_OPTIONS)
+	$(AS_ROOT) $(VENV)/bin/pytest tests/hosts -m "hosts and not vm and not soak" $(PYTEST_OPTIONS)
 
 vms: system ## the tests on virtual machines: minutes
-	$(VENV)/bin/pytest tests/hosts -m vm $(PYTEST_OPTIONS)
+	$(VENV)/bin/pytest tests/hosts -m "vm and not soak" $(PYTEST_OPTIONS)
 
-test: system check ## everything: what CI runs
+test: system check ## everything but the long tables of soak: what CI runs
 	$(AS_ROOT) $(VENV)/bin/pytest $(PYTEST_OPTIONS)
+
+soak: system ## the long tables: a fault at every operation, a whole rehearsal; an hour
+	$(AS_ROOT) $(VENV)/bin/pytest -m soak $(PYTEST_OPTIONS)
 
 rehearse: system ## boot throw-away VMs, deploy to them twice, run the drills, verify
 	$(RUN) -m tests.lab.rehearsal
 
-lab-up: system ## five container hosts with the production addresses, until lab-down
-	@$(AS_ROOT) $(RUN) -m tests.lab up
+lab-up: system ## containers with the production addresses, until lab-down; several by LAB=name
+	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) up
 
 lab-down: system ## remove the container hosts
-	@$(AS_ROOT) $(RUN) -m tests.lab down
+	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) down
 
 lab-ssh: system ## a shell on a container host: make lab-ssh HOST=redis-crypto
-	@$(AS_ROOT) $(RUN) -m tests.lab ssh $(HOST)
+	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) ssh $(HOST)
+
+lab-status: system ## the labs of this machine and their hosts
+	@$(AS_ROOT) $(RUN) -m tests.lab status
 
 bench: system ## how long a deploy with nothing to do takes, against pyinfra's own floor
 	$(AS_ROOT) $(RUN) -m tests.bench

@@ -16,17 +16,18 @@ from tasks.steps.lock import hold_host
 from tasks.steps.passwords import keep_passwords
 from tasks.steps.preflight import check_fitness
 from tasks.steps.replay import keep_replayable
-from tasks.steps.retire import purge_data, say_what_is_kept
+from tasks.steps.retire import before_the_end, end_leftovers, say_what_is_adopted
 
 seen = check_fitness(ctx_state.get(), ctx_host.get())
 if seen is not None:
     hold_host(ctx_state.get(), seen)
-    keep_replayable(seen)
-    begin_adoptions(seen)
+    first = before_the_end(seen)
+    keep_replayable(first)
+    begin_adoptions(first)
     keep_passwords(ctx_state.get())
-    install_redis(seen)
-    tune_kernel(seen)
-    converge_instances(ctx_state.get(), seen)
-    purge_data(seen)
-    say_what_is_kept(seen)
-    prove(name="Prove the tier", seen=seen)
+    install_redis(first)
+    tune_kernel(first)
+    converge_instances(ctx_state.get(), first)
+    say_what_is_adopted(first)
+    prove(name="Prove the tier", seen=first)
+    end_leftovers(ctx_state.get(), seen)

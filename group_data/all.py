@@ -6,6 +6,28 @@ redis_sysctl = {
     "net.core.somaxconn": 4096,  # the ceiling of tcp_backlog in roles.yaml (kernel docs, net.rst)
 }
 
+# From where on a role that is as desired is not well all the same (tasks/compare/health.py). What grows for as long as
+# a server runs is judged per hour since its start and only warns: an old burst fades, what goes on stays.
+redis_health = {
+    "memory_warning": 85,  # % of maxmemory where nothing can be evicted: days are left to raise it, not minutes
+    "memory_critical": 99,  # % as above: one large value or some clients more, and every write is refused
+    "without_ttl_warning": 50,  # % of the keys of a role that may evict only keys with a TTL, once it is that full
+    "evicted_keys_warning": 10,  # % of its keys an hour: within ten hours nothing is left of what was stored
+    "clients_warning": 80,  # % of maxclients
+    "clients_critical": 95,  # % of maxclients; when it is reached, this tool is turned away like everybody [seen]
+    "client_memory_warning": 80,  # % of maxmemory_clients; beyond it the greediest client is cut off [clients]
+    "refused_writes_warning": 1,  # an hour, for want of memory or disk: no service expects that
+    "refused_clients_warning": 1,  # an hour, at maxclients
+    "evicted_clients_warning": 1,  # an hour, cut off for their buffers
+    "refused_logins_warning": 60,  # an hour: verify makes two itself, a service with a wrong password thousands
+    "delayed_fsyncs_warning": 60,  # an hour: once a minute a write waited seconds for the disk [persist]
+    "crashes_critical": 5,  # starts that systemd made by itself: the number at which it gives up on other units
+    "crash_hours_critical": 1,  # since the last of them: it may go on
+    "crash_hours_warning": 168,  # since the last of them: a week is enough for somebody to look at the journal
+    "host_memory_warning": 10,  # % of RAM available
+    "host_memory_critical": 3,  # % of RAM available: the kernel is about to kill something
+}
+
 # The exact Debian version of redis-server and redis-tools, as "5:7.0.15-1~deb12u10"; None takes what is installed
 # or, on a new host, what the distribution offers. An upgrade is a decision: nothing else changes the version.
 redis_version = None

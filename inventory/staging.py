@@ -1,29 +1,29 @@
-"""Staging: the rehearsal's throw-away VMs on this machine, one per role (`python -m tests.lab.vmctl up`)."""
+"""Staging: the rehearsal's throw-away VMs on this machine, one for each role (`python -m tests.lab.vmctl up`)."""
 
-from tests.lab.vm_layouts import STAGING as _STAGING
+from pyinfra.api.exceptions import PyinfraError as _PyinfraError
+
+from tests.lab.debian import LabError as _LabError
+from tests.lab.vm_layouts import staging as _staging
 from tests.lab.vms import staging_key as _key
 from tests.lab.vms import staging_known_hosts as _known_hosts
 
 
-def _host(role):
-    spec = next(spec for spec in _STAGING if spec.name == f"staging-{role}")
-    return [
-        (
-            spec.name,
-            {
-                "ssh_hostname": "127.0.0.1",
-                "ssh_port": spec.ssh_port,
-                "ssh_user": "admin",
-                "ssh_key": str(_key()),
-                "ssh_known_hosts_file": str(_known_hosts()),
-                "_sudo": True,
-            },
-        )
-    ]
+def _host(spec):
+    return (
+        spec.name,
+        {
+            "ssh_hostname": "127.0.0.1",
+            "ssh_port": spec.ssh_port,
+            "ssh_user": "admin",
+            "ssh_key": str(_key()),
+            "ssh_known_hosts_file": str(_known_hosts()),
+            "_sudo": True,
+        },
+    )
 
 
-redis_gateway = _host("gateway")
-redis_socket = _host("socket")
-redis_shared = _host("shared")
-redis_compliance = _host("compliance")
-redis_crypto = _host("crypto")
+# A group for each role of group_data/roles.yaml: a role that is added there is rehearsed.
+try:
+    globals().update({f"redis_{_role}": [_host(_spec)] for _role, _spec in _staging().items()})
+except _LabError as _error:
+    raise _PyinfraError(str(_error)) from None

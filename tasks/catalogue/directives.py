@@ -147,6 +147,7 @@ class Settings(BaseModel):
     pidfile: ClassVar = Directive(GENERAL, live=False)
     loglevel: Annotated[Level, Directive(GENERAL)]
     logfile: ClassVar = Directive(GENERAL, live=False)
+    crash_log_enabled: Annotated[Flag, Directive(GENERAL)]
     databases: Annotated[Whole, Field(ge=1), Directive(GENERAL, live=False)]
     always_show_logo: ClassVar = Directive(GENERAL, live=False)
     set_proc_title: Annotated[Flag, Directive(GENERAL, live=False)]

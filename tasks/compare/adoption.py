@@ -66,12 +66,18 @@ def chosen_server(role: Role, observed: Observed) -> list[ForeignServer]:
 
 
 def has_own_data(instance: Instance, observed: Observed) -> bool:
-    """Whether the role has begun a life of its own here, which an adoption would have to be merged with."""
+    """Whether the role has begun a life of its own here: it runs, or would not begin empty."""
     if observed.is_active(instance.unit):
         return True
     if instance.name in observed.adopting:
         return False  # what lies there is a copy that was not finished
-    return any(path.startswith(f"{data_directory(instance.name)}/") for path in observed.data_files if _is_data(path))
+    return bool(data_of(instance.name, observed))
+
+
+def data_of(role: str, observed: Observed) -> list[str]:
+    """The data files of a role on a host, whether it carries the role or not."""
+    inside = f"{data_directory(role)}/"
+    return [path for path in observed.data_files if path.startswith(inside) and _is_data(path)]
 
 
 def _is_data(path: str) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.adoption import adoptions
 from tasks.compare.data_files import gone_data, lost_manifest, pieces, storage_links, strange_snapshot
+from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
+from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file
+from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
 from tasks.observed.state import Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
@@ -46,6 +49,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
         *_too_full(desired, observed, allow_eviction),
+        *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
         *foreign_problems(desired, observed, version, allow_eviction),
         *purge_problems(desired, observed),
     ]
@@ -85,9 +89,13 @@ def redis_number(version: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def memory_needed(roles: Iterable[Role]) -> int:
+    """Bytes of RAM that a host of these roles has to have."""
+    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
+
+
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
-    total = sum(role.maxmemory for role in desired.roles)
-    needed = int(total * REWRITE_PEAK) + OS_MEMORY
+    needed = memory_needed(desired.roles)
     if needed > observed.memory:
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (
@@ -125,6 +133,7 @@ def _mib(size: int) -> str:
 def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours = {observed.pid(instance.unit) for instance in desired.instances} - {0}
     ours |= refused_pids(desired, observed)
+    ours |= {observed.pid(unit_name(leftover.role)) for _, leftover in leftovers_in_place(desired, observed)}
     for role in desired.roles:
         for listener in observed.listeners:
             clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")

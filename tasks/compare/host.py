@@ -100,7 +100,8 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             observed.container and file.path in (SYSCTL_FILE, THP_FILE)
         ) or file.path in unbegun - observed.files.keys():
             continue
-        yield from _file(file, observed.files.get(file.path))
+        unknown = file.content == "" and _has_all_users(desired, observed, file.path)
+        yield from _file(file, observed.files.get(file.path), unknown)
     for path in desired.absent:
         if path in observed.files:
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
@@ -110,7 +111,14 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, Remedy.WRITE)
 
 
-def _file(file: File, state: FileState | None) -> Iterator[Difference]:
+def _has_all_users(desired: Host, observed: Observed, path: str) -> bool:
+    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then."""
+    wanted = {user.name for item in desired.instances if acl_file(item.name) == path for user in item.users}
+    return bool(wanted) and wanted <= observed.acl_users.get(path, frozenset())
+
+
+def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Difference]:
+    """`unknown`: nobody knows what should be in it."""
     kind = "directory" if file.content is None else "file"
     if file.content is None and state is not None and state.kind == "link" and file.path.startswith(DATA_ROOT):
         return  # what to do about it is listed: tasks/compare/data_files.py
@@ -121,7 +129,8 @@ def _file(file: File, state: FileState | None) -> Iterator[Difference]:
     found = f"{state.kind} {state.owner}:{state.group} {state.mode}"
     if found != expected:
         yield Difference(file.role, "file", file.path, expected, found, Remedy.WRITE)
-    if file.content is not None and state.kind == "file" and state.content != file.observable:
+    other = file.content is not None and state.kind == "file" and state.content != file.observable
+    if other and not unknown:
         yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), Remedy.WRITE)
 
 
@@ -180,11 +189,18 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
         remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
     # One whose process runs and is not ready loads its data, or is being stopped: that is for unknown.py to say.
-    if state["ActiveState"] != "active" and observed.pid(unit.name) == 0:
+    if state["ActiveState"] != "active" and (observed.pid(unit.name) == 0 or _keeps_failing(unit, observed)):
         found = state["ActiveState"]
         if state.get("NRestarts", "0") != "0":
             found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"
         yield Difference(unit.role, "unit", unit.name, "active", found, Remedy.START)
+
+
+def _keeps_failing(unit: Unit, observed: Observed) -> bool:
+    """Whether systemd was seen in the middle of one more try: a server that loads its data listens from the first."""
+    state, pid = observed.unit(unit.name), observed.pid(unit.name)
+    listens = "listeners" in observed.unseen or any(item.pid == pid for item in observed.listeners)
+    return state["ActiveState"] == "activating" and state.get("NRestarts", "0") != "0" and not listens
 
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:

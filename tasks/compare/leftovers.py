@@ -6,13 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host
-from tasks.desired.paths import data_directory
+from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory, role_of
 from tasks.observed.state import Observed
-
-
-def role_of(unit: str) -> str:
-    """The role whose unit this is."""
-    return unit.removeprefix("redis-").removesuffix(".service")
 
 
 def leftover_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -30,6 +25,29 @@ def leftover_differences(desired: Host, observed: Observed) -> Iterator[Differen
         if directory in observed.data_used:
             found = f"{observed.data_used[directory] / (1 << 20):.1f} MiB"
             yield Difference(role, "persistence", directory, "absent", found, Remedy.PURGE)
+
+
+def ends_last(desired: Host, observed: Observed, differences: Iterable[Difference]) -> list[Difference]:
+    """The differences that the deploy removes when every host is proved: what ends, and cannot be taken back.
+
+    The inner port of a role that leaves leads to it until then, unless the host gets another one meanwhile.
+    """
+    listed = list(differences)
+    retiring = any(item.remedy == Remedy.RETIRE for item in listed)
+    wanted = {
+        (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
+        for item in desired.forwards
+        for chain in ("prerouting", "output")
+    }
+    inner = retiring and wanted <= observed.forwards
+    return [
+        item for item in listed if item.remedy in (Remedy.RETIRE, Remedy.PURGE) or (inner and _of_inner_ports(item))
+    ]
+
+
+def _of_inner_ports(item: Difference) -> bool:
+    files = item.subject == "file" and item.name in (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
+    return files or item.remedy in (Remedy.DISABLE, Remedy.LEAD)
 
 
 def nothing_to_purge(hosts: Iterable[tuple[Host, Observed]]) -> list[str]:

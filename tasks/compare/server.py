@@ -8,21 +8,18 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
-from tasks.compare.data_files import (
-    gone_data,
-    lost_manifest,
-    ownership_differences,
-    pieces,
-    strange_snapshot,
-)
+from tasks.compare.data_files import gone_data, lost_manifest, ownership_differences, pieces, strange_snapshot
+from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import cut_tail, load_faults, skipped
+from tasks.compare.passwords import keep_password, may_replace, other_password
 from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
 from tasks.desired.rendering import process_part
+from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed, Server
 
 RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
@@ -41,16 +38,25 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
         return
     yield from _process(instance, observed)
     if server.refusal is not None:
-        if is_difference(server.refusal):
-            found = f"open to everybody: {server.refusal}"
-            yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", found, Remedy.RESTART)
+        if is_difference(instance, server.refusal):
+            yield _seen_in_the_refusal(instance, server.refusal)
         return  # what could not be seen is no difference: tasks/compare/unknown.py
     yield from _settings(instance, server, observed)
-    yield from _users(instance, server)
+    yield from _users(instance, server, observed)
     yield from _persistence(instance, server)
     yield from _skipped(instance, server)
     yield from _cut_tail(instance, server)
+    yield from _log_of_more_databases(instance, server)
     yield from _manifest(instance, server, observed)
+
+
+def _seen_in_the_refusal(instance: Instance, refusal: Refusal) -> Difference:
+    """What is wrong with a server that turns its operator away; it loads the ACL file when it starts."""
+    if refusal.cause is Cause.DENIED:
+        found = f"open to everybody: {refusal}"
+        return Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", found, Remedy.RESTART)
+    found = "another password, which nobody here knows"
+    return Difference(instance.name, "acl", OPERATOR, "the password of the secrets file", found, Remedy.RESTART)
 
 
 def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -127,7 +133,7 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
             yield Difference(instance.name, "setting", name, known.form.show(wanted), known.form.show(found), remedy)
 
 
-def _users(instance: Instance, server: Server) -> Iterator[Difference]:
+def _users(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
     wanted = {user.name: user for user in instance.users}
     if wrong := _default(server):
         yield Difference(instance.name, "acl", DEFAULT, f"off, {DEFAULT_RULES}", wrong, Remedy.REPLAY)
@@ -136,7 +142,9 @@ def _users(instance: Instance, server: Server) -> Iterator[Difference]:
     for name, user in sorted(wanted.items()):
         problem = _user(user, server.users.get(name), server.categories)
         if problem:
-            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, Remedy.LIVE)
+            kept = other_password(user, server.users.get(name, {})) and not may_replace(instance, observed)
+            remedy = keep_password(instance) if name in server.users and kept else Remedy.LIVE
+            yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, remedy)
 
 
 def _default(server: Server) -> str:
@@ -169,9 +177,7 @@ def _user(user: User, found: Mapping[str, object] | None, categories: Categories
     problems = [
         "off" if "on" not in flags else "",
         "needs no password" if "nopass" in flags else "",
-        "has another password"
-        if user.password_sha256 and _words(found.get("passwords")) != [user.password_sha256]
-        else "",
+        "has another password" if other_password(user, found) else "",
         _other_rules(found, user.rules, categories),
     ]
     return ", ".join(filter(None, problems)) or None
@@ -215,6 +221,14 @@ def _cut_tail(instance: Instance, server: Server) -> Iterator[Difference]:
         found = f"cut off when it started, and the next start may lose what was written since: {line}"
         remedy = GET_BACK_FIRST if keeps_log(instance, server) else Remedy.REWRITE
         yield Difference(instance.name, "persistence", "end of the log", "as it was written", found, remedy)
+
+
+def _log_of_more_databases(instance: Instance, server: Server) -> Iterator[Difference]:
+    """A log that may select databases which the next start will not have; a new one selects only those with keys."""
+    if are_fewer(instance, server) and server.info.get("aof_enabled") == "1" and not keeps_log(instance, server):
+        wanted, found = instance.role.databases, server.config["databases"]
+        where = f"no database beyond the {wanted}", f"may select any of {found}"
+        yield Difference(instance.name, "persistence", "databases in the log", *where, Remedy.REWRITE)
 
 
 def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:

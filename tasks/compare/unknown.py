@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
+from tasks.desired.paths import acl_file
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed
 
@@ -30,6 +31,7 @@ def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
     found = [*_unseen_parts(desired, observed)]
     for instance in desired.instances:
         found += [*_between_states(instance, observed), *_unseen_server(instance, observed)]
+        found += _unknown_passwords(instance, observed)
     return found
 
 
@@ -74,14 +76,34 @@ def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
     server = observed.servers.get(instance.name)
     if server is None or server.refusal is None or instance.address not in observed.addresses:
         return  # it does not run, was seen, or its cause, the missing address, is listed
-    if is_difference(server.refusal) or (is_own_silence(server.refusal) and "listeners" not in observed.unseen):
+    listed = is_own_silence(server.refusal) and "listeners" not in observed.unseen
+    if listed or is_difference(instance, server.refusal):
         return
     yield Unknown(instance.name, "its settings, users and data", str(server.refusal), way_out(instance, server.refusal))
 
 
-def is_difference(refusal: Refusal) -> bool:
-    """Whether the refusal itself shows what is wrong: only somebody who opened `default` makes it."""
-    return refusal.cause is Cause.DENIED
+def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unknown]:
+    """Users that the instance has and whose passwords nobody here knows; of none of them an unseen server told."""
+    server = observed.servers.get(instance.name)
+    if server is not None and server.refusal is not None:
+        return
+    there = observed.acl_users.get(acl_file(instance.name), frozenset()) | (server.users.keys() if server else set())
+    lost = [user.name for user in instance.users if user.password_sha256 is None and user.name in there]
+    if lost:
+        because = f"the secrets file has none for {', '.join(lost)}"
+        remedy = way_out(instance, Refusal(Cause.NO_PASSWORD, because))
+        yield Unknown(instance.name, "whether passwords are right", because, remedy)
+
+
+def is_difference(instance: Instance, refusal: Refusal) -> bool:
+    """Whether the refusal itself shows what is wrong: somebody opened `default`, or new passwords are asked for.
+
+    A server that refuses the operator takes them when it starts, from its ACL file.
+    """
+    return refusal.cause is Cause.DENIED or (instance.new_passwords and refusal.cause in LOCKED_OUT)
+
+
+LOCKED_OUT = (Cause.WRONGPASS, Cause.NO_PASSWORD)
 
 
 def is_own_silence(refusal: Refusal) -> bool:
@@ -102,8 +124,8 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
         Cause.CLOSED: f"see with ss -ltnp whether {instance.address}:{port} is listened on, and try again",
         Cause.BROKEN: "try again; if it stays, see the journal of sshd and of the unit",
         Cause.SILENT: (
-            f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or clients are paused (CLIENT "
-            f"UNPAUSE as operator): {instance.unit} is left alone"
+            f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or wait: "
+            f"CLIENT PAUSE ends by itself: {instance.unit} is left alone"
         ),
         Cause.LOADING: "wait until it has loaded its data",
         Cause.BUSY: "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",

@@ -51,7 +51,12 @@ def desired_host(
         if role.forwarded_port is not None
     )
     instances = tuple(
-        replace(_instance(role, passwords[role.name]), accepts_loss=role.name in requests.accept_loss) for role in roles
+        replace(
+            _instance(role, passwords[role.name]),
+            accepts_loss=role.name in requests.accept_loss,
+            new_passwords=role.name in requests.new_passwords,
+        )
+        for role in roles
     )
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, redis_version) + [

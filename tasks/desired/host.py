@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tasks.catalogue.limits import Limits
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.desired.paths import UNITS, unit_name
@@ -74,6 +75,7 @@ class Instance:
     unit_digest: str
     unit_text: str
     accepts_loss: bool = False  # the operator gives up what a start skipped in its log
+    new_passwords: bool = False  # the operator replaces passwords that its users have
 
     @property
     def unit_file(self) -> str:
@@ -114,6 +116,7 @@ class Host:
     redis_version: str | None = None
     statoverrides: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = NOTHING
+    limits: Limits | None = None  # of its health; None where there is nothing to judge
 
 
 def sha256(text: str | None) -> str | None:

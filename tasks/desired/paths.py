@@ -25,6 +25,11 @@ def unit_name(role: str) -> str:
     return f"redis-{role}.service"
 
 
+def role_of(unit: str) -> str:
+    """The role whose unit this is."""
+    return unit.removeprefix("redis-").removesuffix(".service")
+
+
 def config_file(role: str) -> str:
     """The redis.conf of a role."""
     return f"{CONFIG_DIRECTORY}/{role}.conf"

@@ -6,7 +6,7 @@ They cut clients off and fill memory, so they run only where host data says `red
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from pyinfra import logger
 from pyinfra.api.host import Host
@@ -18,8 +18,9 @@ from tasks.desired.host import Instance, Passwords
 from tasks.observed.connection import reconnect, run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.run.survey import Look
+from tasks.steps import witness
 
-KEYS = 500  # numbered keys per instance
+KEYS = 500  # plain keys per instance; a tenth as many in every other way
 FILLER = "x" * 4096  # bytes per key when an instance is filled
 ROOM = 2 << 20  # bytes an instance may grow by while it is filled
 FILLS = 2000  # writes of FILLER: four times ROOM
@@ -42,27 +43,23 @@ def ask(host: Host, instance: Instance, passwords: Passwords, user: str, *comman
     return replies
 
 
-def numbered() -> Iterator[tuple[str, str]]:
-    """The keys of a drill and their values."""
-    return ((f"{RESERVED_PREFIX}drill:{number}", str(number)) for number in range(KEYS))
+WITNESSES = witness.of_a_drill(KEYS)
 
 
-def write_numbered(host: Host, instance: Instance, passwords: Passwords) -> None:
-    """A service of the role wrote the numbered keys, each acknowledged."""
-    service = instance.role.services[0]
-    replies = ask(host, instance, passwords, service, *(("SET", key, value) for key, value in numbered()))
-    refused = [reply for reply in replies if reply != "OK"]
-    if refused:
-        raise DrillFailed(f"{instance.name}: {len(refused)} of {KEYS} writes were refused: {refused[0]}")
+def write_witnesses(host: Host, instance: Instance, passwords: Passwords) -> None:
+    """A service of the role wrote in every way in which clients write, each write acknowledged."""
+    replies = ask(host, instance, passwords, instance.role.services[0], *witness.writes(WITNESSES))
+    taken = witness.acknowledged(WITNESSES, replies)
+    if refused := [item for item in WITNESSES if item not in taken]:
+        many = f"{len(refused)} of {len(WITNESSES)} writes were refused"
+        raise DrillFailed(f"{instance.name}: {many}, the first made {refused[0].what}")
 
 
-def read_numbered(host: Host, instance: Instance, passwords: Passwords) -> None:
-    """Every numbered key is there with its value."""
-    names, values = zip(*numbered(), strict=True)
-    (found,) = ask(host, instance, passwords, instance.role.services[0], ("MGET", *names))
-    lost = [name for name, value, had in zip(names, values, found, strict=True) if had != value]  # type: ignore[arg-type]
-    if lost:
-        raise DrillFailed(f"{instance.name}: {len(lost)} of {KEYS} acknowledged keys are lost, the first {lost[0]}")
+def read_witnesses(host: Host, instance: Instance, passwords: Passwords) -> None:
+    """All that was written is there."""
+    replies = ask(host, instance, passwords, instance.role.services[0], *witness.reads(WITNESSES))
+    if lost := witness.gone(WITNESSES, replies):
+        raise DrillFailed(f"{instance.name}: {'; '.join(witness.in_words(lost, WITNESSES))}")
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
@@ -85,13 +82,13 @@ def answers(host: Host, instance: Instance, passwords: Passwords) -> bool:
 def kill_servers(state: State, host: Host, seen: Look) -> None:
     """Each server is killed without warning and comes back by itself with every acknowledged key."""
     for instance in seen.desired.instances:
-        write_numbered(host, instance, seen.passwords)
+        write_witnesses(host, instance, seen.passwords)
         killed = run_command(state, host, f"systemctl kill --signal=KILL {instance.unit}")
         if not killed.succeeded:
             raise DrillFailed(f"{instance.name}: cannot be killed: {killed.output}")
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
-        read_numbered(host, instance, seen.passwords)
-        say(host, f"{instance.name}: killed, came back by itself with all {KEYS} acknowledged keys")
+        read_witnesses(host, instance, seen.passwords)
+        say(host, f"{instance.name}: killed, came back by itself with all {len(WITNESSES)} acknowledged writes")
 
 
 def fill_servers(state: State, host: Host, seen: Look) -> None:
@@ -128,28 +125,27 @@ def judge_fill(host: Host, instance: Instance, passwords: Passwords, refused: in
     if policy == "noeviction":
         if not refused or there != FILLS - refused:
             raise DrillFailed(f"{instance.name}: {FILLS} writes over the limit: {refused} refused, {there} kept")
-        read_numbered(host, instance, passwords)
+        read_witnesses(host, instance, passwords)
         say(host, f"{instance.name}: full, refused {refused} writes and kept every key ({policy})")
         return
     if refused or there == FILLS:
         raise DrillFailed(f"{instance.name}: {FILLS} writes over the limit: {refused} refused, {there} kept")
     if policy.startswith("volatile"):
-        read_numbered(host, instance, passwords)  # they have no TTL
+        read_witnesses(host, instance, passwords)  # they have no TTL
     say(host, f"{instance.name}: full, took every write and evicted {FILLS - int(str(there))} ({policy})")
 
 
 def reboot(state: State, host: Host, seen: Look) -> None:
     """The machine is rebooted and everything on it comes back by itself, with every key."""
     for instance in seen.desired.instances:
-        write_numbered(host, instance, seen.passwords)
+        write_witnesses(host, instance, seen.passwords)
     before = boot_id(state, host)
     run_command(state, host, "systemctl reboot")
     wait_for("the host comes back", lambda: came_back(state, host, before))
     for instance in seen.desired.instances:
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
-        read_numbered(host, instance, seen.passwords)
-        names = [key for key, _ in numbered()]
-        ask(host, instance, seen.passwords, OPERATOR, ("UNLINK", *names))
+        read_witnesses(host, instance, seen.passwords)
+        ask(host, instance, seen.passwords, OPERATOR, ("UNLINK", *witness.keys(WITNESSES)))
     say(host, "rebooted, every role came back by itself with all its keys")
 
 

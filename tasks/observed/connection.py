@@ -76,11 +76,15 @@ class CommandResult:
     output: str
 
 
-def run_command(state: State, host: Host, command: str) -> CommandResult:
-    """What came of `command` on the host. A lost connection is a failure, and nothing is an answer then."""
+def run_command(state: State, host: Host, command: str, stdin: str | None = None) -> CommandResult:
+    """What came of `command`, which reads `stdin`, on the host.
+
+    A lost connection is a failure, and nothing is an answer then.
+    """
     mark = new_mark()
+    arguments = _arguments(state, host) | ({} if stdin is None else {"_stdin": [stdin]})
     try:
-        status, said = host.run_shell_command(StringCommand(marked(command, mark)), **_arguments(state, host))
+        status, said = host.run_shell_command(StringCommand(marked(command, mark)), **arguments)
     except BREAKS as error:
         return CommandResult(False, "", f"the connection broke: {error}")
     if not status and not is_connected(host):

@@ -18,12 +18,13 @@ from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_dir
 from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
-from tasks.observed.journal import has_reason, reaches_start, said_since_start
+from tasks.observed.journal import reaches_start, said_since_start
+from tasks.observed.leftover import with_leftovers
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.script import prepared, script
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Observed, Server, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -78,6 +79,7 @@ class HostSnapshot(FactBase[Observed | None]):
 def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
     snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
+    snapshot = with_leftovers(host, desired, snapshot, passwords)
     running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
     known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
     jobs = {
@@ -104,7 +106,11 @@ def with_journals(
     log_sizes: Mapping[str, int],
 ) -> dict[str, Server]:
     """The servers, with what those said while they started whose counters give a reason to ask."""
-    asked = {item.name: item.unit for item in instances if has_reason(servers[item.name].info, log_sizes[item.name])}
+    asked = {
+        item.name: item.unit
+        for item in instances
+        if tells_of_skips(servers[item.name].info) or tells_of_a_cut(servers[item.name].info, log_sizes[item.name])
+    }
     said = said_since_start(state, host, list(asked.values())) if asked else {}
     return {
         name: replace(server, said=said.get(asked[name], ()), said_from_start=reaches_start(said.get(asked[name], ())))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
-from tasks.desired.paths import DATA_ROOT, LOCK_FILE
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
@@ -17,7 +17,7 @@ from tasks.observed.state import FileState, Observed
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
-    *("texts", "digests", "replayable", "matches", "found", "forwards", "unseen"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "unseen"),
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
@@ -27,6 +27,7 @@ UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file th
 VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
 UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
+CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
 TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
@@ -43,6 +44,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     digests = dict(_digests(lines["digests"]))
     rules = tables(lines["forwards"])
     unseen = dict(_unseen(lines["unseen"]))
+    free = {} if "disk" in unseen else _free(lines["disk"])
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
         systemd="systemd=yes" in lines["facts"],
@@ -51,7 +53,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         memory=_field(_named(matches, "/proc/meminfo", "MemTotal"), 0, "MemTotal") * 1024,
         packages=_packages(lines["packages"]),
         candidate=_candidate(lines["candidate"]),
-        disk_free=0 if "disk" in unseen else _disk_free(lines["disk"]),
+        disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
         addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
         listeners=tuple(read_listeners(lines["listeners"])),
@@ -69,10 +71,14 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
+        memory_available=_field(_named(matches, "/proc/meminfo", "MemAvailable"), 0, "MemAvailable") * 1024,
+        free_of={path: size for path, size in free.items() if path.startswith(f"{DATA_ROOT}/")},
         replayable=frozenset(lines["replayable"]),
         stored={
             item.path: _file_state(item, item.target if item.kind == "l" else "") for item in found if item.is_stored
         },
+        acl_users=_users(lines["users"]),
+        configured=dict(_configured(matches)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
@@ -87,8 +93,14 @@ def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield matching("disk|listeners|forwards", part, "what was not seen"), why
 
 
-def _disk_free(lines: Sequence[str]) -> int:
-    return number(lines[-1].strip() if lines else "", "the free disk space") * 1024
+def _free(lines: Sequence[str]) -> dict[str, int]:
+    """Bytes free by the directory that was asked for, below a heading; where all data is comes first."""
+    rows = [line.split() for line in lines[1:]]
+    if not rows or not all(len(row) == 2 for row in rows):
+        raise Unreadable(
+            f"what df says of the free disk space is {excerpt(' '.join(lines))}, expected numbers and paths"
+        )
+    return {path: number(size, "the free disk space") * 1024 for size, path in rows}
 
 
 def _pairs(lines: Sequence[str]) -> dict[str, str]:
@@ -278,6 +290,24 @@ def _our_units(matches: Texts) -> Iterable[str]:
         unit = path.removeprefix("/etc/systemd/system/")
         if OUR_UNIT.fullmatch(unit) and any(MANAGED in text for text in lines):
             yield unit
+
+
+def _users(lines: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The names of the users in ACL files, by path."""
+    return {
+        path: frozenset(text.lstrip().removeprefix("user").lstrip() for text in texts)
+        for path, texts in _texts(lines).items()
+    }
+
+
+def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:
+    """Where roles listen by their configuration files, one address each; of files of another form nothing."""
+    for path, lines in matches.items():
+        said = {name: value for name, _, value in (text.partition(" ") for text in lines)}
+        match = CONFIG_FILE.fullmatch(path)
+        address, port = said.get("bind", "").split(" ")[0], said.get("port", "")
+        if match and re.fullmatch(ADDRESS, address) and re.fullmatch("[0-9]{1,5}", port):
+            yield match[1], (address, int(port))
 
 
 def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -69,6 +69,21 @@ class ForeignServer:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """A unit of this tool's of a role that the host does not carry, and the keys of its server.
+
+    `endpoint` is where its process listens, or would by its configuration when it does not run. `keys` is None when
+    nobody knows, `because` says why.
+    """
+
+    role: str
+    running: bool
+    endpoint: tuple[str, int] | None
+    keys: int | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True)
 class Marker:
     """An adoption that began on this host and has not ended: what its file says, and what is there now.
 
@@ -96,7 +111,7 @@ class Observed:
     memory: int
     packages: Mapping[str, str]
     candidate: str
-    disk_free: int
+    disk_free: int  # where all data is, unless a directory has a disk of its own
     data_used: Mapping[str, int]
     addresses: frozenset[str]
     listeners: tuple[Listener, ...]
@@ -114,8 +129,13 @@ class Observed:
     data_files: Mapping[str, int]
     stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
+    acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
+    configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
+    leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
+    memory_available: int = 0  # what the kernel says that programs may still take
+    free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
@@ -148,6 +168,15 @@ def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
     return sum(int(row["keys"]) for row in rows), sum(int(row["expires"]) for row in rows)
 
 
-def is_unwritten(info: Mapping[str, str]) -> bool:
-    """Whether a server's log is still the one that it started from, with what was written since behind it."""
-    return info.get("aof_enabled", "0") != "0" and int(info.get("aof_last_rewrite_time_sec", "-1")) < 0
+def tells_of_skips(info: Mapping[str, str]) -> bool:
+    """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
+    return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info
+
+
+def tells_of_a_cut(info: Mapping[str, str], log_size: int) -> bool:
+    """Whether a server may have cut the end off its log when it started; `log_size`: bytes on disk before it was asked.
+
+    What it cut off stays in its own count until it writes the log anew. What clients wrote meanwhile looks the same.
+    """
+    anew = int(info.get("aof_last_rewrite_time_sec", "-1")) >= 0 and info.get("aof_last_bgrewrite_status") == "ok"
+    return info.get("aof_enabled", "0") != "0" and not anew and int(info.get("aof_current_size", "0")) > log_size

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from tasks.catalogue.roles import RESERVED_PREFIX, Role
 from tasks.observed.exchange import Reply, ReplyError
+from tasks.steps.witness import Witness, by_a_script, in_a_transaction, keys, plain
 
-KEY_LIFE = "60"  # seconds; should a check be cut off, its keys go by themselves
+KEY_LIFE = 60  # seconds; should a check be cut off, its keys go by themselves
 ERROR = "error "  # opens an expectation that is an error reply of this kind
 ADMINISTRATION = (("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST"))
 
@@ -38,9 +39,21 @@ class Finding:
         return f"{self.role}: {self.what}: observed {self.observed}, expected {self.expected}"
 
 
-def key(role: Role, service: str, token: str) -> str:
-    """The key that a service writes in one proof."""
-    return f"{RESERVED_PREFIX}{token}:{role.name}:{service}"
+def key(role: Role, service: str, token: str, way: str = "plain") -> str:
+    """A key that a service writes in one proof."""
+    return f"{RESERVED_PREFIX}{token}:{role.name}:{service}:{way}"
+
+
+def written(role: Role, service: str, token: str) -> list[Witness]:
+    """What a service writes in one proof: plainly, in a transaction and by a script of two effects."""
+    two = {
+        way: [key(role, service, token, f"{way}:{number}") for number in (1, 2)] for way in ("transaction", "script")
+    }
+    return [
+        plain(key(role, service, token), token, KEY_LIFE),
+        in_a_transaction(two["transaction"], token, KEY_LIFE),
+        by_a_script(two["script"], token, KEY_LIFE),
+    ]
 
 
 def writing_checks(
@@ -54,11 +67,15 @@ def writing_checks(
         Check(f"{stranger[0]}, a service of another role", ("AUTH", *stranger), f"{ERROR}WRONGPASS"),
     ]
     for service in role.services:
-        name = key(role, service, token)
+        own = written(role, service, token)
         checks += [
             Check(f"{service} logs in", ("AUTH", service, passwords.get(service) or ""), "OK"),
-            Check(f"{service} writes", ("SET", name, token, "EX", KEY_LIFE), "OK"),
-            Check(f"{service} reads what it wrote", ("GET", name), token),
+            *(
+                Check(f"{service} writes {item.what}", command, str(item.answer) if command == item.writes[-1] else "")
+                for item in own
+                for command in item.writes
+            ),
+            *_reads(f"{service} reads what it wrote", own[:1]),
             *(Check(f"{service} asks {' '.join(words)}", words, f"{ERROR}NOPERM") for words in ADMINISTRATION),
         ]
     return [*checks, Check("the instance's run id", ("INFO", "server"), "")]
@@ -66,20 +83,23 @@ def writing_checks(
 
 def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) -> list[Check]:
     """On another connection, to the inner port if there is one: each service at once sees what all others wrote."""
-    keys = [key(role, service, token) for service in role.services]
+    own = {service: written(role, service, token) for service in role.services}
+    names = keys([item for items in own.values() for item in items])
     checks = []
     for service in role.services:
         checks.append(Check(f"{service} logs in", ("AUTH", service, passwords.get(service) or ""), "OK"))
-        checks += [
-            Check(f"{service} reads what {writer} wrote", ("GET", name), token)
-            for writer, name in zip(role.services, keys, strict=True)
-        ]
+        for writer, items in own.items():
+            checks += _reads(f"{service} reads what {writer} wrote", items)
     return [
         *checks,
-        Check("the check removes its keys", ("DEL", *keys), str(len(keys))),
-        Check("nothing is left of the check", ("EXISTS", *keys), "0"),
+        Check("the check removes its keys", ("DEL", *names), str(len(names))),
+        Check("nothing is left of the check", ("EXISTS", *names), "0"),
         Check("the instance's run id", ("INFO", "server"), ""),
     ]
+
+
+def _reads(what: str, items: Sequence[Witness]) -> list[Check]:
+    return [Check(f"{what} {item.what}", command, str(reply)) for item in items for command, reply in item.reads]
 
 
 def judge(role: Role, port: int, checks: Sequence[Check], replies: Sequence[Reply]) -> list[Finding]:

@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import Role
 from tasks.compare.difference import Remedy
 from tasks.desired.host import Passwords
@@ -23,11 +24,14 @@ from tasks.prove.behaviour import Finding, judge, reading_checks, same_instance,
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, look
+from tasks.steps.retire import Proofs, before_the_end
 
 
-def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> list[str]:
-    """Every way in which the host is not as it should be or does not behave so; empty when all is well.
+def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_later: bool = False) -> list[str]:
+    """Every way in which the host is not as it should be, is critical or does not behave so; empty when all is well.
 
+    What only is a warning is said, and fails nothing. `ends_later`: roles that left the host are still to be retired,
+    when all hosts are proved.
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
     seen = begin(partial(look, state, run, host))
@@ -37,8 +41,13 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True) -> lis
     result = seen.result()
     if result.observed is None:
         return [f"could not be read: {result.error}"]
-    dead = {item.role for item in result.differences if item.subject == "unit" and item.remedy == Remedy.START}
-    problems = [str(item) for item in (*result.differences, *result.unknown)]
+    differences = before_the_end(result).differences if ends_later else result.differences
+    dead = {item.role for item in differences if item.subject == "unit" and item.remedy == Remedy.START}
+    critical = [item for item in result.health if item.severity == "critical"]
+    for warning in result.health:
+        if warning not in critical:
+            host.log_styled(printable(str(warning)), fg="yellow", log_func=logger.warning)
+    problems = [str(item) for item in (*differences, *result.unknown, *critical)]
     for name, client in clients.items():
         problems += [str(item) for item in client.result() if name not in dead]
     return problems
@@ -59,6 +68,8 @@ def _verify(state: State, run: Run) -> int:
     problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
     for problem in problems:
         logger.error(problem)
+    for note in run.tier.notices():
+        logger.warning(f"note: {note}")
     roles = sum(len(run.tier.hosts[name].roles) for name in hosts)
     took = f"checked in {time.monotonic() - began:.1f} s"
     if problems or not hosts:
@@ -101,15 +112,17 @@ def stranger(role: Role, passwords: Passwords) -> tuple[str, str]:
 
 @operation()
 def prove(seen: Look) -> Iterator[FunctionCommand]:
-    """The host has no difference left and serves its clients. No change when that is so, a failure when not."""
+    """The host has no difference left but what ends last, and serves its clients. No change when so, else a failure."""
     state, host = ctx_state.get(), ctx_host.get()
     if not state.is_executing:
         if seen.differences:
             yield FunctionCommand(fail, (), {"problems": [str(item) for item in seen.differences]})
         return
-    problems = findings(state, host, current(state))
+    problems = findings(state, host, current(state), ends_later=True)
     if problems:
         yield FunctionCommand(fail, (), {"problems": problems})
+    else:
+        current(state).kept(Proofs).proved.add(host.name)
 
 
 def fail(state: State, host: Host, problems: list[str]) -> bool:

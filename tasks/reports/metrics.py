@@ -14,7 +14,8 @@ def to_metrics(report: DriftReport) -> str:
     """All metrics of one check.
 
     A host that was not seen has no number of differences, because 0 would be a claim; its roles count as not in
-    sync. Alert on the host's status: a difference of the host as a whole belongs to no role.
+    sync. Alert on the host's status, since a difference of the host as a whole belongs to no role, and on what is
+    critical, which is no difference.
     """
     registry = CollectorRegistry()
 
@@ -31,6 +32,16 @@ def to_metrics(report: DriftReport) -> str:
         "Differences of the host, its roles included; absent when it could not be looked at.",
         "host",
     )
+    unknown = gauge(
+        "caas_redis_unknown",
+        "Things of the host, its roles included, that nobody knows; absent when it could not be looked at.",
+        "host",
+    )
+    health = gauge(
+        "caas_redis_health",
+        "1 for each thing that is not well; role is empty for the host itself, severity warning or critical.",
+        *("host", "role", "code", "severity"),
+    )
     status = gauge(
         "caas_redis_drift_host_status",
         "1 for the host's status: in_sync, drifted, unreachable or error.",
@@ -39,8 +50,11 @@ def to_metrics(report: DriftReport) -> str:
     for item in report.hosts:
         for role in item.all_roles:
             in_sync.labels(item.host, role).set(item.role_status(role) == "in_sync")
-        if item.seen:
+        if item.counted:
             differences.labels(item.host).set(len(item.differences))
+            unknown.labels(item.host).set(len(item.unknown))
+        for sick in item.health:
+            health.labels(item.host, sick.role or "", sick.code, sick.severity).set(1)
         status.labels(item.host, item.status).set(1)
     gauge("caas_redis_drift_check_seconds", "Duration of the drift check.").set(report.seconds)
     gauge("caas_redis_drift_check_timestamp_seconds", "Time of the drift check.").set(report.checked_at.timestamp())

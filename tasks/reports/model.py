@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health, Severity
 
 Status = Literal["in_sync", "drifted", "unreachable", "error"]
 RoleStatus = Literal["in_sync", "drifted", "unknown"]
@@ -34,6 +35,7 @@ class HostReport:
     differences: tuple[Difference, ...]
     seconds: float
     unknown: tuple[Unknown, ...] = ()
+    health: tuple[Health, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status in SEEN and (self.status == "drifted") != bool(self.differences):
@@ -45,6 +47,11 @@ class HostReport:
     def seen(self) -> bool:
         """Whether the host was looked at, so that a missing difference means that there is none."""
         return self.status in SEEN
+
+    @property
+    def counted(self) -> bool:
+        """Whether the host was looked at, perhaps not all of it: its differences are those that were seen."""
+        return self.seen or bool(self.unknown)
 
     @property
     def all_roles(self) -> tuple[str, ...]:
@@ -59,7 +66,7 @@ class HostReport:
 
     def role_status(self, role: str) -> RoleStatus:
         """A role is drifted when a difference carries its name; on a host that was not seen it is unknown."""
-        if (not self.seen and not self.unknown) or any(item.role in (role, None) for item in self.unknown):
+        if not self.counted or any(item.role in (role, None) for item in self.unknown):
             return "unknown"
         return "drifted" if self.of_role(role) else "in_sync"
 
@@ -77,6 +84,7 @@ class DriftReport:
     seconds: float
     commands: int
     exchanges: int
+    notes: tuple[str, ...] = ()  # what a person should know of the tier as a whole
 
     def __post_init__(self) -> None:
         if self.checked_at.utcoffset() != timedelta(0):
@@ -97,8 +105,8 @@ class DriftReport:
 
     @property
     def exit_code(self) -> int:
-        """0 only when all is in sync."""
-        return 0 if self.in_sync else 1
+        """0 only when all is in sync and nothing is critical."""
+        return 0 if self.in_sync and not self.count_health("critical") else 1
 
     @property
     def checked_at_text(self) -> str:
@@ -114,6 +122,20 @@ class DriftReport:
     def differences(self) -> tuple[Difference, ...]:
         """Those of all hosts."""
         return tuple(difference for item in self.hosts for difference in item.differences)
+
+    @property
+    def unknown(self) -> tuple[Unknown, ...]:
+        """What nobody knows of all hosts."""
+        return tuple(unknown for item in self.hosts for unknown in item.unknown)
+
+    @property
+    def health(self) -> tuple[Health, ...]:
+        """What is not well on all hosts."""
+        return tuple(health for item in self.hosts for health in item.health)
+
+    def count_health(self, severity: Severity) -> int:
+        """How many things that are not well are of this severity."""
+        return sum(item.severity == severity for item in self.health)
 
 
 def _counting_order(name: str) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,47 +13,74 @@ from markupsafe import Markup
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
+from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import SEVERITIES, Health, Severity
 from tasks.reports.model import DriftReport, HostReport, RoleStatus, Status
 from tasks.reports.words import (
     STATUS_WORDS,
     by_hand,
     cost_words,
     difference_words,
-    host_words,
+    drift_words,
+    health_words,
     number,
+    unknown_words,
     what_to_do,
     who,
 )
 
 # Shape and words carry the meaning, colour only repeats it. All of these are in every system's fonts.
-SYMBOLS: dict[Status | RoleStatus, str] = {
+SYMBOLS: dict[Status | RoleStatus | Severity, str] = {
     "in_sync": "✓",
     "drifted": "≠",
     "unreachable": "✕",
     "error": "!",
     "unknown": "?",
+    "critical": "▲",
+    "warning": "△",
 }
 HOST_WIDE = "host itself"
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A symbol and words that lead to where more is said."""
+
+    status: Status | RoleStatus | Severity
+    text: str
+    link: str = ""
+
+    @property
+    def symbol(self) -> str:
+        """Says the same as the words beside it."""
+        return SYMBOLS[self.status]
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One field of the overview; without a status the host does not carry the role."""
+    """One field of the overview; without a mark the host does not carry the role."""
 
     column: str
-    status: Status | RoleStatus | None
-    symbol: str
-    text: str
-    link: str
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)
 class Group:
-    """The differences of one role of a host, or of the host itself."""
+    """What there is in one list of a host for one of its roles, or for the host itself."""
 
     title: str
     anchor: str
-    differences: tuple[Difference, ...]
+    rows: Sequence[Difference | Health | Unknown]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a list: `label` is a small word above it, which `status` may colour; `code` is not prose."""
+
+    text: str
+    label: str = ""
+    status: str = ""
+    code: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,15 +90,16 @@ class Section:
     report: HostReport
     anchor: str
     cells: tuple[Cell, ...]
-    groups: tuple[Group, ...]
+    unknown: tuple[Group, ...]
+    health: tuple[Group, ...]
+    differences: tuple[Group, ...]
     messages: tuple[str, ...]
-    symbol: str
-    words: str
+    marks: tuple[Mark, ...]
 
     @property
     def detailed(self) -> bool:
         """Whether there is more to say than that the host is in sync."""
-        return self.report.status != "in_sync" or bool(self.messages)
+        return self.report.status != "in_sync" or bool(self.messages or self.health)
 
 
 def to_html(report: DriftReport) -> str:
@@ -80,7 +109,7 @@ def to_html(report: DriftReport) -> str:
     return template.render(
         report=report,
         verdict=_verdict(report),
-        unseen=any(not item.seen for item in report.hosts),
+        verdict_status=_verdict_status(report),
         checked_at=report.checked_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
         cost=cost_words(report),
         counts=_counts(report),
@@ -88,25 +117,53 @@ def to_html(report: DriftReport) -> str:
         dots=any(set(roles) - set(item.all_roles) for item in report.hosts),
         columns=[HOST_WIDE, *roles],
         sections=[_section(item, roles) for item in report.hosts],
-        details=difference_words(report).capitalize() if report.differences else "Details",
+        details=_details(report),
     )
 
 
 def _verdict(report: DriftReport) -> str:
     if not report.hosts:
         return "No host was looked at"
+    health = health_words(report.health)
     if report.in_sync:
-        return f"In sync: {number(report.role_count, 'role')} on {number(len(report.hosts), 'host')}"
+        all_of_it = f"{number(report.role_count, 'role')} on {number(len(report.hosts), 'host')}"
+        return f"In sync: {all_of_it}" + (f"; {health}" if health else "")
     wrong = len(report.hosts) - report.count("in_sync")
-    return f"{wrong} of {number(len(report.hosts), 'host')} not in sync"
+    parts = (f"{wrong} of {number(len(report.hosts), 'host')} not in sync", health)
+    return "; ".join(filter(None, parts))
 
 
-def _counts(report: DriftReport) -> list[Cell]:
-    return [
-        Cell("", status, SYMBOLS[status], f"{report.count(status)} {words}", "")
+def _verdict_status(report: DriftReport) -> Status:
+    """What the verdict looks like: as well as its worst part."""
+    if report.exit_code == 0:
+        return "in_sync"
+    drifted_only = report.hosts and all(item.seen for item in report.hosts) and not report.count_health("critical")
+    return "drifted" if drifted_only else "error"
+
+
+def _details(report: DriftReport) -> str:
+    differences = difference_words(report) if report.differences else ""
+    parts = (unknown_words(report.unknown), health_words(report.health), differences)
+    return ", ".join(filter(None, parts)).capitalize() or "Details"
+
+
+def _counts(report: DriftReport) -> list[Mark]:
+    marks = [
+        Mark(status, f"{report.count(status)} {words}")
         for status, words in STATUS_WORDS.items()
         if report.count(status)
     ]
+    return [*marks, *_found_marks(report)]
+
+
+def _found_marks(report: DriftReport | HostReport) -> Iterator[Mark]:
+    """What is neither as it should be nor a difference."""
+    if report.unknown:
+        yield Mark("unknown", unknown_words(report.unknown))
+    for severity in SEVERITIES:
+        found = [item for item in report.health if item.severity == severity]
+        if found:
+            yield Mark(severity, health_words(found))
 
 
 def _section(report: HostReport, roles: list[str]) -> Section:
@@ -118,7 +175,28 @@ def _section(report: HostReport, roles: list[str]) -> Section:
     )
     messages = tuple(line for line in report.message.splitlines() if line.strip())
     cells = (_host_cell(report, anchor), *(_role_cell(report, anchor, role) for role in roles))
-    return Section(report, anchor, cells, groups, messages, SYMBOLS[report.status], host_words(report))
+    unknown, health = _grouped(report.unknown, f"{anchor}//unknown"), _grouped(report.health, f"{anchor}//health")
+    marks = (Mark(report.status, drift_words(report)), *_found_marks(report))
+    return Section(report, anchor, cells, unknown, health, groups, messages, marks)
+
+
+def _grouped(items: Sequence[Unknown] | Sequence[Health], anchor: str) -> tuple[Group, ...]:
+    """The items role by role, in the order in which the roles come first."""
+    by_role: dict[str | None, list[Unknown | Health]] = {}
+    for item in items:
+        by_role.setdefault(item.role, []).append(item)
+    return tuple(Group(role or HOST_WIDE, _group_anchor(anchor, role), rows) for role, rows in by_role.items())
+
+
+def _fields(row: Difference | Health | Unknown) -> tuple[Field, ...]:
+    """What the page shows of one finding, beside its role."""
+    if isinstance(row, Unknown):
+        return (Field(row.what, code=False), Field(row.because), Field(row.remedy, "by hand", "hand", code=False))
+    if isinstance(row, Health):
+        severity, remedy = Field(row.code, row.severity, row.severity), Field(row.remedy, "by hand", "hand", code=False)
+        return (severity, Field(row.limit, code=False), Field(row.observed, code=False), remedy)
+    remedy = Field(what_to_do(row), who(row), "hand" if by_hand(row) else "", code=False)
+    return (Field(row.name, row.subject), Field(row.expected), Field(row.observed), remedy)
 
 
 def _group_anchor(anchor: str, role: str | None) -> str:
@@ -132,21 +210,28 @@ def _quoted(name: str) -> str:
 def _host_cell(report: HostReport, anchor: str) -> Cell:
     found = len(report.of_role(None))
     if not report.seen:
-        return Cell(HOST_WIDE, report.status, SYMBOLS[report.status], STATUS_WORDS[report.status], anchor)
-    if found:
-        text = number(found, "difference")
-        return Cell(HOST_WIDE, "drifted", SYMBOLS["drifted"], text, _group_anchor(anchor, None))
-    return Cell(HOST_WIDE, "in_sync", SYMBOLS["in_sync"], STATUS_WORDS["in_sync"], "")
+        mark = Mark(report.status, STATUS_WORDS[report.status], anchor)
+    elif found:
+        mark = Mark("drifted", number(found, "difference"), _group_anchor(anchor, None))
+    else:
+        mark = Mark("in_sync", STATUS_WORDS["in_sync"])
+    return Cell(HOST_WIDE, (mark, *_health_marks(report, anchor, None)))
 
 
 def _role_cell(report: HostReport, anchor: str, role: str) -> Cell:
     if role not in report.all_roles:
-        return Cell(role, None, "", "", "")
+        return Cell(role)
     status = report.role_status(role)
     if status == "drifted":
-        text = number(len(report.of_role(role)), "difference")
-        return Cell(role, status, SYMBOLS[status], text, _group_anchor(anchor, role))
-    return Cell(role, status, SYMBOLS[status], status.replace("_", " "), "" if report.seen else anchor)
+        mark = Mark(status, number(len(report.of_role(role)), "difference"), _group_anchor(anchor, role))
+    else:
+        mark = Mark(status, status.replace("_", " "), "" if report.seen else anchor)
+    return Cell(role, (mark, *_health_marks(report, anchor, role)))
+
+
+def _health_marks(report: HostReport, anchor: str, role: str | None) -> tuple[Mark, ...]:
+    link = _group_anchor(f"{anchor}//health", role)
+    return tuple(Mark(item.severity, item.code, link) for item in report.health if item.role == role)
 
 
 def _printable(value: object) -> object:
@@ -174,7 +259,5 @@ def _templates() -> Environment:
         finalize=_printable,
     )
     environment.filters["breakable"] = _breakable
-    environment.filters["who"] = who
-    environment.filters["remedy"] = what_to_do
-    environment.tests["by_hand"] = by_hand
+    environment.filters["fields"] = _fields
     return environment

@@ -1,8 +1,9 @@
-"""The drift report for a terminal, a log or a mail: one table per host, a summary as the last line."""
+"""The drift report for a terminal, a log or a mail: its lists host by host, a summary as the last line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import StringIO
 
 from rich import box
@@ -14,6 +15,7 @@ from rich.text import Text
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health, Severity
 from tasks.reports.model import DriftReport, HostReport, Status
 from tasks.reports.words import host_words, summary, what_to_do, who
 
@@ -23,8 +25,23 @@ STYLES: dict[Status, str] = {
     "unreachable": "red",
     "error": "red",
 }
-HEADINGS = ("role", "what", "wanted", "found", "what to do")
-SHARES = (None, 4, 3, 4, 3)  # of the width, by heading; a role takes what it needs
+SEVERITIES: dict[Severity, str] = {"warning": "yellow", "critical": "red"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the lists that a host may have: its headings and their shares of the width; a role takes what it needs.
+
+    The second heading is what is listed; narrow terminals have a line for each of those after it.
+    """
+
+    headings: tuple[str, ...]
+    shares: tuple[int | None, ...]
+
+
+UNKNOWN = Kind(("role", "not known", "because", "what to do"), (None, 4, 5, 5))
+HEALTH = Kind(("role", "not well", "limit", "found", "what to do"), (None, 4, 3, 4, 4))
+DIFFERENCES = Kind(("role", "what", "wanted", "found", "what to do"), (None, 4, 3, 4, 3))
 WIDE = 100  # columns; below that five columns side by side break most paths
 NARROWEST = 40  # columns; below that no value is readable
 
@@ -44,60 +61,76 @@ def to_table(report: DriftReport, width: int, colour: bool = False) -> str:
         for item in report.hosts:
             for part in _host(item, console.width):
                 console.print(part, overflow="fold")
-        style = "bold green" if report.in_sync else "bold red"
+        for note in report.notes:
+            console.print(Text(f"note: {printable(note)}"), soft_wrap=True)
+        style = "bold green" if report.exit_code == 0 else "bold red"
         console.print(Text(summary(report), style), soft_wrap=True)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _host(report: HostReport, width: int) -> Iterator[RenderableType]:
-    """A heading, the message, the differences; nothing for a host in sync of which nothing is to be said."""
+    """A heading, the message, the lists; nothing for a host in sync of which nothing is to be said."""
     messages = [printable(line) for line in report.message.splitlines() if line.strip()]
-    if report.status == "in_sync" and not messages:
+    if report.status == "in_sync" and not messages and not report.health:
         return
     yield Text.assemble((printable(report.host), "bold"), ": ", (host_words(report), STYLES[report.status]))
     for message in messages:
         yield Padding(Text(message), (0, 0, 0, 2))
-    rows = [_unknown_cells(item) for item in report.unknown]
-    rows += [_cells(item) for role in (None, *report.all_roles) for item in report.of_role(role)]
-    if rows:
-        yield _side_by_side(rows) if width >= WIDE else Padding(_stacked(rows), (0, 0, 0, 2))
+    for kind, rows in _lists(report):
+        if rows:
+            yield _side_by_side(kind, rows) if width >= WIDE else Padding(_stacked(kind, rows), (0, 0, 0, 2))
     yield Text()
 
 
-def _side_by_side(rows: list[list[Text]]) -> Table:
-    """One line per difference, as far as its values are short."""
+def _lists(report: HostReport) -> Iterator[tuple[Kind, list[list[Text]]]]:
+    """What is critical before what is only another way than it should be, and before that what nobody knows."""
+    yield UNKNOWN, [_unknown_cells(item) for item in report.unknown]
+    yield HEALTH, [_health_cells(item) for item in report.health]
+    yield DIFFERENCES, [_cells(item) for role in (None, *report.all_roles) for item in report.of_role(role)]
+
+
+def _side_by_side(kind: Kind, rows: list[list[Text]]) -> Table:
+    """One line per row, as far as its values are short."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for heading, share in zip(HEADINGS, SHARES, strict=True):
+    for heading, share in zip(kind.headings, kind.shares, strict=True):
         table.add_column(heading, overflow="fold", ratio=share)
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def _stacked(rows: list[list[Text]]) -> Group:
-    """Each difference as a heading and a line per value: paths and names stay whole on a narrow terminal."""
+def _stacked(kind: Kind, rows: list[list[Text]]) -> Group:
+    """Each row as a heading and a line per value: paths and names stay whole on a narrow terminal."""
     parts: list[RenderableType] = []
     for role, what, *values in rows:
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        for heading, value in zip(HEADINGS[2:], values, strict=True):
+        for heading, value in zip(kind.headings[2:], values, strict=True):
             table.add_row(heading, value)
         parts += [Text.assemble(role, ": ", what, style="bold"), Padding(table, (0, 0, 0, 4))]
     return Group(*parts)
 
 
 def _unknown_cells(item: Unknown) -> list[Text]:
-    cells = (item.role or "(host)", item.what, "known", f"unknown, because {item.because}", f"by hand: {item.remedy}")
-    return [Text(printable(cell)) for cell in cells]
+    return _texts(item.role or "(host)", item.what, item.because, f"by hand: {item.remedy}")
+
+
+def _health_cells(item: Health) -> list[Text]:
+    what = Text.assemble((item.severity, SEVERITIES[item.severity]), " ", printable(item.code))
+    role, *values = _texts(item.role or "(host)", item.limit, item.observed, f"by hand: {item.remedy}")
+    return [role, what, *values]
 
 
 def _cells(difference: Difference) -> list[Text]:
-    cells = (
+    return _texts(
         difference.role or "(host)",
         f"{difference.subject} {difference.name}",
         difference.expected,
         difference.observed,
         f"{who(difference)}: {what_to_do(difference)}",
     )
+
+
+def _texts(*cells: str) -> list[Text]:
     return [Text(printable(cell)) for cell in cells]

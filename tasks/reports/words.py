@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasks.compare.difference import ByHand, Difference
+from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Health
 from tasks.reports.model import DriftReport, HostReport, Status
 
 STATUS_WORDS: dict[Status, str] = {  # in the order in which they matter
@@ -34,9 +38,28 @@ def what_to_do(difference: Difference) -> str:
 
 
 def host_words(report: HostReport) -> str:
+    """The status of one host and how much there is to say of it."""
+    parts = (drift_words(report), unknown_words(report.unknown), health_words(report.health))
+    return ", ".join(filter(None, parts))
+
+
+def drift_words(report: HostReport) -> str:
     """The status of one host and how many differences it has."""
     status = STATUS_WORDS[report.status]
     return f"{status}, {number(len(report.differences), 'difference')}" if report.differences else status
+
+
+def unknown_words(unknown: Sequence[Unknown]) -> str:
+    """How many things nobody knows; empty for none."""
+    return f"{len(unknown)} unknown" if unknown else ""
+
+
+def health_words(health: Sequence[Health]) -> str:
+    """How many things are not well; empty when all is."""
+    critical = sum(item.severity == "critical" for item in health)
+    warnings = len(health) - critical
+    parts = (f"{critical} critical" if critical else "", number(warnings, "warning") if warnings else "")
+    return ", ".join(filter(None, parts))
 
 
 def cost_words(report: DriftReport) -> str:
@@ -56,8 +79,11 @@ def summary(report: DriftReport) -> str:
     cost = cost_words(report)
     if not report.hosts:
         return f"no host was looked at, {cost}"
+    health = health_words(report.health)
     if report.in_sync:
-        return f"{number(report.role_count, 'role')} on {number(len(report.hosts), 'host')} in sync, {cost}"
+        said = f"{number(report.role_count, 'role')} on {number(len(report.hosts), 'host')} in sync"
+        return f"{said}; {health}; {cost}" if health else f"{said}, {cost}"
     counts = [f"{report.count(status)} {words}" for status, words in STATUS_WORDS.items() if report.count(status)]
-    parts = [", ".join(counts), difference_words(report) if report.differences else "", cost]
+    differences = difference_words(report) if report.differences else ""
+    parts = [", ".join(counts), differences, unknown_words(report.unknown), health, cost]
     return f"{number(len(report.hosts), 'host')}: {'; '.join(filter(None, parts))}"

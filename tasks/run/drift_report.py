@@ -51,6 +51,7 @@ def build_report(
         seconds=seconds,
         commands=len(looks),
         exchanges=sum(len(item.servers) for item in observed),
+        notes=tuple(run.tier.notices()),
     )
 
 
@@ -62,10 +63,10 @@ def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
         return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
     notes = "\n".join(notices(seen.desired, seen.observed))
     if seen.unknown:
-        return HostReport(host.name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown)
+        return HostReport(host.name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown, seen.health)
     if not seen.differences:
-        return HostReport(host.name, "in_sync", "", roles, (), seen.seconds)
-    return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds)
+        return HostReport(host.name, "in_sync", "", roles, (), seen.seconds, health=seen.health)
+    return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds, health=seen.health)
 
 
 def deliver(state: State, report: DriftReport) -> None:

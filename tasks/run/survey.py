@@ -1,4 +1,4 @@
-"""One look at every host of a run, all at the same time: desired, observed and the differences."""
+"""One look at every host of a run, all at the same time: desired, observed, the differences and the health."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.compare.difference import Difference
+from tasks.compare.health import health
 from tasks.compare.host import compare
 from tasks.compare.unknown import Unknown, unknowns
+from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.look import observe
@@ -22,7 +24,7 @@ from tasks.run.session import Run
 
 @dataclass(frozen=True)
 class Look:
-    """One host as seen in this run: desired, observed, what differs and what nobody knows.
+    """One host as seen in this run: desired, observed, what differs, what nobody knows and what is not well.
 
     `observed` is None when the host could not be read: see `error`.
     """
@@ -33,7 +35,13 @@ class Look:
     differences: tuple[Difference, ...]
     error: str = ""
     unknown: tuple[Unknown, ...] = ()
+    health: tuple[Health, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is anything to do or to prove here: not where no role is, and nothing of this tool is left."""
+        return bool(self.desired.roles or self.differences)
 
 
 def survey(state: State, run: Run) -> dict[str, Look]:
@@ -57,5 +65,6 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     except Unobserved as error:
         return Look(desired, passwords, None, (), str(error), seconds=time.monotonic() - began)
     differences = tuple(compare(desired, observed))
-    unknown = tuple(unknowns(desired, observed))
-    return Look(desired, passwords, observed, differences, seconds=time.monotonic() - began, unknown=unknown)
+    unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
+    seconds = time.monotonic() - began
+    return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, seconds=seconds)

@@ -6,29 +6,44 @@ Reads the catalogue, the inventory's host data and the secrets file; contacts no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
+from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 
-CATALOGUE = Path(__file__).parents[2] / "group_data" / "roles.yaml"
+CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 GROUP_PREFIX = "redis_"
 
 
 @dataclass(frozen=True)
 class Tier:
-    """Desired state and passwords by inventory host name, and the passwords made up for this run."""
+    """Desired state and passwords by inventory host name, and the passwords made up for this run.
+
+    `secrets_files`: where each host's passwords are; `unplaced`: roles of the catalogue that no host carries.
+    """
 
     hosts: Mapping[str, Host]
     passwords: Mapping[str, Passwords] = field(repr=False)
     generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
+    secrets_files: Mapping[str, Path] = field(default_factory=dict)
+    unplaced: tuple[str, ...] = ()
+
+    def notices(self) -> list[str]:
+        """What a person should know of the tier as a whole, and what to do about it."""
+        return [
+            f"{role}: no host of the inventory carries this role of roles.yaml: put its host into group "
+            f"{GROUP_PREFIX}{role}, or remove the role"
+            for role in self.unplaced
+        ]
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class HostInput:
     sysctls: Mapping[str, int | str]
     redis_version: str | None
     requests: Requests
+    limits: Limits | None
 
 
 def build_tier(
@@ -50,7 +66,7 @@ def build_tier(
 
     Missing passwords are generated when `new_passwords`, else they stay None.
     """
-    inputs, problems = read_inputs(hosts, inventory_file, catalogue_file)
+    inputs, unplaced, problems = read_inputs(hosts, inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     files: dict[Path, dict[str, dict[str, str]]] = {}
     generated: dict[Path, dict[tuple[str, str], str]] = {}
@@ -63,13 +79,15 @@ def build_tier(
     known = {path: _merged(files[path], generated.get(path, {})) for path in files}
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
-    return Tier(desired, passwords, generated), problems
+    secrets_files = {host.name: host.secrets_file for host in inputs}
+    return Tier(desired, passwords, generated, secrets_files, unplaced), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
-    return desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+    desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+    return replace(desired, limits=host.limits)
 
 
 def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
@@ -91,14 +109,14 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
 
 def read_inputs(
     hosts: Iterable[PyinfraHost], inventory_file: str, catalogue_file: Path
-) -> tuple[list[HostInput], list[str]]:
-    """What the inventory and the catalogue say of each host, and every problem with it."""
+) -> tuple[list[HostInput], tuple[str, ...], list[str]]:
+    """What the inventory and the catalogue say of each host, the roles that none carries, and every problem."""
     if not catalogue_file.exists():
-        return [], [f"{catalogue_file}: no such file: it is the catalogue of roles"]
+        return [], (), [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
     catalogue, problems = read_catalogue(catalogue_file.read_text())
     if catalogue is None:
-        return [], problems
-    known = {problem.removeprefix("roles.yaml: ") for problem in problems}
+        return [], (), problems
+    sound = not problems
     inputs: list[HostInput] = []
     asked: list[tuple[list[str], tuple[str, ...]]] = []
     for host in hosts:
@@ -114,9 +132,11 @@ def read_inputs(
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
             continue
-        source = f"{host.name}: redis_overrides: "
-        roles, wrong = build_roles(catalogue, overrides, source.removesuffix(": "))
-        problems += [problem for problem in wrong if problem.removeprefix(source) not in known]
+        source = f"{host.name}: redis_overrides"
+        roles, wrong = build_roles(catalogue, overrides, source)
+        # What the catalogue has wrong by itself is said of it already, and not of every host again.
+        own = set() if sound else set(build_roles(catalogue, {}, source)[1])
+        problems += [problem for problem in wrong if problem not in own]
         carried = tuple(roles[name] for name in names if name in roles)
         inputs.append(_input(host, carried, inventory_file))
         problems += _check(inputs[-1], host.data)
@@ -124,7 +144,8 @@ def read_inputs(
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
     problems += unknown_adoptions(asked, catalogue.roles)
-    return inputs, problems
+    unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
+    return inputs, tuple(unplaced), problems
 
 
 def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:
@@ -137,12 +158,14 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
         redis_version=host.data.get("redis_version"),
         requests=requests({word: host.data.get(word) for word in WORDS}),
+        limits=read_limits(host.name, host.data.get(HEALTH))[0],
     )
 
 
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
     yield from malformed(host.name, {word: data.get(word) for word in WORDS})
+    yield from read_limits(host.name, data.get(HEALTH))[1]
     if not isinstance(data.get("redis_secrets_file") or "", str | Path):
         yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
     if host.redis_version is not None and not isinstance(host.redis_version, str):

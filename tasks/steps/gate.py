@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
 from tasks.catalogue.roles import Role
-from tasks.compare.loading import load_faults
+from tasks.compare.databases import are_fewer, left_out
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file
 from tasks.observed.connection import run_command
-from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
-from tasks.observed.journal import said_since_start
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Server, count_keys
+from tasks.steps import witness
+from tasks.steps.witness import Witness
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
 PASSING = 30.0  # seconds to wait for what may pass by itself: a script, a crowd of clients, a pause
@@ -37,15 +40,31 @@ REMOVING = (
 )
 
 
-def before(
-    state: State, host: Host, instance: Instance, password: str, cured: Callable[[Refusal], bool]
-) -> tuple[Info | None, list[str]]:
-    """INFO of an instance that may be stopped now, and what forbids to stop it.
+@dataclass
+class Before:
+    """What an instance had right before it was stopped: its INFO, and the witnesses in it."""
 
-    No save or rewrite is under way, its log is whole and writable, and the disk holds what it writes when it stops.
-    Nobody restarts what could not be looked at: INFO is None only where the refusal is what a restart `cured`.
+    info: Info
+    witnesses: list[Witness] = field(default_factory=list)  # those that were acknowledged and not read back yet
+    at: float = 0.0  # when they were written, on a clock that only goes forward
+
+
+def before(
+    state: State,
+    host: Host,
+    instance: Instance,
+    own: Mapping[str, str | None],
+    previously: Server | None,
+    cured: Callable[[Refusal], bool],
+) -> tuple[Before | None, list[str]]:
+    """What an instance has that may be stopped now, and what forbids to stop it.
+
+    No save or rewrite is under way, its keys are on disk or will be, its log is whole and writable, speaks of no
+    database that the next start has not, and the disk holds what it writes when it stops. Nobody restarts what could
+    not be looked at: None only where the refusal is what a restart `cured`. `own`: passwords by user; `previously`:
+    what it said before this deploy.
     """
-    info = wait_until_calm(host, instance, password)
+    info = wait_until_calm(host, instance, own.get(OPERATOR) or "")
     if isinstance(info, Refusal) and not cured(info):
         return None, [f"it cannot be looked at: {info}: {way_out(instance, info)}"]
     problems = not_replayable(state, host, [instance])
@@ -59,13 +78,55 @@ def before(
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
-    return info, [*problems, *_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
+    problems += [*_kept_nowhere(instance.role, info), *_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
+    if not problems and previously is not None and are_fewer(instance, previously):
+        problems += _forget_other_databases(host, instance, own.get(OPERATOR) or "", info)
+    found = Before(info)
+    if not problems and _keeps_on_disk(instance.role):
+        _write_witnesses(host, instance, own, found)
+    return found, problems
 
 
 def before_script(role: Role) -> str:
     """Shell that prints the KiB free for the role's data, `manifest` if its log has one, and `looked` last. Pure."""
     free = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
     return f"{free} && if test -s {manifest_file(role)}; then echo manifest; fi && echo looked"
+
+
+def _forget_other_databases(host: Host, instance: Instance, password: str, info: Info) -> list[str]:
+    """The log speaks only of databases that the next start has: it is written anew, from a server with none beyond."""
+    if found := left_out(instance, info):
+        return [f"{', '.join(found)} in use, and databases is to be {instance.role.databases}: move those keys first"]
+    return write_log_anew(host, instance, password) if info.get("aof_enabled") == "1" else []
+
+
+def write_log_anew(host: Host, instance: Instance, password: str) -> list[str]:
+    """The log holds what the server has, and nothing else: a rewrite has begun after this call and ended well."""
+    where = (instance.address, instance.role.port)
+    try:
+        replies = exchange(host, *where, [("AUTH", OPERATOR, password), ("BGREWRITEAOF",)])
+    except ExchangeError as error:
+        return [f"its log was not written anew: {error}"]
+    refused = [str(reply) for reply in replies if isinstance(reply, ReplyError)]
+    info = refused or wait_until_calm(host, instance, password)
+    if not isinstance(info, Mapping) or is_busy(info):
+        why = info if isinstance(info, Refusal) else ", ".join(refused) or "not in time"
+        return [f"its log was not written anew: {why}: deploy again"]
+    return _unhealthy(info)
+
+
+def _write_witnesses(host: Host, instance: Instance, own: Mapping[str, str | None], found: Before) -> None:
+    """A service wrote in every way, unless the role would drop keys for it; what is refused is no witness."""
+    if witness.is_full(found.info):
+        return
+    service, where = instance.role.services[0], (instance.address, instance.role.port)
+    written = witness.of_a_gate(instance.name, secrets.token_hex(8))
+    try:
+        first, *replies = exchange(host, *where, [("AUTH", service, own.get(service) or ""), *witness.writes(written)])
+    except ExchangeError:
+        return  # the gate after the restart asks for the same login, and says what is wrong with it
+    if not isinstance(first, ReplyError):
+        found.witnesses, found.at = witness.acknowledged(written, replies), time.monotonic()
 
 
 def _too_full(info: Info, free: int) -> list[str]:
@@ -89,27 +150,13 @@ def not_replayable(state: State, host: Host, instances: Sequence[Instance]) -> l
     ]
 
 
-def said_while_loading(state: State, host: Host, instance: Instance) -> list[str]:
-    """The lines of its journal that tell of writes the instance skipped or cut off when it started."""
-    return load_faults(said_since_start(state, host, [instance.unit]).get(instance.unit, ()))
-
-
-def words_for(faults: Sequence[str], problems: Sequence[str], way: str) -> str:
-    """What is wrong with a start that has not loaded all of its data, and what to do: the `way`."""
-    more = f" (and {len(faults) - 1} more such lines in its journal)" if len(faults) > 1 else ""
-    found = "; ".join(problems) or "it runs and serves"
-    return (
-        f"has not loaded all of its data, it said: {faults[0]!r}{more}; {found}; not rolled back, which would load the "
-        f"same, and no other is restarted: {way}"
-    )
-
-
 def after(
-    host: Host, instance: Instance, passwords: Passwords, was: Info | None, previously: Server | None = None
+    host: Host, instance: Instance, passwords: Passwords, was: Before | None, previously: Server | None = None
 ) -> list[str] | Refusal:
     """What is wrong with an instance that has been started: unhealthy, not serving, or short of keys.
 
-    A Refusal when it runs and does not let itself be looked at, which says nothing against it.
+    A Refusal when it runs and does not let itself be looked at, which says nothing against it. The witnesses in `was`
+    are read and removed.
 
     `previously`: it runs as it did before this deploy, at the address and port and with the log it had then.
     """
@@ -126,10 +173,27 @@ def after(
     if info.get("aof_enabled", enabled) != enabled:
         problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
     service = instance.role.services[0]
-    answer = _ping(host, where, service, own.get(service) or "")
+    witnesses = was.witnesses if was else []
+    asked = [("PING",), *witness.reads(witnesses), *witness.removing(witnesses)]
+    answer, replies = _as_service(host, where, (service, own.get(service) or ""), asked)
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
-    return problems + _lost_keys(was, info)
+    return problems + (_lost(was, info, replies) if was else [])
+
+
+def _keeps_on_disk(role: Role) -> bool:
+    """A role may have neither log nor snapshots; its keys then live as long as its process."""
+    return role.appendonly or bool(role.save)
+
+
+def _kept_nowhere(role: Role, info: Info) -> list[str]:
+    keys = count_keys(info)[0]
+    if _keeps_on_disk(role) or keys == 0:
+        return []
+    return [
+        f"it keeps nothing on disk, a restart would lose its keys ({keys}): deploy with appendonly: true in "
+        "redis_overrides, and once more without it when that is done"
+    ]
 
 
 def _unhealthy(info: Info) -> list[str]:
@@ -140,12 +204,24 @@ def _unhealthy(info: Info) -> list[str]:
     ]
 
 
-def _ping(host: Host, where: Endpoint, user: str, password: str) -> str:
+def _as_service(
+    host: Host, where: Endpoint, login: tuple[str, str], commands: Sequence[tuple[str, ...]]
+) -> tuple[str, list[Reply]]:
+    """What the first of a service's commands was answered, and the other replies; none when it is not let in."""
     try:
-        replies = exchange(host, *where, [("AUTH", user, password), ("PING",)])
+        first, *replies = exchange(host, *where, [("AUTH", *login), *commands])
     except ExchangeError as error:
-        return str(error)
-    return str(replies[1] if not isinstance(replies[0], ReplyError) else replies[0])
+        return str(error), []
+    return (str(first), []) if isinstance(first, ReplyError) else (str(replies[0]), replies[1:])
+
+
+def _lost(was: Before, info: Info, replies: Sequence[Reply]) -> list[str]:
+    """What of the data before the restart is not there, and nothing explains it. `replies`: those about witnesses."""
+    witnesses, was.witnesses = was.witnesses, [] if replies else was.witnesses
+    gone = witness.gone(witnesses, replies) if replies else []
+    there = [item for item in witnesses if item not in gone]
+    judged = gone if witness.can_be_judged(info, time.monotonic() - was.at) else []
+    return [*witness.in_words(judged, witnesses), *_lost_keys(was.info, info, len(witness.keys(there)))]
 
 
 def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | Refusal:
@@ -188,12 +264,15 @@ def read_info(host: Host, where: Endpoint, password: str) -> Info | Refusal:
     return refusal(refused[0]) if refused else info_fields(replies[1])
 
 
-def _lost_keys(was: Info | None, now: Info) -> list[str]:
-    """Fewer keys than before the restart, and neither expiry nor eviction nor a client explains it."""
-    if was is None or any(f"cmdstat_{name}" in now for name in REMOVING):
+def _lost_keys(was: Info, now: Info, own: int = 0) -> list[str]:
+    """Fewer keys than before the restart, and neither expiry nor eviction nor a client explains it.
+
+    `own`: witnesses among the keys there are now; there were none when the others were counted.
+    """
+    if any(f"cmdstat_{name}" in now for name in REMOVING):
         return []
     had, could_expire = count_keys(was)
-    has, _ = count_keys(now)
+    has = count_keys(now)[0] - own
     if has >= had - could_expire - int(now.get("evicted_keys", "0")):
         return []
     return [f"had {had} keys ({could_expire} with a TTL) before the restart and has {has}: stop and read its journal"]

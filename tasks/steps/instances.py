@@ -15,9 +15,7 @@ from tasks.desired.paths import (
     PREVIOUS,
     RECORDS,
     UNITS,
-    acl_file,
     begun_file,
-    config_file,
     data_directory,
     previous_file,
     start_files,
@@ -32,10 +30,8 @@ from tasks.steps.live import change_live
 from tasks.steps.log import own_data
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
+from tasks.steps.retire import NO_TABLE
 from tasks.steps.trial import try_candidates
-
-# Declared before it is deleted: stopping the unit may have removed it already.
-NO_TABLE = "nft 'table ip redis_inner_port; delete table ip redis_inner_port'"
 
 
 def converge_instances(state: State, seen: Look) -> None:
@@ -161,10 +157,7 @@ def by_role(seen: Look, remedy: Remedy | tuple[Remedy, ...], *subjects: str) -> 
 
 
 def remove_leftovers(seen: Look) -> None:
-    """What no role of the host asks for any more is stopped first and then removed."""
-    retire = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.RETIRE)]
-    if retire:
-        run_commands(name="Retire roles the host no longer carries", commands=retire_commands(retire))
+    """What no role of the host asks for is stopped first and then removed; whole roles end last (retire.py)."""
     units = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.DISABLE)]
     if units:
         run_commands(name="Stop units no role needs", commands=[f"systemctl disable --now {unit}" for unit in units])
@@ -172,16 +165,6 @@ def remove_leftovers(seen: Look) -> None:
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []
         run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])
-
-
-def retire_commands(units: list[str]) -> list[str]:
-    """Stop, disable and remove units with their configuration; data directories stay where they are. Pure."""
-    commands = []
-    for unit in units:
-        role = unit.removeprefix("redis-").removesuffix(".service")
-        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role))
-        commands += [f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
-    return [*commands, "systemctl daemon-reload"]
 
 
 def load_units(seen: Look, written: bool) -> None:

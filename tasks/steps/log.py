@@ -17,15 +17,11 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import excerpt, printable
-from tasks.compare.unknown import way_out
-from tasks.desired.host import Instance
+from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, log_directory, manifest_file
 from tasks.observed.connection import run_command
-from tasks.observed.refusal import Refusal
 from tasks.observed.script import script
-from tasks.observed.state import Server
-from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
-from tasks.steps.replay import send
+from tasks.steps.gate import write_log_anew
 
 LOOKS = 5  # at a log that somebody writes on: a look may meet half a command
 BETWEEN = 0.5  # seconds between two of them
@@ -77,7 +73,7 @@ def is_growing(first: Checked, last: Checked) -> bool:
     return last.whole or (first.file, first.good) != (last.file, last.good)
 
 
-def make_whole(state: State, host: Host, instance: Instance, password: str, from_memory: bool) -> list[str]:
+def make_whole(state: State, host: Host, instance: Instance, passwords: Passwords, from_memory: bool) -> list[str]:
     """The next start of a running instance can load its log, else why not. `from_memory`: it may be written anew.
 
     Not where the server cannot be asked, nor where the log is the only copy of what a start skipped.
@@ -91,26 +87,11 @@ def make_whole(state: State, host: Host, instance: Instance, password: str, from
         return [f"its log cannot be loaded, {checked.why}, and may not be written anew: {way_back(instance, checked)}"]
     said = f"{instance.name}: its log cannot be loaded, {checked.why}: it is written anew from memory first"
     host.log_styled(said, fg="yellow", log_func=logger.warning)
-    problems = rewrite(host, instance, password)
+    problems = write_log_anew(host, instance, passwords[instance.name].get(OPERATOR) or "")
     if problems:
         return problems
     again = check_log(state, host, instance)
     return [] if again.whole else [f"its log was written anew and cannot be loaded: {again.why}: look at its disk"]
-
-
-def rewrite(host: Host, instance: Instance, password: str) -> list[str]:
-    """The log of a running instance holds what its memory holds, in new files, else why not."""
-    where = (instance.address, instance.role.port)
-    refused = send(host, Server(endpoint=where), [("AUTH", OPERATOR, password), ("BGREWRITEAOF",)])
-    if refused:
-        return [f"its log could not be written anew: {refused[0]}"]
-    info = wait_until_calm(host, instance, password, where)
-    if isinstance(info, Refusal):
-        return [f"whether its log was written anew is not known: {info}: {way_out(instance, info)}"]
-    if is_busy(info):
-        return [f"its log was not written anew within {PATIENCE:.0f} s: wait for it and deploy again"]
-    found = info.get("aof_last_bgrewrite_status")
-    return [] if found == "ok" else [f"its log could not be written anew, status {found}: free disk space and memory"]
 
 
 def check_script(instance: Instance) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pyinfra import logger
@@ -10,9 +10,11 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.compare.difference import Difference, Remedy
+from tasks.compare.elsewhere import moved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
+from tasks.compare.passwords import password_problems
 from tasks.compare.unknown import acted_on
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import current, unreachable
@@ -29,9 +31,9 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run = current(state)
     looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
-    run.only_once("plan", lambda: _print_plan(looks))
+    run.only_once("plan", lambda: _print_plan(looks, run.tier.notices()))
     seen = looks.get(host.name)
-    if seen is None or not (seen.desired.roles or seen.differences):
+    if seen is None or not seen.is_due:
         return None
     return replace(seen, differences=acted_on(seen.differences, seen.unknown))
 
@@ -72,9 +74,18 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             findings.append(f"{name}: could not be read: {seen.error}")
         else:
             reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
+            reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
             findings += [f"{name}: {reason}" for reason in reasons]
+    findings += moved_roles({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
     if findings:
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
+
+
+def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
+    """The secrets file of a host, and what of it this run has generated."""
+    tier = current(state).tier
+    path = tier.secrets_files[name]
+    return str(path), tier.generated.get(path, {}).keys()
 
 
 def allow_eviction(state: State, name: str) -> bool:
@@ -83,20 +94,24 @@ def allow_eviction(state: State, name: str) -> bool:
     return bool(host is not None and host.data.get("allow_eviction") is True)
 
 
-def _print_plan(looks: dict[str, Look]) -> None:
-    """All differences of all hosts, alike ones in one line, and what will restart."""
+def _print_plan(looks: dict[str, Look], notes: list[str]) -> None:
+    """All differences of all hosts, alike ones in one line, and what will restart; notes of the tier first."""
+    for note in notes:
+        logger.info(f"note: {note}")
     for line in plan_lines(looks):
         logger.info(line)
 
 
 def plan_lines(looks: Mapping[str, Look]) -> list[str]:
-    """The plan as text: notes, differences grouped by the hosts that share them, and a summary. Pure."""
+    """The plan as text: notes, health, differences grouped by the hosts that share them, and a summary. Pure."""
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
     unknown: dict[str, list[str]] = {}
     for name, seen in sorted(looks.items()):
         for note in notices(seen.desired, seen.observed) if seen.observed else []:
             notes.setdefault(f"note: {note}", []).append(name)
+        for sick in seen.health:
+            notes.setdefault(str(sick), []).append(name)
         due = acted_on(seen.differences, seen.unknown)
         for difference in due:
             changes.setdefault(difference, []).append(name)

@@ -23,8 +23,14 @@ from tasks.observed.state import Server
 from tasks.run.survey import Look
 from tasks.steps.operations import call
 
-# Whoever logged in as `default` while somebody had opened it stays logged in: first nobody may, then nobody is.
-CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (("ACL", "SETUSER", DEFAULT, "reset"), ("CLIENT", "KILL", "USER", DEFAULT))
+# Whoever logged in as `default` while somebody had opened it stays logged in: nobody may, and nobody is, in one step.
+# Not "reset", which takes its rights away: a server that loads its log just then would drop every transaction.
+CLOSE_DEFAULT: tuple[tuple[str, ...], ...] = (
+    ("MULTI",),
+    ("ACL", "SETUSER", DEFAULT, "off", "resetpass"),
+    ("CLIENT", "KILL", "USER", DEFAULT),
+    ("EXEC",),
+)
 ENABLE_REPLAY = ("ACL", "SETUSER", DEFAULT, "reset", "off", *DEFAULT_RULES.split())
 
 
@@ -80,7 +86,8 @@ def send(host: Host, server: Server, commands: Sequence[tuple[str, ...]]) -> lis
     except ExchangeError as error:
         return [str(error)]
     return [
-        f"{' '.join(command[:3])}: {reply}"
+        f"{' '.join(command[:3])}: {error}"
         for command, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, ReplyError)
+        for error in (reply if isinstance(reply, list) else [reply])  # EXEC answers with a list
+        if isinstance(error, ReplyError)
     ]

@@ -11,9 +11,9 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.databases import are_fewer
 from tasks.compare.difference import Remedy, chosen
-from tasks.compare.loading import is_only_cut
+from tasks.compare.loading import is_undone_by_more_databases
 from tasks.compare.server import keeps_log
 from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
@@ -25,7 +25,8 @@ from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
 from tasks.steps import gate, log
-from tasks.steps.gate import PATIENCE, Info
+from tasks.steps.gate import PATIENCE, Before
+from tasks.steps.loaded import after_a_cut, said_while_loading, words_for
 from tasks.steps.log import Checked
 from tasks.steps.operations import call
 
@@ -49,9 +50,9 @@ class Target:
     previously: Server | None = None
 
     @property
-    def password(self) -> str:
-        """Of the instance's operator."""
-        return self.passwords[self.instance.name].get(OPERATOR) or ""
+    def answered(self) -> Server | None:
+        """What it said before this deploy, if it let its operator in."""
+        return self.previously if self.previously is not None and self.previously.refusal is None else None
 
     def run(self, command: str) -> CommandResult:
         """How a command ended on the host, and what it printed."""
@@ -114,7 +115,8 @@ def _restart(target: Target) -> bool:
     instance, stopped = target.instance, current(target.state).kept(Restarts).stopped
     if stopped:
         return target.fail(stopped[0] + _put_back(target))
-    was, problems = gate.before(target.state, target.host, instance, target.password, partial(_cured, target))
+    own, cured = target.passwords[instance.name], partial(_cured, target)
+    was, problems = gate.before(target.state, target.host, instance, own, target.answered, cured)
     problems = problems or _unloadable(target, was)
     if problems:
         target.stop_others()
@@ -124,7 +126,7 @@ def _restart(target: Target) -> bool:
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
-        keys = "unknown" if was is None else count_keys(was)[0]
+        keys = "unknown" if was is None else count_keys(was.info)[0]
         target.host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
     return well
 
@@ -132,58 +134,51 @@ def _restart(target: Target) -> bool:
 def _cured(target: Target, refusal: Refusal) -> bool:
     """Whether the refusal itself is what a restart cures, as seen just now; nothing else is restarted unseen."""
     if refusal.cause is not Cause.CLOSED:
-        return is_difference(refusal)
+        return is_difference(target.instance, refusal)
     again = look(target.state, current(target.state), target.host)
     name, remedy = target.instance.name, Remedy.RESTART
     return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))
 
 
-def _unloadable(target: Target, was: Info | None) -> list[str]:
+def _unloadable(target: Target, was: Before | None) -> list[str]:
     """Why the start after a stop could not load the log, which was written anew from memory if that was possible."""
-    instance = target.instance
-    said = target.previously.said if target.previously else ()
-    keeps = was is not None and keeps_log(instance, Server(info=was, said=said))
-    return log.make_whole(
-        target.state, target.host, instance, target.password, from_memory=was is not None and not keeps
-    )
+    said = target.answered.said if target.answered else ()
+    keeps = was is None or keeps_log(target.instance, Server(info=was.info, said=said))
+    return log.make_whole(target.state, target.host, target.instance, target.passwords, from_memory=not keeps)
 
 
-def _come_up(target: Target, started: bool, was: Info | None) -> bool:
+def _come_up(target: Target, started: bool, was: Before | None) -> bool:
     """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
 
-    Not rolled back when the fault is in its data: the previous configuration would load the same.
+    Not rolled back when the fault is in its data: the previous configuration would load the same. One that had more
+    databases would not.
     """
     down = [] if started else _failed_unit(target)
     found = down or gate.after(target.host, target.instance, target.passwords, was)
+    faults = said_while_loading(target.state, target.host, target.instance, target.passwords)
+    problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
+    if not faults and not problems:
+        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
+    target.stop_others()
+    damaged = log.check_log(target.state, target.host, target.instance) if down else Checked(True)
+    if not damaged.whole:
+        return target.fail(words_for(faults or [damaged.why], problems, log.way_back(target.instance, damaged)))
+    if faults and not _had_more_databases(target, faults):
+        problems += after_a_cut(target.state, target.host, target.instance, target.passwords, faults)
+        return target.fail(words_for(faults, problems))
     if isinstance(found, Refusal):
-        target.stop_others()
         return target.fail(
             f"has been started, and cannot be looked at: {found}: {way_out(target.instance, found)}; not rolled back, "
             "for nothing speaks against it, and no other is restarted"
         )
-    problems = found
-    faults = gate.said_while_loading(target.state, target.host, target.instance)
-    damaged = log.check_log(target.state, target.host, target.instance) if down else Checked(True)
-    if faults or not damaged.whole:
-        target.stop_others()
-        return target.fail(gate.words_for(faults or [damaged.why], problems, _way_on(target, faults, damaged)))
-    if not problems:
-        return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
-    target.stop_others()
+    problems += [f"it said: {line!r}" for line in faults[:1]]
     return target.fail("; ".join(problems) + _roll_back(target, was))
 
 
-def _way_on(target: Target, faults: Sequence[str], damaged: Checked) -> str:
-    """What to do about a start that has not loaded all; what can be done at once without a loss is done."""
-    if not damaged.whole:
-        return log.way_back(target.instance, damaged)
-    if not is_only_cut(faults):
-        return "README, Writes that a start skipped"
-    problems = log.rewrite(target.host, target.instance, target.password)
-    written = (
-        "; ".join(problems) if problems else "its log was written anew, nothing that is written from now on is lost"
-    )
-    return f"{written}: README, A damaged log"
+def _had_more_databases(target: Target, faults: Sequence[str]) -> bool:
+    """Whether all that is wrong with a start is that it has fewer databases than the one before."""
+    fewer = target.answered is not None and are_fewer(target.instance, target.answered)
+    return fewer and is_undone_by_more_databases(faults)
 
 
 def _failed_unit(target: Target) -> list[str]:
@@ -196,14 +191,16 @@ def _failed_unit(target: Target) -> list[str]:
     return [f"did not come up, its unit is {active.output.strip()}, expected active:\n{journal}\n"]
 
 
-def _roll_back(target: Target, was: Info | None) -> str:
+def _roll_back(target: Target, was: Before | None) -> str:
     """Put the previous configuration and unit back and start them; says which of the two runs."""
     if not _put_back(target):
         return ": there is no previous configuration to go back to"
     target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}")
-    previously = target.previously if target.previously is not None and target.previously.refusal is None else None
-    found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, previously)
+    found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
     problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
+    where = target.answered.endpoint if target.answered else None
+    faults = said_while_loading(target.state, target.host, target.instance, target.passwords, where)
+    problems += [f"it said: {line!r}" for line in faults[:1]]
     if problems:
         return f": rolled back, and the previous configuration does not run either: {'; '.join(problems)}"
     return ": rolled back, the previous configuration runs and serves"

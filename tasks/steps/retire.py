@@ -1,28 +1,158 @@
-"""Retire: what is kept of roles that left a host is said, and deleted only when an operator asks for it by name."""
+"""Retire: what ends, ends last: roles that left a host, when every host of the run is proved; data, when named."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pyinfra import logger
+from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.context import ctx_state
 
 from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
-from tasks.compare.leftovers import role_of
-from tasks.desired.paths import begun_file, data_directory, unit_name
+from tasks.compare.leftovers import ends_last
+from tasks.desired.host import File
+from tasks.desired.paths import (
+    INNER_PORT_UNIT,
+    UNITS,
+    acl_file,
+    begun_file,
+    config_file,
+    data_directory,
+    role_of,
+    unit_name,
+)
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
-from tasks.run.survey import Look
-from tasks.steps.operations import call, run_commands
+from tasks.run.session import current
+from tasks.run.survey import Look, look, survey
+from tasks.steps.install import files_of
+from tasks.steps.operations import call, file_command
+
+# Declared before it is deleted: stopping the unit may have removed it already.
+NO_TABLE = "nft 'table ip redis_inner_port; delete table ip redis_inner_port'"
 
 
-def purge_data(seen: Look) -> None:
-    """Data of roles that the host does not carry is gone where `--data purge=ROLE` says so."""
-    roles = [item.role for item in chosen(seen.differences, "persistence", remedy=Remedy.PURGE) if item.role]
-    if roles:
-        run_commands(name="Delete the data of retired roles", commands=[purge_command(role) for role in roles])
+@dataclass
+class Proofs:
+    """The hosts of a run that are proved to be as desired, but for what ends last."""
+
+    proved: set[str] = field(default_factory=set)
+
+
+def ending(seen: Look) -> Look:
+    """`seen` with those differences only that are removed last."""
+    listed = ends_last(seen.desired, seen.observed, seen.differences) if seen.observed else []
+    return replace(seen, differences=tuple(listed))
+
+
+def before_the_end(seen: Look) -> Look:
+    """`seen` without the differences that are removed last."""
+    last = ending(seen).differences
+    return replace(seen, differences=tuple(item for item in seen.differences if item not in last))
+
+
+def end_leftovers(state: State, seen: Look) -> None:
+    """Nothing that acts is left of roles that the host no longer carries, and no data that `--data purge=ROLE` names.
+
+    Whatever fails before, on any host of the run, leaves all of it as it is: the old server of a moved role serves.
+    """
+    if any(ending(item).differences for item in survey(state, current(state)).values()):
+        end(name="Retire what no role asks for, when all hosts are proved", seen=seen)
+
+
+@operation()
+def end(seen: Look) -> Iterator[FunctionCommand]:
+    """All leftovers of the run have ended, begun by the last host that is proved; no change where there is none."""
+    if ctx_state.get().is_executing or ending(seen).differences:
+        yield FunctionCommand(end_in_turn, (), {"due": bool(ending(seen).differences)})
+
+
+def end_in_turn(state: State, host: Host, due: bool) -> bool:
+    """With --serial or --no-wait hosts come here before others are proved: the last of them ends everybody's."""
+    run = current(state)
+    looks = {name: seen for name, seen in survey(state, run).items() if seen.is_due}
+    waiting = looks.keys() - run.kept(Proofs).proved
+    failed = waiting - {item.name for item in state.active_hosts}
+    if waiting - failed:
+        return True
+    if failed:
+        return not due or _say_not_ended(host, sorted(failed), looks[host.name])
+    hosts = {item.name: item for item in state.active_hosts}
+    ending_on = sorted(name for name, seen in looks.items() if ending(seen).differences)
+    done = {
+        name: run.only_once(f"end {name}", partial(_end, state, hosts[name], ending(looks[name])))
+        for name in ending_on
+        if name in hosts
+    }
+    return done.get(host.name, True) if due else all(done.values())
+
+
+def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
+    roles = sorted({item.role for item in ending(seen).differences if item.role})
+    text = f"{', '.join(roles)}: left as it is, for {', '.join(failed)} failed: mend that and deploy again"
+    host.log_styled(text, fg="red", log_func=logger.error)
+    return False
+
+
+def _end(state: State, host: Host, seen: Look) -> bool:
+    """The leftovers of one host end, one after the other; what is kept of them is said, and what is left."""
+    for command, stdin in end_commands(seen):
+        done = run_command(state, host, command, stdin)
+        if not done.succeeded:
+            host.log_styled(f"not retired: {done.output}", fg="red", log_func=logger.error)
+            return False
+    _say_what_is_kept(state, host, seen)
+    again = look(state, current(state), host)
+    problems = [str(item) for item in again.differences] if again.observed else [f"could not be read: {again.error}"]
+    for problem in problems:
+        host.log_styled(problem, fg="red", log_func=logger.error)
+    return not problems
+
+
+def end_commands(seen: Look) -> list[tuple[str, str | None]]:
+    """What ends the leftovers of a host, in order, each with what it reads from standard input. Pure."""
+    differences = seen.differences
+    units = [item.name for item in chosen(differences, "unit", remedy=Remedy.RETIRE)]
+    stopped = [item.name for item in chosen(differences, "unit", remedy=Remedy.DISABLE)]
+    removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
+    purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
+    commands = retire_commands(units) if units else []
+    commands += [f"systemctl disable --now {unit}" for unit in stopped]
+    commands += [f"rm -f {' '.join(removed)}", "systemctl daemon-reload"] if removed else []
+    return [
+        *((command, None) for command in commands),
+        *_inner_port_commands(seen),
+        *((purge_command(role), None) for role in purged),
+    ]
+
+
+def _inner_port_commands(seen: Look) -> Iterator[tuple[str, str | None]]:
+    """The inner ports lead to the roles that are left."""
+    files: list[File] = files_of(seen)
+    for file in files:
+        yield file_command(file).get_raw_value(), file.content
+    if any(file.path.startswith(UNITS) for file in files):
+        yield "systemctl daemon-reload", None
+    stray = chosen(seen.differences, "listener", remedy=Remedy.LEAD)
+    if seen.desired.forwards and (files or stray):
+        yield f"systemctl reload-or-restart {INNER_PORT_UNIT}", None
+    elif stray:
+        yield NO_TABLE, None
+
+
+def retire_commands(units: Sequence[str]) -> list[str]:
+    """Stop, disable and remove units with their configuration; data directories stay where they are. Pure."""
+    commands = []
+    for unit in units:
+        role = role_of(unit)
+        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role))
+        commands += [f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
+    return [*commands, "systemctl daemon-reload"]
 
 
 def purge_command(role: str) -> str:
@@ -30,27 +160,29 @@ def purge_command(role: str) -> str:
     return script("purge-data", unit=unit_name(role), directory=data_directory(role), begun=begun_file(role))
 
 
-def say_what_is_kept(seen: Look) -> None:
-    """The last words of a deploy that retires a role or adopts data: where the data lies that it left alone."""
-    retired = [role_of(item.name) for item in chosen(seen.differences, "unit", remedy=Remedy.RETIRE)]
-    retired = [role for role in retired if role not in seen.desired.requests.purge]
+def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:
+    """Where the data lies of roles that have just been retired."""
+    for item in chosen(seen.differences, "unit", remedy=Remedy.RETIRE):
+        directory = data_directory(role_of(item.name))
+        used = run_command(state, host, f"du -sh {directory}")
+        if used.succeeded and role_of(item.name) not in seen.desired.requests.purge:
+            size = used.stdout.split()[0]
+            text = f"{item.role}: its data is kept in {directory} ({size}); --data purge={item.role} deletes it"
+            logger.info(f"{host.print_prefix}{text}")
+
+
+def say_what_is_adopted(seen: Look) -> None:
+    """Where the files lie of a server whose data a role has adopted: they are left alone."""
     adopted = adoptions(seen.desired, seen.observed) if seen.observed else []
     old = {
         item.instance.name: snapshot_of(item.server) if item.server else item.marker.rdb if item.marker else ""
         for item in adopted
     }
-    if retired or old:
-        call(name="Say what is kept", function=_say, retired=retired, old=old)
+    if old:
+        call(name="Say what is kept", function=_say_adopted, old=old)
 
 
-def _say(state: State, host: Host, retired: Sequence[str], old: dict[str, str]) -> bool:
-    for role in retired:
-        directory = data_directory(role)
-        used = run_command(state, host, f"du -sh {directory}")
-        if used.succeeded:
-            size = used.stdout.split()[0]
-            text = f"{role}: its data is kept in {directory} ({size}); --data purge={role} deletes it"
-            logger.info(f"{host.print_prefix}{text}")
+def _say_adopted(state: State, host: Host, old: dict[str, str]) -> bool:
     for role, snapshot in old.items():
         text = f"{role}: the old server's files are kept in {snapshot.rpartition('/')[0]}, its last save is {snapshot}"
         logger.info(f"{host.print_prefix}{text}")

@@ -100,6 +100,9 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
         # All of it first: what does not fit is refused below, not evicted.
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",
+        # And whole: what it has to leave out ends it, with the reason and none of the data (docs/decisions/0009).
+        "propagation-error-behavior": "panic",
+        "crash-log-enabled": "no",
     }
     return script(
         "throwaway-server",

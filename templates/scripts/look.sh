@@ -22,7 +22,10 @@ unseen=''
 failed() { unseen="$unseen$1 $2 ended with $3
 "; }
 where=/var/lib; [ ! -d "$root" ] || where=$root
-df -k --output=avail "$where" || failed disk df $?
+for file in $files; do
+  case $file in "$root"/*) [ ! -d "$file" ] || where="$where $file";; esac
+done
+df -k --output=avail,file $where || failed disk df $?
 part listeners; ss -Hltnp || failed listeners ss $?
 part units
 # By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
@@ -48,14 +51,21 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
+part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
-grep -RsHE -e '^(MemTotal|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
-  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" /proc/meminfo /proc/self/status \
+grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
+  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port) ' /proc/meminfo /proc/self/status \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
-  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service
-part found  # all that lies in data directories, and other paths themselves
-find $files $secrets $binaries ! -path "$root/*" -prune , \
+  /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
+part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
+directories=''
+for directory in "$root"/*/; do
+  directory=${directory%/}
+  case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
+  case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
+done
+find $files $secrets $binaries $directories ! -path "$root/*" -prune , \
   -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
 part unseen; printf '%s' "$unseen"

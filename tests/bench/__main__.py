@@ -6,7 +6,6 @@ whatever else this machine does meanwhile meets all of them alike. Compare ratio
 
 import json
 import os
-import runpy
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -17,11 +16,15 @@ import click
 
 from tests.bench import timed
 from tests.bench.report import FLOOR, Cost, missed, table
-from tests.lab.containers import REPOSITORY, ContainerLab
+from tests.lab.containers import ContainerLab
 from tests.lab.debian import LabError
-from tests.lab.layouts import HostSpec
+from tests.lab.layouts import HostSpec, hosts_of
+from tests.tree import REPOSITORY, tree
 
-INVENTORIES = {5: "inventory/prod.py", 40: "tests/bench/inventory_40.py"}
+INVENTORIES = {
+    5: "inventory/prod.py",
+    40: "tests/bench/inventory_40.py",
+}  # of tests.tree, whose figures stay comparable
 DEPLOY = "deploy.py"
 NOTHING = "nothing to change on"  # what the deploy says when it changes nothing
 COMMANDS = (DEPLOY, FLOOR, "tasks/verify.py", "tasks/drift.py")
@@ -43,6 +46,7 @@ class Bench:
         cost = self.files / "cost.json"
         done = self.lab.run(
             [sys.executable, timed.__file__, cost, *words, *command.split()],
+            cwd=tree(),
             timeout=TIMEOUT,
         )
         if done.returncode:
@@ -70,9 +74,7 @@ class Bench:
 
 def specs(inventory: str) -> tuple[HostSpec, ...]:
     """The lab hosts that an inventory file describes: its groups' hosts, at their ssh addresses."""
-    variables = runpy.run_path(str(REPOSITORY / inventory))
-    groups = [value for name, value in variables.items() if name.startswith("redis_")]
-    return tuple(HostSpec(name, (data["ssh_hostname"],)) for group in groups for name, data in group)
+    return hosts_of(Path(inventory), "bookworm", tree())
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Everything that the templates render for the platform, as path → text, with passwords that are none."""
+"""Everything that the templates render for the tests' catalogue, as path → text, with passwords that are none."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasks.desired.host import Host
-from tests.unit.builders import FIVE, VERSION, desired
+from tests.unit.builders import FIVE, OTHERS, VERSION, desired
 
 FILES = Path(__file__).parent / "files"
 UPDATE = "python -m tests.golden.update"
 
-# One host with all five roles shows every file there is; the others show what depends on the host's roles.
+# One host with all five roles shows every file there is; the next ones what depends on the roles and on the host.
 HOSTS: dict[str, Callable[[], Host]] = {
     "all-five": lambda: desired(*FIVE),
+    "others": lambda: desired(*OTHERS),
     "gateway-alone": lambda: desired("gateway"),
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
 }

@@ -10,12 +10,13 @@ from tasks.catalogue.directives import SECTIONS
 from tasks.desired.build import desired_host
 from tasks.desired.rendering import process_part, render
 from tests.golden.rendered import UPDATE, committed, rendered
-from tests.unit.builders import FIVE, SYSCTLS, desired, passwords, roles, secrets_of
+from tests.unit.builders import EVERY, FIVE, OTHERS, SYSCTLS, desired, passwords, roles, secrets_of
 
 RENDERED = rendered()
 COMMITTED = committed()
-CONFS = {role: RENDERED[f"all-five/etc/redis/{role}.conf"] for role in FIVE}
-UNITS = {role: RENDERED[f"all-five/etc/systemd/system/redis-{role}.service"] for role in FIVE}
+HOST_OF = {**dict.fromkeys(FIVE, "all-five"), **dict.fromkeys(OTHERS, "others")}
+CONFS = {role: RENDERED[f"{host}/etc/redis/{role}.conf"] for role, host in HOST_OF.items()}
+UNITS = {role: RENDERED[f"{host}/etc/systemd/system/redis-{role}.service"] for role, host in HOST_OF.items()}
 
 
 @pytest.mark.parametrize("path", sorted(RENDERED.keys() | COMMITTED.keys()))
@@ -43,14 +44,14 @@ def test_a_rendered_file_has_no_clock_no_trailing_blanks_and_one_last_newline(pa
     assert not text.endswith("\n\n")
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_role_s_files_are_the_same_on_a_host_of_its_own(role: str) -> None:
     alone = {file.path: file for file in desired(role).files if file.role}
-    shared = {file.path: file for file in desired(*FIVE).files if file.role == role}
+    shared = {file.path: file for file in desired(*EVERY).files if file.role == role}
     assert alone == shared
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_redis_conf_says_every_directive_in_a_section_and_no_comment_behind_a_value(role: str) -> None:
     lines = CONFS[role].splitlines()
     values = [line for line in lines if line and not line.startswith("#")]
@@ -60,13 +61,13 @@ def test_a_redis_conf_says_every_directive_in_a_section_and_no_comment_behind_a_
     assert not [line for line in values if "#" in line]
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_redis_conf_repeats_only_directives_that_add_up(role: str) -> None:
     names = [line.split()[0] for line in CONFS[role].splitlines() if line and not line.startswith("#")]
     assert {name for name in names if names.count(name) > 1} <= {"save", "client-output-buffer-limit"}
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_redis_conf_binds_one_address_strictly_and_names_its_own_paths(role: str) -> None:
     built = roles()[role]
     lines = CONFS[role].splitlines()
@@ -81,29 +82,30 @@ def test_a_redis_conf_binds_one_address_strictly_and_names_its_own_paths(role: s
         'logfile ""',
         f"maxmemory {built.maxmemory}",
         f"maxmemory-policy {built.maxmemory_policy}",
-        "appendonly yes",
+        f"appendonly {'yes' if built.appendonly else 'no'}",
         f"appendfsync {built.appendfsync}",
     ):
         assert line in lines
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_save_is_always_written_one_pair_per_line(role: str) -> None:
     saves = [line for line in CONFS[role].splitlines() if line.startswith("save ")]
-    snapshots = ["save 3600 1", "save 300 100", "save 60 10000"]
-    assert saves == (snapshots if role in ("compliance", "crypto") else ['save ""'])
+    three = ["save 3600 1", "save 300 100", "save 60 10000"]
+    wanted = {"compliance": three, "crypto": three, "reports": ["save 900 1"], "ledger": ["save 3600 1"]}
+    assert saves == wanted.get(role, ['save ""'])
 
 
 def test_no_two_roles_share_a_path_a_port_or_a_unit() -> None:
-    for first, second in pairwise(FIVE):
+    for first, second in pairwise(EVERY):
         for directive in ("dir", "pidfile", "aclfile", "bind", "port"):
             lines = [line for role in (first, second) for line in CONFS[role].splitlines()]
             assert len({line for line in lines if line.startswith(f"{directive} ")}) == 2
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_an_acl_file_shuts_the_default_user_first_and_holds_hashes_only(role: str) -> None:
-    lines = RENDERED[f"all-five/etc/redis/{role}.acl"].splitlines()
+    lines = RENDERED[f"{HOST_OF[role]}/etc/redis/{role}.acl"].splitlines()
     assert lines[0] == "user default off ~* &* +@all"
     assert [line.split()[1] for line in lines[1:]] == sorted([*roles()[role].services, "operator"])
     assert all(re.fullmatch(r"user \S+ on #[0-9a-f]{64} ~\* &\* \+@all.*", line) for line in lines[1:])
@@ -125,7 +127,7 @@ def test_an_acl_file_is_not_rendered_while_a_password_is_missing() -> None:
     assert file.secret
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_unit_s_digest_is_that_of_its_text_without_the_digest(role: str) -> None:
     digest = desired(role).instances[0].unit_digest
     assert f"SetCredential=unit-digest:{digest}\n" in UNITS[role]
@@ -139,7 +141,7 @@ def test_a_unit_s_digest_is_the_same_with_and_without_a_log_so_that_switching_it
     assert with_log.unit_digest == without.unit_digest
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_unit_grants_more_descriptors_than_clients_and_waits_as_long_as_it_takes(role: str) -> None:
     lines = UNITS[role].splitlines()
     (limit,) = [int(line.split("=")[1]) for line in lines if line.startswith("LimitNOFILE=")]
@@ -152,7 +154,7 @@ def test_a_unit_grants_more_descriptors_than_clients_and_waits_as_long_as_it_tak
 def test_more_clients_get_more_descriptors() -> None:
     (unit,) = [
         file.content or ""
-        for file in desired("gateway", gateway={"maxclients": 100000}).files
+        for file in desired("gateway", gateway={"maxclients": 100000, "maxmemory": "20gb"}).files
         if file.path.endswith("redis-gateway.service")
     ]
     assert "\nLimitNOFILE=101024\n" in unit
@@ -170,6 +172,15 @@ def test_the_inner_ports_are_replaced_at_once_in_both_directions() -> None:
         rule = f"ip daddr {built.address} tcp dport 6379 dnat to {built.address}:{built.port}\n"
         assert text.count(rule) == 2
     assert "172.28.2.1" not in text
+
+
+def test_only_what_has_another_inner_port_is_led_and_from_that_port() -> None:
+    text = RENDERED["others/etc/redis/inner-port.nft"]
+    led = {line.strip() for line in text.splitlines() if "dnat to" in line}
+    assert led == {
+        "ip daddr 172.28.2.22 tcp dport 6379 dnat to 172.28.2.22:6384",
+        "ip daddr 172.28.2.23 tcp dport 7000 dnat to 172.28.2.23:7001",
+    }
 
 
 def test_a_gateway_alone_has_nothing_to_lead() -> None:

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -15,30 +15,18 @@ import yaml
 
 from tests.hosts import figures
 from tests.hosts.clients import client
+from tests.lab import layouts
 from tests.lab.container import Container
-from tests.lab.containers import REPOSITORY, ContainerLab
-from tests.lab.layouts import layout
+from tests.lab.containers import ContainerLab
+from tests.lab.debian import Suite
+from tests.lab.layouts import HostSpec
+from tests.tree import catalogue, tree
 
-TABLE: dict[str, dict[str, Any]] = {
-    "gateway": {"address": "172.28.2.1", "port": 6379, "services": ["gateway", "auth-service"]},
-    "socket": {"address": "172.28.2.2", "port": 6380, "services": ["socket-service-1", "socket-service-2"]},
-    "shared": {
-        "address": "172.28.2.3",
-        "port": 6381,
-        "services": [
-            "gateway",
-            "socket-service-1",
-            "socket-service-2",
-            "messaging-service",
-            "media-service",
-            "search-service",
-        ],
-    },
-    "compliance": {"address": "172.28.2.4", "port": 6382, "services": ["compliance-service"]},
-    "crypto": {"address": "172.28.2.5", "port": 6383, "services": ["crypto-service"]},
-}
+FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
+# The rows of the tests' own catalogue, of the roles that inventory/prod.py and onebox.py have.
+TABLE = {name: row for name, row in catalogue()["roles"].items() if name in FIVE}
 ROLES = tuple(TABLE)
-INNER_PORT = 6379
+INNER_PORT = catalogue()["defaults"]["inner_port"]
 Finished = CompletedProcess[str]
 
 
@@ -50,10 +38,10 @@ class Tier:
     inventory: str
     secrets: Path
     options: tuple[str, ...] = ()
-    repository: Path = REPOSITORY
+    repository: Path = field(default_factory=tree)
 
     def run(self, file: str, *options: str, yes: bool = True) -> Finished:
-        """`pyinfra [-y] INVENTORY FILE` as an operator in the repository would run it, without a terminal."""
+        """`pyinfra [-y] INVENTORY FILE` as an operator in the tests' tree would run it, without a terminal."""
         words = [*(["-y"] if yes else []), *self.options, "--data", f"redis_secrets_file={self.secrets}", *options]
         return self.lab.pyinfra(*words, self.inventory, file, cwd=self.repository, timeout=300)
 
@@ -101,6 +89,11 @@ class Tier:
     def pid(self, role: str) -> int:
         """The main process of a role."""
         return int(self.host(role).sh(f"systemctl show -P MainPID redis-{role}.service"))
+
+
+def layout(name: str, suite: Suite) -> tuple[HostSpec, ...]:
+    """The hosts of inventory/NAME.py of the tests' tree."""
+    return layouts.layout(name, suite, tree())
 
 
 def overriding(overrides: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-from tests.hosts.conftest import TABLE, Tier, wait_for
+import redis
+
+from tests.hosts.conftest import TABLE, wait_for
 from tests.hosts.dataset.capture import Dataset, capture
 from tests.hosts.dataset.compare import differences
 from tests.hosts.dataset.write import remove_every_way, write_every_way
@@ -11,7 +14,20 @@ from tests.hosts.dataset.write import remove_every_way, write_every_way
 OTHERS = (b"test:",)  # keys of writers that go on meanwhile, and of tests themselves
 
 
-def write(tier: Tier, role: str, *, large: bool = False) -> Dataset:
+class Servers(Protocol):
+    """Where the roles are: a Tier of containers, or machines."""
+
+    def client(self, role: str, user: str) -> "redis.Redis":
+        """redis-py logged in as `user`."""
+
+    def operator(self, role: str) -> "redis.Redis":
+        """redis-py logged in as the tool's own user."""
+
+    def answers(self, role: str) -> bool:
+        """Whether the role answers."""
+
+
+def write(tier: Servers, role: str, *, large: bool = False) -> Dataset:
     """A service of the role wrote in every way, what only the operator may do was done by it; what the role holds."""
     with tier.client(role, TABLE[role]["services"][0]) as service, tier.operator(role) as operator:
         remove_every_way(operator)
@@ -19,7 +35,7 @@ def write(tier: Tier, role: str, *, large: bool = False) -> Dataset:
         return capture(operator)
 
 
-def changes(tier: Tier, role: str, before: Dataset) -> list[str]:
+def changes(tier: Servers, role: str, before: Dataset) -> list[str]:
     """What the role no longer holds as it did before, once it answers."""
     wait_for(lambda: tier.answers(role), f"{role} answers")
     with tier.operator(role) as operator:
@@ -27,7 +43,7 @@ def changes(tier: Tier, role: str, before: Dataset) -> list[str]:
 
 
 @contextmanager
-def kept(tier: Tier, *roles: str) -> Iterator[None]:
+def kept(tier: Servers, *roles: str) -> Iterator[None]:
     """The roles hold a dataset while the body runs, and hold all of it afterwards."""
     before = {role: write(tier, role) for role in roles}
     yield

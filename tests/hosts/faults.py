@@ -58,7 +58,9 @@ def break_once(tier: Tier, kind: str, *options: str, past: Sequence[str] = (), a
         report = Path(directory) / "report"
         report.touch()
         began = time.monotonic()
-        done = tier.lab.run(argv(tier, *options), env=environment(kind, report, past, at), timeout=60)
+        done = tier.lab.run(
+            argv(tier, *options), env=environment(kind, report, past, at), cwd=tier.repository, timeout=60
+        )
         fault = Fault(kind, report.read_text().strip(), done, time.monotonic() - began)
     print(fault, flush=True)
     return fault
@@ -77,11 +79,32 @@ def every_fault(tier: Tier, kind: str, scenario: str, *options: str) -> Iterator
             assert fault.done.returncode == 0, f"{where}: {output(fault.done)}"
             figures.add(FAULTS, f"{len(past):3} × {kind}: {scenario}")
             return
-        expected = fault.done.returncode == -signal.SIGKILL if kind.startswith("kill") else fault.done.returncode > 0
-        assert expected, f"{where}: {fault}\n{output(fault.done)}"
+        _assert_broken(fault, where)
         past.append(fault.label)
         yield fault
     raise AssertionError(f"{kind}: {AT_MOST} runs were broken and none got through: {past}")
+
+
+def some_faults(tier: Tier, kind: str, scenario: str, *options: str, operations: Sequence[str]) -> Iterator[Fault]:
+    """The same deploy again and again, broken at each of these operations in turn, then once to its end."""
+    for operation in operations:
+        fault = break_once(tier, kind, *options, at=operation)
+        assert fault.operation == operation, f"{kind}: not broken at {operation}:\n{output(fault.done)}"
+        _assert_broken(fault, operation)
+        yield fault
+    tier.deploy(*options)
+    figures.add(FAULTS, f"{len(operations):3} × {kind}: {scenario}, at some operations")
+
+
+def _assert_broken(fault: Fault, where: str) -> None:
+    code = fault.done.returncode
+    expected = code == -signal.SIGKILL if fault.kind.startswith("kill") else code > 0
+    assert expected, f"{where}: {fault}\n{output(fault.done)}"
+
+
+def share_of(kind: str, plan: Sequence[str]) -> list[str]:
+    """Every fourth operation, for each kind another: together the four kinds break every operation once."""
+    return list(plan[KINDS.index(kind) :: len(KINDS)])
 
 
 @dataclass

@@ -507,7 +507,11 @@ RESTARTS = Round(
         Tampering(
             "directive that only a restart changes",
             ("sed -i 's/^databases .*/databases 32/' /etc/redis/compliance.conf; systemctl restart redis-compliance",),
-            keys(conf("compliance"), ("compliance", "setting", "databases")),
+            keys(
+                conf("compliance"),
+                ("compliance", "setting", "databases"),
+                ("compliance", "persistence", "databases in the log"),
+            ),
         ),
         Tampering(
             "default user opened without a password",

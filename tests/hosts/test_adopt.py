@@ -11,7 +11,7 @@ import yaml
 
 from tests.hosts import figures
 from tests.hosts.clients import client
-from tests.hosts.conftest import TABLE, Tier, operations, output
+from tests.hosts.conftest import TABLE, Tier, layout, operations, output
 from tests.hosts.cut_off_writer import DATABASES, PREFIX, database
 from tests.hosts.dataset import numbers
 from tests.hosts.dataset.capture import Dataset, capture
@@ -19,7 +19,6 @@ from tests.hosts.dataset.compare import differences
 from tests.hosts.dataset.write import write_every_way
 from tests.lab.container import Container
 from tests.lab.containers import REPOSITORY, ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, overriding, wait_for
+from tests.hosts.every_way import kept
 from tests.hosts.writer import Result, with_keys, writing
 
 pytestmark = pytest.mark.hosts
@@ -49,12 +50,13 @@ def test_a_writer_does_not_notice_another_services_new_password_nor_a_service_th
         data["shared"][services[1]] = "another-password-for-the-test"
         onebox.secrets.write_text(yaml.safe_dump(data))
         try:
-            onebox.deploy(*overriding({"shared": {"services": [*services, "new-service"]}}))
+            more = overriding({"shared": {"services": [*services, "new-service"]}})
+            onebox.deploy(*more, "--data", "new_passwords=shared")
             with onebox.client("shared", "new-service") as client:
                 assert client.ping()
         finally:
             onebox.secrets.write_text(kept)
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=shared")
     assert untouched(writer.result), writer.result.errors
 
 
@@ -82,7 +84,8 @@ def test_an_inner_port_that_goes_and_comes_back_disturbs_nobody_else(onebox: Tie
 
 def test_switching_the_append_only_file_on_loses_nothing_even_when_the_server_dies_next(onebox: Tier) -> None:
     before = onebox.pid("gateway")
-    with with_keys(onebox, "gateway"), writing(onebox, "gateway", "append-only file off, on, then kill -9") as writer:
+    scenario = "append-only file off, on, then kill -9"
+    with kept(onebox, "gateway"), with_keys(onebox, "gateway"), writing(onebox, "gateway", scenario) as writer:
         onebox.deploy(*overriding({"gateway": {"appendonly": False}}))
         onebox.deploy()
         assert untouched(writer.report()), writer.result.errors
@@ -124,7 +127,7 @@ def test_a_restart_costs_a_writer_its_load_time_and_at_most_a_second(
     onebox: Tier, role: str, scenario: str, change: dict[str, Any]
 ) -> None:
     others = {name: onebox.pid(name) for name in ROLES if name != role}
-    with with_keys(onebox, role):
+    with kept(onebox, role), with_keys(onebox, role):
         usual = by_hand(onebox, role)
         with writing(onebox, role, scenario) as writer:
             done = onebox.deploy(*overriding({role: change}))
@@ -141,6 +144,7 @@ def test_another_version_of_redis_costs_a_writer_one_short_restart(onebox: Tier)
     assert older, "the lab's repository has one version of redis-server only"
     usual = by_hand(onebox, "crypto")
     with (
+        kept(onebox, *ROLES),
         writing(onebox, "crypto", f"another version: {newest} → {older[0]}") as crypto,
         writing(onebox, "gateway", f"another version: {newest} → {older[0]}") as gateway,
     ):

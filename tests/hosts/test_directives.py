@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.changed_tree import copied, declare_directive
+from tests.changed_tree import declare_directive
 from tests.hosts.conftest import Tier, output, overriding, wait_for
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -21,16 +22,19 @@ def log_a_command_that_fails(tier: Tier, role: str) -> None:
     tier.host(role).sh(f'printf "{FAILS}" >>"$(ls -t {logs} | head -n 1)"')
 
 
-def wait_for_a_failed_start(tier: Tier, role: str) -> None:
+def stop_after_a_failed_start(tier: Tier, role: str) -> None:
+    """The unit tried and failed, and no longer keeps trying: a deploy sees a role that is down, not one in between."""
     state = f"systemctl show -P SubState redis-{role}"
     wait_for(lambda: tier.host(role).sh(state).strip() == "auto-restart", f"a start of {role} that failed")
     assert not tier.answers(role)
+    tier.host(role).sh(f"systemctl stop redis-{role}")
 
 
 def give_up_the_command(tier: Tier, role: str) -> None:
     """What README says for a role that does not start because of it."""
     ignoring = overriding({role: {"propagation_error_behavior": "ignore"}})
-    assert "WRONGTYPE" in output(tier.run("deploy.py", *ignoring))
+    said = output(tier.run("deploy.py", *ignoring))
+    assert "WRONGTYPE" in said, said
     tier.deploy(*ignoring, "--data", f"accept_loss={role}")
     pid = tier.pid(role)
     tier.deploy()
@@ -45,11 +49,31 @@ def test_a_log_that_cannot_be_replayed_whole_stops_the_start_where_nothing_may_b
     host = onebox.host("crypto")
     log_a_command_that_fails(onebox, "crypto")
     host.sh("systemctl restart --no-block redis-crypto")
-    wait_for_a_failed_start(onebox, "crypto")
+    stop_after_a_failed_start(onebox, "crypto")
     journal = host.sh("journalctl -u redis-crypto --no-pager")
     assert "WRONGTYPE" in journal
     assert "after processing the command 'sadd'" in journal
     give_up_the_command(onebox, "crypto")
+
+
+def test_a_log_that_cannot_be_replayed_whole_is_not_converted(onebox: Tier) -> None:
+    """gateway's own start would leave the command out; what makes a snapshot of its log stops, and prints no value."""
+    host = onebox.host("gateway")
+    log_a_command_that_fails(onebox, "gateway")
+    digest = "cat /var/lib/redis/gateway/appendonlydir/* | sha256sum"
+    host.sh("systemctl stop redis-gateway")
+    before = host.sh(digest)
+    done = onebox.run("deploy.py", *overriding({"gateway": {"appendonly": False, "save": "60 1"}}))
+    assert done.returncode != 0
+    assert "gateway: its data on disk could not be made a snapshot, it is not started" in output(done)
+    assert "WRONGTYPE" in output(done)
+    assert "argv[" not in output(done)
+    assert host.sh(digest) == before
+    assert "gateway: has not loaded all of its data, it said: " in output(onebox.run("deploy.py"))
+    onebox.deploy("--data", "accept_loss=gateway")
+    with onebox.operator("gateway") as client:
+        assert client.get("text") == "a text"
+        client.flushall()
 
 
 def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_mends_the_file(onebox: Tier) -> None:
@@ -57,7 +81,7 @@ def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_
         transaction.set("test:one", 1).set("test:two", 2).execute()
     lamed = "sed -i '1s/.*/user default off/' /etc/redis/crypto.acl"
     onebox.host("crypto").sh(f"{lamed} && systemctl restart --no-block redis-crypto")
-    wait_for_a_failed_start(onebox, "crypto")
+    stop_after_a_failed_start(onebox, "crypto")
     onebox.deploy()
     with onebox.operator("crypto") as client:
         assert client.mget("test:one", "test:two") == ["1", "2"]
@@ -67,11 +91,12 @@ def test_a_log_that_the_acl_file_would_replay_in_part_waits_for_the_deploy_that_
 def test_a_restart_that_cannot_load_the_log_fails_its_gate_with_the_line(onebox: Tier) -> None:
     gateway = onebox.pid("gateway")
     log_a_command_that_fails(onebox, "crypto")
-    done = onebox.run("deploy.py", *overriding({"crypto": {"databases": 17}, "gateway": {"databases": 17}}))
+    done = onebox.run("deploy.py", *overriding({role: {"tcp_backlog": 1000} for role in ("crypto", "gateway")}))
     assert done.returncode != 0
     assert "crypto: has not loaded all of its data, it said: " in output(done)
     assert "WRONGTYPE" in output(done)
     assert onebox.pid("gateway") == gateway
+    stop_after_a_failed_start(onebox, "crypto")
     give_up_the_command(onebox, "crypto")
 
 
@@ -87,7 +112,7 @@ def test_a_cache_starts_without_the_command_that_fails(onebox: Tier) -> None:
 def test_a_directive_that_the_installed_redis_does_not_know_is_refused_and_never_written(
     onebox: Tier, tmp_path: Path
 ) -> None:
-    tree = copied(tmp_path / "tree")
+    tree = copy_of_tree(tmp_path / "tree")
     line = "reply_cache_size: Annotated[Memory, Directive(NETWORK)]"
     declare_directive(tree, line, after="timeout", value="reply_cache_size: 1mb")
     done = Tier(onebox.lab, onebox.inventory, onebox.secrets, repository=tree).run("deploy.py")

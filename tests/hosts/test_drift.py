@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import redis
 
-from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, output, wait_for
+from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, layout, output, wait_for
+from tests.hosts.every_way import kept
 from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering
 from tests.hosts.test_first_deploy import fingerprint
 from tests.lab.container import Container
-from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+from tests.lab.containers import ContainerLab, HostSpec
 from tests.lab.debian import Suite
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 
@@ -403,23 +403,19 @@ def test_a_role_that_the_host_no_longer_carries_is_drift_and_its_data_survives(
 ) -> None:
     tier = sites["bookworm"].at_rest()
     without = tmp_path / "onebox.py"
-    without.write_text((REPOSITORY / "inventory/onebox.py").read_text().replace("redis_crypto = _host\n", ""))
+    without.write_text((tier.repository / tier.inventory).read_text().replace("redis_crypto = _host\n", ""))
     fewer = Tier(tier.lab, str(without), tier.secrets)
-    with tier.operator("crypto") as client:
-        client.set("test:kept", "yes")
-    drift = check(fewer, tmp_path)
-    assert drift.keys == {
-        ("crypto", "unit", "redis-crypto.service"),
-        (None, "file", "/etc/redis/inner-port.nft"),
-        (None, "listener", "172.28.2.5:6379"),
-    }
-    fewer.deploy()
-    assert_in_sync(check(fewer, tmp_path))
-    assert not check(tier, tmp_path).in_sync
-    tier.deploy()
-    with tier.operator("crypto") as client:
-        assert client.get("test:kept") == "yes"
-        client.delete("test:kept")
+    with kept(tier, "crypto"):
+        drift = check(fewer, tmp_path)
+        assert drift.keys == {
+            ("crypto", "unit", "redis-crypto.service"),
+            (None, "file", "/etc/redis/inner-port.nft"),
+            (None, "listener", "172.28.2.5:6379"),
+        }
+        fewer.deploy()
+        assert_in_sync(check(fewer, tmp_path))
+        assert not check(tier, tmp_path).in_sync
+        tier.deploy()
 
 
 # --- Tampering

@@ -8,11 +8,10 @@ import pytest
 import redis
 
 from tests.hosts.clients import can_connect
-from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, output
+from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, layout, operations, output
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab
 from tests.lab.debian import Suite
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,20 @@ import pytest
 
 from tests.hosts.clients import can_connect
 from tests.hosts.conftest import Tier, output, overriding, wait_for
-from tests.hosts.faults import KINDS, Whole, assert_nothing_left, break_once, broken_off, digests, every_fault, planned
+from tests.hosts.every_way import kept
+from tests.hosts.faults import (
+    KINDS,
+    Fault,
+    Whole,
+    assert_nothing_left,
+    break_once,
+    broken_off,
+    digests,
+    every_fault,
+    planned,
+    share_of,
+    some_faults,
+)
 from tests.hosts.writer import with_keys, writing
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
@@ -58,6 +71,17 @@ def bare(one: Tier) -> Tier:
 
 
 @pytest.mark.parametrize(("one", "kind"), FIRST_DEPLOYS, indirect=["one"])
+def test_a_first_deploy_broken_again_and_again_is_finished_by_the_next(bare: Tier, kind: str) -> None:
+    operations = [name for name in share_of(kind, planned(bare)) if (kind, name) != ("fail", LOCAL)]
+    files = Whole(bare.host("crypto"))
+    for fault in some_faults(bare, kind, "a first deploy", operations=operations):
+        files.look(str(fault))
+    files.check()
+    assert_nothing_left(bare)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("one", "kind"), FIRST_DEPLOYS, indirect=["one"])
 def test_a_first_deploy_broken_at_every_operation_is_finished_by_the_next(bare: Tier, kind: str) -> None:
     plan = planned(bare)
     files = Whole(bare.host("crypto"))
@@ -83,29 +107,48 @@ CHANGE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_change_broken_again_and_again_loses_no_write_and_is_finished_by_the_next(onebox: Tier, kind: str) -> None:
+    change = overriding(CHANGE)
+    operations = share_of(kind, planned(onebox, *change))
+    assert_nothing_lost(onebox, kind, some_faults(onebox, kind, "a change", *change, operations=operations))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_change_broken_at_every_operation_loses_no_write_and_is_finished_by_the_next(onebox: Tier, kind: str) -> None:
     change = overriding(CHANGE)
     plan = planned(onebox, *change)
+    broken = assert_nothing_lost(onebox, kind, every_fault(onebox, kind, "a change", *change))
+    assert [name for name in plan if name not in broken] == []
+
+
+def assert_nothing_lost(onebox: Tier, kind: str, faults: Iterable[Fault]) -> list[str]:
+    """Clients write while CHANGE is broken by `faults` and then made, and lose nothing; returns what was broken."""
+    change = overriding(CHANGE)
     files = Whole(onebox.host("crypto"))
-    scenario = f"a change, {kind} at every operation"
-    with writing(onebox, "crypto", scenario) as restarted, writing(onebox, "gateway", scenario) as live:
-        broken = []
-        for fault in every_fault(onebox, kind, "a change", *change):
+    scenario = f"a change, {kind} at operations"
+    broken = []
+    with (
+        kept(onebox, *CHANGE),
+        writing(onebox, "crypto", scenario) as restarted,
+        writing(onebox, "gateway", scenario) as live,
+    ):
+        for fault in faults:
             files.look(str(fault))
             assert restarted.lost(onebox) == [], fault
             broken.append(fault.operation)
-        assert [name for name in plan if name not in broken] == []
         assert_nothing_left(onebox, *change)
         files.check()
         assert restarted.report().interruptions == 1
         assert live.report().failed == 0
         onebox.deploy()
         assert_nothing_left(onebox)
+    return broken
 
 
 def test_a_deploy_killed_while_a_first_log_is_written_is_finished_by_the_next(onebox: Tier) -> None:
     onebox.deploy(*overriding({"gateway": {"appendonly": False}}))
-    with with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
+    with kept(onebox, "gateway"), with_keys(onebox, "gateway"), onebox.operator("gateway") as client:
         client.config_set("rdb-key-save-delay", 150)  # microseconds a key: three seconds
         try:
             assert break_once(onebox, "kill during", at="Change settings and users live").label
@@ -196,7 +239,8 @@ def test_an_instance_whose_disk_is_full_is_not_restarted_and_loses_nothing(onebo
     host, change = onebox.host("gateway"), overriding({"gateway": {"databases": 32}})
     data = "/var/lib/redis/gateway"
     with small_disk(host, data, 128 * 1024, "redis-gateway") as fill:
-        with writing(onebox, "gateway", "a restart while the disk is full, then with a free one") as writer:
+        scenario = "a restart while the disk is full, then with a free one"
+        with kept(onebox, "gateway"), writing(onebox, "gateway", scenario) as writer:
             before = onebox.pid("gateway")
             host.sh(fill)
             wait_for(lambda: any("MISCONF" in text for text in writer.report().errors), "the server cannot write")

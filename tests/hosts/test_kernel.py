@@ -12,13 +12,18 @@ import redis
 import yaml
 
 from tests.hosts.conftest import TABLE, output, wait_for
+from tests.hosts.dataset import numbers
+from tests.hosts.dataset.ways import load_library
+from tests.hosts.every_way import kept
 from tests.lab.vm import Vm
 from tests.lab.vm_layouts import VmSpec
 from tests.lab.vms import VmLab
+from tests.tree import tree
 
 pytestmark = pytest.mark.vm
 
 ROLES = ("gateway", "crypto")
+WRITTEN = 6 * numbers.ROUND  # some hundred writes
 ENDPOINTS = tuple((TABLE[role]["address"], TABLE[role]["port"]) for role in ROLES)
 ADDRESSES = tuple(address for address, _ in ENDPOINTS)
 INVENTORY = """
@@ -39,31 +44,31 @@ class Machine:
 
     def run(self, file: str, *options: str) -> CompletedProcess[str]:
         words = ("-y", "--data", f"redis_secrets_file={self.secrets}", *options, str(self.inventory), file)
-        return self.lab.pyinfra(*words, timeout=900)
+        return self.lab.pyinfra(*words, cwd=tree(), timeout=900)
 
     def must(self, file: str, *options: str) -> CompletedProcess[str]:
         done = self.run(file, *options)
         assert done.returncode == 0, output(done)
         return done
 
-    def client(self, role: str) -> "redis.Redis":
-        """redis-py as a service of the role, through a port of 127.0.0.1 that QEMU forwards."""
-        service = TABLE[role]["services"][0]
+    def client(self, role: str, user: str) -> "redis.Redis":
+        """redis-py as a user of the role, through a port of 127.0.0.1 that QEMU forwards."""
         port = self.vm.forwarded[TABLE[role]["address"], TABLE[role]["port"]]
-        password = yaml.safe_load(self.secrets.read_text())[role][service]
-        return redis.Redis("127.0.0.1", port, username=service, password=password, decode_responses=True)
+        password = yaml.safe_load(self.secrets.read_text())[role][user]
+        return redis.Redis("127.0.0.1", port, username=user, password=password, decode_responses=True)
 
-    def answers(self) -> bool:
+    def operator(self, role: str) -> "redis.Redis":
+        return self.client(role, "operator")
+
+    def answers(self, role: str) -> bool:
         try:
-            for role in ROLES:
-                with self.client(role) as client:
-                    client.ping()
+            with self.operator(role) as client:
+                return bool(client.ping())
         except redis.exceptions.RedisError:
             return False
-        return True
 
     def wait(self) -> None:
-        wait_for(self.answers, "both roles answer", 180)
+        wait_for(lambda: all(self.answers(role) for role in ROLES), "both roles answer", 180)
 
 
 @pytest.fixture(scope="module")
@@ -125,26 +130,23 @@ def test_a_kernel_value_that_moved_is_reported_and_set_again(machine: Machine, t
 
 
 def test_everything_holds_over_a_reboot_with_a_link_that_comes_late(machine: Machine) -> None:
-    for role in ROLES:
-        with machine.client(role) as client:
-            client.set("test:kept", role)
-    machine.vm.reboot(link_down_for=20)
-    machine.wait()
-    assert_tuned(machine.vm)
-    for role in ROLES:
-        with machine.client(role) as client:
-            assert client.get("test:kept") == role
-            client.delete("test:kept")
+    with kept(machine, *ROLES):
+        machine.vm.reboot(link_down_for=20)
+        machine.wait()
+        assert_tuned(machine.vm)
     machine.must("tasks/verify.py")
 
 
 def test_a_power_cut_loses_no_acknowledged_write_of_crypto(machine: Machine) -> None:
-    with machine.client("crypto") as client:
-        for number in range(300):
-            assert client.set(f"test:{number}", number)
-        machine.vm.power_cut()
-    machine.vm.start()
-    machine.wait()
-    with machine.client("crypto") as client:
-        assert all(client.get(f"test:{number}") == str(number) for number in range(300))
+    with kept(machine, "crypto"):
+        with machine.operator("crypto") as operator:
+            load_library(operator)
+        with machine.client("crypto", TABLE["crypto"]["services"][0]) as service:
+            for number in range(WRITTEN):
+                numbers.write(service, "test:", number)
+        machine.vm.power_cut()  # right after the last acknowledgement
+        machine.vm.start()
+        machine.wait()
+        with machine.operator("crypto") as operator:
+            assert numbers.lost(operator, "test:", range(WRITTEN)) == []
     machine.must("tasks/verify.py")

@@ -1,6 +1,7 @@
 """The container lab itself: its hosts are what the other tests take them for, and it leaves nothing behind."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -286,3 +287,58 @@ def test_a_running_host_is_not_booted_twice(lab: ContainerLab) -> None:
     container: Container = lab.hosts[TRIXIE.name]
     with pytest.raises(LabError, match="is up, expected it down"):
         container.boot()
+
+
+@pytest.fixture
+def names() -> Iterator[tuple[str, str]]:
+    """Names of two labs of people, which are gone afterwards."""
+    token = secrets.token_hex(2)
+    names = (f"one-{token}", f"two-{token}")
+    yield names
+    for name in names:
+        command_of(name, "down")
+
+
+def command_of(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """`python -m tests.lab --lab NAME WORDS`, which `make lab-up LAB=NAME` and its like run."""
+    argv = [sys.executable, "-m", "tests.lab", "--lab", name, *words]
+    return subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+
+
+def test_labs_of_several_people_stand_side_by_side_and_go_one_by_one(names: tuple[str, str]) -> None:
+    for name in names:
+        done = command_of(name, "up", "--layout", "onebox")
+        assert done.returncode == 0, done.stderr
+        assert f"make lab-ssh LAB={name} HOST=redis-1" in done.stdout
+        assert f"/run/netns/caaslab-{name} " in done.stdout
+        assert f"--data redis_secrets_file={records.Record(f'caaslab-{name}', (), None).directory}/" in done.stdout
+    for name in names:
+        assert command_of(name, "ssh", "redis-1", f"echo {name} >/root/mine").returncode == 0
+    said = command_of(names[0], "status").stdout
+    assert all(f"caaslab-{name}, until down" in said for name in names)
+    one, two = names
+    assert command_of(one, "down").returncode == 0
+    assert traces(f"caaslab-{one}") == []
+    assert command_of(two, "ssh", "redis-1", "cat /root/mine").stdout == f"{two}\n"
+    down = command_of(one, "ssh", "redis-1", "true")
+    assert (down.returncode, down.stderr) == (
+        1,
+        f"Error: lab {one}: is down, expected it up: make lab-up LAB={one}\n",
+    )
+
+
+def test_the_lab_of_a_test_is_nobody_s_to_take_down(lab: ContainerLab) -> None:
+    name = lab.netns.removeprefix("caaslab-")  # may begin with a digit, and is no name for a person's lab then
+    done = command_of(name, "down")
+    assert done.returncode == 1
+    assert ("is a test's, owned by process" if name[0].isalpha() else "names no lab") in done.stderr
+    assert all(container.running for container in lab.hosts.values())
+
+
+@pytest.mark.parametrize("name", ["", "../x", "Upper", "a" * 21, "a b"])
+def test_a_name_that_could_not_be_that_of_a_machine_is_refused(name: str) -> None:
+    done = command_of(name, "up")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: {name!r} names no lab, expected small letters, digits and -, at most 20: choose such a name\n"
+    )

@@ -14,15 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from tests.lab import vm as vm_module
-from tests.lab import vm_qemu, vms
+from tests.lab import vm_layouts, vm_qemu, vms
 from tests.lab.debian import LabError, cache_dir
 from tests.lab.vm import Vm, free_ports
 from tests.lab.vm_image import vm_image
-from tests.lab.vm_layouts import STAGING, VmSpec
+from tests.lab.vm_layouts import VmSpec
 from tests.lab.vm_process import Process, record_myself
 from tests.lab.vm_qemu import EMULATION, check_addresses, kvm_boots
 from tests.lab.vmctl import main
 from tests.lab.vms import REPOSITORY, VmLab
+from tests.tree import tree
 
 vm = pytest.mark.vm
 
@@ -236,7 +237,8 @@ def one_staging_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     images.mkdir(parents=True, exist_ok=True)
     (tmp_path / "images").symlink_to(images)
     monkeypatch.setenv("CAAS_LAB_CACHE", str(tmp_path))
-    monkeypatch.setattr(vms, "STAGING", (replace(STAGING[0], ssh_port=free_ports(1)[0]),))
+    machine = replace(vm_layouts.staging(tree())["gateway"], ssh_port=free_ports(1)[0])
+    monkeypatch.setattr(vm_layouts, "staging", lambda: {"gateway": machine})
     yield tmp_path
     CliRunner().invoke(main, ["down"])
 

@@ -94,7 +94,8 @@ def test_a_file_is_read_as_what_it_is(host: Container, make: str, kind: str, con
     try:
         modified = int(host.sh(f"stat -c %Y {ODD}"))
         mode = "0777" if kind == "link" else "2640"
-        assert look(host).files == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
+        asked = {path: state for path, state in look(host).files.items() if not path.startswith("/var/lib/redis/")}
+        assert asked == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
     finally:
         host.sh(f"rm -r {ODD}")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hosts.conftest import Tier, output
+from tests.hosts.every_way import kept
 from tests.lab.containers import ContainerLab, HostSpec
 
 pytestmark = pytest.mark.hosts
@@ -74,12 +75,9 @@ def test_an_upgrade_by_hand_restarts_nothing_and_fails_the_proof(one: Tier, vers
 
 def test_the_next_deploy_restarts_into_the_installed_binary_with_all_keys(one: Tier) -> None:
     before = one.pid("gateway")
-    with one.operator("gateway") as client:
-        client.set("test:kept", "yes")
-    one.deploy()
-    assert one.pid("gateway") != before
-    with one.operator("gateway") as client:
-        assert client.get("test:kept") == "yes"
+    with kept(one, "gateway"):
+        one.deploy()
+        assert one.pid("gateway") != before
 
 
 def test_another_pinned_version_is_taken_in_one_deploy_and_named_in_its_plan(one: Tier, versions: list[str]) -> None:
@@ -87,8 +85,7 @@ def test_another_pinned_version_is_taken_in_one_deploy_and_named_in_its_plan(one
     plan = output(one.run("deploy.py", "--dry", *pin(versions[0]), yes=False))
     assert f"package redis-server: {versions[-1]} → {versions[0]}" in plan
     assert "1 instance will restart: gateway on redis-gateway" in plan
-    one.deploy(*pin(versions[0]))
-    assert installed(one) == {versions[0]}
-    assert one.pid("gateway") != before
-    with one.operator("gateway") as client:
-        assert client.get("test:kept") == "yes"
+    with kept(one, "gateway"):
+        one.deploy(*pin(versions[0]))
+        assert installed(one) == {versions[0]}
+        assert one.pid("gateway") != before

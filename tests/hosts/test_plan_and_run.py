@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tests.hosts.clients import can_connect
-from tests.hosts.conftest import INNER_PORT, ROLES, Finished, Tier, output, overriding
+from tests.hosts.conftest import INNER_PORT, ROLES, Finished, Tier, layout, output, overriding
 from tests.lab.containers import ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.clients import can_connect
-from tests.hosts.conftest import TABLE, Tier, operations, output
+from tests.hosts.conftest import TABLE, Tier, layout, operations, output
+from tests.hosts.dataset.capture import Dataset
+from tests.hosts.every_way import changes, write
 from tests.lab.containers import ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
-
-KEYS = {f"kept:{number}": str(number) for number in range(300)}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +34,10 @@ def carrying(tier: Tier, *roles: str) -> Tier:
     return replace(tier, options=("--limit", "redis-1"))
 
 
-def write_keys(tier: Tier, role: str) -> None:
-    with tier.operator(role) as client:
-        assert client.mset(KEYS)
-
-
-def has_keys(tier: Tier, role: str) -> bool:
-    with tier.operator(role) as client:
-        return bool(client.mget(*KEYS) == list(KEYS.values()))
+@pytest.fixture(scope="module")
+def held() -> dict[str, Dataset]:
+    """What roles hold since the first test."""
+    return {}
 
 
 def of_role(tier: Tier, role: str) -> str:
@@ -53,11 +48,12 @@ def of_role(tier: Tier, role: str) -> str:
     )
 
 
-def test_a_role_taken_off_its_host_is_removed_and_the_place_of_its_data_is_printed(box: Tier) -> None:
+def test_a_role_taken_off_its_host_is_removed_and_the_place_of_its_data_is_printed(
+    box: Tier, held: dict[str, Dataset]
+) -> None:
     both = carrying(box, "gateway", "crypto")
     both.deploy()
-    write_keys(both, "gateway")
-    write_keys(both, "crypto")
+    held |= {role: write(both, role) for role in ("gateway", "crypto")}
     before = both.pid("crypto")
     one = carrying(box, "crypto")
     plan = output(one.run("deploy.py", "--dry", yes=False))
@@ -81,10 +77,10 @@ def test_kept_data_is_no_difference(box: Tier) -> None:
         assert done.returncode == 0, output(done)
 
 
-def test_a_role_that_comes_back_has_all_its_keys(box: Tier) -> None:
+def test_a_role_that_comes_back_has_all_its_data(box: Tier, held: dict[str, Dataset]) -> None:
     both = carrying(box, "gateway", "crypto")
     both.deploy()
-    assert has_keys(both, "gateway")
+    assert changes(both, "gateway", held["gateway"]) == []
 
 
 @pytest.mark.parametrize("name", ["..", "/", "../crypto", ".", "gateway/../crypto", "gateway;crypto", "-rf"])
@@ -96,12 +92,12 @@ def test_a_name_that_could_lead_elsewhere_is_refused_before_any_contact(box: Tie
     assert "Traceback" not in output(done)
 
 
-def test_the_data_of_a_role_that_the_host_carries_is_never_purged(box: Tier) -> None:
+def test_the_data_of_a_role_that_the_host_carries_is_never_purged(box: Tier, held: dict[str, Dataset]) -> None:
     both = carrying(box, "gateway", "crypto")
     done = both.run("deploy.py", "--data", "purge=gateway")
     assert done.returncode != 0
     assert "redis-1: gateway: purge=gateway: this host carries gateway" in output(done)
-    assert has_keys(both, "gateway")
+    assert changes(both, "gateway", held["gateway"]) == []
 
 
 def test_a_name_that_no_host_has_data_of_deletes_nothing_and_is_told(box: Tier) -> None:
@@ -122,7 +118,7 @@ def test_the_log_of_a_server_in_the_parent_directory_is_no_role_s_data(box: Tier
         host.sh("rm -r /var/lib/redis/appendonlydir")
 
 
-def test_a_retired_role_is_purged_by_name_in_the_same_run_and_only_then(box: Tier) -> None:
+def test_a_retired_role_is_purged_by_name_in_the_same_run_and_only_then(box: Tier, held: dict[str, Dataset]) -> None:
     one, host = carrying(box, "crypto"), box.lab.hosts["redis-1"]
     plan = output(one.run("deploy.py", "--dry", "--data", "purge=gateway", yes=False))
     assert "gateway: persistence /var/lib/redis/gateway: " in plan
@@ -131,7 +127,7 @@ def test_a_retired_role_is_purged_by_name_in_the_same_run_and_only_then(box: Tie
     done = one.deploy("--data", "purge=gateway")
     assert host.sh("ls /var/lib/redis").split() == ["crypto"]
     assert "is kept in" not in output(done)
-    assert has_keys(one, "crypto")
+    assert changes(one, "crypto", held["crypto"]) == []
     assert one.deploy_json("--data", "purge=gateway")["results"]["totals"]["success"] == 0
 
 
@@ -181,10 +177,10 @@ def test_a_host_without_roles_is_right_when_nothing_is_left(box: Tier) -> None:
     assert none.run("tasks/endpoints.py").returncode != 0  # nothing to show
 
 
-def test_the_last_role_comes_back_with_all_its_keys(box: Tier) -> None:
+def test_the_last_role_comes_back_with_all_its_data(box: Tier, held: dict[str, Dataset]) -> None:
     one = carrying(box, "crypto")
     one.deploy()
-    assert has_keys(one, "crypto")
+    assert changes(one, "crypto", held["crypto"]) == []
 
 
 def test_a_host_that_never_had_a_role_gets_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A tier that runs: what keeps it running, what a deploy repairs, and that a broken promise fails the proof."""
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ import yaml
 
 from tests.hosts.clients import can_connect
 from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, output, wait_for
+from tests.hosts.every_way import kept
 from tests.lab.container import Container
-from tests.lab.containers import REPOSITORY
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -26,18 +26,13 @@ def active(host: Container, role: str) -> bool:
 # --- Units
 
 
-def test_a_killed_server_comes_back_with_every_acknowledged_key(onebox: Tier) -> None:
+def test_a_killed_server_comes_back_with_every_acknowledged_write(onebox: Tier) -> None:
     for role in ("gateway", "crypto"):
-        with onebox.operator(role) as client:
-            for number in range(500):
-                client.set(f"test:{number}", number)
+        with kept(onebox, role):
             before = onebox.pid(role)
             onebox.host(role).sh(f"kill -9 {before}")
-        wait_for(lambda role=role: onebox.answers(role), f"{role} answers again")  # type: ignore[misc]
-        assert onebox.pid(role) != before
-        with onebox.operator(role) as client:
-            assert all(client.get(f"test:{number}") == str(number) for number in range(500))
-            client.flushall()
+            wait_for(lambda role=role: onebox.answers(role), f"{role} answers again")  # type: ignore[misc]
+            assert onebox.pid(role) != before
 
 
 def test_an_instance_waits_for_an_address_that_comes_late(onebox: Tier) -> None:
@@ -79,26 +74,18 @@ def test_no_time_limit_can_cut_a_start_or_stop_short(onebox: Tier) -> None:
 
 
 def test_a_stopped_instance_writes_everything_and_starts_with_it(onebox: Tier) -> None:
-    with onebox.operator("shared") as client:
-        client.set("test:kept", "yes")
-    onebox.host("shared").sh("systemctl stop redis-shared && systemctl start redis-shared")
-    with onebox.operator("shared") as client:
-        assert client.get("test:kept") == "yes"
-        client.delete("test:kept")
+    with kept(onebox, "shared"):
+        onebox.host("shared").sh("systemctl stop redis-shared && systemctl start redis-shared")
 
 
 def test_a_reboot_brings_everything_back(onebox: Tier) -> None:
-    with onebox.operator("compliance") as client:
-        client.set("test:kept", "yes")
     host = onebox.lab.hosts["redis-1"]
-    host.stop()
-    host.boot()
-    wait_for(lambda: all(onebox.answers(role) for role in ROLES), "every role answers after the reboot", 60)
-    done = onebox.run("tasks/verify.py")
+    with kept(onebox, *ROLES):
+        host.stop()
+        host.boot()
+        wait_for(lambda: all(onebox.answers(role) for role in ROLES), "every role answers after the reboot", 60)
+        done = onebox.run("tasks/verify.py")
     assert done.returncode == 0, output(done)
-    with onebox.operator("compliance") as client:
-        assert client.get("test:kept") == "yes"
-        client.delete("test:kept")
 
 
 # --- Changes
@@ -122,20 +109,16 @@ def test_a_setting_changes_live_and_in_the_file_without_a_restart(onebox: Tier) 
 
 def test_a_directive_that_needs_a_restart_restarts_its_instance_only(onebox: Tier) -> None:
     before = {role: onebox.pid(role) for role in ROLES}
-    with onebox.operator("crypto") as client:
-        client.set("test:kept", "yes")
     change = ("--data", 'redis_overrides={"crypto": {"databases": 32}}')
     plan = output(onebox.run("deploy.py", "--dry", *change, yes=False))
     assert "1 instance will restart: crypto on redis-1" in plan
-    done = onebox.deploy(*change)
-    assert "Restart instances one at a time" in operations(done)
-    with onebox.operator("crypto") as client:
-        assert client.config_get("databases")["databases"] == "32"
-        assert client.get("test:kept") == "yes"
+    with kept(onebox, "crypto"):
+        done = onebox.deploy(*change)
+        assert "Restart instances one at a time" in operations(done)
+        with onebox.operator("crypto") as client:
+            assert client.config_get("databases")["databases"] == "32"
     assert {role for role in ROLES if onebox.pid(role) != before[role]} == {"crypto"}
     onebox.deploy()
-    with onebox.operator("crypto") as client:
-        client.delete("test:kept")
 
 
 def test_another_address_and_port_are_taken_live(onebox: Tier) -> None:
@@ -158,14 +141,14 @@ def test_a_new_password_takes_effect_without_cutting_anybody(onebox: Tier) -> No
         data["socket"]["socket-service-1"] = "another-password-for-the-test"
         onebox.secrets.write_text(yaml.safe_dump(data))
         try:
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=socket")
             assert connected.connection_pool  # the same connection as before the change
             assert connected.ping()
             with onebox.client("socket", "socket-service-1") as client:
                 assert client.ping()
         finally:
             onebox.secrets.write_text(kept)
-            onebox.deploy()
+            onebox.deploy("--data", "new_passwords=socket")
 
 
 def test_without_an_inner_port_nothing_of_it_is_left(onebox: Tier) -> None:
@@ -186,8 +169,7 @@ def test_without_an_inner_port_nothing_of_it_is_left(onebox: Tier) -> None:
 
 
 def test_the_order_of_the_catalogue_means_nothing(onebox: Tier, tmp_path: Path) -> None:
-    copy = tmp_path / "repository"
-    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    copy = copy_of_tree(tmp_path / "repository")
     file = copy / "group_data" / "roles.yaml"
     data = yaml.safe_load(file.read_text())
     turned = {key: dict(reversed(list(data[key].items()))) for key in reversed(list(data))}

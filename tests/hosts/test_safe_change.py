@@ -1,7 +1,6 @@
 """A change that is wrong costs nothing: tried before it is used, held back by its gate, rolled back when it fails."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,8 +9,11 @@ import pytest
 import redis
 
 from tests.hosts.conftest import ROLES, Finished, Tier, operations, output, wait_for
+from tests.hosts.dataset.capture import Dataset
+from tests.hosts.every_way import changes, kept, write
 from tests.hosts.writer import writing
-from tests.lab.containers import REPOSITORY, ContainerLab, HostSpec
+from tests.lab.containers import ContainerLab, HostSpec
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -33,8 +35,7 @@ def text(tier: Tier, role: str) -> str:
 @contextmanager
 def other_template(tier: Tier, tmp_path: Path, name: str, old: str, new: str) -> Iterator[Tier]:
     """The same tier, deployed from a copy of the repository in which one line of a template is another."""
-    copy = tmp_path / "repository"
-    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    copy = copy_of_tree(tmp_path / "repository")
     template = copy / "templates" / name
     assert old in template.read_text()
     template.write_text(template.read_text().replace(old, new))
@@ -119,7 +120,11 @@ def test_an_instance_that_does_not_come_up_is_rolled_back_and_no_other_is_restar
     before = {role: (text(onebox, role), onebox.pid(role)) for role in ROLES}
     with other_template(onebox, tmp_path, "redis.service.j2", *ONLY_AT_A_START) as other:
         scenario = "a unit that does not come up, rolled back"
-        with writing(onebox, "compliance", scenario) as first, writing(onebox, "gateway", scenario) as another:
+        with (
+            kept(onebox, "compliance"),
+            writing(onebox, "compliance", scenario) as first,
+            writing(onebox, "gateway", scenario) as another,
+        ):
             said = failed(other.run("deploy.py"))
         assert (first.result.interruptions, another.result.failed) == (1, 0)
         assert "226/NAMESPACE" in said
@@ -134,8 +139,8 @@ def test_an_instance_that_does_not_come_up_is_rolled_back_and_no_other_is_restar
 
 def test_an_instance_that_is_down_and_does_not_start_anew_runs_as_it_did_before(onebox: Tier, tmp_path: Path) -> None:
     before = text(onebox, "socket")
-    onebox.host("socket").sh("systemctl stop redis-socket")
-    with other_template(onebox, tmp_path, "redis.service.j2", *ONLY_AT_A_START) as other:
+    with other_template(onebox, tmp_path, "redis.service.j2", *ONLY_AT_A_START) as other, kept(onebox, "socket"):
+        onebox.host("socket").sh("systemctl stop redis-socket")
         failed(other.run("deploy.py"))
         assert text(onebox, "socket") == before
         with onebox.operator("socket") as client:
@@ -146,15 +151,11 @@ def test_an_instance_that_is_down_and_does_not_start_anew_runs_as_it_did_before(
 
 
 def test_an_instance_whose_log_was_taken_away_writes_it_anew_before_it_is_restarted(onebox: Tier) -> None:
-    with onebox.operator("crypto") as client:
-        client.set("test:kept", "yes")
     pid = onebox.pid("crypto")
-    onebox.host("crypto").sh("rm -r /var/lib/redis/crypto/appendonlydir")
-    onebox.deploy("--data", 'redis_overrides={"crypto": {"databases": 32}}')
-    assert onebox.pid("crypto") != pid
-    with onebox.operator("crypto") as client:
-        assert client.get("test:kept") == "yes"
-        client.delete("test:kept")
+    with kept(onebox, "crypto"):
+        onebox.host("crypto").sh("rm -r /var/lib/redis/crypto/appendonlydir")
+        onebox.deploy("--data", 'redis_overrides={"crypto": {"databases": 32}}')
+        assert onebox.pid("crypto") != pid
     onebox.deploy()
 
 
@@ -221,17 +222,17 @@ def test_what_an_interrupted_deploy_kept_is_forgotten_by_the_next_one(onebox: Ti
 # --- Data that is not in the form the configuration loads
 
 
-def leave_a_snapshot_only(tier: Tier, role: str, keys: int) -> None:
-    """A stopped role whose data is in dump.rdb and nowhere else."""
+def leave_a_snapshot_only(tier: Tier, role: str) -> Dataset:
+    """A stopped role whose data, which is returned, is in dump.rdb and nowhere else."""
+    held = write(tier, role)
     with tier.operator(role) as client:
-        for number in range(keys):
-            client.set(f"test:{number}", number)
         client.execute_command("SAVE")
     tier.host(role).sh(f"systemctl stop redis-{role} && rm -r /var/lib/redis/{role}/appendonlydir")
+    return held
 
 
 def test_a_stopped_server_with_a_snapshot_and_no_log_keeps_its_data(onebox: Tier) -> None:
-    leave_a_snapshot_only(onebox, "gateway", 700)
+    held = leave_a_snapshot_only(onebox, "gateway")
     host = onebox.host("gateway")
     plan = output(onebox.run("deploy.py", "--dry", yes=False))
     assert "the data is in dump.rdb → on disk (make the append-only log from the snapshot)" in plan
@@ -239,29 +240,24 @@ def test_a_stopped_server_with_a_snapshot_and_no_log_keeps_its_data(onebox: Tier
     onebox.deploy()
     with onebox.operator("gateway") as client:
         assert client.config_get("appendonly")["appendonly"] == "yes"
-        assert [client.get(f"test:{number}") for number in range(700)] == [str(number) for number in range(700)]
+    assert changes(onebox, "gateway", held) == []
     host.sh("systemctl kill --signal=KILL redis-gateway")
-    wait_for(lambda: onebox.answers("gateway"), "gateway comes back")
-    with onebox.operator("gateway") as client:
-        assert client.dbsize() == 700
-        client.flushall()
+    assert changes(onebox, "gateway", held) == []
 
 
 def test_the_unit_itself_does_not_start_empty_over_a_snapshot(onebox: Tier) -> None:
-    leave_a_snapshot_only(onebox, "gateway", 5)
+    held = leave_a_snapshot_only(onebox, "gateway")
     host = onebox.host("gateway")
     before = host.sh("sha256sum /var/lib/redis/gateway/dump.rdb")
     assert host.call("systemctl start redis-gateway").returncode != 0
     assert "is missing, and /var/lib/redis/gateway/dump.rdb is there: deploy" in host.sh("journalctl -u redis-gateway")
     assert host.sh("sha256sum /var/lib/redis/gateway/dump.rdb; ls /var/lib/redis/gateway") == f"{before}dump.rdb\n"
     onebox.deploy()
-    with onebox.operator("gateway") as client:
-        assert client.dbsize() == 5
-        client.flushall()
+    assert changes(onebox, "gateway", held) == []
 
 
 def test_a_snapshot_that_redis_cannot_load_is_left_alone_and_nothing_starts(onebox: Tier) -> None:
-    leave_a_snapshot_only(onebox, "gateway", 5)
+    held = leave_a_snapshot_only(onebox, "gateway")
     host = onebox.host("gateway")
     host.sh("cp -p /var/lib/redis/gateway/dump.rdb /run/kept; echo broken >/var/lib/redis/gateway/dump.rdb")
     said = failed(onebox.run("deploy.py"))
@@ -271,9 +267,7 @@ def test_a_snapshot_that_redis_cannot_load_is_left_alone_and_nothing_starts(oneb
     assert host.sh("cat /var/lib/redis/gateway/dump.rdb") == "broken\n"
     host.sh("mv /run/kept /var/lib/redis/gateway/dump.rdb")
     onebox.deploy()
-    with onebox.operator("gateway") as client:
-        assert client.dbsize() == 5
-        client.flushall()
+    assert changes(onebox, "gateway", held) == []
 
 
 # RDB format 9 without a checksum: database 0, one string.
@@ -293,19 +287,16 @@ def test_a_backup_that_is_put_on_a_bare_host_is_what_the_first_deploy_starts_wit
 
 def test_a_stopped_server_whose_role_gave_up_its_log_keeps_its_data(onebox: Tier) -> None:
     without = ("--data", 'redis_overrides={"gateway": {"appendonly": false}}')
-    with onebox.operator("gateway") as client:
-        client.set("test:kept", "yes")
+    held = write(onebox, "gateway")
     onebox.host("gateway").sh("systemctl stop redis-gateway")
     onebox.deploy(*without)
     with onebox.operator("gateway") as client:
         assert client.config_get("appendonly")["appendonly"] == "no"
-        assert client.get("test:kept") == "yes"
+    assert changes(onebox, "gateway", held) == []
     assert onebox.deploy_json(*without)["results"]["totals"]["success"] == 0
     onebox.host("gateway").sh("systemctl stop redis-gateway")
     onebox.deploy()
-    with onebox.operator("gateway") as client:
-        assert client.get("test:kept") == "yes"
-        client.flushall()
+    assert changes(onebox, "gateway", held) == []
 
 
 # --- Two deploys

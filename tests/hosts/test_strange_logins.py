@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.conftest import Tier, output
+from tests.hosts.conftest import Tier, layout, output
 from tests.lab.containers import ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

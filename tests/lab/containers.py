@@ -14,12 +14,11 @@ from typing import Self
 from tests.lab import records
 from tests.lab.container import Container, await_ready
 from tests.lab.debian import LabError
+from tests.lab.layouts import REPOSITORY as REPOSITORY
 from tests.lab.layouts import HostSpec as HostSpec
 from tests.lab.recipe import container_tree
 from tests.lab.records import PREFIX, Record
 
-REPOSITORY = Path(__file__).parents[2]
-PERSISTENT = f"{PREFIX}main"  # the lab of `make lab-up`: one per machine, so that its commands are always the same
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -33,9 +32,10 @@ class ContainerLab:
     `hosts` the containers by name. Raises LabError with the console's tail when a host does not come up.
     """
 
-    def __init__(self, hosts: Sequence[HostSpec], *, persistent: bool = False) -> None:
-        name = PERSISTENT if persistent else f"{PREFIX}{secrets.token_hex(3)}"
-        self._open(Record(name, tuple(hosts), None if persistent else records.myself()))
+    def __init__(self, hosts: Sequence[HostSpec], *, name: str | None = None) -> None:
+        """With a `name` the lab is found again by it, and stays until remove()."""
+        owner = None if name else records.myself()
+        self._open(Record(f"{PREFIX}{name or secrets.token_hex(3)}", tuple(hosts), owner))
 
     def _open(self, record: Record) -> None:
         self.record = record

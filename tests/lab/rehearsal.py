@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from tests.lab.debian import LabError
+from tests.lab.layouts import REPOSITORY, shown
 from tests.lab.vms import staging
 
-REPOSITORY = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 INVENTORY = "inventory/staging.py"
 
@@ -25,8 +25,8 @@ STEPS = (
 ENDING = f"""
 The rehearsal went as promised. The machines are still up; look around:
   {{pyinfra}} {INVENTORY} tasks/endpoints.py
-  {{python}} -m tests.lab.vmctl ssh staging-gateway
-      systemctl status 'redis-*'; journalctl -u redis-gateway; cat /etc/redis/gateway.conf
+  {{python}} -m tests.lab.vmctl ssh {{first}}
+      systemctl status 'redis-*'; journalctl -u 'redis-*'; cat /etc/redis/*.conf
   change group_data/roles.yaml and see what a deploy would do:
   {{pyinfra}} --dry {INVENTORY} deploy.py
 Remove them:
@@ -43,14 +43,14 @@ def main(keep: bool) -> None:
         raise click.ClickException(str(error)) from error
     for number, (what, file) in enumerate(STEPS, start=1):
         run_step(f"{number}/{len(STEPS)} {what}", file)
-    python, pyinfra = (path.relative_to(REPOSITORY) for path in (Path(sys.executable), PYINFRA))
-    click.echo(ENDING.format(python=python, pyinfra=pyinfra))
+    python, pyinfra = map(shown, (Path(sys.executable), PYINFRA))
+    click.echo(ENDING.format(python=python, pyinfra=pyinfra, first=next(iter(staging().vms))))
 
 
 def boot(keep: bool) -> None:
     """The staging machines answer on SSH; bare ones unless those of the last time are to be kept."""
-    click.secho("==> boot five VMs (a minute and a half where KVM does not work)", bold=True)
     lab = staging()
+    click.secho(f"==> boot {len(lab.vms)} VMs (a minute and a half where KVM does not work)", bold=True)
     if not keep:
         lab.remove()
         (REPOSITORY / "secrets/staging.yaml").unlink(missing_ok=True)

@@ -1,8 +1,13 @@
-"""The virtual machines of each lab layout, as data: a role's real address each, or all five on one."""
+"""The virtual machines of the rehearsal: one for each role of the catalogue, with the role's real address."""
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from tests.lab.debian import Suite
+from tasks.catalogue.roles import Role, build_roles, read_catalogue
+from tasks.compare.fitness import memory_needed
+from tests.lab.debian import LabError, Suite
+from tests.lab.layouts import REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,32 @@ class VmSpec:
     forwards: tuple[tuple[str, int], ...] = ()
 
 
-# The preflight asks for 2.15 times maxmemory and 512 MiB: 1062 MiB and 1613 MiB. Memory that a machine never
-# touched costs nothing here. One CPU each: five emulated machines have to share two cores, and boot sooner so.
-STAGING = (
-    VmSpec("staging-gateway", ("172.28.2.1",), ssh_port=22201, memory_mb=1536, cpus=1),
-    VmSpec("staging-socket", ("172.28.2.2",), ssh_port=22202, memory_mb=2048, cpus=1),
-    VmSpec("staging-shared", ("172.28.2.3",), ssh_port=22203, memory_mb=2048, cpus=1),
-    VmSpec("staging-compliance", ("172.28.2.4",), ssh_port=22204, memory_mb=1536, cpus=1),
-    VmSpec("staging-crypto", ("172.28.2.5",), ssh_port=22205, memory_mb=1536, cpus=1),
-)
-ONEBOX = VmSpec("redis-1", tuple(address for spec in STAGING for address in spec.addresses), memory_mb=6144)
+FIRST_SSH_PORT = 22201
+MEMORY_STEP = 512  # MiB
+KERNEL_MEMORY = 128  # MiB of a machine that its kernel keeps for itself
+
+
+def staging(root: Path = REPOSITORY) -> dict[str, VmSpec]:
+    """A machine for each role of the catalogue at `root`, in its order: a new role at its end moves no other's port.
+
+    Raises LabError with every problem of the catalogue.
+    """
+    catalogue, problems = read_catalogue((root / "group_data" / "roles.yaml").read_text())
+    if catalogue is None or problems:
+        raise LabError(
+            "the staging machines are those of the catalogue, which cannot be used:\n  " + "\n  ".join(problems)
+        )
+    roles, _ = build_roles(catalogue, {}, "roles.yaml")
+    return {name: _staging(roles[name], number) for number, name in enumerate(catalogue.roles)}
+
+
+def _staging(role: Role, number: int) -> VmSpec:
+    """One CPU each: emulated machines have to share this one's, and boot sooner so."""
+    name = f"staging-{role.name.replace('_', '-')}"  # host names have no _
+    return VmSpec(name, (str(role.address),), memory_mb=_memory(role), ssh_port=FIRST_SSH_PORT + number, cpus=1)
+
+
+def _memory(role: Role) -> int:
+    """MiB with which the preflight is content, in whole steps; what a machine never touched costs nothing here."""
+    needed = (memory_needed([role]) >> 20) + KERNEL_MEMORY
+    return math.ceil(needed / MEMORY_STEP) * MEMORY_STEP

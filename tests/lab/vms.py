@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.lab import debian
+from tests.lab import debian, vm_layouts
 from tests.lab.debian import LabError, Suite, cache_dir
 from tests.lab.vm import Vm, await_up
-from tests.lab.vm_layouts import STAGING
 from tests.lab.vm_layouts import VmSpec as VmSpec
 from tests.lab.vm_process import Process, record_myself
 from tests.lab.vm_seed import make_key, public
@@ -196,8 +195,8 @@ def remove_abandoned() -> list[Path]:
 
 
 def staging(suite: Suite = "bookworm") -> VmLab:
-    """The five machines of inventory/staging.py: one lab per user, found again by every process."""
-    return VmLab([replace(spec, suite=suite) for spec in STAGING], directory=staging_directory())
+    """The machines of inventory/staging.py: one lab per user, found again by every process."""
+    return VmLab([replace(spec, suite=suite) for spec in vm_layouts.staging().values()], directory=staging_directory())
 
 
 def staging_directory() -> Path:

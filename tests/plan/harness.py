@@ -6,6 +6,7 @@ connector, which says yes to everything; the one here says so only to what a tes
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -33,7 +34,8 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
-from tests.unit.builders import FIVE, REPOSITORY, passwords, roles
+from tests.tree import tree
+from tests.unit.builders import passwords, roles
 from tests.unit.observed.printed import MARK, printed, snapshot_text
 from tests.unit.scripts import bare, output_mark, read_call
 
@@ -143,14 +145,10 @@ def short(command: str) -> str:
     return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
 
 
-WHOLE_LOG = (
-    "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\nAll AOF files and manifest are valid\n"
-)
-HARMLESS = {
-    "may replay": "",
-    "said since the start": "",
-    "check the log": WHOLE_LOG,
-}  # looks that find nothing wrong, unless a site says otherwise
+READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
+WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\nAll AOF files and manifest are valid\n"
+# Looks that find nothing wrong, unless a site says otherwise.
+HARMLESS = {"may replay": "", "said since the start": f"0 {READY}", "check the log": WHOLE}
 
 
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
@@ -283,8 +281,8 @@ def _lines(text: str) -> CommandOutput:
 
 
 def write_secrets(path: Path) -> Path:
-    """A secrets file with a password for every user of the five roles."""
-    path.write_text(yaml.safe_dump(passwords(*(roles()[name] for name in FIVE))))
+    """A secrets file with a password for every user of every role."""
+    path.write_text(yaml.safe_dump(passwords(*roles().values())))
     path.chmod(0o600)
     return path
 
@@ -325,7 +323,7 @@ def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(here / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    os.chdir(REPOSITORY)
+    os.chdir(tree())
     os.environ["PYINFRA_PROGRESS"] = "off"
     os.environ.pop("PYINFRA_YES", None)
     ScriptedConnector.sites, ScriptedConnector.events, ScriptedConnector.unscripted = sites, [], []

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import hiredis
 
 from tasks.desired.host import Instance
-from tasks.observed.state import Server
+from tasks.observed.state import Server, count_keys
+from tasks.steps.witness import SCRIPT, SCRIPT_SHA1
 
 Answer = object  # str, int, None, list of answers, or Error
 
@@ -50,6 +51,7 @@ class ScriptedRedis:
     passwords: Mapping[str, str]
     lenient: bool = False
     keys: dict[str, str] = field(default_factory=dict)
+    transaction: list[Sequence[str]] | None = None  # what was queued since MULTI
 
     def answer(self, user: str | None, command: Sequence[str]) -> tuple[str | None, Answer]:
         """Who is logged in after `command`, and the reply to it."""
@@ -63,8 +65,12 @@ class ScriptedRedis:
             return user, "yes" if self.lenient else Error("NOPERM this user has no permissions to run the command")
         return user, self._answer(user, command)
 
+    def _info(self) -> dict[str, str]:
+        keys, expires = (number + len(self.keys) for number in count_keys(self.state.info))
+        return {**self.state.info, **({"db0": f"keys={keys},expires={expires},avg_ttl=0"} if self.keys else {})}
+
     def _answer(self, user: str, command: Sequence[str]) -> Answer:
-        info = "".join(f"{key}:{value}\r\n" for key, value in self.state.info.items())
+        info = "".join(f"{key}:{value}\r\n" for key, value in self._info().items())
         answers: dict[str, Callable[[], Answer]] = {
             "CONFIG GET *": lambda: _flat(self.state.config),
             "INFO default commandstats": lambda: info,
@@ -82,6 +88,24 @@ class ScriptedRedis:
             return _flat(self.state.users[command[2]]) if command[2] in self.state.users else None
         if command[:2] in (["CONFIG", "SET"], ["ACL", "SETUSER"], ["ACL", "DELUSER"]) and user == "operator":
             return "OK"
+        return self._written(command)
+
+    def _written(self, command: Sequence[str]) -> Answer:
+        """The reply to a client that reads and writes, also in a transaction and by the script of the witnesses."""
+        if command[0] == "MULTI":
+            self.transaction = []
+            return "OK"
+        if command[0] == "EXEC" and self.transaction is not None:
+            queued, self.transaction = self.transaction, None
+            return [self._key(item) for item in queued]
+        if self.transaction is not None:
+            self.transaction.append(command)
+            return "QUEUED"
+        if tuple(command[:2]) in (("EVAL", SCRIPT), ("EVALSHA", SCRIPT_SHA1)):
+            count = int(command[2])
+            for key in command[3 : 3 + count]:
+                self._key(["SET", key, command[3 + count]])
+            return count
         return self._key(command)
 
     def _key(self, command: Sequence[str]) -> Answer:
@@ -91,13 +115,16 @@ class ScriptedRedis:
         if name == "SET":
             self.keys[names[0]] = names[1]
             return "OK"
-        if name == "GET":
-            return self.keys.get(names[0])
-        if name == "DEL":
-            return sum(self.keys.pop(key, None) is not None for key in names)
-        if name == "EXISTS":
-            return sum(key in self.keys for key in names)
-        raise Unscripted(" ".join(command))
+        answers: dict[str, Callable[[], Answer]] = {
+            "GET": lambda: self.keys.get(names[0]),
+            "MGET": lambda: [self.keys.get(key) for key in names],
+            "DEL": lambda: sum(self.keys.pop(key, None) is not None for key in names),
+            "EXISTS": lambda: sum(key in self.keys for key in names),
+        }
+        answers["UNLINK"] = answers["DEL"]
+        if name not in answers:
+            raise Unscripted(" ".join(command))
+        return answers[name]()
 
 
 @dataclass(frozen=True)

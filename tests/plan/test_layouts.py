@@ -9,7 +9,7 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tests.plan.harness import Site, run, short
 from tests.plan.hosts import bare_takes, changing, first_deploy, takes
-from tests.unit.builders import FIVE, as_desired, desired, fresh, with_setting
+from tests.unit.builders import FIVE, OTHERS, as_desired, desired, fresh, with_setting
 
 TWO = """
 redis_gateway = ["redis-a"]
@@ -71,6 +71,20 @@ def test_all_five_roles_on_one_bare_host_are_deployed_in_one_pass(secrets_file: 
     result = run(sites, "-y", secrets_file=secrets_file, inventory="inventory/onebox.py")
     assert result.exit_code == 0, result.output
     assert changing(result.commands("redis-1")) == first_deploy(*FIVE)
+
+
+def test_roles_without_a_log_a_snapshot_or_an_inner_port_are_deployed_as_the_five_are(secrets_file: Path) -> None:
+    sites = {"redis-others": Site([fresh, as_desired], bare_takes(*OTHERS))}
+    result = run(sites, "-y", secrets_file=secrets_file, inventory="inventory/others.py")
+    assert result.exit_code == 0, result.output
+    assert changing(result.commands("redis-others")) == first_deploy(*OTHERS)
+
+
+def test_right_roles_without_a_log_a_snapshot_or_an_inner_port_are_left_alone(secrets_file: Path) -> None:
+    sites = {"redis-others": Site([as_desired])}
+    result = run(sites, "-y", secrets_file=secrets_file, inventory="inventory/others.py")
+    assert result.exit_code == 0, result.output
+    assert (result.names(), result.commands("redis-others")) == (["Prove the tier"], [])
 
 
 def test_a_host_whose_last_led_role_left_loses_the_inner_port(tmp_path: Path, secrets_file: Path) -> None:

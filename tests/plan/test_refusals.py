@@ -1,7 +1,6 @@
 """What stops a run before anything is changed, or before any host is contacted, and with which words."""
 
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from tasks.observed.state import Observed
 from tasks.run.entry import make_printable
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
-from tests.unit.builders import REPOSITORY, as_desired, fresh, with_listener, with_server, with_setting
+from tests.tree import copy_of_tree
+from tests.unit.builders import as_desired, fresh, with_listener, with_server, with_setting
 
 
 def lines(result: Result) -> list[str]:
@@ -170,13 +170,10 @@ def test_a_kernel_value_that_is_no_number_is_refused_in_words(tmp_path: Path, se
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The repository's files, to be broken; an inventory whose only host is pyinfra's fake one."""
-    for name in ("tasks", "templates", "group_data"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("config.py", "deploy.py"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
-    (tmp_path / "inventory.py").write_text('redis_gateway = ["@fake/one"]\nredis_nowhere = ["@fake/one"]\n')
-    return tmp_path
+    """The tree, to be broken; an inventory whose only host is pyinfra's fake one."""
+    directory = copy_of_tree(tmp_path / "tree")
+    (directory / "inventory.py").write_text('redis_gateway = ["@fake/one"]\nredis_nowhere = ["@fake/one"]\n')
+    return directory
 
 
 def deploy(directory: Path) -> subprocess.CompletedProcess[str]:

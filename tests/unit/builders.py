@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
+from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secrets_file import users_of
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
@@ -21,14 +23,17 @@ from tasks.desired.build import desired_host
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
 from tasks.observed.state import FileState, Listener, Observed, Server
+from tests.tree import ROLES, tree
 
-REPOSITORY = Path(__file__).parents[2]
-ROLES_FILE = REPOSITORY / "group_data" / "roles.yaml"
-FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
+ROLES_FILE = tree() / ROLES
+FIVE = ("gateway", "socket", "shared", "compliance", "crypto")  # as the platform has them
+OTHERS = ("scratch", "reports", "ledger", "night_jobs")  # without a log, a snapshot or an inner port, or with odd ones
+EVERY = (*FIVE, *OTHERS)
 SYSCTLS = {"vm.overcommit_memory": 1, "net.core.somaxconn": 4096}
 VERSION = "5:7.0.15-1~deb12u10"
 FIRST_PID = 700
-LOG_FILES = ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
+LOG = ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
+SNAPSHOT = ("dump.rdb",)
 # A few commands of each category: enough to tell rules apart, in the form ACL CAT lists them.
 CATEGORIES = {
     "admin": frozenset({"acl", "config", "debug", "replicaof", "shutdown"}),
@@ -38,7 +43,7 @@ CATEGORIES = {
 
 @cache
 def catalogue() -> Catalogue:
-    """The repository's own roles.yaml."""
+    """The tests' own catalogue: tests/fixtures/group_data/roles.yaml."""
     read, problems = read_catalogue(ROLES_FILE.read_text())
     assert read is not None
     assert problems == []
@@ -46,7 +51,7 @@ def catalogue() -> Catalogue:
 
 
 def roles(**overrides: Mapping[str, Any]) -> dict[str, Role]:
-    """All five roles, with overrides by role name."""
+    """Every role of it, with overrides by role name."""
     built, problems = build_roles(catalogue(), overrides, "test")
     assert problems == []
     return built
@@ -77,7 +82,16 @@ def desired(*names: str, version: str | None = None, **overrides: Mapping[str, A
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
     carried = [built[name] for name in names or ("gateway",)]
-    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, version)
+    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version)
+    return replace(host, limits=limits())
+
+
+@cache
+def limits(**changes: int) -> Limits:
+    """The tests' own limits of health: tests/fixtures/group_data/all.py, with some of them changed."""
+    read, problems = read_limits("test", run_path(str(tree() / "group_data" / "all.py"))[HEALTH] | changes)
+    assert read is not None, problems
+    return read
 
 
 def as_desired(host: Host) -> Observed:
@@ -89,9 +103,11 @@ def as_desired(host: Host) -> Observed:
         container="",
         uid=0,
         memory=16 << 30,
+        memory_available=12 << 30,
         packages={name: version or VERSION for name, version in host.packages.items()},
         candidate="",
         disk_free=100 << 30,
+        free_of={data_directory(instance.name): 100 << 30 for instance in host.instances},
         data_used={data_directory(instance.name): 1 << 20 for instance in host.instances},
         addresses=frozenset({"127.0.0.1", *(instance.address for instance in host.instances)}),
         listeners=(
@@ -126,18 +142,31 @@ def as_desired(host: Host) -> Observed:
         ),
         statoverrides=dict(host.statoverrides),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
-        data_files={f"{data_directory(instance.name)}/{name}": 88 for instance in host.instances for name in LOG_FILES},
         stored={
             f"{data_directory(instance.name)}/{name}": FileState(kind, "redis", "redis", mode, "")
             for instance in host.instances
-            for kind, mode, names in (("directory", "0700", ["appendonlydir"]), ("file", "0600", LOG_FILES))
+            for kind, mode, names in (("directory", "0700", ["appendonlydir"]), ("file", "0600", _data(instance)))
             for name in names
+            if kind == "file" or instance.role.appendonly
+        },
+        acl_users={
+            acl_file(instance.name): frozenset({"default", *(user.name for user in instance.users)})
+            for instance in host.instances
+        },
+        configured={instance.name: (instance.address, instance.role.port) for instance in host.instances},
+        data_files={
+            f"{data_directory(instance.name)}/{name}": 88 for instance in host.instances for name in _data(instance)
         },
         servers={
             instance.name: replace(server(instance), endpoint=(instance.address, instance.role.port))
             for instance in host.instances
         },
     )
+
+
+def _data(instance: Instance) -> tuple[str, ...]:
+    """The files that a role's data is in."""
+    return LOG if instance.role.appendonly else SNAPSHOT if instance.role.save else ()
 
 
 def fresh(host: Host) -> Observed:
@@ -163,6 +192,8 @@ def fresh(host: Host) -> Observed:
         data_files={},
         stored={},
         replayable=frozenset(),
+        acl_users={},
+        configured={},
         servers={},
     )
 
@@ -188,7 +219,10 @@ def server(instance: Instance) -> Server:
     info = {
         "redis_version": "7.0.15",
         "loading": "0",
-        "aof_enabled": "1",
+        "uptime_in_seconds": "864000",
+        "used_memory": "2000000",
+        "connected_clients": "9",
+        "aof_enabled": str(int(instance.role.appendonly)),
         "aof_last_write_status": "ok",
         "aof_last_bgrewrite_status": "ok",
     }

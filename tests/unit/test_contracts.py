@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.builders import REPOSITORY
+from tests.tree import REPOSITORY
 
 LINT = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
 

@@ -41,7 +41,8 @@ def _set(members: Sequence[bytes]) -> Parts:
 
 
 def _sorted_set(flat: Sequence[bytes]) -> Parts:
-    return [(f"member {short(member)!r}", score) for member, score in two_by_two(flat)]
+    # As numbers: 8.0 writes the same score with fewer digits than 7.0.
+    return [(f"member {short(member)!r}", float(score)) for member, score in two_by_two(flat)]
 
 
 def _stream(flat: Sequence[Any]) -> Iterator[tuple[str, object]]:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import redis
 
-from tests.hosts.dataset import commands as texts
+from tests.hosts.dataset import special_texts as special
+from tests.hosts.dataset import texts
 from tests.hosts.dataset.commands import commands
 from tests.hosts.dataset.server import Command, answering_bytes, ask, clock, info, libraries, names, version
 from tests.hosts.dataset.ways import (
@@ -43,7 +44,7 @@ def write_every_way(service: "redis.Redis", operator: "redis.Redis", *, large: b
             _to_one_who_waits(client, other, prefix, send)
             send(admin, _for_the_operator(admin, prefix))
             if send is not by_script_of_one_command:  # its SELECT ends with the script
-                send(admin, commands(texts.FLUSHED, prefix))
+                send(admin, commands(special.FLUSHED, prefix))
             _functions(admin, number, send)
     if large:
         _large(service)
@@ -70,22 +71,22 @@ def _for_everybody(client: "redis.Redis", prefix: bytes) -> list[list[Command]]:
 
 
 def _for_the_operator(admin: "redis.Redis", prefix: bytes) -> list[Command]:
-    (made,) = commands(texts.TO_DUMP, prefix)
+    (made,) = commands(special.TO_DUMP, prefix)
     ask(admin, *made)
     later = int(ask(admin, "TIME")[0]) + AN_HOUR
-    return commands(texts.OPERATOR, prefix, later, ask(admin, "DUMP", made[1]))
+    return commands(special.OPERATOR, prefix, later, ask(admin, "DUMP", made[1]))
 
 
 def _over_what_ran_out(client: "redis.Redis", prefix: bytes, send: Send) -> None:
-    plainly(client, commands(texts.RUNS_OUT, prefix))
+    plainly(client, commands(special.RUNS_OUT, prefix))
     began = clock(client)
     _wait(lambda: clock(client) > began + 1000, "the TTLs run out")  # no look at the keys, which would delete them
-    send(client, commands(texts.OVER_WHAT_RAN_OUT, prefix))
+    send(client, commands(special.OVER_WHAT_RAN_OUT, prefix))
 
 
 def _to_one_who_waits(client: "redis.Redis", other: "redis.Redis", prefix: bytes, send: Send) -> None:
-    plainly(client, commands(texts.BEFORE_WAITING, prefix))
-    for waited, push in zip(commands(texts.WAITED_FOR, prefix), commands(texts.SERVED, prefix), strict=True):
+    plainly(client, commands(special.BEFORE_WAITING, prefix))
+    for waited, push in zip(commands(special.WAITED_FOR, prefix), commands(special.SERVED, prefix), strict=True):
         blocked = _blocked(client)
         waiter = other.connection_pool.get_connection()
         try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.catalogue.roles import build_roles, merge, read_catalogue, same_endpoint
 from tasks.desired.build import desired_host
-from tests.unit.builders import FIVE, ROLES_FILE, SYSCTLS, catalogue, desired, passwords, roles
+from tests.unit.builders import EVERY, ROLES_FILE, SYSCTLS, catalogue, desired, passwords, roles
 
 
 def problems_of(**fields: Any) -> list[str]:
@@ -23,7 +23,7 @@ def edited(**roles_fields: Mapping[str, Any]) -> str:
     return yaml.safe_dump(merge(yaml.safe_load(ROLES_FILE.read_text()), {"roles": roles_fields}))
 
 
-def test_the_repository_s_own_catalogue_has_no_problem() -> None:
+def test_the_tests_own_catalogue_has_no_problem() -> None:
     assert read_catalogue(ROLES_FILE.read_text())[1] == []
 
 
@@ -121,7 +121,7 @@ def test_overrides_for_a_role_that_does_not_exist_are_refused_with_the_names_the
     _, problems = build_roles(catalogue(), {"gatway": {"port": 1}}, "here")
     assert problems == [
         "here: gatway: overrides name a role that roles.yaml does not have "
-        "(roles: compliance, crypto, gateway, shared, socket): correct the name"
+        f"(roles: {', '.join(sorted(EVERY))}): correct the name"
     ]
 
 
@@ -184,19 +184,19 @@ def test_one_role_on_two_hosts_is_refused() -> None:
     assert "gateway on host-1 and gateway on host-2" in problem
 
 
-def test_five_roles_share_a_host_without_sharing_an_endpoint() -> None:
+def test_all_roles_share_a_host_without_sharing_an_endpoint() -> None:
     assert same_endpoint({"host-1": list(roles().values())}) == []
 
 
-def test_an_override_replaces_one_value_and_leaves_the_others() -> None:
+def test_an_override_replaces_one_value_and_leaves_the_others_but_the_clients_that_fit() -> None:
     plain, changed = roles()["gateway"], roles(gateway={"maxmemory": "64mb"})["gateway"]
     assert changed.maxmemory == 64 << 20
-    assert changed.model_copy(update={"maxmemory": plain.maxmemory}) == plain
+    assert changed.model_copy(update={"maxmemory": plain.maxmemory, "maxclients": plain.maxclients}) == plain
 
 
 def test_an_override_of_one_role_leaves_the_other_roles() -> None:
     changed = roles(gateway={"address": "10.9.2.1", "maxmemory": "64mb"})
-    assert {name: changed[name] for name in FIVE[1:]} == {name: roles()[name] for name in FIVE[1:]}
+    assert {name: changed[name] for name in EVERY[1:]} == {name: roles()[name] for name in EVERY[1:]}
 
 
 def test_an_override_inside_a_mapping_merges_deeply() -> None:
@@ -278,5 +278,5 @@ def test_the_order_of_keys_in_yaml_does_not_change_the_desired_state(data: st.Da
     assert problems == []
     built, _ = build_roles(read, {}, "test")
     assert built == roles()
-    carried = [built[name] for name in FIVE]
-    assert desired_host("host-1", carried, passwords(*carried), SYSCTLS).files == desired(*FIVE).files
+    carried = [built[name] for name in EVERY]
+    assert desired_host("host-1", carried, passwords(*carried), SYSCTLS).files == desired(*EVERY).files

@@ -12,6 +12,7 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tests.unit.builders import (
     FIVE,
+    OTHERS,
     VERSION,
     as_desired,
     desired,
@@ -36,7 +37,7 @@ def os_release(**pairs: str) -> dict[str, str]:
     return {"PRETTY_NAME": "Some System 1", **pairs}
 
 
-@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE, OTHERS])
 def test_a_bare_debian_with_the_addresses_can_carry_its_roles(names: tuple[str, ...]) -> None:
     host = desired(*names)
     assert reasons(host, fresh(host)) == []

@@ -9,7 +9,9 @@ from tasks.compare.host import compare, kernel_notices
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tests.unit.builders import (
+    EVERY,
     FIVE,
+    OTHERS,
     as_desired,
     desired,
     differs,
@@ -50,7 +52,7 @@ def only(differences: list[Difference]) -> tuple[str | None, str, str, str, str,
     return item.role, item.subject, item.name, item.expected, item.observed, str(item.remedy)
 
 
-@pytest.mark.parametrize("names", [("gateway",), ("crypto",), ("socket", "compliance"), FIVE])
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), ("socket", "compliance"), FIVE, OTHERS, EVERY])
 def test_a_host_that_is_right_has_no_difference(names: tuple[str, ...]) -> None:
     host = desired(*names)
     assert compare(host, as_desired(host)) == []
@@ -578,7 +580,7 @@ def everything_wrong(host: Host) -> Observed:
 
 
 def test_no_password_and_no_hash_appears_in_any_difference() -> None:
-    host = desired(*FIVE)
+    host = desired(*EVERY)
     hidden = [*secrets_of(*host.roles), sha256("other"), "in-clear"]
     text = "\n".join(f"{item} {item!r}" for item in compare(host, everything_wrong(host)))
     assert len(text.splitlines()) > 40
@@ -593,7 +595,7 @@ def test_a_password_somebody_wrote_into_a_file_is_not_shown(host: Host, right: O
 
 
 def test_the_list_is_sorted_by_role_and_subject_whatever_the_order_of_roles() -> None:
-    host, other = desired(*FIVE), desired(*reversed(FIVE))
+    host, other = desired(*EVERY), desired(*reversed(EVERY))
     keys = [(item.role or "", item.subject, item.name) for item in compare(host, fresh(host))]
     assert keys == sorted(keys)
     assert keys == [(item.role or "", item.subject, item.name) for item in compare(other, fresh(other))]
@@ -624,8 +626,8 @@ def test_differences_are_chosen_by_subject_and_remedy(host: Host) -> None:
 
 
 def test_more_clients_restart_only_where_the_unit_has_to_grant_more_descriptors() -> None:
-    many = desired("crypto", crypto={"maxclients": 70000})
-    few = desired("crypto", crypto={"maxclients": 20000})
+    many = desired("crypto", crypto={"maxclients": 70000, "maxmemory": "16gb"})
+    few = desired("crypto", crypto={"maxclients": 20000, "maxmemory": "16gb"})
     for host, remedy in ((many, "restart"), (few, "set live")):
         seen = with_setting(as_desired(host), "crypto", "maxclients", "10000")
         seen = replace(seen, started={"redis-crypto.service": desired("crypto").instances[0].unit_digest})

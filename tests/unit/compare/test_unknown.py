@@ -120,6 +120,16 @@ def test_a_server_that_is_being_stopped_is_left_alone() -> None:
     assert [item.what for item in unknowns(desired("crypto"), observed)] == ["whether it serves"]
 
 
+def test_a_server_seen_in_the_middle_of_one_more_failing_start_is_one_that_does_not_run() -> None:
+    host = desired("crypto")
+    again = {"ActiveState": "activating", "SubState": "start", "NRestarts": "7", "Result": "exit-code"}
+    observed = with_unit(replace(as_desired(host), listeners=()), "redis-crypto.service", **again)
+    observed = replace(observed, servers={"crypto": Server(refusal=Refusal(Cause.NOT_ITS_OWN, "it does not listen"))})
+    (found,) = compare(host, observed)
+    assert (found.remedy, found.observed) == (Remedy.START, "activating (exit-code, 7 restarts)")
+    assert unknowns(host, observed) == []
+
+
 def test_what_is_unknown_reads_as_one_line() -> None:
     found = Unknown("crypto", "its data", "it loads", "wait")
     assert str(found) == "crypto: its data: unknown, because it loads: wait"

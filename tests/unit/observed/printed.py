@@ -26,7 +26,7 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             for line in (f"Package: {name}", "Status: install ok installed", f"Version: {version}", "--")
         ],
         "candidate": ["redis-server:", f"  Candidate: {observed.candidate or '(none)'}"],
-        "disk": ["    Avail", str(observed.disk_free // 1024)],
+        "disk": ["    Avail File", *(f"{size // 1024} {path}" for path, size in _disks(observed))],
         "listeners": [
             f"LISTEN 0 511 {item.address}:{item.port} 0.0.0.0:* " + _user(item.process, item.pid)
             for item in observed.listeners
@@ -38,6 +38,7 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
         ],
         "texts": list(_texts(observed)),
         "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
+        "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
         "found": [],
@@ -48,6 +49,11 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in parts.items()}
     texts["found"] = "".join(_found(observed))
     return "".join(f"\0{mark} {name}\n{text}" for name, text in texts.items())
+
+
+def _disks(observed: Observed) -> Iterator[tuple[str, int]]:
+    yield "/var/lib/redis", observed.disk_free
+    yield from observed.free_of.items()
 
 
 def printed(text: str, mark: str = MARK) -> str:
@@ -84,11 +90,14 @@ def _texts(observed: Observed) -> Iterator[str]:
 
 def _matches(observed: Observed) -> Iterator[str]:
     yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
+    yield f"/proc/meminfo:MemAvailable:   {observed.memory_available // 1024} kB"
     yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
     for name, (value, path) in observed.boot_sysctls.items():
         yield from (f"{path}:# {MANAGED}", f"{path}:{name} = {value}")
     for path, value in observed.boot_thp.items():
         yield from (f"{path}:# {MANAGED}", f"{path}:w {THP} - - - - {value}")
+    for role, (address, port) in observed.configured.items():
+        yield from (f"/etc/redis/{role}.conf:{line}" for line in (f"bind {address}", f"port {port}"))
     yield from (f"/etc/systemd/system/{unit}:# {MANAGED}" for unit in observed.our_units)
 
 

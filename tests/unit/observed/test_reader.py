@@ -8,12 +8,23 @@ import pytest
 
 from tasks.catalogue.acl_rules import allowed
 from tasks.observed.exchange import Reply, ReplyError
+from tasks.observed.leftover import unseen_leftover
 from tasks.observed.look import endpoint, read_server
 from tasks.observed.reader import UNREADABLE, parse_snapshot
 from tasks.observed.records import Unreadable
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import FileState, Listener, Observed
-from tests.unit.builders import CATEGORIES, FIVE, as_desired, desired, fresh, with_file, with_listener, with_unit
+from tasks.observed.state import FileState, Leftover, Listener, Observed
+from tests.unit.builders import (
+    CATEGORIES,
+    FIVE,
+    OTHERS,
+    as_desired,
+    desired,
+    fresh,
+    with_file,
+    with_listener,
+    with_unit,
+)
 from tests.unit.observed.printed import MARK, record, snapshot_text
 
 # Printed on a Debian 12 container that carries crypto, by templates/scripts/look.sh; ACL hashes replaced, every zero
@@ -121,7 +132,7 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
-@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE])
+@pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE, OTHERS])
 def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
     host = desired(*names)
     for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
@@ -368,3 +379,65 @@ def test_an_instance_that_refuses_is_known_by_its_words(at: int) -> None:
 
 def test_the_builders_categories_tell_a_service_from_an_operator() -> None:
     assert allowed("+@all -@admin -@dangerous +info", CATEGORIES) != allowed("+@all", CATEGORIES)
+
+
+# What is there of users, and of roles that the host carries no more
+
+
+def test_the_users_of_an_acl_file_are_read_by_name_and_nothing_else_of_it(recorded: Observed) -> None:
+    assert recorded.acl_users == {"/etc/redis/crypto.acl": frozenset({"default", "crypto-service", "operator"})}
+
+
+@pytest.mark.parametrize("line", ["  user \t odd", "user odd", "user\todd"])
+def test_a_user_is_read_however_its_line_is_spaced(line: str) -> None:
+    assert "odd" in with_lines("users", f"/etc/redis/crypto.acl:{line}").acl_users["/etc/redis/crypto.acl"]
+
+
+def test_where_a_role_listens_by_its_file_is_read(recorded: Observed) -> None:
+    assert recorded.configured == {"crypto": ("172.28.2.5", 6383)}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("bind 127.0.0.1",),
+        ("port 6379",),
+        ("bind ", "port 6379"),
+        ("bind ::1", "port 6379"),
+        ("bind 127.0.0.1", "port x"),
+    ],
+)
+def test_a_configuration_of_another_form_says_nothing(lines: tuple[str, ...]) -> None:
+    found = with_lines("matches", *(f"/etc/redis/old.conf:{line}" for line in lines))
+    assert found.configured == {"crypto": ("172.28.2.5", 6383)}
+
+
+UNIT = "redis-old.service"
+
+
+def leftover(*listens: tuple[str, int], configured: bool = True, pid: str = "77") -> Leftover:
+    """What is seen of the unit of a role that the host carries no more."""
+    observed = as_desired(desired("crypto"))
+    unit = {"LoadState": "loaded", "ActiveState": "active" if pid != "0" else "inactive", "MainPID": pid}
+    observed = replace(
+        observed,
+        our_units=(*observed.our_units, UNIT),
+        units={**observed.units, UNIT: unit},
+        configured={"old": ("172.28.2.9", 6390)} if configured else {},
+    )
+    for address, port in listens:
+        observed = with_listener(observed, address, port, "redis-server", 77)
+    return unseen_leftover(UNIT, observed)
+
+
+def test_a_leftover_is_spoken_to_where_its_own_process_listens_only() -> None:
+    assert leftover(("172.28.2.9", 6390)) == Leftover("old", True, ("172.28.2.9", 6390))
+    assert leftover(("172.28.2.9", 7000)).endpoint == ("172.28.2.9", 7000)
+    assert leftover(("0.0.0.0", 6390)).endpoint == ("172.28.2.9", 6390)
+    nowhere = leftover()
+    assert (nowhere.endpoint, nowhere.because) == (None, "its own process was not seen to listen anywhere")
+
+
+def test_of_a_leftover_that_does_not_run_its_file_says_where_it_would_listen() -> None:
+    assert leftover(pid="0") == Leftover("old", False, ("172.28.2.9", 6390), because="it does not run")
+    assert leftover(pid="0", configured=False).endpoint is None

@@ -1,5 +1,7 @@
 """What a client must meet (tasks/prove/behaviour.py), and how replies are judged."""
 
+import ast
+
 import pytest
 
 from tasks.catalogue.roles import RESERVED_PREFIX
@@ -13,7 +15,7 @@ from tasks.prove.behaviour import (
     same_instance,
     writing_checks,
 )
-from tests.unit.builders import FIVE, passwords, roles
+from tests.unit.builders import EVERY, passwords, roles
 
 STRANGER = ("compliance-service", "its-password")
 DANGEROUS = ("FLUSH", "CONFIG SET", "SHUTDOWN", "DEBUG", "SAVE", "ACL SET", "ACL DEL", "REPLICAOF", "CLIENT KILL")
@@ -26,19 +28,29 @@ def checks_of(role: str) -> list[Check]:
     return [*writing_checks(built, known, STRANGER, "t0k3n"), *reading_checks(built, known, "t0k3n")]
 
 
+def keys_of(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys that a command touches."""
+    if command[0] == "EVAL":
+        return command[3 : 3 + int(command[2])]
+    return command[1:2] if command[0] == "SET" else command[1:]
+
+
 def good_reply(check: Check) -> Reply:
-    """A reply that satisfies a check."""
+    """A reply that satisfies a check; a list as a server sends it."""
+    if check.expected.startswith("["):
+        reply: Reply = ast.literal_eval(check.expected)
+        return reply
     kind = check.expected.removeprefix("error ")
     return ReplyError(f"{kind} and some words") if check.expected.startswith("error ") else check.expected
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_replies_as_expected_are_no_finding(role: str) -> None:
     checks = checks_of(role)
     assert judge(roles()[role], 6379, checks, [good_reply(check) for check in checks]) == []
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_each_single_wrong_reply_is_one_finding_that_names_its_check(role: str) -> None:
     checks = checks_of(role)
     for at, check in enumerate(checks):
@@ -88,46 +100,68 @@ def test_fewer_replies_than_checks_are_a_fault_of_the_program() -> None:
         judge(roles()["crypto"], 6383, [Check("it", ("X",), "OK")], [])
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_every_service_of_a_role_logs_in_writes_and_reads_what_all_others_wrote(role: str) -> None:
     commands = [check.command for check in checks_of(role)]
     services = roles()[role].services
     for service in services:
         assert commands.count(("AUTH", service, f"secret-of-{role}-{service}")) == 2
-    reads = [command for command in commands if command[0] == "GET"]
-    assert len(reads) == len(services) + len(services) ** 2
+    reads = [command for command in commands if command[0] in ("GET", "MGET")]
+    assert len(reads) == len(services) + 3 * len(services) ** 2
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
+def test_every_service_also_writes_two_keys_in_a_transaction_and_two_by_a_script(role: str) -> None:
+    built = roles()[role]
+    checks = writing_checks(built, passwords(built)[role], STRANGER, "t0k3n")
+    for service in built.services:
+        name = f"{RESERVED_PREFIX}t0k3n:{role}:{service}"
+        said = {check.what: (check.command, check.expected) for check in checks if check.what.startswith(service)}
+        assert said[f"{service} writes in a transaction"] == (("EXEC",), "['OK', 'OK']")
+        command, expected = said[f"{service} writes by a script"]
+        assert command[2:] == ("2", f"{name}:script:1", f"{name}:script:2", "t0k3n", "60")
+        assert expected == "2"
+
+
+def test_what_others_wrote_in_a_transaction_must_be_there_in_full() -> None:
+    role = roles()["crypto"]
+    name = "crypto-service reads what crypto-service wrote in a transaction"
+    (check,) = [item for item in checks_of("crypto") if item.what == name]
+    (finding,) = judge(role, 6383, [check], [["t0k3n", None]])
+    assert (finding.expected, finding.observed) == ("['t0k3n', 't0k3n']", "['t0k3n', None]")
+
+
+@pytest.mark.parametrize("role", EVERY)
 def test_strangers_are_tried_before_anybody_is_logged_in(role: str) -> None:
     first = checks_of(role)[:3]
     assert [check.expected for check in first] == ["error WRONGPASS", "error NOAUTH", "error WRONGPASS"]
     assert first[2].command == ("AUTH", *STRANGER)
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_every_service_is_refused_administration(role: str) -> None:
     refused = [check.command for check in checks_of(role) if check.expected == "error NOPERM"]
     assert refused == [*ADMINISTRATION] * len(roles()[role].services)
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_no_check_could_harm_data_were_it_allowed(role: str) -> None:
     for check in checks_of(role):
         text = " ".join(check.command)
         assert not text.startswith(DANGEROUS)
-        if check.command[0] in ("SET", "DEL", "GET", "EXISTS"):
-            keys = check.command[1:2] if check.command[0] == "SET" else check.command[1:]
+        if check.command[0] in ("SET", "DEL", "GET", "MGET", "EXISTS", "EVAL"):
+            keys = keys_of(check.command)
             assert all(name.startswith(RESERVED_PREFIX) for name in keys)
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_every_key_that_is_written_goes_by_itself_and_is_removed(role: str) -> None:
     checks = checks_of(role)
-    written = [check.command for check in checks if check.command[0] == "SET"]
-    assert all(command[3:] == ("EX", "60") for command in written)
+    written = [check.command for check in checks if check.command[0] in ("SET", "EVAL")]
+    assert all(command[-2:] == ("EX", "60") for command in written if command[0] == "SET")
+    assert all(command[-1] == "60" for command in written if command[0] == "EVAL")
     (removed,) = [check.command[1:] for check in checks if check.command[0] == "DEL"]
-    assert sorted(removed) == sorted(command[1] for command in written)
+    assert sorted(removed) == sorted(name for command in written for name in keys_of(command))
 
 
 def test_two_services_two_roles_and_two_proofs_never_share_a_key() -> None:
@@ -136,7 +170,7 @@ def test_two_services_two_roles_and_two_proofs_never_share_a_key() -> None:
     assert len(keys | {key(gateway, "gateway", "2")}) == 4
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_no_password_is_in_what_a_check_says(role: str) -> None:
     assert not [check for check in checks_of(role) if "secret-of" in check.what or "its-password" in check.what]
 

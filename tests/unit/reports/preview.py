@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.compare.difference import Difference
+from tasks.compare.unknown import Unknown
+from tasks.compare.unwell import Code, Health
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
 from tests.unit.builders import differs
 
@@ -98,6 +100,40 @@ CRYPTO = (
 )
 
 
+FULL = Health(
+    "crypto",
+    Code.MEM_FULL,
+    "critical",
+    "256 MiB of 256mb used (100 %), noeviction, nothing to evict: all writes are refused or about to be",
+    "99 % of maxmemory",
+    "delete what is not needed, or raise maxmemory in group_data/roles.yaml: that is changed live",
+)
+WARNINGS = (
+    Health(
+        "crypto",
+        Code.WRITES_REFUSED,
+        "warning",
+        "51234 writes refused for want of memory or disk since its start 3 days ago",
+        "1 an hour",
+        "see its memory and disk, and what its services did without those writes",
+    ),
+    Health(
+        None,
+        Code.DISK_FULL,
+        "warning",
+        "5120 MiB free in /var/lib/redis, 700 MiB used by compliance, crypto, gateway, shared, socket",
+        "6272 MiB in all (3.5 × maxmemory)",
+        "see what fills it (du -xh /var/lib/redis | sort -h | tail), free space or enlarge it",
+    ),
+)
+UNKNOWN = Unknown(
+    "shared",
+    "its settings, users and data",
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",
+)
+
+
 def host(name: str, status: Status = "in_sync", *differences: Difference, message: str = "") -> HostReport:
     """A host `redis-NAME` that carries the role NAME."""
     return HostReport(f"redis-{name}", status, message, (name,), differences, 0.4)
@@ -140,6 +176,15 @@ def samples() -> dict[str, DriftReport]:
             seconds=10.21,
         ),
         "onebox": report(HostReport("redis-1", "drifted", "", FIVE, (*GATEWAY, *SOCKET, *CRYPTO), 0.6)),
+        "unwell": report(
+            *calm[:3],
+            host("compliance"),
+            HostReport("redis-crypto", "in_sync", "", ("crypto",), (), 0.4, (), (FULL, WARNINGS[0])),
+        ),
+        "warned": report(HostReport("redis-1", "in_sync", "", FIVE, (), 0.6, (), WARNINGS)),
+        "not-known": report(
+            HostReport("redis-1", "error", NOTICE, FIVE, (*GATEWAY[:3], *SOCKET), 0.6, (UNKNOWN,), (FULL, *WARNINGS))
+        ),
         "container": report(host("gateway", message=NOTICE)),
         "forty": forty(),
         "nobody": report(),

@@ -17,7 +17,7 @@ from tasks.compare.host import compare
 from tasks.compare.unknown import Unknown
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table
 from tests.unit.builders import FIVE, as_desired, desired, differs, roles, secrets_of, with_user
-from tests.unit.reports.preview import CHECKED_AT, GATEWAY, SOCKET, host, report, samples
+from tests.unit.reports.preview import CHECKED_AT, FULL, GATEWAY, SOCKET, host, report, samples
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 REMEDIES = st.sampled_from(Remedy) | st.builds(ByHand, TEXT)
@@ -51,7 +51,8 @@ def of(text: str, name: str) -> dict[tuple[str, ...], float]:
 def test_the_json_has_the_schema_that_others_rely_on() -> None:
     unknown = (Unknown("crypto", "its data", "it loads", "wait"),)
     sample = report(
-        host("socket", "drifted", SOCKET[0]), replace(host("crypto", "error", message="why"), unknown=unknown)
+        replace(host("socket", "drifted", SOCKET[0]), health=(FULL,)),
+        replace(host("crypto", "error", message="why"), unknown=unknown),
     )
     assert json.loads(to_json(sample)) == {
         "version": 1,
@@ -61,12 +62,23 @@ def test_the_json_has_the_schema_that_others_rely_on() -> None:
                 "status": "error",
                 "message": "why",
                 "unknown": [{"role": "crypto", "what": "its data", "because": "it loads", "remedy": "wait"}],
+                "health": [],
                 "differences": [],
             },
             "redis-socket": {
                 "status": "drifted",
                 "message": "",
                 "unknown": [],
+                "health": [
+                    {
+                        "role": "crypto",
+                        "code": "MEM-FULL",
+                        "severity": "critical",
+                        "observed": FULL.observed,
+                        "limit": "99 % of maxmemory",
+                        "remedy": FULL.remedy,
+                    }
+                ],
                 "differences": [
                     {
                         "role": "socket",
@@ -130,6 +142,33 @@ def test_a_host_that_was_not_seen_has_no_number_of_differences() -> None:
     }
 
 
+def test_what_was_seen_of_a_host_of_which_not_all_is_known_is_counted() -> None:
+    text = to_metrics(samples()["not-known"])
+    assert of(text, "caas_redis_differences") == {("redis-1",): 5}
+    assert of(text, "caas_redis_unknown") == {("redis-1",): 1}
+
+
+def test_a_host_that_was_not_seen_has_no_number_of_unknown_things() -> None:
+    assert set(of(to_metrics(samples()["unreachable"]), "caas_redis_unknown")) == {
+        *(("redis-gateway",), ("redis-shared",), ("redis-socket",))
+    }
+
+
+def test_what_is_not_well_is_1_by_host_role_code_and_severity() -> None:
+    assert metrics(to_metrics(samples()["not-known"])).keys() >= {
+        (
+            "caas_redis_health",
+            (("code", code), ("host", "redis-1"), ("role", role), ("severity", severity)),
+        )
+        for code, role, severity in (
+            ("MEM-FULL", "crypto", "critical"),
+            ("WRITES-REFUSED", "crypto", "warning"),
+            ("DISK-FULL", "", "warning"),
+        )
+    }
+    assert of(to_metrics(samples()["drifted"]), "caas_redis_health") == {}
+
+
 def test_every_host_has_its_status_as_a_label() -> None:
     found = of(to_metrics(samples()["unreachable"]), "caas_redis_drift_host_status")
     assert dict(found.keys()) == {  # type: ignore[arg-type]
@@ -151,7 +190,7 @@ def test_time_and_duration_of_the_check_are_in_seconds() -> None:
 @pytest.mark.parametrize("name", samples())
 def test_every_metric_is_explained_and_typed(name: str) -> None:
     families = list(text_string_to_metric_families(to_metrics(samples()[name])))
-    assert len(families) == 5
+    assert len(families) == 7
     assert all(family.documentation.endswith(".") and family.type == "gauge" for family in families)
 
 
@@ -184,3 +223,9 @@ def test_no_form_says_more_of_a_difference_than_its_six_fields() -> None:
         "differences"
     ]
     assert seen == [{**asdict(plain), "remedy": "by hand: remedy"}]
+
+
+def test_what_concerns_the_tier_as_a_whole_stands_with_every_host() -> None:
+    sample = replace(report(host("socket"), host("crypto", "error", message="why")), notes=("shared: no host",))
+    hosts = json.loads(to_json(sample))["hosts"]
+    assert [hosts[name]["message"] for name in sorted(hosts)] == ["why\nshared: no host", "shared: no host"]

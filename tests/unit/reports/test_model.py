@@ -24,6 +24,16 @@ def test_one_host_that_is_not_in_sync_makes_the_exit_code_1(other: HostReport) -
     assert report(host("gateway"), other, host("shared")).exit_code == 1
 
 
+def test_what_is_critical_makes_the_exit_code_1_and_leaves_the_status() -> None:
+    sample = samples()["unwell"]
+    assert sample.in_sync
+    assert sample.exit_code == 1
+
+
+def test_a_warning_leaves_the_exit_code_0() -> None:
+    assert samples()["warned"].exit_code == 0
+
+
 def test_a_role_is_drifted_when_a_difference_carries_its_name() -> None:
     both = HostReport("redis-1", "drifted", "", ("socket", "crypto"), CRYPTO, 0.1)
     assert [both.role_status(role) for role in both.roles] == ["in_sync", "drifted"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -133,6 +134,29 @@ def test_the_next_deploy_and_a_person_are_told_apart() -> None:
     assert "“by hand”: a person has to" in page.text
 
 
+def test_a_tier_in_sync_that_is_not_well_says_so_first_and_where() -> None:
+    text = to_html(samples()["unwell"])
+    page = Page(text)
+    assert "In sync: 5 roles on 5 hosts; 1 critical, 1 warning" in page.text.split("Hosts and roles")[0]
+    assert 'class="verdict error"' in text
+    assert "redis-crypto ✓ in sync · ✓ in sync ▲ MEM-FULL △ WRITES-REFUSED" in page.text
+    assert '<a href="#host-redis-crypto//health/crypto">MEM-FULL</a>' in text
+    row = "crypto critical MEM-FULL 99 % of maxmemory 256 MiB of 256mb used (100 %), noeviction, nothing to evict"
+    assert row in page.text
+
+
+def test_a_warning_alone_leaves_the_page_green() -> None:
+    assert 'class="verdict in_sync"' in to_html(samples()["warned"])
+
+
+def test_what_is_not_known_is_listed_and_hides_nothing() -> None:
+    text = Page(to_html(samples()["not-known"])).text
+    assert "1 unknown, 1 critical, 2 warnings, 5 differences (1 by hand)" in text
+    assert "shared its settings, users and data BUSY Redis is busy running a script." in text
+    assert "Not well at redis-1" in text
+    assert "Differences of redis-1" in text
+
+
 def test_forty_hosts_are_forty_rows() -> None:
     page = Page(to_html(samples()["forty"]))
     overview = page.text.split("Hosts and roles")[1].split("5 differences (2 by hand)")[0]
@@ -167,3 +191,8 @@ def test_any_name_makes_links_that_lead_somewhere(text: str) -> None:
 @given(text=MARKUP)
 def test_a_page_can_always_be_written_as_utf_8(text: str) -> None:
     to_html(hostile(text)).encode()
+
+
+def test_what_concerns_the_tier_as_a_whole_stands_at_the_head_once() -> None:
+    text = to_html(replace(samples()["in-sync"], notes=("shared: no host <b>carries it",)))
+    assert text.count("shared: no host &lt;b&gt;carries it") == 1

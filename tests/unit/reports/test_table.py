@@ -1,6 +1,7 @@
 """The drift report for a terminal (tasks/reports/table.py)."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,38 @@ def test_on_80_columns_no_name_or_path_is_broken() -> None:
     assert "/etc/systemd/system/redis-gateway.service.d/override.conf" in text
     assert "persistence aof_last_write_status" in text
     assert max(map(len, text.splitlines()[:-1])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unwell", "5 roles on 5 hosts in sync; 1 critical, 1 warning; checked in"),
+        ("warned", "5 roles on 1 host in sync; 2 warnings; checked in"),
+        ("not-known", "1 host: 1 error; 5 differences (1 by hand); 1 unknown; 1 critical, 2 warnings; checked in"),
+    ],
+)
+def test_the_last_line_counts_what_is_not_known_and_what_is_not_well(name: str, words: str) -> None:
+    assert to_table(samples()[name], 80).splitlines()[-1].startswith(words)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_not_known_and_what_is_not_well_have_lists_of_their_own(width: int) -> None:
+    text = " ".join(to_table(samples()["not-known"], width).split())
+    assert text.startswith("redis-1: error, 5 differences, 1 unknown, 1 critical, 2 warnings")
+    order = [text.index(word) for word in ("BUSY", "critical MEM-FULL", "warning DISK-FULL", "kernel vm.overcommit")]
+    assert order == sorted(order)
+    assert "shared" in text and "by hand: wait for the script" in text
+
+
+def test_a_host_in_sync_that_is_not_well_is_not_left_out() -> None:
+    text = to_table(samples()["unwell"], 80)
+    assert text.startswith("redis-crypto: in sync, 1 critical, 1 warning\n")
+    assert "  crypto: critical MEM-FULL\n      limit       99 % of maxmemory\n" in text
+
+
+def test_the_summary_is_red_when_something_is_critical_and_green_with_a_warning() -> None:
+    assert "\x1b[1;31m5 roles" in to_table(samples()["unwell"], 120, colour=True)
+    assert "\x1b[1;32m5 roles" in to_table(samples()["warned"], 120, colour=True)
 
 
 def test_what_needs_a_person_is_not_called_the_deploy_s() -> None:
@@ -104,3 +137,11 @@ def test_colour_changes_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_colour_is_left_out_for_a_person_who_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in to_table(samples()["drifted"], 120, colour=True)
+
+
+def test_what_concerns_the_tier_as_a_whole_is_said_once_and_is_no_difference() -> None:
+    sample = replace(samples()["in-sync"], notes=("shared: no host \x1b[31mcarries it",))
+    first, second = to_table(sample, 80).splitlines()
+    assert first == "note: shared: no host \\x1b[31mcarries it"
+    assert second.startswith("5 roles on 5 hosts in sync")
+    assert sample.exit_code == 0

@@ -13,7 +13,7 @@ from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
 from tasks.run.survey import Look
-from tasks.steps.gate import _lost_keys, is_busy
+from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
 from tasks.steps.instances import aside_commands
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
@@ -25,6 +25,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     differs,
+    roles,
     secrets_of,
     sha256,
     stopped,
@@ -79,7 +80,12 @@ def test_the_default_user_is_left_to_the_step_that_goes_first() -> None:
 
 
 def test_the_default_user_gets_rights_only_when_nobody_can_be_logged_in_as_it() -> None:
-    assert CLOSE_DEFAULT == (("ACL", "SETUSER", "default", "reset"), ("CLIENT", "KILL", "USER", "default"))
+    assert CLOSE_DEFAULT == (
+        ("MULTI",),
+        ("ACL", "SETUSER", "default", "off", "resetpass"),
+        ("CLIENT", "KILL", "USER", "default"),
+        ("EXEC",),
+    )
     assert ENABLE_REPLAY == ("ACL", "SETUSER", "default", "reset", "off", "~*", "&*", "+@all")
 
 
@@ -121,6 +127,15 @@ def test_keys_are_counted_over_all_databases() -> None:
     assert count_keys(info) == (15, 8)
 
 
+@pytest.mark.parametrize(("role", "refused"), [("scratch", True), ("reports", False), ("gateway", False)])
+def test_only_a_role_that_keeps_nothing_on_disk_is_not_restarted_over_its_keys(role: str, refused: bool) -> None:
+    said = _kept_nowhere(roles()[role], {"db0": "keys=3,expires=0"})
+    assert [line.partition(":")[0] for line in said] == refused * [
+        "it keeps nothing on disk, a restart would lose its keys (3)"
+    ]
+    assert _kept_nowhere(roles()[role], {}) == []
+
+
 def test_an_empty_server_has_no_keys() -> None:
     assert count_keys({"role": "master"}) == (0, 0)
 
@@ -151,10 +166,6 @@ def test_keys_that_were_evicted_or_taken_away_by_clients_are_not_lost() -> None:
     assert _lost_keys(before, {"db0": "keys=8,expires=0", "evicted_keys": "2"}) == []
     assert _lost_keys(before, {"db0": "keys=7,expires=0", "evicted_keys": "2"}) != []
     assert _lost_keys(before, {"db0": "keys=8,expires=0", "cmdstat_unlink": "calls=2,usec=9"}) == []
-
-
-def test_a_server_that_could_not_be_asked_before_is_not_judged() -> None:
-    assert _lost_keys(None, {}) == []
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ import subprocess
 import pytest
 
 from tasks.steps.throwaway import Form, convert_script, try_inner_port_script, try_script
-from tests.unit.builders import FIVE, desired, password, roles, secrets_of
+from tests.unit.builders import EVERY, desired, password, roles, secrets_of
 from tests.unit.scripts import call, path_of
 
 SCRIPTS = {
-    **{f"trial of {role}": try_script(desired(role).instances[0]) for role in FIVE},
+    **{f"trial of {role}": try_script(desired(role).instances[0]) for role in EVERY},
     **{
         f"{role} to {form}": convert_script(desired(role).instances[0], form, 1)
-        for role in FIVE
+        for role in EVERY
         for form in ("log", "snapshot")
     },  # type: ignore[arg-type]
     "inner port": try_inner_port_script(desired("socket")),
@@ -48,12 +48,12 @@ def test_no_password_and_no_hash_of_one_is_in_the_script(name: str) -> None:
     assert [secret for secret in hidden if secret in SCRIPTS[name]] == []
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_trial_writes_into_its_own_directory_only(role: str) -> None:
     assert directives(SCRIPTS[f"trial of {role}"])["dir"] == f"/run/redis-trial-{role}"
 
 
-@pytest.mark.parametrize("role", FIVE)
+@pytest.mark.parametrize("role", EVERY)
 def test_a_trial_has_the_role_s_own_settings_and_users(role: str) -> None:
     instance = desired(role).instances[0]
     config = directives(SCRIPTS[f"trial of {role}"])
@@ -72,6 +72,13 @@ def test_a_conversion_loads_everything_whatever_the_limit_of_the_role(form: Form
     config = directives(convert_script(desired("gateway").instances[0], form, 1))
     assert (config["maxmemory"], config["maxmemory-policy"]) == ("0", "noeviction")
     assert config["save"] == '""'
+
+
+@pytest.mark.parametrize("form", ["log", "snapshot"])
+def test_a_conversion_leaves_nothing_out_and_prints_nothing_of_it(form: Form) -> None:
+    config = directives(convert_script(desired("gateway").instances[0], form, 1))
+    assert config["propagation-error-behavior"] == "panic"
+    assert config["crash-log-enabled"] == "no"
 
 
 def test_a_conversion_loads_the_form_that_the_data_is_in() -> None:

@@ -1,0 +1,137 @@
+"""Where the data of roles is, over all hosts of a run: a role that would begin empty while it is elsewhere. Pure.
+
+A role that was moved to another host, or renamed, looks like a new one beside an old one that nobody wants any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tasks.compare.adoption import adoptions, data_of, has_own_data
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import data_directory, unit_name
+from tasks.observed.state import Leftover, Observed
+
+Seen = Mapping[str, tuple[Host, Observed]]  # by inventory name
+
+
+def moved_roles(hosts: Seen) -> list[str]:
+    """Every role that would begin empty while its data is elsewhere in the run; `host: role: …, what to do`."""
+    return [
+        f"{name}: {problem}"
+        for name, (desired, observed) in sorted(hosts.items())
+        for instance in desired.instances
+        for problem in _problems(name, instance, hosts)
+    ]
+
+
+def leftovers_in_place(desired: Host, observed: Observed) -> Iterator[tuple[Instance, Leftover]]:
+    """Servers of roles that the host no longer carries, on the address and a port of one that it carries now."""
+    for instance in desired.instances:
+        ports = {(instance.address, port) for port in instance.role.ports}
+        for leftover in observed.leftovers:
+            if leftover.running and leftover.endpoint in ports:
+                yield instance, leftover
+
+
+def _problems(name: str, instance: Instance, hosts: Seen) -> Iterator[str]:
+    desired, observed = hosts[name]
+    for held, leftover in leftovers_in_place(desired, observed):
+        if held is instance:
+            yield _renamed(instance.name, leftover)
+            return
+    if instance.name in desired.requests.begin_empty or not _begins_empty(instance, desired, observed):
+        return
+    places = [*_of_its_name(name, instance, hosts), *_of_its_address(instance, hosts)]
+    if places:
+        yield (
+            f"{instance.name}: would begin empty, and {'; '.join(text for text, _ in places)}: {places[0][1]}; or "
+            f"--data begin_empty={instance.name}, which leaves that data where it is"
+        )
+
+
+def _begins_empty(instance: Instance, desired: Host, observed: Observed) -> bool:
+    adopted = {item.instance.name for item in adoptions(desired, observed)}
+    return instance.name not in adopted and not has_own_data(instance, observed)
+
+
+def _renamed(role: str, leftover: Leftover) -> str:
+    """Two servers cannot hold one port, and the old one ends last."""
+    old, unit = leftover.role, unit_name(leftover.role)
+    return (
+        f"{role}: {_where(leftover)} is served by {unit} with {_keys(leftover)}, expected free, and no role of this "
+        f"host is called {old} any more: if {old} is {role} now, call it {old} again; to rename it for good: systemctl "
+        f"disable --now {unit}, then mv {data_directory(old)} {data_directory(role)}, and {old} to {role} in the "
+        f"secrets file; if they are two roles, give {role} a port of its own until {old} is gone"
+    )
+
+
+def _of_its_name(name: str, instance: Instance, hosts: Seen) -> Iterator[tuple[str, str]]:
+    """Places with data of the role on hosts that do not carry it, and how to go on from there."""
+    role = instance.name
+    for other, (desired, observed) in sorted(hosts.items()):
+        if other == name or any(item.name == role for item in desired.instances):
+            continue
+        leftover = next((item for item in observed.leftovers if item.role == role), None)
+        if (leftover is not None and leftover.running) or data_of(role, observed):
+            yield _described(role, other, leftover, observed), _way_back(role, other, leftover)
+
+
+def _of_its_address(instance: Instance, hosts: Seen) -> Iterator[tuple[str, str]]:
+    """Servers and data of other names that have, or had, the address and port of the role."""
+    endpoint = (instance.address, instance.role.port)
+    for other, (desired, observed) in sorted(hosts.items()):
+        for leftover in observed.leftovers:
+            if leftover.role == instance.name or leftover.endpoint != endpoint:
+                continue
+            if leftover.running or data_of(leftover.role, observed):
+                words = f"{_described(leftover.role, other, leftover, observed)}, which has its address and port"
+                yield words, _way_to_rename(leftover.role, instance.name, other)
+        yield from _strangers(instance, other, desired, observed)
+
+
+def _strangers(instance: Instance, other: str, desired: Host, observed: Observed) -> Iterator[tuple[str, str]]:
+    """A Redis of somebody else's on the role's address, on a host that has nothing to do with the role."""
+    if any(item.name == instance.name for item in desired.instances):
+        return  # it is asked what it holds: tasks/compare/adoptable.py
+    ours = {observed.pid(unit) for unit in (*observed.our_units, *(item.unit for item in desired.instances))}
+    for item in observed.listeners:
+        here = (item.address, item.port) == (instance.address, instance.role.port)
+        if here and item.pid not in ours and item.process.startswith(("redis-", "valkey-")):
+            where = f"{item.address}:{item.port} on {other}"
+            yield f"{item.process}, pid {item.pid}, serves {where}", f"bring its data here, or stop it there ({other})"
+
+
+def _described(role: str, host: str, leftover: Leftover | None, observed: Observed) -> str:
+    size = observed.data_used.get(data_directory(role), 0) / (1 << 20)
+    data = f"{data_directory(role)} ({size:.1f} MiB)"
+    if leftover is None:
+        return f"{host} has data of {role}: keys unknown, {data}"
+    does = f"serves {_where(leftover)}" if leftover.running else "is stopped"
+    return f"{unit_name(role)} on {host} {does}: {_keys(leftover)}, {data}"
+
+
+def _where(leftover: Leftover) -> str:
+    return "nobody knows where" if leftover.endpoint is None else "{}:{}".format(*leftover.endpoint)
+
+
+def _keys(leftover: Leftover) -> str:
+    if leftover.keys is None:
+        return f"keys unknown ({leftover.because})"
+    return f"{leftover.keys} key{'' if leftover.keys == 1 else 's'}"
+
+
+def _way_back(role: str, host: str, leftover: Leftover | None) -> str:
+    stop = f"there systemctl disable --now {unit_name(role)}, then " if leftover and leftover.running else ""
+    directory = data_directory(role)
+    return (
+        f"put {host} back into group redis_{role}; or take the data along: {stop}copy {directory} to this host "
+        "(cp -a, owned by redis)"
+    )
+
+
+def _way_to_rename(old: str, role: str, host: str) -> str:
+    return (
+        f"call it {old} again; or rename it for good: on {host} systemctl disable --now {unit_name(old)}, then move "
+        f"{data_directory(old)} to {data_directory(role)} on this host (owned by redis)"
+    )

@@ -1,0 +1,86 @@
+"""Health: what is not well although it may be as desired. Pure.
+
+Drift says what moved; this says what its clients and its data suffer from. Nothing is done about it but by a person.
+What is critical is so at the moment of the look. Counters of a server only grow, until it starts again: they are
+judged per hour since its start and only warn, so that an old burst fades and what goes on stays; each says since when.
+What Redis reports as a broken state (aof_last_write_status and the like) is a difference: tasks/compare/server.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.catalogue.limits import Limits
+from tasks.compare.fitness import DISK_PER_MAXMEMORY
+from tasks.compare.server_health import mib, number, server_health
+from tasks.compare.unwell import Code, Health
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import DATA_ROOT, data_directory
+from tasks.observed.state import Observed, Server
+
+
+def health(desired: Host, observed: Observed) -> list[Health]:
+    """Everything that is not well on the host, what is critical first."""
+    limits = desired.limits
+    if limits is None:
+        return []
+    found = [*_host_memory(observed, limits), *_disks(desired, observed)]
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is not None and server.refusal is None and server.info.get("loading", "0") == "0":
+            found += server_health(instance, server, observed, limits)
+    return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
+
+
+def _host_memory(observed: Observed, limits: Limits) -> Iterator[Health]:
+    left = 100 * observed.memory_available / observed.memory
+    critical = left < limits.host_memory_critical
+    if left < limits.host_memory_warning:
+        limit = limits.host_memory_critical if critical else limits.host_memory_warning
+        yield Health(
+            None,
+            Code.HOST_MEMORY,
+            "critical" if critical else "warning",
+            f"{mib(observed.memory_available)} of {mib(observed.memory)} available",
+            f"{limit} % of RAM",
+            "see what uses it (ps -eo rss,cmd --sort=-rss | head), stop that or move a role",
+        )
+
+
+def _disks(desired: Host, observed: Observed) -> Iterator[Health]:
+    """Each disk with the roles that write to it: those whose directories have the same room left."""
+    if "disk" in observed.unseen:
+        return
+    disks: dict[int, list[Instance]] = {}
+    for instance in desired.instances:
+        free = observed.free_of.get(data_directory(instance.name), observed.disk_free)
+        disks.setdefault(free, []).append(instance)
+    for free, instances in disks.items():
+        yield from _disk(free, instances, observed)
+
+
+def _disk(free: int, instances: list[Instance], observed: Observed) -> Iterator[Health]:
+    rewrite = max(_rewrite(instance, observed) for instance in instances)
+    planned = int(sum(instance.role.maxmemory for instance in instances) * DISK_PER_MAXMEMORY)
+    used = sum(observed.data_used.get(data_directory(instance.name), 0) for instance in instances)
+    critical = free < rewrite
+    if not critical and free + used >= planned:
+        return
+    names = ", ".join(instance.name for instance in instances)
+    where = data_directory(instances[0].name) if len(instances) == 1 else DATA_ROOT
+    yield Health(
+        instances[0].name if len(instances) == 1 else None,
+        Code.DISK_FULL,
+        "critical" if critical else "warning",
+        f"{mib(free)} free in {where}, {mib(used)} used by {names}",
+        f"{mib(rewrite)} for the next rewrite"
+        if critical
+        else f"{mib(planned)} in all ({DISK_PER_MAXMEMORY} × maxmemory)",
+        f"see what fills it (du -xh {where} | sort -h | tail), free space or enlarge it; keep the roles' own files",
+    )
+
+
+def _rewrite(instance: Instance, observed: Observed) -> int:
+    """Bytes that a role's next file takes: what it holds, and at least what its log grows by before a rewrite."""
+    server = observed.servers.get(instance.name, Server())
+    return max(number(server, "used_memory"), instance.role.auto_aof_rewrite_min_size)

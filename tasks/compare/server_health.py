@@ -1,0 +1,222 @@
+"""Health of one running server: its memory, its clients, its crashes, and what it counted since its start. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tasks.catalogue.clients import client_memory
+from tasks.catalogue.limits import Limits
+from tasks.catalogue.values import show_memory
+from tasks.compare.unwell import Code, Health
+from tasks.desired.host import Instance
+from tasks.observed.state import Observed, Server, count_keys
+
+
+def server_health(instance: Instance, server: Server, observed: Observed, limits: Limits) -> Iterator[Health]:
+    """Everything that is not well with a server that answered and has loaded its data."""
+    yield from _crashes(instance, observed, server, limits)
+    yield from _memory(instance, server, limits)
+    yield from _clients(instance, server, limits)
+    yield from _evicted(instance, server, limits)
+    yield from _counted(instance, server, limits)
+
+
+def number(server: Server, field: str) -> int:
+    """A number of INFO; 0 where this version does not have it."""
+    return int(server.info.get(field) or 0)
+
+
+def mib(size: int) -> str:
+    """A size as a person reads it."""
+    return f"{size / (1 << 20):.0f} MiB"
+
+
+def _ago(seconds: int) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"
+
+
+def _crashes(instance: Instance, observed: Observed, server: Server, limits: Limits) -> Iterator[Health]:
+    """systemd counts the starts it made by itself since somebody started the unit."""
+    restarts = int(observed.unit(instance.unit).get("NRestarts") or 0)
+    up = number(server, "uptime_in_seconds")
+    critical = restarts >= limits.crashes_critical and up < 3600 * limits.crash_hours_critical
+    if restarts and up < 3600 * limits.crash_hours_warning:
+        limit = f"{limits.crashes_critical}, the last {limits.crash_hours_critical} hours ago or less"
+        yield Health(
+            instance.name,
+            Code.CRASHED,
+            "critical" if critical else "warning",
+            f"{restarts} restarts by systemd, the last {_ago(up)} ago",
+            limit if critical else f"0 within {limits.crash_hours_warning} hours",
+            f"see why it ended (journalctl -u {instance.unit}); systemctl reset-failed {instance.unit} counts anew",
+        )
+
+
+def evictable(policy: str, info: Mapping[str, str]) -> int | None:
+    """How many keys a full server may drop; None where the policy forbids it."""
+    keys, with_ttl = count_keys(info)
+    return None if policy == "noeviction" else with_ttl if policy.startswith("volatile") else keys
+
+
+def _memory(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
+    """A server that has nothing to evict refuses every write when it is full."""
+    maxmemory = int(server.config.get("maxmemory") or 0)
+    if not maxmemory:
+        return  # no limit: a difference
+    policy = server.config.get("maxmemory-policy", "")
+    used = number(server, "used_memory") - number(server, "mem_not_counted_for_evict")
+    percent = 100 * used / maxmemory
+    droppable = evictable(policy, server.info)
+    refuses = percent >= limits.memory_critical or number(server, "current_eviction_exceeded_time") > 0
+    seen = f"{mib(used)} of {show_memory(maxmemory)} used ({percent:.0f} %), {policy}"
+    if refuses and not droppable:
+        yield Health(
+            instance.name,
+            Code.MEM_FULL,
+            "critical",
+            f"{seen}, nothing to evict: all writes are refused or about to be",
+            f"{limits.memory_critical} % of maxmemory",
+            "delete what is not needed, or raise maxmemory in group_data/roles.yaml: that is changed live",
+        )
+    elif percent >= limits.memory_warning:
+        yield from _nearly_full(instance, server, limits, seen)
+
+
+def _nearly_full(instance: Instance, server: Server, limits: Limits, seen: str) -> Iterator[Health]:
+    policy = server.config.get("maxmemory-policy", "")
+    keys, with_ttl = count_keys(server.info)
+    without = 100 * (keys - with_ttl) / keys if keys else 0
+    if policy == "noeviction":
+        remedy = "raise maxmemory in group_data/roles.yaml before it refuses writes"
+        yield Health(instance.name, Code.MEM_FULL, "warning", seen, f"{limits.memory_warning} % of maxmemory", remedy)
+    elif policy.startswith("volatile") and without >= limits.without_ttl_warning:
+        yield Health(
+            instance.name,
+            Code.WITHOUT_TTL,
+            "warning",
+            f"{seen}, {without:.0f} % of {keys} keys have no TTL and cannot be evicted",
+            f"{limits.without_ttl_warning} % of the keys",
+            "let its services set a TTL (EXPIRE): when only keys without one are left, all writes are refused",
+        )
+
+
+def _clients(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
+    connected, most = number(server, "connected_clients"), int(server.config.get("maxclients") or 0)
+    percent = 100 * connected / most if most else 0
+    critical = percent >= limits.clients_critical
+    if percent >= limits.clients_warning:
+        limit = limits.clients_critical if critical else limits.clients_warning
+        yield Health(
+            instance.name,
+            Code.CLIENTS_FULL,
+            "critical" if critical else "warning",
+            f"{connected} of {most} clients connected",
+            f"{limit} % of maxclients",
+            "see who holds the connections (CLIENT LIST as operator), close those, or raise maxclients",
+        )
+    held = number(server, "mem_clients_normal")
+    bound = client_memory(int(server.config.get("maxmemory") or 0), server.config.get("maxmemory-clients") or "0")
+    if bound and 100 * held / bound >= limits.client_memory_warning:
+        yield Health(
+            instance.name,
+            Code.BUFFERS,
+            "warning",
+            f"clients hold {mib(held)} of {mib(bound)}",
+            f"{limits.client_memory_warning} % of maxmemory_clients",
+            "see who reads too slowly or sends too much (CLIENT LIST as operator, tot-mem): the greediest is cut off",
+        )
+
+
+# --- Counters since the start
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A number that only grows, until the server starts again; `limit` an hour."""
+
+    code: Code
+    what: str
+    count: int
+    limit: int
+    remedy: str
+
+
+def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
+    """What a server counts of what its clients should never meet."""
+    return (
+        Counter(
+            Code.WRITES_REFUSED,
+            "writes refused for want of memory or disk",
+            _errors(server, "OOM") + _errors(server, "MISCONF"),
+            limits.refused_writes_warning,
+            "see its memory and disk, and what its services did without those writes",
+        ),
+        Counter(
+            Code.REFUSED_CLIENTS,
+            "clients refused at maxclients",
+            number(server, "rejected_connections"),
+            limits.refused_clients_warning,
+            "let services use fewer connections, or raise maxclients in group_data/roles.yaml",
+        ),
+        Counter(
+            Code.EVICTED_CLIENTS,
+            "clients cut off for their buffers",
+            number(server, "evicted_clients"),
+            limits.evicted_clients_warning,
+            "let services read faster and send less at once, or raise maxmemory in group_data/roles.yaml",
+        ),
+        Counter(
+            Code.PASSWORDS_REFUSED,
+            "logins refused for a wrong password",
+            _errors(server, "WRONGPASS"),
+            limits.refused_logins_warning,
+            "see who it is (ACL LOG as operator) and give it the password of the secrets file",
+        ),
+        Counter(
+            Code.DISK_SLOW,
+            "writes that waited for fsync",
+            number(server, "aof_delayed_fsync"),
+            limits.delayed_fsyncs_warning,
+            "see what else writes to the disk (iostat -x), or move the role",
+        ),
+    )
+
+
+def _counted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
+    for item in counters(server, limits):
+        if per_hour(item.count, server) >= item.limit:
+            seen = _since(item.count, item.what, server)
+            yield Health(instance.name, item.code, "warning", seen, f"{item.limit} an hour", item.remedy)
+
+
+def _evicted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
+    count = number(server, "evicted_keys")
+    if count and instance.role.maxmemory_policy == "noeviction":
+        remedy = "bring them back from a backup; CONFIG RESETSTAT as operator when that is done"
+        yield Health(instance.name, Code.EVICTED, "warning", _since(count, "keys evicted", server), "0", remedy)
+        return
+    keys, with_ttl = count_keys(server.info)
+    candidates = with_ttl if instance.role.maxmemory_policy.startswith("volatile") else keys
+    limit = limits.evicted_keys_warning
+    if count and 100 * per_hour(count, server) >= limit * max(candidates, 1):
+        remedy = "raise maxmemory in group_data/roles.yaml, or let its services store less"
+        seen = f"{_since(count, 'keys evicted', server)}, {candidates} are left that could be"
+        yield Health(instance.name, Code.EVICTED, "warning", seen, f"{limit} % of them an hour", remedy)
+
+
+def per_hour(count: int, server: Server) -> float:
+    """A counter's rate since the start; the first hour counts as a whole one, so that one event is no rate."""
+    return count / max(1.0, number(server, "uptime_in_seconds") / 3600)
+
+
+def _since(count: int, what: str, server: Server) -> str:
+    return f"{count} {what} since its start {_ago(number(server, 'uptime_in_seconds'))} ago"
+
+
+def _errors(server: Server, kind: str) -> int:
+    """How often clients got an error of this kind: `errorstat_OOM:count=3`."""
+    return int(server.info.get(f"errorstat_{kind}", "count=0").removeprefix("count="))

@@ -1,0 +1,44 @@
+"""The shape of one thing that is not well, and the codes there are. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, get_args
+
+Severity = Literal["critical", "warning"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worse one first
+
+
+class Code(StrEnum):
+    """What is not well, for alerts: none is ever renamed or given another meaning."""
+
+    MEM_FULL = "MEM-FULL"  # nothing can be evicted and maxmemory is used up, or nearly
+    WITHOUT_TTL = "WITHOUT-TTL"  # a full role that may evict only keys with a TTL has mostly others
+    EVICTED = "EVICTED"  # keys were dropped that should have stayed
+    WRITES_REFUSED = "WRITES-REFUSED"  # for want of memory or disk
+    CLIENTS_FULL = "CLIENTS-FULL"  # maxclients is reached, or nearly
+    REFUSED_CLIENTS = "REFUSED-CLIENTS"  # at maxclients
+    BUFFERS = "BUFFERS"  # clients hold nearly as much memory as they may
+    EVICTED_CLIENTS = "EVICTED-CLIENTS"  # cut off for that memory
+    PASSWORDS_REFUSED = "PASSWORDS-REFUSED"  # somebody keeps logging in with a wrong one
+    CRASHED = "CRASHED"  # systemd started it again by itself
+    DISK_FULL = "DISK-FULL"  # no room for a rewrite, or less than the plan says
+    DISK_SLOW = "DISK-SLOW"  # writes waited for fsync
+    HOST_MEMORY = "HOST-MEMORY"  # the host has hardly any left
+
+
+@dataclass(frozen=True)
+class Health:
+    """One thing that is not well: what was seen, where the limit is, and what a person can do about it."""
+
+    role: str | None
+    code: Code
+    severity: Severity
+    observed: str
+    limit: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.role}: " if self.role else ""
+        return f"{where}{self.severity} {self.code}: {self.observed}, limit {self.limit}: {self.remedy}"

@@ -1,0 +1,56 @@
+"""Look at the servers of roles that a host carries no more: where they listen, and how many keys they hold.
+
+Costs nothing where there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from pyinfra.api.host import Host as PyinfraHost
+
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.desired.host import Host, Passwords
+from tasks.desired.paths import role_of
+from tasks.observed.connection import begin
+from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
+from tasks.observed.state import Leftover, Observed, count_keys
+
+
+def with_leftovers(host: PyinfraHost, desired: Host, snapshot: Observed, passwords: Passwords) -> Observed:
+    """`snapshot`, with the units that this tool wrote for roles the host no longer carries."""
+    known = {unit.name for unit in desired.units}
+    found = [unseen_leftover(unit, snapshot) for unit in snapshot.our_units if unit not in known]
+    jobs = [begin(partial(ask, host, item, passwords.get(item.role, {}).get(OPERATOR))) for item in found]
+    return replace(snapshot, leftovers=tuple(job.result() for job in jobs)) if jobs else snapshot
+
+
+def unseen_leftover(unit: str, snapshot: Observed) -> Leftover:
+    """What the host says of a unit, before its server is asked. Pure."""
+    role = role_of(unit)
+    configured = snapshot.configured.get(role)
+    if not snapshot.is_active(unit):
+        return Leftover(role, False, configured, because="it does not run")
+    pid = snapshot.pid(unit)
+    seen = sorted((item.address, item.port) for item in snapshot.listeners if item.pid == pid and "." in item.address)
+    own = [(configured[0] if configured and address == "0.0.0.0" else address, port) for address, port in seen]
+    where = configured if configured in own else own[0] if own else None
+    return Leftover(role, True, where, because="" if where else "its own process was not seen to listen anywhere")
+
+
+def ask(host: PyinfraHost, leftover: Leftover, password: str | None) -> Leftover:
+    """The leftover with the number of its keys; only its own process gets the password."""
+    if leftover.because or leftover.endpoint is None:
+        return leftover
+    if password is None:
+        return replace(leftover, because="its operator's password is not in the secrets file")
+    try:
+        login, info = exchange(host, *leftover.endpoint, [("AUTH", OPERATOR, password), ("INFO", "default")])
+    except ExchangeError as error:
+        return replace(leftover, because=str(error))
+    refused = next((str(reply) for reply in (login, info) if isinstance(reply, ReplyError)), "")
+    fields = {} if refused else info_fields(info)
+    if refused or fields.get("loading", "0") != "0":
+        return replace(leftover, because=refused or "it loads its data")
+    return replace(leftover, keys=count_keys(fields)[0])

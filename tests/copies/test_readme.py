@@ -1,0 +1,104 @@
+"""What README says about a limit, a role, a directive and a check, done on copies of the repository.
+
+Each copy is changed as a person would change it, and every file that is changed is one that README names.
+"""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.copies.changes import (
+    CONTRACT,
+    Copy,
+    add_a_check,
+    add_a_directive,
+    add_a_role,
+    change_a_limit,
+    mean_the_limit,
+    mean_the_role,
+    name_the_check,
+    take_the_rendered_files,
+)
+from tests.tree import REPOSITORY
+
+pytestmark = pytest.mark.copies
+
+FAST = ("tests/unit", "tests/golden", "tests/plan")
+ONE_RED = f"{CONTRACT}::test_the_roles_are_exactly_what_the_platform_asked_for"
+RENDERED = r"tests/golden/test_golden.py::test_a_rendered_file_is_the_committed_one\[.*/etc/redis/\w+\.conf\]"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One of README's changes in two steps: after the first, the fast tests have only these failures; then none."""
+
+    heading: str
+    first: Callable[[Copy], None]
+    red: str  # what the name of every failure is; a regular expression
+    then: Callable[[Copy], None]
+    again: str  # the tests that the second step concerns
+
+
+CHANGES = {
+    "a limit": Change("A limit", change_a_limit, ONE_RED, mean_the_limit, CONTRACT),
+    "a role": Change("A role", add_a_role, ONE_RED, mean_the_role, CONTRACT),
+    "a directive": Change("A directive", add_a_directive, RENDERED, take_the_rendered_files, "tests/golden"),
+    "a check": Change(
+        "A check",
+        add_a_check,
+        "tests/unit/compare/test_fitness.py::test_a_docker_container_is_refused",
+        name_the_check,
+        "tests/unit/compare",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def under_way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Copy, "subprocess.Popen[str]"]]]:
+    """The fast tests on all copies at once, each after the first step of its change."""
+    runs = {}
+    for name, change in CHANGES.items():
+        copy = Copy.at(tmp_path_factory.mktemp("copy") / "repository")
+        change.first(copy)
+        runs[name] = copy, copy.test(*FAST)
+    yield runs
+    for _, process in runs.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_readme_says_is_all_there_is_to_do(
+    under_way: dict[str, tuple[Copy, "subprocess.Popen[str]"]], name: str
+) -> None:
+    change, (copy, process) = CHANGES[name], under_way[name]
+    said = process.communicate(timeout=1800)[0]
+    failed = re.findall(r"^FAILED (\S+)", said, re.MULTILINE)
+    assert failed, said
+    assert [test for test in failed if not re.fullmatch(change.red, test)] == [], said
+    assert len(failed) == 1 or change.red == RENDERED
+    assert re.search(rf"\n{len(failed)} failed, \d{{4,}} passed", said), said  # the others ran
+    change.then(copy)
+    again = copy.test(change.again)
+    said = again.communicate(timeout=900)[0]
+    assert again.returncode == 0, said
+    steps = steps_of(change.heading)
+    assert {path for path in copy.changed if not named(path, steps)} == set()
+
+
+def steps_of(heading: str) -> str:
+    """The lines below one of README's headings, of which there are at most six."""
+    text = (REPOSITORY / "README.md").read_text().partition(f"\n### {heading}\n\n")[2].partition("\n\n")[0]
+    assert 1 <= len(text.splitlines()) <= 6, text
+    return text
+
+
+def named(path: str, steps: str) -> bool:
+    """Whether the steps name a file, or its folder; README calls its own table so."""
+    folders = [f"`{parent}/`" for parent in Path(path).parents]
+    known = any(name in steps for name in (f"`{path}`", *folders))
+    return known or (path == "README.md" and "the table above" in steps)

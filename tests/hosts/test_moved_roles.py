@@ -1,0 +1,200 @@
+"""A role that was moved to another host, or renamed: it never begins empty unasked, and the old server ends last."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+import yaml
+
+from tests.hosts.clients import can_connect, client
+from tests.hosts.conftest import Tier, operations, output, overriding
+from tests.lab.containers import REPOSITORY, ContainerLab
+from tests.lab.layouts import layout
+
+pytestmark = pytest.mark.hosts
+
+ADDRESS = {"redis-gateway": "172.28.2.1", "redis-socket": "172.28.2.2"}  # two bare hosts: their names mean nothing here
+OLD, NEW = ADDRESS
+KEYS = {f"kept:{number}": str(number) for number in range(300)}
+BEGIN_EMPTY = ("--data", "begin_empty=crypto")
+UNIT = "/etc/systemd/system/redis-crypto.service.d/test.conf"
+
+
+def placed(tier: Tier, **hosts: str) -> Tier:
+    """The tier with an inventory in which these roles are on these hosts; both are in it, each role at its host."""
+    rows: dict[str, list[str]] = {"spare": []}
+    for host, address in ADDRESS.items():
+        roles = [role for role, where in hosts.items() if where == host]
+        # An inner port has one role of an address.
+        inner = {role: 6379 if role in ("crypto", "vault") else None for role in roles}
+        overrides = {role: {"address": address, "inner_port": inner[role]} for role in roles}
+        data = {"ssh_hostname": address, "ssh_user": "root", "redis_overrides": overrides}
+        for group in [f"redis_{role}" for role in roles] or ["spare"]:
+            rows.setdefault(group, []).append(f'("{host}", {data!r})')
+    Path(tier.inventory).write_text("".join(f"{name} = [{', '.join(items)}]\n" for name, items in rows.items()))
+    return tier
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> Iterator[Tier]:
+    """Role crypto on the first of two hosts, with keys; socket on the second, so that it is no empty host."""
+    with ContainerLab(layout("prod", "bookworm")[:2]) as lab:
+        tier = placed(Tier(lab, str(tmp_path / "two.py"), tmp_path / "secrets.yaml"), crypto=OLD, socket=NEW)
+        tier.deploy()
+        with at(tier, OLD) as known:
+            assert known.mset(KEYS)
+        yield tier
+
+
+def at(tier: Tier, host: str, port: int = 6383, role: str = "crypto") -> "redis.Redis":
+    """A client of a role, logged in as the tool's user, at its address on a host."""
+    return client(tier.lab.netns, ADDRESS[host], port, "operator", tier.passwords[role]["operator"])
+
+
+def serves_all(tier: Tier, host: str, pid: int) -> None:
+    """The server that was there is still there, on both of its ports, with every key."""
+    assert int(tier.lab.hosts[host].sh("systemctl show -P MainPID redis-crypto")) == pid
+    for port in (6383, 6379):
+        with at(tier, host, port) as known:
+            assert known.mget(*KEYS) == list(KEYS.values())
+
+
+def pid_of(tier: Tier, host: str) -> int:
+    return int(tier.lab.hosts[host].sh("systemctl show -P MainPID redis-crypto"))
+
+
+def words(tier: Tier, *options: str) -> str:
+    """What a deploy says that is refused, the dry one the same."""
+    done = tier.run("deploy.py", *options)
+    assert done.returncode != 0
+    dry = tier.run("deploy.py", "--dry", *options, yes=False)
+    assert dry.returncode != 0
+    found = {line.strip() for run in (done, dry) for line in output(run).splitlines() if "begin empty" in line}
+    assert len(found) == 1, output(done)
+    return found.pop()
+
+
+def test_a_moved_role_is_refused_and_then_begins_empty_only_when_that_is_meant(tier: Tier) -> None:
+    pid = pid_of(tier, OLD)
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    said = words(moved)
+    assert f"{NEW}: crypto: would begin empty" in said
+    assert f"redis-crypto.service on {OLD} serves 172.28.2.1:6383: 300 keys" in said
+    assert f"put {OLD} back into group redis_crypto" in said
+    assert "--data begin_empty=crypto" in said
+    serves_all(moved, OLD, pid)
+    assert moved.lab.hosts[NEW].sh("ls /etc/redis/crypto.* 2>/dev/null || true") == ""
+
+    # The new host fails: the old one serves on.
+    broken = moved.lab.hosts[NEW]
+    broken.sh(f"mkdir -p {Path(UNIT).parent}; printf '[Service]\\nExecStartPre=/bin/false\\n' >{UNIT}")
+    done = moved.run("deploy.py", *BEGIN_EMPTY)
+    assert done.returncode != 0
+    assert f"crypto: left as it is, for {NEW} failed" in output(done)
+    serves_all(moved, OLD, pid)
+    broken.sh(f"rm -r {Path(UNIT).parent}; systemctl daemon-reload; systemctl stop redis-crypto")
+
+    done = moved.deploy(*BEGIN_EMPTY)
+    assert operations(done)[-2:] == ["Prove the tier", "Retire what no role asks for, when all hosts are proved"]
+    assert f"{OLD}" in output(done)
+    assert "crypto: its data is kept in /var/lib/redis/crypto (" in output(done)
+    with at(moved, NEW) as known:
+        assert known.dbsize() == 0
+    assert not can_connect(moved.lab.netns, ADDRESS[OLD], 6383)
+    assert moved.lab.hosts[OLD].sh("nft list tables") == ""
+    assert moved.deploy_json()["results"]["totals"]["success"] == 0
+    assert moved.run("tasks/verify.py").returncode == 0
+
+    # And back: the data that was kept is there, that of the new place is said.
+    back = placed(tier, crypto=OLD, socket=NEW)
+    back.deploy()
+    with at(back, OLD) as known:
+        assert known.mget(*KEYS) == list(KEYS.values())
+
+
+def test_with_serial_hosts_the_old_server_ends_after_the_last_one_is_proved(tier: Tier) -> None:
+    pid = pid_of(tier, OLD)
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    one_by_one = replace(moved, options=("--serial", "--fail-percent", "0"))
+    broken = moved.lab.hosts[NEW]
+    broken.sh(f"mkdir -p {Path(UNIT).parent}; printf '[Service]\\nExecStartPre=/bin/false\\n' >{UNIT}")
+    assert one_by_one.run("deploy.py", *BEGIN_EMPTY).returncode != 0
+    serves_all(moved, OLD, pid)
+    broken.sh(f"rm -r {Path(UNIT).parent}; systemctl daemon-reload; systemctl stop redis-crypto")
+    done = one_by_one.deploy(*BEGIN_EMPTY)
+    assert "crypto: its data is kept in /var/lib/redis/crypto (" in output(done)
+    assert not can_connect(moved.lab.netns, ADDRESS[OLD], 6383)
+    assert can_connect(moved.lab.netns, ADDRESS[NEW], 6383)
+    assert moved.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_a_moved_role_takes_its_data_along_in_the_way_that_the_refusal_says(tier: Tier) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    old, new = moved.lab.hosts[OLD], moved.lab.hosts[NEW]
+    old.sh("systemctl disable --quiet --now redis-crypto")
+    assert f"redis-crypto.service on {OLD} is stopped: keys unknown (it does not run), /var/lib/redis/crypto" in words(
+        moved
+    )
+    shutil.copytree(old.path("/var/lib/redis/crypto"), new.path("/var/lib/redis/crypto"))
+    new.sh("chown -R redis:redis /var/lib/redis/crypto")
+    moved.deploy()
+    with at(moved, NEW) as known:
+        assert known.mget(*KEYS) == list(KEYS.values())
+    assert moved.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_a_renamed_role_is_refused_and_its_old_server_left_alone(tier: Tier, tmp_path: Path) -> None:
+    pid = pid_of(tier, OLD)
+    copy = tmp_path / "repository"
+    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    file = copy / "group_data" / "roles.yaml"
+    file.write_text(re.sub("^  crypto:", "  vault:", file.read_text(), flags=re.MULTILINE))
+    renamed = replace(placed(tier, vault=OLD, socket=NEW), repository=copy)
+    for options in ((), ("--data", "begin_empty=vault")):
+        done = renamed.run("deploy.py", *options)
+        assert done.returncode != 0
+        assert f"{OLD}: vault: 172.28.2.1:6383 is served by redis-crypto.service with 300 keys" in output(done)
+        assert "held by" not in output(done)
+    serves_all(tier, OLD, pid)
+
+    # As the refusal says.
+    host = tier.lab.hosts[OLD]
+    host.sh("systemctl disable --quiet --now redis-crypto; mv /var/lib/redis/crypto /var/lib/redis/vault")
+    data = tier.passwords
+    data["vault"] = data.pop("crypto")
+    tier.secrets.write_text(yaml.safe_dump(data))
+    renamed.deploy()
+    with at(renamed, OLD, role="vault") as known:
+        assert known.mget(*KEYS) == list(KEYS.values())
+    assert host.sh("ls /etc/redis/crypto.* /etc/systemd/system/redis-crypto.service 2>/dev/null || true") == ""
+    assert renamed.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_a_renamed_role_whose_server_was_stopped_is_still_found(tier: Tier, tmp_path: Path) -> None:
+    copy = tmp_path / "repository"
+    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    file = copy / "group_data" / "roles.yaml"
+    file.write_text(re.sub("^  crypto:", "  vault:", file.read_text(), flags=re.MULTILINE))
+    renamed = replace(placed(tier, vault=OLD, socket=NEW), repository=copy)
+    tier.lab.hosts[OLD].sh("systemctl stop redis-crypto")
+    said = words(renamed)
+    assert f"redis-crypto.service on {OLD} is stopped" in said
+    assert "which has its address and port" in said
+    assert tier.lab.hosts[OLD].sh("ls /etc/redis/vault.* 2>/dev/null || true") == ""
+
+
+def test_a_role_without_any_host_is_said(tier: Tier, tmp_path: Path) -> None:
+    report = tmp_path / "drift.json"
+    note = "shared: no host of the inventory carries this role of roles.yaml: put its host into group redis_shared"
+    assert f"note: {note}" in output(tier.run("deploy.py", "--dry", yes=False))
+    for file in ("tasks/verify.py", "tasks/drift.py"):
+        done = tier.run(file, "--data", f"drift_report={report}")
+        assert done.returncode == 0, output(done)
+        assert f"note: {note}" in output(done)
+    assert all(note in host["message"] for host in json.loads(report.read_text())["hosts"].values())
+    assert "socket: no host" not in output(tier.run("tasks/verify.py", *overriding({})))

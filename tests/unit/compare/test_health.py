@@ -1,0 +1,238 @@
+"""What is not well although it may be as desired (tasks/compare/health.py): every code seen once, and none for ever."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.compare.health import health
+from tasks.compare.host import compare
+from tasks.compare.server_health import evictable
+from tasks.compare.unwell import Code, Health
+from tasks.desired.host import Host
+from tasks.observed.refusal import Cause, Refusal
+from tasks.observed.state import Observed
+from tests.unit.builders import EVERY, FIVE, as_desired, desired, limits, with_server, with_setting, with_unit
+
+Change = Callable[[Observed], Observed]
+MIB = 1 << 20
+HOUR = 3600
+
+
+def info(role: str, **fields: object) -> Change:
+    """A server that answers these to INFO."""
+    words = {name: str(value) for name, value in fields.items()}
+    return lambda seen: with_server(seen, role, info={**seen.servers[role].info, **words})
+
+
+def used(role: str, size: int, **fields: object) -> Change:
+    return info(role, used_memory=size, **fields)
+
+
+def restarts(role: str, count: int, up: int) -> Change:
+    return lambda seen: with_unit(info(role, uptime_in_seconds=up)(seen), f"redis-{role}.service", NRestarts=str(count))
+
+
+def parts(**changes: Any) -> Change:
+    return lambda seen: replace(seen, **changes)
+
+
+def found(role: str, change: Change, **changed: int) -> list[Health]:
+    """What is not well on a host that carries `role`; the tests' catalogue gives crypto 256mb and socket 512mb."""
+    host = replace(desired(role), limits=limits(**changed))
+    return health(host, change(as_desired(host)))
+
+
+def codes(items: list[Health]) -> list[tuple[str, str]]:
+    return [(item.code.value, item.severity) for item in items]
+
+
+@pytest.mark.parametrize("host", [desired(*FIVE), desired(*EVERY)])
+def test_a_tier_that_is_well_says_nothing(host: Host) -> None:
+    assert health(host, as_desired(host)) == []
+
+
+KEYS = {"db0": "keys=1000,expires=0,avg_ttl=0"}
+SICK: dict[str, tuple[str, Change, str, str]] = {
+    "refuses all writes": ("crypto", used("crypto", 256 * MIB), "MEM-FULL", "critical"),
+    "refuses writes by its own word": (
+        "crypto",
+        info("crypto", current_eviction_exceeded_time=3),
+        "MEM-FULL",
+        "critical",
+    ),
+    "will refuse writes": ("crypto", used("crypto", 220 * MIB), "MEM-FULL", "warning"),
+    "full of keys without TTL": ("socket", used("socket", 512 * MIB, **KEYS), "MEM-FULL", "critical"),
+    "nearly full, hardly a TTL": (
+        *("socket", used("socket", 450 * MIB, db0="keys=1000,expires=10,avg_ttl=0")),
+        *("WITHOUT-TTL", "warning"),
+    ),
+    "keys evicted in vain": ("crypto", info("crypto", evicted_keys=1), "EVICTED", "warning"),
+    "a cache that turns over": ("gateway", info("gateway", evicted_keys=240 * 101, **KEYS), "EVICTED", "warning"),
+    "keys with a TTL that turn over": (
+        *("socket", info("socket", evicted_keys=240 * 2, db0="keys=1000,expires=10,avg_ttl=0")),
+        *("EVICTED", "warning"),
+    ),
+    "OOM": ("crypto", info("crypto", errorstat_OOM="count=240"), "WRITES-REFUSED", "warning"),
+    "MISCONF": ("crypto", info("crypto", errorstat_MISCONF="count=240"), "WRITES-REFUSED", "warning"),
+    "nearly no connection left": ("gateway", info("gateway", connected_clients=1200), "CLIENTS-FULL", "warning"),
+    "no connection left": ("gateway", info("gateway", connected_clients=1420), "CLIENTS-FULL", "critical"),
+    "clients refused": ("gateway", info("gateway", rejected_connections=240), "REFUSED-CLIENTS", "warning"),
+    "clients with large buffers": ("gateway", info("gateway", mem_clients_normal=45 * MIB), "BUFFERS", "warning"),
+    "clients cut off": ("gateway", info("gateway", evicted_clients=240), "EVICTED-CLIENTS", "warning"),
+    "a wrong password": ("gateway", info("gateway", errorstat_WRONGPASS="count=20000"), "PASSWORDS-REFUSED", "warning"),
+    "a slow disk": ("gateway", info("gateway", aof_delayed_fsync=20000), "DISK-SLOW", "warning"),
+    "crashed and up again": ("crypto", restarts("crypto", 1, 2 * HOUR), "CRASHED", "warning"),
+    "crashes over and over": ("crypto", restarts("crypto", 283, 60), "CRASHED", "critical"),
+    "no room for a rewrite": ("crypto", parts(disk_free=63 * MIB, free_of={}), "DISK-FULL", "critical"),
+    "less disk than planned": ("crypto", parts(disk_free=800 * MIB, free_of={}), "DISK-FULL", "warning"),
+    "hardly any memory": ("crypto", parts(memory_available=1 << 30), "HOST-MEMORY", "warning"),
+    "no memory": ("crypto", parts(memory_available=100 * MIB), "HOST-MEMORY", "critical"),
+}
+
+
+@pytest.mark.parametrize(("role", "change", "code", "severity"), SICK.values(), ids=SICK)
+def test_what_is_not_well_is_said_and_is_no_drift(role: str, change: Change, code: str, severity: str) -> None:
+    (item,) = found(role, change)
+    assert (item.code, item.severity) == (code, severity)
+    assert item.role in (role, None)
+    assert all((item.observed, item.limit, item.remedy))
+    assert compare(desired(role), change(as_desired(desired(role)))) == []
+
+
+def test_every_code_is_shown_by_one_of_these_tests() -> None:
+    assert {code for _, _, code, _ in SICK.values()} == set(Code)
+
+
+def test_the_codes_are_those_that_alerts_were_written_for() -> None:
+    assert sorted(Code) == [
+        *("BUFFERS", "CLIENTS-FULL", "CRASHED", "DISK-FULL", "DISK-SLOW", "EVICTED", "EVICTED-CLIENTS", "HOST-MEMORY"),
+        *("MEM-FULL", "PASSWORDS-REFUSED", "REFUSED-CLIENTS", "WITHOUT-TTL", "WRITES-REFUSED"),
+    ]
+
+
+def test_a_limit_of_group_data_decides() -> None:
+    assert codes(found("crypto", used("crypto", 130 * MIB))) == []
+    assert codes(found("crypto", used("crypto", 130 * MIB), memory_warning=50)) == [("MEM-FULL", "warning")]
+
+
+# --- Memory
+
+
+def test_a_full_cache_evicts_and_is_well() -> None:
+    assert found("gateway", used("gateway", 256 * MIB, current_eviction_exceeded_time=2, **KEYS)) == []
+
+
+def test_a_full_role_whose_keys_have_a_ttl_is_well() -> None:
+    assert found("socket", used("socket", 512 * MIB, db0="keys=1000,expires=900,avg_ttl=9")) == []
+
+
+def test_what_redis_does_not_count_towards_maxmemory_fills_nothing() -> None:
+    assert found("crypto", used("crypto", 256 * MIB, mem_not_counted_for_evict=100 * MIB)) == []
+
+
+def test_the_limit_that_the_server_has_now_counts() -> None:
+    assert codes(found("crypto", lambda seen: with_setting(seen, "crypto", "maxmemory", "2000001"))) == [
+        ("MEM-FULL", "critical")
+    ]
+    assert found("crypto", lambda seen: with_setting(seen, "crypto", "maxmemory", "0")) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "count"), [("noeviction", None), ("volatile-lru", 3), ("volatile-ttl", 3), ("allkeys-lfu", 7)]
+)
+def test_what_may_be_evicted_follows_from_the_policy(policy: str, count: int | None) -> None:
+    assert evictable(policy, {"db0": "keys=7,expires=3,avg_ttl=0"}) == count
+
+
+# --- Nothing alarms for ever
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["errorstat_OOM", "rejected_connections", "evicted_clients", "errorstat_WRONGPASS", "aof_delayed_fsync"],
+)
+def test_an_old_burst_fades_and_one_that_goes_on_stays(field: str) -> None:
+    def burst(hours: int, count: int) -> Change:
+        text = f"count={count}" if field.startswith("errorstat") else str(count)
+        return info("gateway", uptime_in_seconds=hours * HOUR, **{field: text})
+
+    assert len(found("gateway", burst(1, 600))) == 1
+    assert found("gateway", burst(601, 600)) == []
+    (lasting,) = found("gateway", burst(601, 600 * 601))
+    assert "since its start 25 days ago" in lasting.observed
+
+
+def test_the_refusals_of_a_verify_every_hour_are_no_alarm() -> None:
+    assert found("gateway", info("gateway", errorstat_WRONGPASS="count=480")) == []
+
+
+def test_a_crash_is_spoken_of_for_a_week() -> None:
+    assert codes(found("crypto", restarts("crypto", 283, 2 * HOUR))) == [("CRASHED", "warning")]
+    assert found("crypto", restarts("crypto", 283, 169 * HOUR)) == []
+
+
+def test_a_counter_alone_is_never_critical() -> None:
+    names = ("rejected_connections", "evicted_clients", "evicted_keys", "aof_delayed_fsync")
+    fields: dict[str, object] = dict.fromkeys(names, 10**9)
+    errors: dict[str, object] = {f"errorstat_{kind}": "count=1000000000" for kind in ("OOM", "MISCONF", "WRONGPASS")}
+    items = found("crypto", info("crypto", **fields, **errors))
+    assert len(items) == 6
+    assert {item.severity for item in items} == {"warning"}
+
+
+# --- Disks
+
+
+def test_a_disk_that_several_roles_share_is_said_once() -> None:
+    host = desired(*FIVE)
+    right = as_desired(host)
+    (item,) = health(host, replace(right, free_of=dict.fromkeys(right.free_of, 10 * MIB)))
+    assert (item.role, item.code, item.severity) == (None, "DISK-FULL", "critical")
+    assert "gateway, shared, socket" in item.observed
+
+
+def test_a_role_with_a_disk_of_its_own_is_named() -> None:
+    host = desired(*FIVE)
+    right = as_desired(host)
+    (item,) = health(host, replace(right, free_of={**right.free_of, "/var/lib/redis/crypto": 10 * MIB}))
+    assert (item.role, item.code) == ("crypto", "DISK-FULL")
+    assert "/var/lib/redis/crypto" in item.remedy
+
+
+def test_a_rewrite_of_a_full_role_needs_what_the_role_holds() -> None:
+    def change(seen: Observed) -> Observed:
+        return replace(used("crypto", 200 * MIB)(seen), free_of={"/var/lib/redis/crypto": 199 * MIB})
+
+    assert codes(found("crypto", change)) == [("DISK-FULL", "critical")]
+
+
+# --- What was not seen
+
+
+def test_a_server_that_did_not_answer_has_no_health() -> None:
+    silent = Refusal(Cause.SILENT, "no answer")
+    assert found("crypto", lambda seen: with_server(used("crypto", 256 * MIB)(seen), "crypto", refusal=silent)) == []
+
+
+def test_a_server_that_loads_has_no_health_yet() -> None:
+    assert found("crypto", used("crypto", 256 * MIB, loading=1)) == []
+
+
+def test_a_disk_that_was_not_seen_is_unknown_and_not_full() -> None:
+    assert found("crypto", parts(unseen={"disk": "df ended with 1"}, disk_free=0, free_of={})) == []
+
+
+def test_what_is_critical_comes_first() -> None:
+    def change(seen: Observed) -> Observed:
+        return replace(used("crypto", 256 * MIB)(seen), memory_available=1 << 30)
+
+    assert codes(found("crypto", change)) == [("MEM-FULL", "critical"), ("HOST-MEMORY", "warning")]
+
+
+def test_it_reads_as_one_line() -> None:
+    (item,) = found("crypto", used("crypto", 256 * MIB))
+    assert str(item).startswith(
+        "crypto: critical MEM-FULL: 256 MiB of 256mb used (100 %), noeviction, nothing to evict"
+    )
