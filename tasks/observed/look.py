@@ -27,7 +27,7 @@ from tasks.observed.state import Observed, Server, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
-    "ExecMainStartTimestamp"
+    "ExecMainStartTimestamp,LimitNOFILE"
 )
 
 
