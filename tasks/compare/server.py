@@ -74,8 +74,20 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "started before it changed",
             Remedy.RESTART,
         )
+    elif _lacks_descriptors(instance, observed):
+        found = f"{observed.descriptors[observed.pid(instance.unit)]}, by a drop-in when it started"
+        wanted, granted = str(instance.descriptors), observed.unit(instance.unit).get("LimitNOFILE", "infinity")
+        lowered = granted != "infinity" and int(granted) < instance.descriptors
+        remedy = ByHand("mend the drop-in first, which is listed") if lowered else Remedy.RESTART
+        yield Difference(instance.name, "instance", "open files", wanted, found, remedy)
     elif _started_from_an_edited_file(instance, observed):
         yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", Remedy.RESTART)
+
+
+def _lacks_descriptors(instance: Instance, observed: Observed) -> bool:
+    """Whether the process was started from the unit as it is, and yet may open fewer files than that grants."""
+    allowed = observed.descriptors.get(observed.pid(instance.unit), instance.descriptors)
+    return allowed < instance.descriptors and observed.started.get(instance.unit) == instance.unit_digest
 
 
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
@@ -116,7 +128,9 @@ GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by
 
 
 def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
-    # More clients than the process may have descriptors need the unit's new limit first.
+    # More clients than the process may have descriptors need the unit's new limit first; where a drop-in lowers it, or
+    # did when the process started, that is the cause and listed.
+    few = "maxclients" if _lacks_descriptors(instance, observed) else ""
     with_unit = ("maxclients",) if observed.started.get(instance.unit) != instance.unit_digest else ()
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
@@ -125,7 +139,7 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
                 yield Difference(instance.name, "setting", name, wanted, "unknown to this version", advice)
             continue
         found = canonical(name, server.config[name])
-        if found != canonical(name, wanted):
+        if found != canonical(name, wanted) and name != few:
             known = directive(name)
             how = Remedy.LIVE if known.live and name not in with_unit else Remedy.RESTART
             kept = name == "appendonly" and keeps_log(instance, server)

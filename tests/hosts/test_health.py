@@ -154,7 +154,7 @@ def test_refused_clients_and_wrong_passwords_are_a_warning(tier: Tier, tmp_path:
         one.connection_pool.disconnect()
     stranger = client(tier.lab.netns, TABLE["socket"]["address"], TABLE["socket"]["port"], "socket-service-1", "wrong")
     for _ in range(100):
-        with pytest.raises(redis.exceptions.AuthenticationError, match="WRONGPASS"):
+        with pytest.raises(redis.exceptions.AuthenticationError, match="invalid username-password pair"):
             stranger.ping()
     seen = look(tier, tmp_path)
     assert seen.codes("socket") == {("REFUSED-CLIENTS", "warning"), ("PASSWORDS-REFUSED", "warning")}

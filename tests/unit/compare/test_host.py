@@ -669,3 +669,46 @@ def summary(found: list[Difference]) -> list[tuple[str | None, str, str, str]]:
 
 
 MANIFEST = "appendonlydir/appendonly.aof.manifest"
+
+
+# --- What takes descriptors or packages away
+
+SERVICE_D = "/etc/systemd/system/service.d/limits.conf"
+
+
+def test_a_drop_in_for_every_service_that_lowers_the_open_files_is_named() -> None:
+    host = desired("crypto")
+    seen = with_unit(as_desired(host), "redis-crypto.service", LimitNOFILE="1024", DropInPaths=SERVICE_D)
+    (found,) = compare(host, seen)
+    assert (found.role, found.subject, found.expected) == ("crypto", "unit", "LimitNOFILE=65535")
+    assert found.observed == f"LimitNOFILE=1024, by {SERVICE_D}"
+    assert str(found.remedy) == "by hand: let that drop-in leave LimitNOFILE out, or raise it there"
+
+
+@pytest.mark.parametrize("limit", ["65535", "1048576", "infinity"])
+def test_a_drop_in_for_every_service_that_lowers_nothing_is_the_host_s_business(limit: str) -> None:
+    host = desired("crypto")
+    assert (
+        compare(host, with_unit(as_desired(host), "redis-crypto.service", LimitNOFILE=limit, DropInPaths=SERVICE_D))
+        == []
+    )
+
+
+@pytest.mark.parametrize(("granted", "remedy"), [("65535", "restart"), ("1024", "by hand: mend the drop-in first")])
+def test_a_process_that_was_started_with_fewer_open_files_is_told_and_not_its_maxclients(
+    granted: str, remedy: str
+) -> None:
+    host = desired("crypto")
+    seen = with_setting(as_desired(host), "crypto", "maxclients", "992")
+    seen = replace(seen, descriptors={seen.pid("redis-crypto.service"): 1024})
+    seen = with_unit(seen, "redis-crypto.service", LimitNOFILE=granted)
+    (found,) = compare(host, seen)
+    assert (found.subject, found.name, found.expected) == ("instance", "open files", "65535")
+    assert str(found.remedy).startswith(remedy)
+
+
+def test_packages_that_an_autoremove_may_take_along_are_kept() -> None:
+    host = desired("crypto")
+    (found,) = compare(host, replace(as_desired(host), automatic=frozenset({"redis-tools", "libc6"})))
+    assert (found.subject, found.name, found.remedy) == ("package", "redis-tools", Remedy.KEEP)
+    assert "/var/lib/redis" in found.observed
