@@ -75,19 +75,28 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             Remedy.RESTART,
         )
     elif _lacks_descriptors(instance, observed):
-        found = f"{observed.descriptors[observed.pid(instance.unit)]}, by a drop-in when it started"
-        wanted, granted = str(instance.descriptors), observed.unit(instance.unit).get("LimitNOFILE", "infinity")
-        lowered = granted != "infinity" and int(granted) < instance.descriptors
-        remedy = ByHand("mend the drop-in first, which is listed") if lowered else Remedy.RESTART
-        yield Difference(instance.name, "instance", "open files", wanted, found, remedy)
+        yield _open_files(instance, observed)
     elif _started_from_an_edited_file(instance, observed):
         yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", Remedy.RESTART)
 
 
 def _lacks_descriptors(instance: Instance, observed: Observed) -> bool:
-    """Whether the process was started from the unit as it is, and yet may open fewer files than that grants."""
-    allowed = observed.descriptors.get(observed.pid(instance.unit), instance.descriptors)
-    return allowed < instance.descriptors and observed.started.get(instance.unit) == instance.unit_digest
+    """Whether the process was started from the unit as it is, and yet may open fewer files than its clients need."""
+    needed = instance.needed_descriptors
+    allowed = observed.descriptors.get(observed.pid(instance.unit), needed)
+    return allowed < needed and observed.started.get(instance.unit) == instance.unit_digest
+
+
+def _open_files(instance: Instance, observed: Observed) -> Difference:
+    """A restart cures it when nothing lowers the limit any more: neither a drop-in nor what a container may grant."""
+    needed, found = instance.needed_descriptors, observed.descriptors[observed.pid(instance.unit)]
+    granted, most = observed.unit(instance.unit).get("LimitNOFILE", "infinity"), observed.descriptors.get(1, needed)
+    remedy: Remedy | ByHand = Remedy.RESTART
+    if granted != "infinity" and int(granted) < needed:
+        remedy = ByHand("mend the drop-in that lowers LimitNOFILE, which is listed, then deploy")
+    elif most < needed:
+        remedy = ByHand(f"let the host grant more than the {most} of its first process, or lower maxclients")
+    return Difference(instance.name, "instance", "open files", f"{needed} or more", str(found), remedy)
 
 
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:

@@ -32,7 +32,7 @@ SEVERITIES: dict[Severity, str] = {"warning": "yellow", "critical": "red"}
 class Kind:
     """One of the lists that a host may have: its headings and their shares of the width; a role takes what it needs.
 
-    The second heading is what is listed; narrow terminals have a line for each of those after it, and `prefix` first.
+    The second heading is what is listed, on narrow terminals after `prefix`, with a line for each further heading.
     """
 
     headings: tuple[str, ...]

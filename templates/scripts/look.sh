@@ -38,7 +38,7 @@ for file in /etc/systemd/system/redis-*.service; do
 done
 units=$(systemctl show --timestamp=unix --property="$unit_properties" $units 2>/dev/null) || failed units systemctl $?
 echo "$units"
-binaries=''; allowances=''
+binaries=''; allowances=/proc/1/limits
 for line in $units; do
   case $line in
     MainPID=0) ;;

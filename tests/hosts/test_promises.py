@@ -71,7 +71,7 @@ def test_a_drop_in_that_lowers_the_open_files_is_named_and_mended(onebox: Tier, 
             assert operator.config_get("maxclients") == {"maxclients": "992"}
         found = [(item["name"], item["observed"]) for item in drift(onebox, tmp_path) if item["role"] == "crypto"]
         assert found == [
-            ("open files", "1024, by a drop-in when it started"),
+            ("open files", "1024"),
             ("redis-crypto.service", f"LimitNOFILE=1024, by {DROP_IN}"),
         ]
         pid = onebox.pid("crypto")
