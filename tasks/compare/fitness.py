@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
+from tasks.compare.adoption import adoptions
+from tasks.compare.data_files import gone_data, lost_manifest, pieces, storage_links, strange_snapshot
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
 from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file, unit_name
+from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
 from tasks.observed.state import Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
@@ -43,6 +45,8 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
+        *map(_in_words, storage_links(desired, observed)),
+        *_gone_data(desired, observed),
         *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
@@ -55,7 +59,8 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
 
 
 def _in_words(item: Difference) -> str:
-    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {item.to_do}"
+    where = f"{item.role}: " if item.role else ""
+    return f"{where}{item.subject} {item.name}: {item.observed}, expected {item.expected}: {item.to_do}"
 
 
 def _system(desired: Host, observed: Observed) -> Iterator[str]:
@@ -157,24 +162,28 @@ def _swapped_ports(desired: Host, observed: Observed) -> Iterator[str]:
                 )
 
 
-def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
-    """A server started with `appendonly yes` and no manifest starts empty, whatever lies beside it."""
+def _gone_data(desired: Host, observed: Observed) -> Iterator[str]:
+    """A start would make a new directory, or begin in an empty one, and nobody would notice."""
+    adopted = {item.instance.name for item in adoptions(desired, observed)}
     for instance in desired.instances:
-        role, directory = instance.role, data_directory(instance.name)
-        if observed.is_active(instance.unit) or instance.name in observed.adopting:
-            continue  # of an adoption that was cut off, what lies there is a copy
-        manifest = manifest_file(role)
-        data = [path for path in observed.data_files if path.startswith(f"{directory}/") and _is_data(path)]
-        if not role.appendonly:
-            yield from _data_without_snapshot(instance, observed, data)
-            continue
-        if data == [snapshot_file(role)]:
-            continue  # the deploy makes the log from it
-        if data and manifest not in observed.data_files:
+        directory = data_directory(instance.name)
+        if instance.name not in {*desired.requests.begin_empty, *adopted}:
+            yield from map(_in_words, gone_data(instance, observed))
+        if observed.is_active(instance.unit) and directory not in observed.files:
             yield (
-                f"{role.name}: {directory} holds {', '.join(sorted(data)[:3])} but no {manifest}: a start with "
-                "appendonly would begin empty: move the files away, or bring the manifest back from a backup"
+                f"{instance.name}: {directory} is absent while {instance.unit} runs, expected its data there: mount "
+                "its disk again, or bring the directory back by its name; do not restart it before"
             )
+
+
+def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
+    """A server that would begin empty over data, or load other data than somebody meant it to."""
+    for instance in desired.instances:
+        yield from map(_in_words, lost_manifest(instance, observed))
+        yield from map(_in_words, strange_snapshot(instance, observed))
+        down = not observed.is_active(instance.unit) and instance.name not in observed.adopting
+        if down and not instance.role.appendonly:
+            yield from _data_without_snapshot(instance, observed, pieces(instance, observed))
 
 
 def _data_without_snapshot(instance: Instance, observed: Observed, data: list[str]) -> Iterator[str]:
@@ -229,9 +238,3 @@ def _too_many_clients(desired: Host, observed: Observed) -> Iterator[str]:
                 f"away, this tool among them, expected at most {limit - OWN_CLIENTS}: close some (CLIENT LIST as "
                 "operator shows whose they are), or raise maxclients; with `fit`, raise maxmemory"
             )
-
-
-def _is_data(path: str) -> bool:
-    """Not what a server or a conversion left half-done, nor a log that was put aside."""
-    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
-    return path.endswith((".rdb", ".aof")) and not unfinished

@@ -12,13 +12,14 @@ from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.adoption import adoption_differences
+from tasks.compare.data_files import has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
 from tasks.compare.server import server_differences
-from tasks.desired.host import File, Host, Unit
-from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file
+from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
+from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begun_file
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
@@ -29,9 +30,11 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
     """Every difference between the two, sorted; empty when the host is as it should be."""
     found = [
         *_packages(desired, observed),
+        *storage_links(desired, observed),
         *_files(desired, observed),
         *_units(desired, observed),
         *_kernel(desired, observed),
+        *_user_namespaces(desired, observed),
         *_addresses(desired, observed),
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
@@ -95,8 +98,11 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
+    unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
-        if observed.container and file.path in (SYSCTL_FILE, THP_FILE):
+        if (
+            observed.container and file.path in (SYSCTL_FILE, THP_FILE)
+        ) or file.path in unbegun - observed.files.keys():
             continue
         unknown = file.content == "" and _has_all_users(desired, observed, file.path)
         yield from _file(file, observed.files.get(file.path), unknown)
@@ -118,6 +124,8 @@ def _has_all_users(desired: Host, observed: Observed, path: str) -> bool:
 def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Difference]:
     """`unknown`: nobody knows what should be in it."""
     kind = "directory" if file.content is None else "file"
+    if file.content is None and state is not None and state.kind == "link" and file.path.startswith(DATA_ROOT):
+        return  # what to do about it is listed: tasks/compare/data_files.py
     expected = f"{kind} {file.owner}:{file.group} {file.mode}"
     if state is None:
         yield Difference(file.role, "file", file.path, expected, "absent", Remedy.WRITE)
@@ -214,6 +222,18 @@ def _keeps_failing(unit: Unit, observed: Observed) -> bool:
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
     """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
     return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
+
+
+def _user_namespaces(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Every instance has a user namespace of its own: without, the running ones go on and none of them starts again."""
+    needed = len(desired.instances)
+    now = observed.sysctls.get(USER_NAMESPACES, "")
+    at_boot, path = observed.boot_sysctls.get(USER_NAMESPACES, ("", ""))
+    for value, when, by in ((now, "", ""), (at_boot, " at boot", f", by {path}")):
+        if value.isdigit() and int(value) < needed:
+            remedy = ByHand(f"remove the line from {path}" if path else "find what sets it, and set it higher")
+            expected = f"at least {needed}{when}, for the next start of its instances"
+            yield Difference(None, "kernel", USER_NAMESPACES, expected, f"{value}{when}{by}", remedy)
 
 
 def _kernel(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -10,9 +10,10 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
+from tasks.compare.data_files import gone_data, lost_manifest, ownership_differences, pieces, strange_snapshot
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.compare.loading import load_faults, skipped
+from tasks.compare.loading import cut_tail, load_faults, skipped
 from tasks.compare.passwords import keep_password, may_replace, other_password
 from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
@@ -27,7 +28,11 @@ RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
 def server_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """Every difference of a running instance, or of the data of one that does not run."""
     server = observed.servers.get(instance.name)
+    yield from ownership_differences(instance, observed)
+    yield from strange_snapshot(instance, observed)
     if not observed.is_active(instance.unit):
+        yield from gone_data(instance, observed)
+        yield from lost_manifest(instance, observed)
         yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
@@ -40,6 +45,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     yield from _users(instance, server, observed)
     yield from _persistence(instance, server)
     yield from _skipped(instance, server)
+    yield from _cut_tail(instance, server)
     yield from _log_of_more_databases(instance, server)
     yield from _manifest(instance, server, observed)
 
@@ -98,7 +104,7 @@ def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool
     state, file = observed.unit(instance.unit), observed.files.get(instance.unit_file)
     if file is None or file.kind != "file" or process_part(file.content) == process_part(instance.unit_text):
         return False
-    started = int(state.get("ExecMainStartTimestamp", "").lstrip("@") or 0)
+    started = observed.time(instance.unit, "ExecMainStartTimestamp")
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
@@ -231,6 +237,15 @@ def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
         yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
 
 
+def _cut_tail(instance: Instance, server: Server) -> Iterator[Difference]:
+    """A log whose end a start has cut off: what was written behind the cut may be nothing to the next start."""
+    line = cut_tail(server)
+    if line:
+        found = f"cut off when it started, and the next start may lose what was written since: {line}"
+        remedy = GET_BACK_FIRST if keeps_log(instance, server) else Remedy.REWRITE
+        yield Difference(instance.name, "persistence", "end of the log", "as it was written", found, remedy)
+
+
 def _log_of_more_databases(instance: Instance, server: Server) -> Iterator[Difference]:
     """A log that may select databases which the next start will not have; a new one selects only those with keys."""
     if are_fewer(instance, server) and server.info.get("aof_enabled") == "1" and not keeps_log(instance, server):
@@ -260,7 +275,7 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
         return  # what lies there may be a part of it: the adoption is listed
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if role.appendonly and snapshot and not log:
+    if role.appendonly and snapshot and not log and pieces(instance, observed) == [snapshot_file(role)]:
         found = f"absent, and the data is in {role.dbfilename}"
         yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:

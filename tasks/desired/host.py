@@ -14,6 +14,7 @@ from tasks.desired.paths import UNITS, unit_name
 
 Passwords = Mapping[str, Mapping[str, str | None]]  # role → user → password, None for one still to be generated
 
+USER_NAMESPACES = "user.max_user_namespaces"  # a kernel value that PrivateUsers= of the units depends on
 REDIS_DESCRIPTORS = 32  # beyond maxclients, for itself (server.h: CONFIG_MIN_RESERVED_FDS)
 SPARE_DESCRIPTORS = 1024  # beyond maxclients: those, modules and AOF files
 

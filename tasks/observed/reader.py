@@ -28,7 +28,7 @@ VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
 UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
 CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
-STARTED = "ExecMainStartTimestamp"
+TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
@@ -76,9 +76,12 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         memory_available=_field(_named(matches, "/proc/meminfo", "MemAvailable"), 0, "MemAvailable") * 1024,
         free_of={path: size for path, size in free.items() if path.startswith(f"{DATA_ROOT}/")},
         replayable=frozenset(lines["replayable"]),
+        stored={
+            item.path: _file_state(item, item.target if item.kind == "l" else "") for item in found if item.is_stored
+        },
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
-        data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
+        data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
 
@@ -181,6 +184,7 @@ class _Found:
     inode: str
     mode: str
     modified: int
+    changed: int
     owner: str
     group: str
     top: str
@@ -192,12 +196,13 @@ class _Found:
         return self.depth == 0 and not self.path.startswith("/proc/")
 
     @property
-    def is_data(self) -> bool:
-        return self.kind == "f" and self.top.startswith(f"{DATA_ROOT}/")
+    def is_stored(self) -> bool:
+        return 0 < self.depth <= 2 and self.top.startswith(f"{DATA_ROOT}/")
 
 
 ABOUT = re.compile(
-    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) (-?[0-9]{1,12})\.[0-9]+"
+    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) "
+    r"(-?[0-9]{1,12})\.[0-9]+ (-?[0-9]{1,12})\.[0-9]+"
 )
 
 
@@ -206,12 +211,11 @@ def _found(record: Sequence[str]) -> _Found:
     match = ABOUT.fullmatch(about)
     if match is None:
         raise Unreadable(f"what find says of {excerpt(path)} is {excerpt(about)}, expected numbers")
-    kind, depth, size, blocks, inode, mode, modified = match.groups()
+    kind, depth, size, blocks, inode, mode, modified, changed = match.groups()
     if not (path == top if depth == "0" else path.startswith(f"{top}/")) or not top.startswith("/"):
         raise Unreadable(f"find says that {excerpt(path)} lies below {excerpt(top)}")
-    return _Found(
-        *(kind, int(depth), int(size), int(blocks), inode, mode, int(modified)), owner, group, top, path, target
-    )
+    times = int(modified), int(changed)
+    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *times, owner, group, top, path, target)
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
@@ -230,8 +234,13 @@ def _file(item: _Found, texts: Texts, digests: Mapping[str, str]) -> FileState:
     content = item.target
     if item.kind == "f":
         content = digests.get(item.path) or _content(texts.get(item.path, []), item.size)
+    return _file_state(item, content)
+
+
+def _file_state(item: _Found, content: str) -> FileState:
     mode = f"{int(item.mode, 8):04o}"
-    return FileState(KINDS.get(item.kind, "other"), item.owner, item.group, mode, content, item.modified)
+    kind = KINDS.get(item.kind, "other")
+    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed)
 
 
 def _content(lines: Sequence[str], size: int) -> str:
@@ -325,7 +334,8 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
         matching(UNIT, unit.get("Id", ""), "the name of a unit")
         for name in ("LoadState", "ActiveState"):
             matching("[a-z-]+", unit.get(name, ""), f"{name} of {unit['Id']}")
-        matching("(@[0-9]{1,15})?", unit.get(STARTED, ""), f"{STARTED} of {unit['Id']}")
+        for name in TIMES:
+            matching("(@[0-9]{1,15})?", unit.get(name, ""), f"{name} of {unit['Id']}")
         matching("(/[^ ]+( /[^ ]+)*)?", unit.get("DropInPaths", ""), f"DropInPaths of {unit['Id']}")
         for name in ("MainPID", "NRestarts"):
             number(unit.get(name, "0"), f"{name} of {unit['Id']}")

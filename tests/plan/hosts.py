@@ -63,6 +63,8 @@ def first_deploy(*roles: str) -> list[str]:
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
         f"systemctl reset-failed {first} 2>/dev/null; timeout 900 systemctl start {first}",
         *(forget(role) for role in started),
+        directory("root", "root", "0755", "/var/lib/caas-redis"),
+        *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started),
     ]
 
 

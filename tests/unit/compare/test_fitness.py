@@ -229,9 +229,10 @@ DIRECTORY = "/var/lib/redis/compliance"
 def test_data_without_a_manifest_is_refused_because_a_start_would_begin_empty(left: str) -> None:
     host = desired("compliance")
     assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5})) == [
-        f"compliance: {DIRECTORY} holds {DIRECTORY}/{left} but no "
-        f"{DIRECTORY}/appendonlydir/appendonly.aof.manifest: a start with appendonly would begin empty: "
-        "move the files away, or bring the manifest back from a backup"
+        f"compliance: persistence {DIRECTORY}/appendonlydir/appendonly.aof.manifest: absent, and there is {left}, "
+        f"expected on disk: a start would begin empty: keep a copy first (cp -a {DIRECTORY} /var/tmp/compliance-data), "
+        "then give the log's directory its name appendonlydir again, bring the manifest back, or write it anew "
+        "(README, A damaged log)"
     ]
 
 

@@ -13,6 +13,7 @@ KINDS = {"file": "f", "directory": "d", "link": "l"}
 
 
 MARK = "0123456789abcdef"
+OWN_FILE = FileState("file", "redis", "redis", "0600", "")
 
 
 def snapshot_text(observed: Observed, mark: str = MARK) -> str:
@@ -104,20 +105,23 @@ def _matches(observed: Observed) -> Iterator[str]:
 
 
 def _found(observed: Observed) -> Iterator[str]:
-    """All blocks of a data directory are those of one directory in it."""
+    """All blocks of a data directory are those of one directory far down in it."""
     for path, state in observed.files.items():
         size = len(state.content.encode()) if state.kind == "file" else 4096
         target = state.content if state.kind == "link" else ""
-        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0"
+        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
         yield record(about, state.owner, state.group, path, path, target)
     for inode, (top, size) in enumerate(observed.data_used.items()):
-        yield record(f"d 1 4096 {size // 512} 2049:{inode} 700 0.0", "redis", "redis", top, f"{top}/appendonlydir", "")
-    for inode, (path, size) in enumerate(observed.data_files.items(), len(observed.data_used)):
+        yield record(f"d 3 4096 {size // 512} 2049:{inode} 700 0.0 0.0", "redis", "redis", top, f"{top}/a/b/c", "")
+    stored = {path: state for path, state in observed.stored.items() if state.kind != "file"}
+    stored |= {path: observed.stored.get(path, OWN_FILE) for path in observed.data_files}
+    for inode, (path, state) in enumerate(stored.items(), len(observed.data_used)):
         top = "/".join(path.split("/")[:5])
-        depth = path.count("/") - top.count("/")
-        yield record(f"f {depth} {size} 0 2049:{inode} 600 0.0", "redis", "redis", top, path, "")
+        about = f"{KINDS[state.kind]} {path.count('/') - top.count('/')} {observed.data_files.get(path, 4096)} 0"
+        about += f" 2049:{inode} {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
+        yield record(about, state.owner, state.group, top, path, "")
     for pid, binary in observed.binaries.items():
-        yield record(f"l 0 0 0 20:{pid} 777 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
+        yield record(f"l 0 0 0 20:{pid} 777 0.0 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
 
 
 def _rules(observed: Observed) -> list[str]:

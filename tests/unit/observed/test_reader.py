@@ -62,7 +62,7 @@ def without_lines(*texts: str) -> Observed:
 
 def found_record(kind: str, size: int, path: str) -> str:
     """What find says of a file of root and redis with mode 2640."""
-    return record(f"{kind} 0 {size} 8 92:1 2640 7.25", "root", "redis", path, path, "")
+    return record(f"{kind} 0 {size} 8 92:1 2640 7.25 8.25", "root", "redis", path, path, "")
 
 
 def with_file_on_disk(content: str, size: int) -> FileState:
@@ -157,7 +157,7 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     acl = recorded.files["/etc/redis/crypto.acl"]
     assert (acl.kind, acl.owner, acl.group, acl.mode) == ("file", "root", "redis", "0640")
     assert re.fullmatch("[0-9a-f]{64}", acl.content)
-    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946)
+    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946, 1795417946)
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
@@ -196,7 +196,9 @@ def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
 def test_the_content_of_what_is_no_file_does_not_count() -> None:
     text = with_text("texts", "/etc/redis/x.conf:port 1\n")
     text = text.replace(begin("found"), begin("found") + found_record("p", 0, "/etc/redis/x.conf"))
-    assert parse_snapshot(text, MARK).files["/etc/redis/x.conf"] == FileState("other", "root", "redis", "2640", "", 7)
+    assert parse_snapshot(text, MARK).files["/etc/redis/x.conf"] == FileState(
+        "other", "root", "redis", "2640", "", 7, 8
+    )
 
 
 TRIE = """\
@@ -308,7 +310,8 @@ def test_a_file_with_two_names_takes_its_space_once() -> None:
     top = "/var/lib/redis/crypto"
     names = ((1, "a b"), (2, "d/c"), (3, "d/e/f"))
     records = [
-        record(f"f {depth} 70000 144 83:7 600 0.0", "redis", "redis", top, f"{top}/{name}", "") for depth, name in names
+        record(f"f {depth} 70000 144 83:7 600 0.0 0.0", "redis", "redis", top, f"{top}/{name}", "")
+        for depth, name in names
     ]
     observed = parse_snapshot(with_text("found", "".join(records)), MARK)
     assert observed.data_used == {top: (20 + 72) * 1024}
