@@ -18,6 +18,7 @@ class Remedy(Enum):
     """What the deploy does about a difference, in the words that an operator reads."""
 
     INSTALL = "install"
+    KEEP = "apt-mark manual"
     WRITE = "write"
     REMOVE = "remove"
     MASK = "mask"

@@ -23,6 +23,7 @@ from tasks.observed.state import Observed
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
 OS_MEMORY = 512 << 20  # bytes left to the operating system
 DISK_PER_MAXMEMORY = 3.5  # base and log at 100 % growth, and the new base beside them
+OWN_CLIENTS = 4  # connections of this tool at a time: a look and a proof, and an operator who wonders
 OLDEST_REDIS = (7, 0)
 GIB = 1 << 30
 
@@ -46,9 +47,11 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_taken_ports(desired, observed),
         *map(_in_words, storage_links(desired, observed)),
         *_gone_data(desired, observed),
+        *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
         *_too_full(desired, observed, allow_eviction),
+        *_too_many_clients(desired, observed),
         *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
         *foreign_problems(desired, observed, version, allow_eviction),
         *purge_problems(desired, observed),
@@ -145,6 +148,20 @@ def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
                 )
 
 
+def _swapped_ports(desired: Host, observed: Observed) -> Iterator[str]:
+    """A role gets its port live, one role after the other: it cannot have one that another role still listens on."""
+    owners = {observed.pid(item.unit): item.name for item in desired.instances} | {0: ""}
+    for role in desired.roles:
+        for listener in observed.listeners:
+            owner = owners.get(listener.pid, "")
+            clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::") and listener.port == role.port
+            if clashes and owner not in ("", role.name):
+                yield (
+                    f"{role.name}: port {role.address}:{role.port} is {owner}'s until this deploy moves that, expected "
+                    f"free: deploy {owner} with a port that nobody uses first, then both as they are to be"
+                )
+
+
 def _gone_data(desired: Host, observed: Observed) -> Iterator[str]:
     """A start would make a new directory, or begin in an empty one, and nobody would notice."""
     adopted = {item.instance.name for item in adoptions(desired, observed)}
@@ -205,4 +222,19 @@ def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterat
             yield (
                 f"{instance.name}: uses {_mib(used)}, and maxmemory {show_memory(limit)} would {does} "
                 f"({instance.role.maxmemory_policy}): keep maxmemory above it, or add --data allow_eviction=true"
+            )
+
+
+def _too_many_clients(desired: Host, observed: Observed) -> Iterator[str]:
+    """Redis keeps those who are connected and turns every new one away: this tool, too, so nothing could be proved."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is None or "maxclients" not in server.config:
+            continue
+        connected, limit = int(server.info.get("connected_clients", "0")), instance.role.maxclients
+        if connected + OWN_CLIENTS > limit and int(server.config["maxclients"]) > limit:
+            yield (
+                f"{instance.name}: {connected} clients are connected, and maxclients {limit} would turn every new one "
+                f"away, this tool among them, expected at most {limit - OWN_CLIENTS}: close some (CLIENT LIST as "
+                "operator shows whose they are), or raise maxclients; with `fit`, raise maxmemory"
             )

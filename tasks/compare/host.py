@@ -91,6 +91,10 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(
                 None, "package", name, version or "installed", installed or "not installed", Remedy.INSTALL
             )
+        elif name in observed.automatic:
+            # redis-tools takes /var/lib/redis with it when it is purged (redis-facts §1).
+            found = "installed automatically: apt autoremove --purge may delete it, and /var/lib/redis"
+            yield Difference(None, "package", name, "installed for itself", found, Remedy.KEEP)
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -159,7 +163,7 @@ def _units(desired: Host, observed: Observed) -> Iterator[Difference]:
         elif unit.enabled == "absent":
             yield from _absent(unit, observed)
         else:
-            yield from _enabled(unit, observed)
+            yield from _enabled(unit, desired, observed)
 
 
 def _masked(unit: Unit, observed: Observed) -> Iterator[Difference]:
@@ -177,7 +181,7 @@ def _absent(unit: Unit, observed: Observed) -> Iterator[Difference]:
         yield Difference(None, "unit", unit.name, "absent", state["ActiveState"], Remedy.DISABLE)
 
 
-def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
+def _enabled(unit: Unit, desired: Host, observed: Observed) -> Iterator[Difference]:
     state = observed.unit(unit.name)
     enabled = state.get("UnitFileState") or state["LoadState"]
     if enabled != "enabled":
@@ -188,12 +192,24 @@ def _enabled(unit: Unit, observed: Observed) -> Iterator[Difference]:
     if drop_ins:
         remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
+    elif unit.role is not None:
+        yield from _descriptors(unit, state, desired)
     # One whose process runs and is not ready loads its data, or is being stopped: that is for unknown.py to say.
     if state["ActiveState"] != "active" and (observed.pid(unit.name) == 0 or _keeps_failing(unit, observed)):
         found = state["ActiveState"]
         if state.get("NRestarts", "0") != "0":
             found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"
         yield Difference(unit.role, "unit", unit.name, "active", found, Remedy.START)
+
+
+def _descriptors(unit: Unit, state: Mapping[str, str], desired: Host) -> Iterator[Difference]:
+    """A drop-in for every service, the host's own business, that lets Redis open fewer files than its clients need."""
+    wanted = next((item.descriptors for item in desired.instances if item.unit == unit.name), 0)
+    granted, by = state.get("LimitNOFILE", "infinity"), state.get("DropInPaths", "")
+    if by and granted != "infinity" and int(granted) < wanted:
+        remedy = ByHand("let that drop-in leave LimitNOFILE out, or raise it there")
+        found = f"LimitNOFILE={granted}, by {by}"
+        yield Difference(unit.role, "unit", unit.name, f"LimitNOFILE={wanted}", found, remedy)
 
 
 def _keeps_failing(unit: Unit, observed: Observed) -> bool:

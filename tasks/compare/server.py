@@ -74,8 +74,29 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "started before it changed",
             Remedy.RESTART,
         )
+    elif _lacks_descriptors(instance, observed):
+        yield _open_files(instance, observed)
     elif _started_from_an_edited_file(instance, observed):
         yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", Remedy.RESTART)
+
+
+def _lacks_descriptors(instance: Instance, observed: Observed) -> bool:
+    """Whether the process was started from the unit as it is, and yet may open fewer files than its clients need."""
+    needed = instance.needed_descriptors
+    allowed = observed.descriptors.get(observed.pid(instance.unit), needed)
+    return allowed < needed and observed.started.get(instance.unit) == instance.unit_digest
+
+
+def _open_files(instance: Instance, observed: Observed) -> Difference:
+    """A restart cures it when nothing lowers the limit any more: neither a drop-in nor what a container may grant."""
+    needed, found = instance.needed_descriptors, observed.descriptors[observed.pid(instance.unit)]
+    granted, most = observed.unit(instance.unit).get("LimitNOFILE", "infinity"), observed.descriptors.get(1, needed)
+    remedy: Remedy | ByHand = Remedy.RESTART
+    if granted != "infinity" and int(granted) < needed:
+        remedy = ByHand("mend the drop-in that lowers LimitNOFILE, which is listed, then deploy")
+    elif most < needed:
+        remedy = ByHand(f"let the host grant more than the {most} of its first process, or lower maxclients")
+    return Difference(instance.name, "instance", "open files", f"{needed} or more", str(found), remedy)
 
 
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
@@ -116,7 +137,9 @@ GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by
 
 
 def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
-    # More clients than the process may have descriptors need the unit's new limit first.
+    # More clients than the process may have descriptors need the unit's new limit first; where a drop-in lowers it, or
+    # did when the process started, that is the cause and listed.
+    few = "maxclients" if _lacks_descriptors(instance, observed) else ""
     with_unit = ("maxclients",) if observed.started.get(instance.unit) != instance.unit_digest else ()
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
@@ -125,7 +148,7 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
                 yield Difference(instance.name, "setting", name, wanted, "unknown to this version", advice)
             continue
         found = canonical(name, server.config[name])
-        if found != canonical(name, wanted):
+        if found != canonical(name, wanted) and name != few:
             known = directive(name)
             how = Remedy.LIVE if known.live and name not in with_unit else Remedy.RESTART
             kept = name == "appendonly" and keeps_log(instance, server)

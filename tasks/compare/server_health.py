@@ -43,15 +43,15 @@ def _crashes(instance: Instance, observed: Observed, server: Server, limits: Lim
     """systemd counts the starts it made by itself since somebody started the unit."""
     restarts = int(observed.unit(instance.unit).get("NRestarts") or 0)
     up = number(server, "uptime_in_seconds")
-    critical = restarts >= limits.crashes_critical and up < 3600 * limits.crash_hours_critical
-    if restarts and up < 3600 * limits.crash_hours_warning:
-        limit = f"{limits.crashes_critical}, the last {limits.crash_hours_critical} hours ago or less"
+    critical = restarts >= limits.crashes_critical and up < 60 * limits.crash_minutes_critical
+    if restarts and up < 60 * limits.crash_minutes_warning:
+        limit = f"{limits.crashes_critical}, the last within {_ago(60 * limits.crash_minutes_critical)}"
         yield Health(
             instance.name,
             Code.CRASHED,
             "critical" if critical else "warning",
             f"{restarts} restarts by systemd, the last {_ago(up)} ago",
-            limit if critical else f"0 within {limits.crash_hours_warning} hours",
+            limit if critical else f"0 within {_ago(60 * limits.crash_minutes_warning)}",
             f"see why it ended (journalctl -u {instance.unit}); systemctl reset-failed {instance.unit} counts anew",
         )
 

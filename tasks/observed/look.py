@@ -28,7 +28,7 @@ from tasks.observed.state import Observed, Server, tells_of_a_cut, tells_of_skip
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
-    "ExecMainStartTimestamp,InactiveEnterTimestamp"
+    "ExecMainStartTimestamp,InactiveEnterTimestamp,LimitNOFILE"
 )
 
 

@@ -52,6 +52,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         uid=_field(_named(matches, "/proc/self/status", "Uid"), 1, "the user id"),  # the effective one
         memory=_field(_named(matches, "/proc/meminfo", "MemTotal"), 0, "MemTotal") * 1024,
         packages=_packages(lines["packages"]),
+        automatic=frozenset(_automatic(lines["packages"])),
         candidate=_candidate(lines["candidate"]),
         disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
@@ -64,6 +65,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         our_units=tuple(sorted(_our_units(matches))),
         units=units,
         binaries=_binaries(units, found),
+        descriptors=dict(_descriptors(matches)),
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
@@ -121,6 +123,16 @@ def _packages(lines: Sequence[str]) -> dict[str, str]:
         elif key == "Version" and installed:
             packages[name] = matching(VERSION, value, f"the version of {name}")
     return packages
+
+
+def _automatic(lines: Sequence[str]) -> Iterator[str]:
+    """Packages that nobody asked for by name, from stanzas of apt's extended_states."""
+    name = ""
+    for key, _, value in (line.partition(": ") for line in lines):
+        if key == "Package":
+            name = value
+        elif key == "Auto-Installed" and value == "1" and name in PACKAGES:
+            yield name
 
 
 def _candidate(lines: Sequence[str]) -> str:
@@ -327,6 +339,7 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
         matching("(/[^ ]+( /[^ ]+)*)?", unit.get("DropInPaths", ""), f"DropInPaths of {unit['Id']}")
         for name in ("MainPID", "NRestarts"):
             number(unit.get(name, "0"), f"{name} of {unit['Id']}")
+        matching("infinity|[0-9]{1,20}", unit.get("LimitNOFILE", "infinity"), f"LimitNOFILE of {unit['Id']}")
     return {unit.pop("Id"): unit for unit in units if unit}
 
 
@@ -335,6 +348,14 @@ def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -
     targets = {item.path: item.target for item in found}
     pids = {int(properties.get("MainPID", "0")) for properties in units.values()} - {0}
     return {pid: targets.get(f"/proc/{pid}/exe", "") for pid in pids}
+
+
+def _descriptors(matches: Texts) -> Iterator[tuple[int, int]]:
+    """(pid, open files it may have at most) from /proc/PID/limits: `Max open files  SOFT  HARD  files`."""
+    for path, lines in matches.items():
+        if found := re.fullmatch("/proc/([0-9]+)/limits", path):
+            words = lines[0].split()
+            yield int(found[1]), number(words[4] if len(words) == 6 else "", "how many files a process may open")
 
 
 def _started(texts: Texts) -> dict[str, str]:

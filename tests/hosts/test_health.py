@@ -120,6 +120,14 @@ def test_a_server_that_crashes_over_and_over_is_critical_until_it_counts_anew(ti
     assert look(tier, tmp_path).host["health"] == []
 
 
+def test_attempts_before_the_deploy_that_mends_a_server_are_no_crashes(tier: Tier, tmp_path: Path) -> None:
+    host, unit = tier.host("crypto"), "redis-crypto.service"
+    host.sh(f"chmod 000 /etc/redis/crypto.acl; kill -9 {tier.pid('crypto')}")
+    wait_for(lambda: int(host.sh(f"systemctl show -P NRestarts {unit}")) >= 6, "it was tried in vain", 60)
+    tier.deploy(*CHANGED)
+    assert look(tier, tmp_path).host["health"] == []
+
+
 @contextmanager
 def small_disk(tier: Tier, role: str) -> Iterator[None]:
     """The role's directory is a small disk of its own, with what was in it."""
@@ -154,7 +162,7 @@ def test_refused_clients_and_wrong_passwords_are_a_warning(tier: Tier, tmp_path:
         one.connection_pool.disconnect()
     stranger = client(tier.lab.netns, TABLE["socket"]["address"], TABLE["socket"]["port"], "socket-service-1", "wrong")
     for _ in range(100):
-        with pytest.raises(redis.exceptions.AuthenticationError, match="WRONGPASS"):
+        with pytest.raises(redis.exceptions.AuthenticationError, match="invalid username-password pair"):
             stranger.ping()
     seen = look(tier, tmp_path)
     assert seen.codes("socket") == {("REFUSED-CLIENTS", "warning"), ("PASSWORDS-REFUSED", "warning")}

@@ -124,6 +124,7 @@ def as_desired(host: Host) -> Observed:
         our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
         units={unit.name: _unit(unit.enabled, unit.active, pids.get(unit.name, 0)) for unit in host.units},
         binaries=dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
+        descriptors={1: 1048576, **{pids[instance.unit]: instance.descriptors for instance in host.instances}},
         started={instance.unit: instance.unit_digest for instance in host.instances},
         files={
             file.path: FileState(

@@ -24,7 +24,8 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             line
             for name, version in observed.packages.items()
             for line in (f"Package: {name}", "Status: install ok installed", f"Version: {version}", "--")
-        ],
+        ]
+        + [line for name in observed.automatic for line in (f"Package: {name}", "Auto-Installed: 1", "")],
         "candidate": ["redis-server:", f"  Candidate: {observed.candidate or '(none)'}"],
         "disk": ["    Avail File", *(f"{size // 1024} {path}" for path, size in _disks(observed))],
         "listeners": [
@@ -91,6 +92,8 @@ def _texts(observed: Observed) -> Iterator[str]:
 def _matches(observed: Observed) -> Iterator[str]:
     yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
     yield f"/proc/meminfo:MemAvailable:   {observed.memory_available // 1024} kB"
+    for pid, files in observed.descriptors.items():
+        yield f"/proc/{pid}/limits:Max open files            1024                 {files}                files     "
     yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
     for name, (value, path) in observed.boot_sysctls.items():
         yield from (f"{path}:# {MANAGED}", f"{path}:{name} = {value}")

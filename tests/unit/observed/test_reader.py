@@ -88,6 +88,35 @@ def test_the_packages_of_a_real_host_are_read(recorded: Observed) -> None:
     assert recorded.candidate == ""
 
 
+def test_packages_that_nobody_asked_for_are_read_from_apt_and_lose_no_version() -> None:
+    stanzas = "Package: redis-tools\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: libc6\nAuto-Installed: 1\n"
+    text = RECORDED.replace(f"\0{MARK} candidate", f"{stanzas}\0{MARK} candidate")
+    seen = parse_snapshot(text, MARK)
+    assert seen.automatic == {"redis-tools"}
+    assert seen.packages == parse_snapshot(RECORDED, MARK).packages
+    assert parse_snapshot(text.replace("Auto-Installed: 1", "Auto-Installed: 0"), MARK).automatic == frozenset()
+
+
+def test_how_many_files_a_process_may_open_is_read_from_its_limits() -> None:
+    line = "/proc/430/limits:Max open files            1024                 65535                files     \n"
+    text = RECORDED.replace("/proc/meminfo:MemTotal", f"{line}/proc/meminfo:MemTotal")
+    assert parse_snapshot(text, MARK).descriptors == {430: 65535}
+    with pytest.raises(Unreadable, match="how many files a process may open"):
+        parse_snapshot(text.replace("65535  ", "many  "), MARK)
+
+
+def test_the_room_on_every_disk_is_read_by_directory() -> None:
+    text = RECORDED.replace("81042596 /var/lib\n", "81042596 /var/lib/redis\n40960 /var/lib/redis/crypto\n")
+    seen = parse_snapshot(text, MARK)
+    assert (seen.disk_free, seen.free_of) == (81042596 * 1024, {"/var/lib/redis/crypto": 40960 * 1024})
+
+
+@pytest.mark.parametrize("line", ["81042596", "lots /var/lib", ""])
+def test_room_on_a_disk_that_df_does_not_say_in_numbers_is_refused(line: str) -> None:
+    with pytest.raises(Unreadable, match="the free disk space"):
+        parse_snapshot(RECORDED.replace("81042596 /var/lib\n", f"{line}\n"), MARK)
+
+
 def test_disk_and_data_of_a_real_host_are_read_in_bytes(recorded: Observed) -> None:
     assert recorded.disk_free == 81042596 * 1024
     assert recorded.data_used == {"/var/lib/redis/crypto": 20 * 1024}
