@@ -22,8 +22,8 @@ redis_health = {
     "refused_logins_warning": 60,  # an hour: verify makes two itself, a service with a wrong password thousands
     "delayed_fsyncs_warning": 60,  # an hour: once a minute a write waited seconds for the disk [persist]
     "crashes_critical": 5,  # starts that systemd made by itself: the number at which it gives up on other units
-    "crash_hours_critical": 1,  # since the last of them: it may go on
-    "crash_hours_warning": 168,  # since the last of them: a week is enough for somebody to look at the journal
+    "crash_minutes_critical": 10,  # since the last of them: it may go on; also after a boot with a late address
+    "crash_minutes_warning": 10080,  # since the last of them: a week is enough for somebody to read the journal
     "host_memory_warning": 10,  # % of RAM available
     "host_memory_critical": 3,  # % of RAM available: the kernel is about to kill something
 }

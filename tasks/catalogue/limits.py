@@ -18,7 +18,7 @@ IN_ORDER = (
     ("memory_warning", "memory_critical"),
     ("clients_warning", "clients_critical"),
     ("host_memory_critical", "host_memory_warning"),
-    ("crash_hours_critical", "crash_hours_warning"),
+    ("crash_minutes_critical", "crash_minutes_warning"),
 )
 
 
@@ -40,8 +40,8 @@ class Limits(BaseModel):
     refused_logins_warning: Count
     delayed_fsyncs_warning: Count
     crashes_critical: Count
-    crash_hours_critical: Count
-    crash_hours_warning: Count
+    crash_minutes_critical: Count
+    crash_minutes_warning: Count
     host_memory_warning: Percent
     host_memory_critical: Percent
 

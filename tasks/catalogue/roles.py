@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
+from tasks.catalogue.clients import client_problem, with_fitting_clients
 from tasks.catalogue.directives import Port, Settings, text_rule
 
 RESERVED_USERS = (DEFAULT, OPERATOR)
@@ -57,6 +58,13 @@ class Role(Settings):
             raise ValueError(f"services: {', '.join(doubles)} is listed twice: list each service once")
         if reserved:
             raise ValueError(f"services: {', '.join(reserved)} is a user of Redis or of this tool: rename it")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_fit_into_memory(self) -> Role:
+        problem = client_problem(self.maxclients, self.maxmemory, self.maxmemory_clients)
+        if problem:
+            raise ValueError(problem)
         return self
 
     @property
@@ -131,7 +139,7 @@ def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str)
             continue
         fields = merge(merge(catalogue.defaults, catalogue.roles[name]), override)
         try:
-            roles[name] = Role.model_validate({"name": name, **fields})
+            roles[name] = Role.model_validate({"name": name, **with_fitting_clients(fields)})
         except ValidationError as error:
             problems += [f"{source}: {name}: {line}" for line in describe(error)]
     return roles, problems

@@ -18,6 +18,7 @@ class Remedy(Enum):
     """What the deploy does about a difference, in the words that an operator reads."""
 
     INSTALL = "install"
+    KEEP = "apt-mark manual"
     WRITE = "write"
     REMOVE = "remove"
     MASK = "mask"
@@ -32,6 +33,7 @@ class Remedy(Enum):
     REPLAY = "set live and in the file, before anything restarts"
     TO_LOG = "make the append-only log from the snapshot"
     TO_SNAPSHOT = "make the snapshot from the append-only log"
+    OWN = "give its data back to redis"
     REWRITE = "write the append-only log anew"
     ASIDE = "save a snapshot, then put the log aside"
     RESTART = "restart"

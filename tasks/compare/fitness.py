@@ -8,19 +8,23 @@ from collections.abc import Iterable, Iterator
 from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
+from tasks.compare.adoption import adoptions
+from tasks.compare.data_files import gone_data, lost_manifest, pieces, storage_links, strange_snapshot
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
 from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
+from tasks.compare.server import GET_BACK_FIRST, keeps_log
 from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, NEW, OLD, data_directory, manifest_file, snapshot_file, unit_name
+from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
 from tasks.observed.state import Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
 OS_MEMORY = 512 << 20  # bytes left to the operating system
 DISK_PER_MAXMEMORY = 3.5  # base and log at 100 % growth, and the new base beside them
+OWN_CLIENTS = 4  # connections of this tool at a time: a look and a proof, and an operator who wonders
 OLDEST_REDIS = (7, 0)
 GIB = 1 << 30
 
@@ -42,9 +46,14 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
+        *map(_in_words, storage_links(desired, observed)),
+        *_gone_data(desired, observed),
+        *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
+        *_left_log(desired, observed),
         *_too_full(desired, observed, allow_eviction),
+        *_too_many_clients(desired, observed),
         *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
         *foreign_problems(desired, observed, version, allow_eviction),
         *purge_problems(desired, observed),
@@ -52,7 +61,8 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
 
 
 def _in_words(item: Difference) -> str:
-    return f"{item.role}: {item.subject} {item.name}: {item.observed}, expected {item.expected}: {item.to_do}"
+    where = f"{item.role}: " if item.role else ""
+    return f"{where}{item.subject} {item.name}: {item.observed}, expected {item.expected}: {item.to_do}"
 
 
 def _system(desired: Host, observed: Observed) -> Iterator[str]:
@@ -140,24 +150,42 @@ def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
                 )
 
 
-def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
-    """A server started with `appendonly yes` and no manifest starts empty, whatever lies beside it."""
+def _swapped_ports(desired: Host, observed: Observed) -> Iterator[str]:
+    """A role gets its port live, one role after the other: it cannot have one that another role still listens on."""
+    owners = {observed.pid(item.unit): item.name for item in desired.instances} | {0: ""}
+    for role in desired.roles:
+        for listener in observed.listeners:
+            owner = owners.get(listener.pid, "")
+            clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::") and listener.port == role.port
+            if clashes and owner not in ("", role.name):
+                yield (
+                    f"{role.name}: port {role.address}:{role.port} is {owner}'s until this deploy moves that, expected "
+                    f"free: deploy {owner} with a port that nobody uses first, then both as they are to be"
+                )
+
+
+def _gone_data(desired: Host, observed: Observed) -> Iterator[str]:
+    """A start would make a new directory, or begin in an empty one, and nobody would notice."""
+    adopted = {item.instance.name for item in adoptions(desired, observed)}
     for instance in desired.instances:
-        role, directory = instance.role, data_directory(instance.name)
-        if observed.is_active(instance.unit) or instance.name in observed.adopting:
-            continue  # of an adoption that was cut off, what lies there is a copy
-        manifest = manifest_file(role)
-        data = [path for path in observed.data_files if path.startswith(f"{directory}/") and _is_data(path)]
-        if not role.appendonly:
-            yield from _data_without_snapshot(instance, observed, data)
-            continue
-        if data == [snapshot_file(role)]:
-            continue  # the deploy makes the log from it
-        if data and manifest not in observed.data_files:
+        directory = data_directory(instance.name)
+        if instance.name not in {*desired.requests.begin_empty, *adopted}:
+            yield from map(_in_words, gone_data(instance, observed))
+        if observed.is_active(instance.unit) and directory not in observed.files:
             yield (
-                f"{role.name}: {directory} holds {', '.join(sorted(data)[:3])} but no {manifest}: a start with "
-                "appendonly would begin empty: move the files away, or bring the manifest back from a backup"
+                f"{instance.name}: {directory} is absent while {instance.unit} runs, expected its data there: mount "
+                "its disk again, or bring the directory back by its name; do not restart it before"
             )
+
+
+def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
+    """A server that would begin empty over data, or load other data than somebody meant it to."""
+    for instance in desired.instances:
+        yield from map(_in_words, lost_manifest(instance, observed))
+        yield from map(_in_words, strange_snapshot(instance, observed))
+        down = not observed.is_active(instance.unit) and instance.name not in observed.adopting
+        if down and not instance.role.appendonly:
+            yield from _data_without_snapshot(instance, observed, pieces(instance, observed))
 
 
 def _data_without_snapshot(instance: Instance, observed: Observed, data: list[str]) -> Iterator[str]:
@@ -184,6 +212,19 @@ def _renamed_data(desired: Host, observed: Observed) -> Iterator[str]:
                 )
 
 
+def _left_log(desired: Host, observed: Observed) -> Iterator[str]:
+    """A configuration without a log would leave the only copy of what a start has skipped."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is None or server.refusal is not None or instance.role.appendonly:
+            continue
+        if keeps_log(instance, server):
+            yield (
+                f"{instance.name}: appendonly is no in the catalogue, and the running server's log has writes that its "
+                f"start skipped, expected yes until then: {GET_BACK_FIRST.advice}"
+            )
+
+
 def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterator[str]:
     """A limit below what is in use evicts at once, and for good, or refuses every write."""
     for instance in desired.instances:
@@ -199,7 +240,16 @@ def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterat
             )
 
 
-def _is_data(path: str) -> bool:
-    """Not what a server or a conversion left half-done, nor a log that was put aside."""
-    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
-    return path.endswith((".rdb", ".aof")) and not unfinished
+def _too_many_clients(desired: Host, observed: Observed) -> Iterator[str]:
+    """Redis keeps those who are connected and turns every new one away: this tool, too, so nothing could be proved."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is None or "maxclients" not in server.config:
+            continue
+        connected, limit = int(server.info.get("connected_clients", "0")), instance.role.maxclients
+        if connected + OWN_CLIENTS > limit and int(server.config["maxclients"]) > limit:
+            yield (
+                f"{instance.name}: {connected} clients are connected, and maxclients {limit} would turn every new one "
+                f"away, this tool among them, expected at most {limit - OWN_CLIENTS}: close some (CLIENT LIST as "
+                "operator shows whose they are), or raise maxclients; with `fit`, raise maxmemory"
+            )

@@ -10,9 +10,10 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
+from tasks.compare.data_files import gone_data, lost_manifest, ownership_differences, pieces, strange_snapshot
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.compare.loading import load_faults, skipped
+from tasks.compare.loading import cut_tail, load_faults, skipped
 from tasks.compare.passwords import keep_password, may_replace, other_password
 from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
@@ -27,7 +28,11 @@ RUNNING_BINARIES = ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server")
 def server_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """Every difference of a running instance, or of the data of one that does not run."""
     server = observed.servers.get(instance.name)
+    yield from ownership_differences(instance, observed)
+    yield from strange_snapshot(instance, observed)
     if not observed.is_active(instance.unit):
+        yield from gone_data(instance, observed)
+        yield from lost_manifest(instance, observed)
         yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
         return
@@ -40,6 +45,7 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     yield from _users(instance, server, observed)
     yield from _persistence(instance, server)
     yield from _skipped(instance, server)
+    yield from _cut_tail(instance, server)
     yield from _log_of_more_databases(instance, server)
     yield from _manifest(instance, server, observed)
 
@@ -68,8 +74,29 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
             "started before it changed",
             Remedy.RESTART,
         )
+    elif _lacks_descriptors(instance, observed):
+        yield _open_files(instance, observed)
     elif _started_from_an_edited_file(instance, observed):
         yield Difference(instance.name, "instance", "unit", "started as rendered", "started as edited", Remedy.RESTART)
+
+
+def _lacks_descriptors(instance: Instance, observed: Observed) -> bool:
+    """Whether the process was started from the unit as it is, and yet may open fewer files than its clients need."""
+    needed = instance.needed_descriptors
+    allowed = observed.descriptors.get(observed.pid(instance.unit), needed)
+    return allowed < needed and observed.started.get(instance.unit) == instance.unit_digest
+
+
+def _open_files(instance: Instance, observed: Observed) -> Difference:
+    """A restart cures it when nothing lowers the limit any more: neither a drop-in nor what a container may grant."""
+    needed, found = instance.needed_descriptors, observed.descriptors[observed.pid(instance.unit)]
+    granted, most = observed.unit(instance.unit).get("LimitNOFILE", "infinity"), observed.descriptors.get(1, needed)
+    remedy: Remedy | ByHand = Remedy.RESTART
+    if granted != "infinity" and int(granted) < needed:
+        remedy = ByHand("mend the drop-in that lowers LimitNOFILE, which is listed, then deploy")
+    elif most < needed:
+        remedy = ByHand(f"let the host grant more than the {most} of its first process, or lower maxclients")
+    return Difference(instance.name, "instance", "open files", f"{needed} or more", str(found), remedy)
 
 
 def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool:
@@ -77,7 +104,7 @@ def _started_from_an_edited_file(instance: Instance, observed: Observed) -> bool
     state, file = observed.unit(instance.unit), observed.files.get(instance.unit_file)
     if file is None or file.kind != "file" or process_part(file.content) == process_part(instance.unit_text):
         return False
-    started = int(state.get("ExecMainStartTimestamp", "").lstrip("@") or 0)
+    started = observed.time(instance.unit, "ExecMainStartTimestamp")
     return state.get("NeedDaemonReload") != "yes" and started >= file.modified > 0
 
 
@@ -103,14 +130,18 @@ def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
 
 def keeps_log(instance: Instance, server: Server) -> bool:
     """Whether nothing may rewrite or leave the instance's log, for what a start skipped stands nowhere else."""
-    return bool(skipped(server)) and not instance.accepts_loss
+    # Where nobody can say any more whether it skipped anything, what a deploy switched off tells that it did.
+    not_known = not server.said_from_start and server.config.get("auto-aof-rewrite-percentage") == "0"
+    return (bool(skipped(server)) or not_known) and not instance.accepts_loss
 
 
 GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by accept_loss: its log is the only copy")
 
 
 def _settings(instance: Instance, server: Server, observed: Observed) -> Iterator[Difference]:
-    # More clients than the process may have descriptors need the unit's new limit first.
+    # More clients than the process may have descriptors need the unit's new limit first; where a drop-in lowers it, or
+    # did when the process started, that is the cause and listed.
+    few = "maxclients" if _lacks_descriptors(instance, observed) else ""
     with_unit = ("maxclients",) if observed.started.get(instance.unit) != instance.unit_digest else ()
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
@@ -119,7 +150,7 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
                 yield Difference(instance.name, "setting", name, wanted, "unknown to this version", advice)
             continue
         found = canonical(name, server.config[name])
-        if found != canonical(name, wanted):
+        if found != canonical(name, wanted) and name != few:
             known = directive(name)
             how = Remedy.LIVE if known.live and name not in with_unit else Remedy.RESTART
             kept = name == "appendonly" and keeps_log(instance, server)
@@ -191,7 +222,9 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
     }
     for name, what in checks.items():
         if server.info.get(name, "ok") != "ok":
-            yield Difference(instance.name, "persistence", name, "ok", server.info[name], ByHand(f"{what}"))
+            kept = name == "aof_last_bgrewrite_status" and keeps_log(instance, server)
+            remedy = GET_BACK_FIRST if kept else ByHand(what)
+            yield Difference(instance.name, "persistence", name, "ok", server.info[name], remedy)
 
 
 def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
@@ -201,11 +234,20 @@ def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
         line = next(iter(load_faults(server.said)), "see the journal of its unit")
         found = f"{count} commands were skipped when it started, and are still in its log: {line}"
         advice = (
-            "a restart replays them all in their order (README, Writes that a start skipped, also to look at "
-            f"them first); to give them up: --data accept_loss={instance.name}"
+            "look first what is in it, on a copy (README, Writes that a start skipped); a restart by hand replays them "
+            f"all, before what was written since; to give them up: --data accept_loss={instance.name}"
         )
         remedy = Remedy.REWRITE if instance.accepts_loss else ByHand(advice)
         yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)
+
+
+def _cut_tail(instance: Instance, server: Server) -> Iterator[Difference]:
+    """A log whose end a start has cut off: what was written behind the cut may be nothing to the next start."""
+    line = cut_tail(server)
+    if line:
+        found = f"cut off when it started, and the next start may lose what was written since: {line}"
+        remedy = GET_BACK_FIRST if keeps_log(instance, server) else Remedy.REWRITE
+        yield Difference(instance.name, "persistence", "end of the log", "as it was written", found, remedy)
 
 
 def _log_of_more_databases(instance: Instance, server: Server) -> Iterator[Difference]:
@@ -237,7 +279,7 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
         return  # what lies there may be a part of it: the adoption is listed
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if role.appendonly and snapshot and not log:
+    if role.appendonly and snapshot and not log and pieces(instance, observed) == [snapshot_file(role)]:
         found = f"absent, and the data is in {role.dbfilename}"
         yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tasks.catalogue.clients import client_memory
 from tasks.catalogue.limits import Limits
 from tasks.catalogue.values import show_memory
 from tasks.compare.unwell import Code, Health
@@ -42,15 +43,15 @@ def _crashes(instance: Instance, observed: Observed, server: Server, limits: Lim
     """systemd counts the starts it made by itself since somebody started the unit."""
     restarts = int(observed.unit(instance.unit).get("NRestarts") or 0)
     up = number(server, "uptime_in_seconds")
-    critical = restarts >= limits.crashes_critical and up < 3600 * limits.crash_hours_critical
-    if restarts and up < 3600 * limits.crash_hours_warning:
-        limit = f"{limits.crashes_critical}, the last {limits.crash_hours_critical} hours ago or less"
+    critical = restarts >= limits.crashes_critical and up < 60 * limits.crash_minutes_critical
+    if restarts and up < 60 * limits.crash_minutes_warning:
+        limit = f"{limits.crashes_critical}, the last within {_ago(60 * limits.crash_minutes_critical)}"
         yield Health(
             instance.name,
             Code.CRASHED,
             "critical" if critical else "warning",
             f"{restarts} restarts by systemd, the last {_ago(up)} ago",
-            limit if critical else f"0 within {limits.crash_hours_warning} hours",
+            limit if critical else f"0 within {_ago(60 * limits.crash_minutes_warning)}",
             f"see why it ended (journalctl -u {instance.unit}); systemctl reset-failed {instance.unit} counts anew",
         )
 
@@ -118,7 +119,7 @@ def _clients(instance: Instance, server: Server, limits: Limits) -> Iterator[Hea
             "see who holds the connections (CLIENT LIST as operator), close those, or raise maxclients",
         )
     held = number(server, "mem_clients_normal")
-    bound = client_bound(server.config)
+    bound = client_memory(int(server.config.get("maxmemory") or 0), server.config.get("maxmemory-clients") or "0")
     if bound and 100 * held / bound >= limits.client_memory_warning:
         yield Health(
             instance.name,
@@ -128,14 +129,6 @@ def _clients(instance: Instance, server: Server, limits: Limits) -> Iterator[Hea
             f"{limits.client_memory_warning} % of maxmemory_clients",
             "see who reads too slowly or sends too much (CLIENT LIST as operator, tot-mem): the greediest is cut off",
         )
-
-
-def client_bound(config: Mapping[str, str]) -> int:
-    """Bytes that all clients of a server may hold together; 0 for no bound."""
-    text = config.get("maxmemory-clients") or "0"
-    if text.endswith("%"):
-        return int(config.get("maxmemory") or 0) * int(text[:-1]) // 100
-    return int(text)
 
 
 # --- Counters since the start

@@ -16,12 +16,15 @@ from tasks.desired.paths import (
     INNER_PORT_RULES,
     INNER_PORT_UNIT,
     PACKAGED_UNIT,
+    RECORDS,
     SYSCTL_FILE,
     THP_FILE,
     UNITS,
     acl_file,
+    begun_file,
     config_file,
     data_directory,
+    loaded_file,
     manifest_file,
     marker_file,
     previous_file,
@@ -122,6 +125,7 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
         File("/etc/needrestart", None, mode="0755"),
         File("/etc/needrestart/conf.d", None, mode="0755"),
         File("/etc/needrestart/conf.d/60-redis.conf", render("needrestart.conf.j2")),
+        File(RECORDS, None, mode="0755"),
         # The package makes it 2770 redis:redis: Redis itself could then rewrite what this tool wrote.
         File(CONFIG_DIRECTORY, None, "root", "redis", "0750"),
         File(SYSCTL_FILE, render("sysctl.conf.j2", sysctls=sysctls.items())),
@@ -141,6 +145,11 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
 def _role_files(instance: Instance) -> list[File]:
     role = instance.role
     return [
+        File(
+            begun_file(role.name),
+            render("begun.j2", role=role, data_directory=data_directory(role.name)),
+            role=role.name,
+        ),
         File(data_directory(role.name), None, "redis", "redis", "0750", role.name),
         File(config_file(role.name), config_text(role, instance.settings), "root", "redis", "0640", role.name),
         File(acl_file(role.name), acl_text(instance.users), "root", "redis", "0640", role.name, secret=True),
@@ -184,7 +193,9 @@ def _unit_text(role: Role, digest: str) -> str:
         config_file=config_file(role.name),
         data_directory=data_directory(role.name),
         manifest=manifest_file(role) if role.appendonly else "",
+        data=loaded_file(role),
         snapshot=snapshot_file(role),
         marker=marker_file(role.name),
+        begun=begun_file(role.name),
         descriptors=descriptors(role),
     )

@@ -14,7 +14,9 @@ from tasks.desired.paths import UNITS, unit_name
 
 Passwords = Mapping[str, Mapping[str, str | None]]  # role → user → password, None for one still to be generated
 
-SPARE_DESCRIPTORS = 1024  # beyond maxclients: Redis keeps 32 for itself, modules and AOF files take some
+USER_NAMESPACES = "user.max_user_namespaces"  # a kernel value that PrivateUsers= of the units depends on
+REDIS_DESCRIPTORS = 32  # beyond maxclients, for itself (server.h: CONFIG_MIN_RESERVED_FDS)
+SPARE_DESCRIPTORS = 1024  # beyond maxclients: those, modules and AOF files
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Instance:
     @property
     def address(self) -> str:
         return str(self.role.address)
+
+    @property
+    def needed_descriptors(self) -> int:
+        """Open files without which Redis lowers maxclients."""
+        return self.role.maxclients + REDIS_DESCRIPTORS
 
     @property
     def descriptors(self) -> int:

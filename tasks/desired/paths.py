@@ -14,6 +14,7 @@ UNITS = "/etc/systemd/system"
 LOCK_FILE = "/run/redis-deploy.lock"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
+RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change, nor a disk that is not mounted
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
 OLD = ".old"  # of a log that no server loads any more
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
@@ -54,9 +55,14 @@ def data_directory(role: str) -> str:
     return f"{DATA_ROOT}/{role}"
 
 
+def log_directory(role: Role) -> str:
+    """Where a role keeps the files of its append-only log."""
+    return f"{data_directory(role.name)}/{role.appenddirname}"
+
+
 def manifest_file(role: Role) -> str:
     """What names the files of a role's append-only log; without it they are not loaded."""
-    return f"{data_directory(role.name)}/{role.appenddirname}/{role.appendfilename}.manifest"
+    return f"{log_directory(role)}/{role.appendfilename}.manifest"
 
 
 def snapshot_file(role: Role) -> str:
@@ -64,6 +70,16 @@ def snapshot_file(role: Role) -> str:
     return f"{data_directory(role.name)}/{role.dbfilename}"
 
 
+def loaded_file(role: Role) -> str:
+    """What a start of the role looks for: without it the role begins empty."""
+    return manifest_file(role) if role.appendonly else snapshot_file(role)
+
+
 def marker_file(role: str) -> str:
     """Where it is written that a role's data is being adopted; while it is there, the role does not start."""
     return f"{data_directory(role)}/adopting"
+
+
+def begun_file(role: str) -> str:
+    """Where it is written that a role has run on a host: a start of it that finds no data then is a mistake."""
+    return f"{RECORDS}/{role}"

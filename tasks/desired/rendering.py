@@ -46,8 +46,9 @@ def acl_text(users: Sequence[User]) -> str:
 
 
 def process_part(unit_text: str) -> str:
-    """What of a unit's text its running process depends on: not the assertions, which only the next start asks."""
-    return "".join(line for line in unit_text.splitlines(keepends=True) if not line.startswith(("#", "Assert")))
+    """What of a unit's text its running process depends on: not what only the next start asks before it begins."""
+    asked = ("#", "Assert", "ExecStartPre=")
+    return "".join(line for line in unit_text.splitlines(keepends=True) if not line.startswith(asked))
 
 
 @cache

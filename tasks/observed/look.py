@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,8 +13,8 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
-from tasks.desired.host import Host, Instance, Passwords
-from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, marker_file
+from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
 from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
@@ -23,11 +24,11 @@ from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.script import prepared, script
-from tasks.observed.state import Observed, Server, tells_of_skips
+from tasks.observed.state import Observed, Server, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
-    "ExecMainStartTimestamp"
+    "ExecMainStartTimestamp,InactiveEnterTimestamp,LimitNOFILE"
 )
 
 
@@ -86,15 +87,29 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
         for item in running
     }
     servers = {name: job.result() for name, job in jobs.items()}
-    return replace(snapshot, servers=with_journals(state, host, desired.instances, servers))
+    sizes = {item.name: log_size(item, snapshot) for item in running}
+    return replace(snapshot, servers=with_journals(state, host, running, servers, sizes))
+
+
+def log_size(instance: Instance, snapshot: Observed) -> int:
+    """Bytes of an instance's append-only log on disk: its base and what was written since."""
+    name = f"{log_directory(instance.role)}/{instance.role.appendfilename}"
+    part = re.compile(rf"{re.escape(name)}\.[0-9]+\.(base|incr)\.(rdb|aof)")
+    return sum(size for path, size in snapshot.data_files.items() if part.fullmatch(path))
 
 
 def with_journals(
-    state: State, host: PyinfraHost, instances: Sequence[Instance], servers: Mapping[str, Server]
+    state: State,
+    host: PyinfraHost,
+    instances: Sequence[Instance],
+    servers: Mapping[str, Server],
+    log_sizes: Mapping[str, int],
 ) -> dict[str, Server]:
     """The servers, with what those said while they started whose counters give a reason to ask."""
     asked = {
-        item.name: item.unit for item in instances if item.name in servers and tells_of_skips(servers[item.name].info)
+        item.name: item.unit
+        for item in instances
+        if tells_of_skips(servers[item.name].info) or tells_of_a_cut(servers[item.name].info, log_sizes[item.name])
     }
     said = said_since_start(state, host, list(asked.values())) if asked else {}
     return {
@@ -108,12 +123,13 @@ def with_journals(
 def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
     secrets = {file.path for file in desired.files if file.secret}
-    own = {*(file.path for file in desired.files), *desired.absent, CONFIG_DIRECTORY, *map(marker_file, roles)}
+    own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
+    own |= {CONFIG_DIRECTORY, DATA_ROOT}
     arguments = {
         "files": sorted(own.union(map(data_directory, (*roles, *desired.requests.purge))) - secrets),
         "secrets": sorted(secrets),
         "units": [unit.name for unit in desired.units],
-        "sysctls": list(desired.sysctls),
+        "sysctls": [*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     }
     try:
         snapshot = read_fact(state, host, HostSnapshot, arguments)

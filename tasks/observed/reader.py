@@ -28,7 +28,7 @@ VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
 UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
 CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
-STARTED = "ExecMainStartTimestamp"
+TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
@@ -44,6 +44,9 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     digests = dict(_digests(lines["digests"]))
     rules = tables(lines["forwards"])
     unseen = dict(_unseen(lines["unseen"]))
+    if not lines["listeners"]:
+        unseen.setdefault("listeners", "ss printed nothing")
+    _require_answers(found, digests, units)
     free = {} if "disk" in unseen else _free(lines["disk"])
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
@@ -52,6 +55,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         uid=_field(_named(matches, "/proc/self/status", "Uid"), 1, "the user id"),  # the effective one
         memory=_field(_named(matches, "/proc/meminfo", "MemTotal"), 0, "MemTotal") * 1024,
         packages=_packages(lines["packages"]),
+        automatic=frozenset(_automatic(lines["packages"])),
         candidate=_candidate(lines["candidate"]),
         disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
@@ -64,6 +68,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         our_units=tuple(sorted(_our_units(matches))),
         units=units,
         binaries=_binaries(units, found),
+        descriptors=dict(_descriptors(matches)),
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
@@ -74,10 +79,30 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         memory_available=_field(_named(matches, "/proc/meminfo", "MemAvailable"), 0, "MemAvailable") * 1024,
         free_of={path: size for path, size in free.items() if path.startswith(f"{DATA_ROOT}/")},
         replayable=frozenset(lines["replayable"]),
+        stored={
+            item.path: _file_state(item, item.target if item.kind == "l" else "") for item in found if item.is_stored
+        },
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
-        data_files={item.path: item.size for item in found if item.is_data and item.depth <= 2},
+        data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
+
+
+def _require_answers(
+    found: Iterable[_Found], digests: Mapping[str, str], units: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Each of these programs was also asked for what every host has: without it, it has answered nothing.
+
+    A file that nobody saw is not absent, and a unit that nobody saw is not stopped.
+    """
+    silent = {
+        "find": all(item.path != "/" for item in found),
+        "sha256sum": "/dev/null" not in digests,
+        "systemctl": not units,
+    }
+    for program, nothing in silent.items():
+        if nothing:
+            raise Unreadable(f"{program} answered nothing, not even of what every host has")
 
 
 def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -118,6 +143,16 @@ def _packages(lines: Sequence[str]) -> dict[str, str]:
         elif key == "Version" and installed:
             packages[name] = matching(VERSION, value, f"the version of {name}")
     return packages
+
+
+def _automatic(lines: Sequence[str]) -> Iterator[str]:
+    """Packages that nobody asked for by name, from stanzas of apt's extended_states."""
+    name = ""
+    for key, _, value in (line.partition(": ") for line in lines):
+        if key == "Package":
+            name = value
+        elif key == "Auto-Installed" and value == "1" and name in PACKAGES:
+            yield name
 
 
 def _candidate(lines: Sequence[str]) -> str:
@@ -169,6 +204,7 @@ class _Found:
     inode: str
     mode: str
     modified: int
+    changed: int
     owner: str
     group: str
     top: str
@@ -177,15 +213,16 @@ class _Found:
 
     @property
     def is_asked_for(self) -> bool:
-        return self.depth == 0 and not self.path.startswith("/proc/")
+        return self.depth == 0 and self.path != "/" and not self.path.startswith("/proc/")
 
     @property
-    def is_data(self) -> bool:
-        return self.kind == "f" and self.top.startswith(f"{DATA_ROOT}/")
+    def is_stored(self) -> bool:
+        return 0 < self.depth <= 2 and self.top.startswith(f"{DATA_ROOT}/")
 
 
 ABOUT = re.compile(
-    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) (-?[0-9]{1,12})\.[0-9]+"
+    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) "
+    r"(-?[0-9]{1,12})\.[0-9]+ (-?[0-9]{1,12})\.[0-9]+"
 )
 
 
@@ -194,12 +231,11 @@ def _found(record: Sequence[str]) -> _Found:
     match = ABOUT.fullmatch(about)
     if match is None:
         raise Unreadable(f"what find says of {excerpt(path)} is {excerpt(about)}, expected numbers")
-    kind, depth, size, blocks, inode, mode, modified = match.groups()
+    kind, depth, size, blocks, inode, mode, modified, changed = match.groups()
     if not (path == top if depth == "0" else path.startswith(f"{top}/")) or not top.startswith("/"):
         raise Unreadable(f"find says that {excerpt(path)} lies below {excerpt(top)}")
-    return _Found(
-        *(kind, int(depth), int(size), int(blocks), inode, mode, int(modified)), owner, group, top, path, target
-    )
+    times = int(modified), int(changed)
+    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *times, owner, group, top, path, target)
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
@@ -218,8 +254,13 @@ def _file(item: _Found, texts: Texts, digests: Mapping[str, str]) -> FileState:
     content = item.target
     if item.kind == "f":
         content = digests.get(item.path) or _content(texts.get(item.path, []), item.size)
+    return _file_state(item, content)
+
+
+def _file_state(item: _Found, content: str) -> FileState:
     mode = f"{int(item.mode, 8):04o}"
-    return FileState(KINDS.get(item.kind, "other"), item.owner, item.group, mode, content, item.modified)
+    kind = KINDS.get(item.kind, "other")
+    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed)
 
 
 def _content(lines: Sequence[str], size: int) -> str:
@@ -313,10 +354,12 @@ def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
         matching(UNIT, unit.get("Id", ""), "the name of a unit")
         for name in ("LoadState", "ActiveState"):
             matching("[a-z-]+", unit.get(name, ""), f"{name} of {unit['Id']}")
-        matching("(@[0-9]{1,15})?", unit.get(STARTED, ""), f"{STARTED} of {unit['Id']}")
+        for name in TIMES:
+            matching("(@[0-9]{1,15})?", unit.get(name, ""), f"{name} of {unit['Id']}")
         matching("(/[^ ]+( /[^ ]+)*)?", unit.get("DropInPaths", ""), f"DropInPaths of {unit['Id']}")
         for name in ("MainPID", "NRestarts"):
             number(unit.get(name, "0"), f"{name} of {unit['Id']}")
+        matching("infinity|[0-9]{1,20}", unit.get("LimitNOFILE", "infinity"), f"LimitNOFILE of {unit['Id']}")
     return {unit.pop("Id"): unit for unit in units if unit}
 
 
@@ -325,6 +368,14 @@ def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -
     targets = {item.path: item.target for item in found}
     pids = {int(properties.get("MainPID", "0")) for properties in units.values()} - {0}
     return {pid: targets.get(f"/proc/{pid}/exe", "") for pid in pids}
+
+
+def _descriptors(matches: Texts) -> Iterator[tuple[int, int]]:
+    """(pid, open files it may have at most) from /proc/PID/limits: `Max open files  SOFT  HARD  files`."""
+    for path, lines in matches.items():
+        if found := re.fullmatch("/proc/([0-9]+)/limits", path):
+            words = lines[0].split()
+            yield int(found[1]), number(words[4] if len(words) == 6 else "", "how many files a process may open")
 
 
 def _started(texts: Texts) -> dict[str, str]:

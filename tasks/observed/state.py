@@ -21,6 +21,7 @@ class FileState:
     mode: str
     content: str
     modified: int = 0  # seconds since the epoch
+    changed: int = 0  # when it was put there, or its owner or mode was changed
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Observed:
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
+    stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
@@ -133,6 +135,8 @@ class Observed:
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
     memory_available: int = 0  # what the kernel says that programs may still take
+    automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
+    descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files
     free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
     foreign_forwards: tuple[tuple[str, str], ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
@@ -146,6 +150,10 @@ class Observed:
     def is_active(self, unit: str) -> bool:
         """Whether the unit's main process runs."""
         return self.unit(unit)["ActiveState"] in ("active", "reloading", "activating") and self.pid(unit) > 0
+
+    def time(self, unit: str, name: str) -> int:
+        """One of systemd's times of a unit, in seconds since the epoch; 0 when there was none since the host booted."""
+        return int(self.unit(unit).get(name, "").lstrip("@") or 0)
 
     def pid(self, unit: str) -> int:
         """Process id of a unit's main process, 0 when there is none."""
@@ -165,3 +173,12 @@ def count_keys(info: Mapping[str, str]) -> tuple[int, int]:
 def tells_of_skips(info: Mapping[str, str]) -> bool:
     """Whether a server's counters tell of commands that it skipped while loading, or were set back since."""
     return info.get("unexpected_error_replies", "0") != "0" or "cmdstat_config|resetstat" in info
+
+
+def tells_of_a_cut(info: Mapping[str, str], log_size: int) -> bool:
+    """Whether a server may have cut the end off its log when it started; `log_size`: bytes on disk before it was asked.
+
+    What it cut off stays in its own count until it writes the log anew. What clients wrote meanwhile looks the same.
+    """
+    anew = int(info.get("aof_last_rewrite_time_sec", "-1")) >= 0 and info.get("aof_last_bgrewrite_status") == "ok"
+    return info.get("aof_enabled", "0") != "0" and not anew and int(info.get("aof_current_size", "0")) > log_size

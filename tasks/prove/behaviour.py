@@ -5,6 +5,7 @@ Nothing here could harm data if a permission were wrong: administration is tried
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,17 +14,22 @@ from tasks.observed.exchange import Reply, ReplyError
 from tasks.steps.witness import Witness, by_a_script, in_a_transaction, keys, plain
 
 KEY_LIFE = 60  # seconds; should a check be cut off, its keys go by themselves
+COUNTERS = ("INFO", "stats")
 ERROR = "error "  # opens an expectation that is an error reply of this kind
 ADMINISTRATION = (("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST"))
 
 
 @dataclass(frozen=True)
 class Check:
-    """One command of a client, what it shows, and the reply it must get."""
+    """One command of a client, what it shows, and the reply it must get.
+
+    `of_keys`: the reply shows keys that the proof wrote before, which a full role may have evicted in between.
+    """
 
     what: str
     command: tuple[str, ...]
     expected: str
+    of_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def writing_checks(
         own = written(role, service, token)
         checks += [
             Check(f"{service} logs in", ("AUTH", service, passwords.get(service) or ""), "OK"),
+            Check("what was evicted before", COUNTERS, ""),
             *(
                 Check(f"{service} writes {item.what}", command, str(item.answer) if command == item.writes[-1] else "")
                 for item in own
@@ -92,23 +99,60 @@ def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) 
             checks += _reads(f"{service} reads what {writer} wrote", items)
     return [
         *checks,
-        Check("the check removes its keys", ("DEL", *names), str(len(names))),
+        Check("the check removes its keys", ("DEL", *names), str(len(names)), of_keys=True),
         Check("nothing is left of the check", ("EXISTS", *names), "0"),
+        Check("what was evicted until now", COUNTERS, ""),
         Check("the instance's run id", ("INFO", "server"), ""),
     ]
 
 
 def _reads(what: str, items: Sequence[Witness]) -> list[Check]:
-    return [Check(f"{what} {item.what}", command, str(reply)) for item in items for command, reply in item.reads]
+    return [
+        Check(f"{what} {item.what}", command, str(reply), of_keys=True)
+        for item in items
+        for command, reply in item.reads
+    ]
 
 
-def judge(role: Role, port: int, checks: Sequence[Check], replies: Sequence[Reply]) -> list[Finding]:
-    """The checks whose reply is not the expected one."""
+def judge(
+    role: Role, port: int, checks: Sequence[Check], replies: Sequence[Reply], evicted: bool = False
+) -> list[Finding]:
+    """The checks whose reply is not the expected one.
+
+    `evicted`: the role dropped keys meanwhile, as it may: a key that is missing shows nothing, another value does.
+    """
     return [
         Finding(role.name, f"{check.what} on {role.address}:{port}", check.expected, _said(reply))
         for check, reply in zip(checks, replies, strict=True)
-        if check.expected and not _matches(check.expected, reply)
+        if check.expected
+        and not _matches(check.expected, reply)
+        and not (evicted and check.of_keys and _is_missing(check.expected, reply))
     ]
+
+
+def evicted_meanwhile(
+    role: Role, first: tuple[Sequence[Check], Sequence[Reply]], last: tuple[Sequence[Check], Sequence[Reply]]
+) -> bool:
+    """Whether the role evicted keys between the first and the last time it was asked, and may do so."""
+    counts = [
+        _counter(reply, "evicted_keys")
+        for checks, replies in (first, last)
+        for check, reply in zip(checks, replies, strict=True)
+        if check.command == COUNTERS
+    ]
+    return role.maxmemory_policy != "noeviction" and bool(counts) and max(counts) > min(counts)
+
+
+def _counter(reply: Reply, field: str) -> int:
+    found = re.search(rf"^{field}:(\d+)", str(reply), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _is_missing(expected: str, reply: Reply) -> bool:
+    """Whether the reply lacks keys and has no other value."""
+    if isinstance(reply, list):
+        return None in reply and all(item is None or str(item) in expected for item in reply)
+    return reply is None or (isinstance(reply, int) and expected.isdigit() and reply < int(expected))
 
 
 def _matches(expected: str, reply: Reply) -> bool:

@@ -20,7 +20,7 @@ from tasks.compare.difference import Remedy
 from tasks.desired.host import Passwords
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
-from tasks.prove.behaviour import Finding, judge, reading_checks, same_instance, writing_checks
+from tasks.prove.behaviour import Finding, evicted_meanwhile, judge, reading_checks, same_instance, writing_checks
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, look
@@ -91,9 +91,10 @@ def behave(host: Host, role: Role, passwords: Passwords) -> list[Finding]:
         read = exchange(host, str(role.address), other_port, [check.command for check in reading])
     except ExchangeError as error:
         return [Finding(role.name, "a client's connection", "answers", str(error))]
+    evicted = evicted_meanwhile(role, (writing, wrote), (reading, read))
     return [
-        *judge(role, role.port, writing, wrote),
-        *judge(role, other_port, reading, read),
+        *judge(role, role.port, writing, wrote, evicted),
+        *judge(role, other_port, reading, read, evicted),
         *same_instance(role, wrote[-1], read[-1]),
     ]
 

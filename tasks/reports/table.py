@@ -32,14 +32,15 @@ SEVERITIES: dict[Severity, str] = {"warning": "yellow", "critical": "red"}
 class Kind:
     """One of the lists that a host may have: its headings and their shares of the width; a role takes what it needs.
 
-    The second heading is what is listed; narrow terminals have a line for each of those after it.
+    The second heading is what is listed, on narrow terminals after `prefix`, with a line for each further heading.
     """
 
     headings: tuple[str, ...]
     shares: tuple[int | None, ...]
+    prefix: str = ""
 
 
-UNKNOWN = Kind(("role", "not known", "because", "what to do"), (None, 4, 5, 5))
+UNKNOWN = Kind(("role", "not known", "because", "what to do"), (None, 4, 5, 5), "not known: ")
 HEALTH = Kind(("role", "not well", "limit", "found", "what to do"), (None, 4, 3, 4, 4))
 DIFFERENCES = Kind(("role", "what", "wanted", "found", "what to do"), (None, 4, 3, 4, 3))
 WIDE = 100  # columns; below that five columns side by side break most paths
@@ -108,7 +109,7 @@ def _stacked(kind: Kind, rows: list[list[Text]]) -> Group:
         table.add_column(overflow="fold")
         for heading, value in zip(kind.headings[2:], values, strict=True):
             table.add_row(heading, value)
-        parts += [Text.assemble(role, ": ", what, style="bold"), Padding(table, (0, 0, 0, 4))]
+        parts += [Text.assemble(role, ": ", kind.prefix, what, style="bold"), Padding(table, (0, 0, 0, 4))]
     return Group(*parts)
 
 

@@ -116,7 +116,7 @@ def read_inputs(
     catalogue, problems = read_catalogue(catalogue_file.read_text())
     if catalogue is None:
         return [], (), problems
-    known = {problem.removeprefix("roles.yaml: ") for problem in problems}
+    sound = not problems
     inputs: list[HostInput] = []
     asked: list[tuple[list[str], tuple[str, ...]]] = []
     for host in hosts:
@@ -132,9 +132,11 @@ def read_inputs(
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
             continue
-        source = f"{host.name}: redis_overrides: "
-        roles, wrong = build_roles(catalogue, overrides, source.removesuffix(": "))
-        problems += [problem for problem in wrong if problem.removeprefix(source) not in known]
+        source = f"{host.name}: redis_overrides"
+        roles, wrong = build_roles(catalogue, overrides, source)
+        # What the catalogue has wrong by itself is said of it already, and not of every host again.
+        own = set() if sound else set(build_roles(catalogue, {}, source)[1])
+        problems += [problem for problem in wrong if problem not in own]
         carried = tuple(roles[name] for name in names if name in roles)
         inputs.append(_input(host, carried, inventory_file))
         problems += _check(inputs[-1], host.data)

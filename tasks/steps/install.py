@@ -41,6 +41,9 @@ def install_redis(seen: Look) -> None:
             # An apt that goes on after its controller was killed, or unattended-upgrades, is waited for.
             extra_install_args="-o DPkg::Lock::Timeout=300",  # seconds
         )
+    kept = [item.name for item in chosen(differences, "package", remedy=Remedy.KEEP)]
+    if kept:
+        run_commands(name="Keep the packages from an autoremove", commands=[f"apt-mark -qq manual {' '.join(kept)}"])
     overrides = [item for item in chosen(differences, "file") if item.expected.startswith("dpkg-statoverride")]
     if overrides:
         add = "dpkg-statoverride --force-statoverride-add --update --add"

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
+from tasks.compare.data_files import lacks_data
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
     OLD,
     PREVIOUS,
+    RECORDS,
     UNITS,
+    begun_file,
     data_directory,
     previous_file,
     start_files,
@@ -24,6 +27,7 @@ from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
+from tasks.steps.log import own_data
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.retire import NO_TABLE
@@ -48,6 +52,7 @@ def converge_instances(state: State, seen: Look) -> None:
         before = {instance: servers_of(seen).get(instance.name) for instance in restarting}
         restart_one_at_a_time(state, seen.desired.name, before, seen.passwords)
     forget_previous(seen, starting.keys() | restarting.keys())
+    record_begun(seen)
 
 
 def servers_of(seen: Look) -> Mapping[str, Server]:
@@ -61,6 +66,11 @@ def prepare_data(seen: Look) -> None:
     Before the files: a setting that the server refuses is never written, and `appendonly yes` must not be in the
     file while the first log is still being written, should the host go down now (redis-facts §2).
     """
+    if begun_anew(seen):
+        run_commands(name="Let instances begin without their data", commands=[f"rm -f {' '.join(begun_anew(seen))}"])
+    strange = by_role(seen, Remedy.OWN)
+    if strange:
+        call(name="Give data back to redis", function=own_data, instances=list(strange))
     without_log = by_role(seen, Remedy.TO_LOG)
     if without_log:
         call(name="Make logs of snapshots", function=make_logs, instances=list(without_log))
@@ -80,11 +90,26 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 
     What a process was started from is kept until its successor has passed its gate.
     """
-    files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES))
+    files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES, RECORDS))
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))
         write_files(name="Write the instances' files", files=files, keep=keep)
     load_units(seen, any(file.path.startswith(UNITS) for file in files))
+
+
+def record_begun(seen: Look) -> None:
+    """It is written where no role can change it that the instances have run here. After their gates: they have data."""
+    files = [*files_of(seen, (RECORDS,)), *(file for file in seen.desired.files if file.path in begun_anew(seen))]
+    if files:
+        write_files(name="Record that instances have run here", files=files)
+
+
+def begun_anew(seen: Look) -> list[str]:
+    """The records of instances whose data is gone, and which are to begin without it."""
+    if seen.observed is None:
+        return []
+    asked = [item for item in seen.desired.instances if item.name in seen.desired.requests.begin_empty]
+    return [begun_file(item.name) for item in asked if lacks_data(item, seen.observed)]
 
 
 def settle_data(seen: Look) -> None:

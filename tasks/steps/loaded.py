@@ -72,11 +72,11 @@ def sizes_script(role: Role) -> str:
     return f"find {manifest_file(role).rpartition('/')[0]} -maxdepth 1 -type f \\( {names} \\) -printf '%s\\n'"
 
 
-def words_for(faults: Sequence[str], problems: Sequence[str]) -> str:
-    """What is wrong with a start that has not loaded all of its data, and what to do."""
+def words_for(faults: Sequence[str], problems: Sequence[str], way: str = "README, Writes that a start skipped") -> str:
+    """What is wrong with a start that has not loaded all of its data, and what to do: the `way`."""
     more = f" (and {len(faults) - 1} more such lines in its journal)" if len(faults) > 1 else ""
     found = "; ".join(problems) or "it runs and serves"
     return (
         f"has not loaded all of its data, it said: {faults[0]!r}{more}; {found}; not rolled back, which would load the "
-        "same, and no other is restarted: README, Writes that a start skipped"
+        f"same, and no other is restarted: {way}"
     )

@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.loading import is_undone_by_more_databases
+from tasks.compare.server import keeps_log
 from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
@@ -23,9 +24,10 @@ from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
-from tasks.steps import gate
+from tasks.steps import gate, log
 from tasks.steps.gate import PATIENCE, Before
 from tasks.steps.loaded import after_a_cut, said_while_loading, words_for
+from tasks.steps.log import Checked
 from tasks.steps.operations import call
 
 
@@ -75,7 +77,9 @@ def start(state: State, host: Host, instances: Sequence[Instance], passwords: Pa
     if lossy:
         return False
     units = " ".join(instance.unit for instance in instances)
-    started = run_command(state, host, f"timeout {PATIENCE:.0f} systemctl start {units}").succeeded
+    # What systemd tried until now is no crash of what runs now: tasks/compare/server_health.py counts from here.
+    command = f"timeout {PATIENCE:.0f} systemctl start {units} && systemctl reset-failed {units}"
+    started = run_command(state, host, command).succeeded
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)
 
@@ -115,6 +119,7 @@ def _restart(target: Target) -> bool:
         return target.fail(stopped[0] + _put_back(target))
     own, cured = target.passwords[instance.name], partial(_cured, target)
     was, problems = gate.before(target.state, target.host, instance, own, target.answered, cured)
+    problems = problems or _unloadable(target, was)
     if problems:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
@@ -137,18 +142,29 @@ def _cured(target: Target, refusal: Refusal) -> bool:
     return any(item.role == name for item in chosen(again.differences, "listener", remedy=remedy))
 
 
+def _unloadable(target: Target, was: Before | None) -> list[str]:
+    """Why the start after a stop could not load the log, which was written anew from memory if that was possible."""
+    said = target.answered.said if target.answered else ()
+    keeps = was is None or keeps_log(target.instance, Server(info=was.info, said=said))
+    return log.make_whole(target.state, target.host, target.instance, target.passwords, from_memory=not keeps)
+
+
 def _come_up(target: Target, started: bool, was: Before | None) -> bool:
     """Whether a unit that was told to start passes its gate. If not, no other is restarted and it is rolled back.
 
     Not rolled back when the fault is in its data: the previous configuration would load the same. One that had more
     databases would not.
     """
-    found = ([] if started else _failed_unit(target)) or gate.after(target.host, target.instance, target.passwords, was)
+    down = [] if started else _failed_unit(target)
+    found = down or gate.after(target.host, target.instance, target.passwords, was)
     faults = said_while_loading(target.state, target.host, target.instance, target.passwords)
     problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
     if not faults and not problems:
         return target.run(f"rm -f {' '.join(map(previous_file, start_files(target.instance.name)))}").succeeded
     target.stop_others()
+    damaged = log.check_log(target.state, target.host, target.instance) if down else Checked(True)
+    if not damaged.whole:
+        return target.fail(words_for(faults or [damaged.why], problems, log.way_back(target.instance, damaged)))
     if faults and not _had_more_databases(target, faults):
         problems += after_a_cut(target.state, target.host, target.instance, target.passwords, faults)
         return target.fail(words_for(faults, problems))

@@ -16,7 +16,16 @@ from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.leftovers import ends_last
 from tasks.desired.host import File
-from tasks.desired.paths import INNER_PORT_UNIT, UNITS, acl_file, config_file, data_directory, role_of, unit_name
+from tasks.desired.paths import (
+    INNER_PORT_UNIT,
+    UNITS,
+    acl_file,
+    begun_file,
+    config_file,
+    data_directory,
+    role_of,
+    unit_name,
+)
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.session import current
@@ -148,7 +157,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
 
 def purge_command(role: str) -> str:
     """Delete a role's data, unless its unit or another process still uses it. Pure; `role` is a checked name."""
-    return script("purge-data", unit=unit_name(role), directory=data_directory(role))
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role), begun=begun_file(role))
 
 
 def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:

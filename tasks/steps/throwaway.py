@@ -32,7 +32,7 @@ UNUSED_HASH = "0" * 64  # in a trial only the form of a user's line matters
 
 
 def try_script(instance: Instance) -> str:
-    """Shell that succeeds when the installed redis-server comes up with the role's candidate configuration.
+    """Shell that succeeds when the installed redis-server comes up with the role's candidate configuration and sandbox.
 
     And when systemd finds nothing wrong with its unit. What they say against it is printed. Leaves nothing behind.
     """
@@ -48,7 +48,23 @@ def try_script(instance: Instance) -> str:
         patience=TRIAL_PATIENCE,
         unit=instance.unit,
         unit_text=instance.unit_text,
+        trial=f"redis-trial-{instance.name}.service",
+        sandbox="\n".join([*sandbox(instance), f"ReadWritePaths={run}"]),
     )
+
+
+# What of a unit is not its process' surroundings, or belongs to data that may not be there before the first start.
+NOT_TRIED = (
+    *("Type", "Timeout", "Exec", "Restart", "SetCredential", "RuntimeDirectory"),
+    *("BindPaths", "ReadWritePaths"),
+)
+
+
+def sandbox(instance: Instance) -> list[str]:
+    """The lines of an instance's unit that say what its process may do, as properties of another unit. Pure."""
+    service = instance.unit_text.partition("[Service]\n")[2].partition("\n[Install]")[0]
+    lines = [line for line in service.splitlines() if line and not line.startswith("#")]
+    return [line for line in lines if line.startswith("ExecPaths=") or not line.startswith(NOT_TRIED)]
 
 
 def try_inner_port_script(host: Host) -> str:

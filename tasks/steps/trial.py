@@ -10,7 +10,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS
+from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, RECORDS, UNITS
 from tasks.observed.connection import begin, run_command
 from tasks.run.options import options
 from tasks.run.session import current
@@ -40,7 +40,7 @@ def try_candidates(state: State, seen: Look) -> None:
 
 def scripts(seen: Look) -> dict[str, str]:
     """The trials of a host by what is tried; only of what will be written."""
-    written = [file for file in files_of(seen) if file.content is not None]
+    written = [file for file in files_of(seen, outside=(RECORDS,)) if file.content is not None]
     roles = {file.role for file in written}
     found = {instance.name: try_script(instance) for instance in seen.desired.instances if instance.name in roles}
     if any(file.path in INNER_PORT_FILES for file in written):

@@ -13,7 +13,8 @@ part facts; [ -d /run/systemd/system ] && echo systemd=yes
 part packages
 # dpkg-query would parse the whole database. Version is at most thirteen lines below Package (dpkg: lib/dpkg/parse.c);
 # updates holds what a dpkg that was interrupted had done, oldest first.
-grep -shE -A13 "^Package: ($packages)\$" /var/lib/dpkg/status /var/lib/dpkg/updates/*
+# apt's extended_states says what an autoremove would take along.
+grep -shE -A13 "^Package: ($packages)\$" /var/lib/dpkg/status /var/lib/dpkg/updates/* /var/lib/apt/extended_states
 part candidate
 # Without the two options apt-cache would write its cache files: a dry run writes nothing.
 [ -x /usr/bin/redis-server ] || apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
@@ -37,11 +38,13 @@ for file in /etc/systemd/system/redis-*.service; do
 done
 units=$(systemctl show --timestamp=unix --property="$unit_properties" $units 2>/dev/null) || failed units systemctl $?
 echo "$units"
-binaries=
+binaries=''; allowances=/proc/1/limits
 for line in $units; do
   case $line in
     MainPID=0) ;;
-    MainPID=*) binaries="$binaries /proc/${line#MainPID=}/exe";;
+    MainPID=*)
+      binaries="$binaries /proc/${line#MainPID=}/exe"
+      allowances="$allowances /proc/${line#MainPID=}/limits";;
   esac
 done
 # -H: each line behind its file's name, also where only one file exists. UTF-8: of a file that is none, grep leaves out
@@ -55,7 +58,7 @@ part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $s
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
 grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
-  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port) ' /proc/meminfo /proc/self/status \
+  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port) ' -e '^Max open files' /proc/meminfo /proc/self/status $allowances \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
 part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
@@ -65,8 +68,8 @@ for directory in "$root"/*/; do
   case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
   case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
 done
-find $files $secrets $binaries $directories ! -path "$root/*" -prune , \
-  -printf '%y %d %s %b %D:%i %m %T@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
+find / $files $secrets $binaries $directories ! -path "$root/*" -prune , \
+  -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
 part unseen; printf '%s' "$unseen"
 part end

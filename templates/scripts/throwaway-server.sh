@@ -2,13 +2,13 @@
 # A throw-away redis-server that nobody but root on this host can reach does one task for a role before the role's own
 # server runs (tasks/steps/throwaway.py). What is wrong is printed. Leaves nothing else behind.
 #
-# try: the candidate configuration comes up, and systemd finds nothing wrong with the unit.
+# try: the candidate configuration comes up inside the unit's sandbox, and systemd finds nothing wrong with the unit.
 # log: the snapshot becomes an append-only log, built beside and renamed when it is complete. Done already: succeeds.
 # snapshot: the log becomes a snapshot, and is put aside. Done already: succeeds.
 # shellcheck shell=dash  # POSIX has no ulimit -n
 : "${task?}" "${run?}" "${config?}" "${descriptors?}" "${ready?}" "${patience?}" "${unit?}"
 case $task in
-try) : "${unit_text?}" ;;
+try) : "${unit_text?}" "${trial?}" "${sandbox?}" ;;
 *) : "${directory?}" "${snapshot?}" "${log?}" "${new_log?}" "${old_log?}" "${manifest?}" "${new_manifest?}" "${limit?}" ;;
 esac
 umask 077
@@ -17,6 +17,7 @@ umask 077
 say() { redis-cli -s "$run/socket" --no-auth-warning "$@" 2>&1; }
 
 cleanup() {
+  [ -z "${trial:-}" ] || systemctl stop "$trial" 2>/dev/null
   [ -z "${pid:-}" ] || kill -KILL "$pid" 2>/dev/null
   rm -rf "$run"
 }
@@ -31,14 +32,42 @@ make_directory() {
   ulimit -n "$descriptors" 2>/dev/null
 }
 
-# The server says anything at all.
-serve() {
+begin() {
   setpriv --reuid=redis --regid=redis --init-groups redis-server "$run/redis.conf" >"$run/log" 2>&1 </dev/null &
   pid=$!
+}
+
+# As a unit of its own with the properties of the role's: what only they forbid is found here. Not --wait, which needs
+# D-Bus. What systemd itself cannot do for it stands in its journal.
+begin_in_sandbox() {
+  set --
+  while IFS= read -r property; do
+    set -- "$@" "--property=$property"
+  done <<PROPERTIES
+$sandbox
+PROPERTIES
+  # Remains of an earlier attempt.
+  systemctl stop "$trial" 2>/dev/null
+  systemctl reset-failed "$trial" 2>/dev/null
+  since=$(date +%s)
+  if ! systemd-run --quiet --collect --unit="$trial" --service-type=exec "$@" --property="StandardOutput=file:$run/log" \
+    --property=StandardError=inherit /usr/bin/redis-server "$run/redis.conf" 2>"$run/said"; then
+    cat "$run/said"
+    journalctl --quiet --no-pager --output=cat --since="@$since" --unit="$trial" | tail -n 8
+    exit 1
+  fi
+}
+
+lives() {
+  if [ -n "${pid:-}" ]; then kill -0 "$pid" 2>/dev/null; else systemctl is-active --quiet "$trial"; fi
+}
+
+# The server says anything at all.
+serve() {
   count=0
   until say PING | grep -qE "$ready"; do
     count=$((count + 1))
-    if ! kill -0 "$pid" 2>/dev/null; then
+    if ! lives; then
       # What it says of itself on every start is no reason.
       grep -vE ' [*] |^$|Memory overcommit|oO0OoO0OoO0Oo|just started|Server initialized' "$run/log" | tail -n 12
       exit 1
@@ -103,6 +132,7 @@ case $task in
 try)
   make_directory
   verify_unit
+  begin_in_sandbox
   serve
   ;;
 log)
@@ -113,6 +143,7 @@ log)
   rm -rf "$new_log"
   # Whoever put the data there, the server can read it and write beside.
   chown redis:redis "$directory" "$snapshot" && chmod 0640 "$snapshot"
+  begin
   serve
   refuse_too_much
   write_log
@@ -125,6 +156,7 @@ snapshot)
   [ -e "$manifest" ] || exit 0
   make_directory
   chown -R redis:redis "$directory" "$log"
+  begin
   serve
   refuse_too_much
   [ "$(say SAVE)" = OK ] || fail

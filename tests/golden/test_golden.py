@@ -154,7 +154,7 @@ def test_a_unit_grants_more_descriptors_than_clients_and_waits_as_long_as_it_tak
 def test_more_clients_get_more_descriptors() -> None:
     (unit,) = [
         file.content or ""
-        for file in desired("gateway", gateway={"maxclients": 100000}).files
+        for file in desired("gateway", gateway={"maxclients": 100000, "maxmemory": "20gb"}).files
         if file.path.endswith("redis-gateway.service")
     ]
     assert "\nLimitNOFILE=101024\n" in unit

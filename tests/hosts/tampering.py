@@ -516,12 +516,7 @@ RESTARTS = Round(
         Tampering(
             "default user opened without a password",
             (("shared", "ACL SETUSER default on nopass ~* &* +@all"),),
-            keys(("shared", "instance", "operator")),
-        ),
-        Tampering(
-            "operator's password changed",
-            (("crypto", f"ACL SETUSER operator resetpass >{CANARY}"),),
-            keys(("crypto", "instance", "operator")),
+            keys(("shared", "acl", "default")),
         ),
         Tampering(
             "requirepass set",

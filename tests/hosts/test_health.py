@@ -1,6 +1,7 @@
 """Health: a tier that is as desired and not well is told by drift, page and metrics, and verify does not pass it."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 import redis
 
+from tests.hosts import figures
+from tests.hosts.clients import client, in_namespace
 from tests.hosts.conftest import TABLE, Finished, Tier, output, overriding, wait_for
 
 pytestmark = pytest.mark.hosts
@@ -63,9 +66,9 @@ def service(tier: Tier, role: str) -> "redis.Redis":
 
 def fill(tier: Tier, role: str) -> None:
     """The service writes until it is refused."""
-    with service(tier, role) as client, pytest.raises(redis.exceptions.OutOfMemoryError):
+    with service(tier, role) as writer, pytest.raises(redis.exceptions.OutOfMemoryError):
         for count in range(10_000):
-            client.set(f"test:fill:{count}", "x" * 100_000)
+            writer.set(f"test:fill:{count}", "x" * 100_000)
 
 
 @pytest.fixture
@@ -117,6 +120,14 @@ def test_a_server_that_crashes_over_and_over_is_critical_until_it_counts_anew(ti
     assert look(tier, tmp_path).host["health"] == []
 
 
+def test_attempts_before_the_deploy_that_mends_a_server_are_no_crashes(tier: Tier, tmp_path: Path) -> None:
+    host, unit = tier.host("crypto"), "redis-crypto.service"
+    host.sh(f"chmod 000 /etc/redis/crypto.acl; kill -9 {tier.pid('crypto')}")
+    wait_for(lambda: int(host.sh(f"systemctl show -P NRestarts {unit}")) >= 6, "it was tried in vain", 60)
+    tier.deploy(*CHANGED)
+    assert look(tier, tmp_path).host["health"] == []
+
+
 @contextmanager
 def small_disk(tier: Tier, role: str) -> Iterator[None]:
     """The role's directory is a small disk of its own, with what was in it."""
@@ -144,16 +155,42 @@ def test_a_disk_without_room_for_a_rewrite_is_critical_and_names_its_role(tier: 
 
 def test_refused_clients_and_wrong_passwords_are_a_warning(tier: Tier, tmp_path: Path, emptied: None) -> None:
     held = [service(tier, "socket") for _ in range(100)]
-    for client in held:
+    for one in held:
         with suppress(redis.exceptions.RedisError):
-            client.ping()
-    for client in held:
-        client.connection_pool.disconnect()
-    with tier.client("socket") as nobody:
-        for _ in range(100):
-            with pytest.raises(redis.exceptions.AuthenticationError):
-                nobody.execute_command("AUTH", "socket-service-1", "wrong")
+            one.ping()
+    for one in held:
+        one.connection_pool.disconnect()
+    stranger = client(tier.lab.netns, TABLE["socket"]["address"], TABLE["socket"]["port"], "socket-service-1", "wrong")
+    for _ in range(100):
+        with pytest.raises(redis.exceptions.AuthenticationError, match="invalid username-password pair"):
+            stranger.ping()
     seen = look(tier, tmp_path)
     assert seen.codes("socket") == {("REFUSED-CLIENTS", "warning"), ("PASSWORDS-REFUSED", "warning")}
     assert (seen.host["status"], seen.drift.returncode, seen.verify.returncode) == ("in_sync", 0, 0)
     assert "warning REFUSED-CLIENTS" in output(seen.verify)
+
+
+def stampede(tier: Tier, count: int) -> list[socket.socket]:
+    """`count` clients of gateway's service, which connect first and log in all at once."""
+    row, password = TABLE["gateway"], tier.passwords["gateway"]["gateway"]
+
+    def connect() -> list[socket.socket]:
+        return [socket.create_connection((row["address"], row["port"]), timeout=10) for _ in range(count)]
+
+    clients = in_namespace(tier.lab.netns, connect)
+    for one in clients:
+        one.sendall(f"AUTH gateway {password}\r\n".encode())
+    return clients
+
+
+def test_as_many_clients_as_fit_may_log_in_at_once_and_none_is_cut_off(tier: Tier) -> None:
+    with tier.operator("gateway") as operator:
+        most = int(str(operator.config_get("maxclients")["maxclients"])) - 5
+        clients = stampede(tier, most)
+        assert {one.recv(100) for one in clients} == {b"+OK\r\n"}
+        stats, memory = operator.info("stats"), operator.info("memory")
+        each = memory["mem_clients_normal"] // most
+        figures.add("clients that log in at once", f"{most}: {each} bytes each, {stats['evicted_clients']} cut off")
+        assert (stats["evicted_clients"], stats["rejected_connections"]) == (0, 0)
+    for one in clients:
+        one.close()

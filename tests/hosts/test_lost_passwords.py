@@ -12,9 +12,8 @@ import redis
 import yaml
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import TABLE, Tier, output, overriding, wait_for
+from tests.hosts.conftest import TABLE, Tier, layout, output, overriding, wait_for
 from tests.lab.containers import ContainerLab
-from tests.lab.layouts import layout
 
 pytestmark = pytest.mark.hosts
 

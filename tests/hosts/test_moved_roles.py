@@ -12,9 +12,9 @@ import redis
 import yaml
 
 from tests.hosts.clients import can_connect, client
-from tests.hosts.conftest import Tier, operations, output, overriding
-from tests.lab.containers import REPOSITORY, ContainerLab
-from tests.lab.layouts import layout
+from tests.hosts.conftest import Tier, layout, operations, output, overriding
+from tests.lab.containers import ContainerLab
+from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
@@ -150,8 +150,7 @@ def test_a_moved_role_takes_its_data_along_in_the_way_that_the_refusal_says(tier
 
 def test_a_renamed_role_is_refused_and_its_old_server_left_alone(tier: Tier, tmp_path: Path) -> None:
     pid = pid_of(tier, OLD)
-    copy = tmp_path / "repository"
-    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    copy = copy_of_tree(tmp_path / "repository")
     file = copy / "group_data" / "roles.yaml"
     file.write_text(re.sub("^  crypto:", "  vault:", file.read_text(), flags=re.MULTILINE))
     renamed = replace(placed(tier, vault=OLD, socket=NEW), repository=copy)
@@ -176,8 +175,7 @@ def test_a_renamed_role_is_refused_and_its_old_server_left_alone(tier: Tier, tmp
 
 
 def test_a_renamed_role_whose_server_was_stopped_is_still_found(tier: Tier, tmp_path: Path) -> None:
-    copy = tmp_path / "repository"
-    shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".venv", ".git", "tests", ".*cache"))
+    copy = copy_of_tree(tmp_path / "repository")
     file = copy / "group_data" / "roles.yaml"
     file.write_text(re.sub("^  crypto:", "  vault:", file.read_text(), flags=re.MULTILINE))
     renamed = replace(placed(tier, vault=OLD, socket=NEW), repository=copy)

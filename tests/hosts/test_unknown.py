@@ -99,6 +99,7 @@ def test_tunnels_that_sshd_forbids_restart_nothing(untouched: Tier, tmp_path: Pa
 def crowded(tier: Tier) -> Iterator[list["redis.Redis"]]:
     """No connection is left for anybody; yields those who are in."""
     operator = tier.operator(ROLE)
+    allowed = str(operator.config_get("maxclients")["maxclients"])
     operator.config_set("maxclients", 12)
     clients = [operator]
     try:
@@ -109,7 +110,7 @@ def crowded(tier: Tier) -> Iterator[list["redis.Redis"]]:
     except redis.RedisError:
         pass
     yield clients
-    operator.config_set("maxclients", 10000)
+    operator.config_set("maxclients", allowed)
     for client in clients:
         client.connection_pool.disconnect()
 

@@ -41,6 +41,7 @@ def first_deploy(*roles: str) -> list[str]:
     steps |= {f"/var/lib/redis/{role}": directory("redis", "redis", "0750", f"/var/lib/redis/{role}") for role in roles}
     steps |= {"/etc/redis": directory("root", "redis", "0750", "/etc/redis")}
     units = " ".join([*(["redis-inner-port.service"] if led else []), *(f"redis-{role}.service" for role in started)])
+    first = " ".join(f"redis-{role}.service" for role in started)
     return [
         "systemctl mask --now redis-server.service",
         f"write {FILES[0]} root:root 0644",
@@ -60,8 +61,11 @@ def first_deploy(*roles: str) -> list[str]:
         f"systemctl unmask --quiet {units}",
         f"systemctl enable --quiet {units}",
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
-        f"timeout 900 systemctl start {' '.join(f'redis-{role}.service' for role in started)}",
+        f"timeout 900 systemctl start {first} && systemctl reset-failed {first}",
         *(forget(role) for role in started),
+        directory("root", "root", "0755", "/var/lib/caas-redis"),
+        # Without a log there is no data on disk yet, which a start could lack.
+        *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started if all_roles()[role].appendonly),
     ]
 
 

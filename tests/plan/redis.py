@@ -76,6 +76,7 @@ class ScriptedRedis:
             "INFO default commandstats": lambda: info,
             "INFO everything": lambda: info,
             "PING": lambda: "PONG",
+            "INFO stats": lambda: "# Stats\r\nevicted_keys:0\r\n",
             "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
             "ACL USERS": lambda: list(self.state.users),
         }

@@ -16,7 +16,7 @@ from tests.unit.builders import as_desired, stopped, with_file, with_setting, wi
 Break = Callable[[Observed], Observed]
 UNIT = "redis-crypto.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-START = f"timeout 900 systemctl start {UNIT}"
+START = f"timeout 900 systemctl start {UNIT} && systemctl reset-failed {UNIT}"
 RELOAD = "systemctl daemon-reload"
 
 
@@ -43,10 +43,15 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
         ["Write the instances' files"],
         ["write /etc/redis/crypto.acl root:redis 0640"],
     ),
-    "a missing data directory": (
-        lambda seen: without_file(seen, "/var/lib/redis/crypto"),
+    "a data directory that is root's": (
+        lambda seen: with_file(seen, "/var/lib/redis/crypto", owner="root"),
         ["Write the instances' files"],
         [directory("redis", "redis", "0750", "/var/lib/redis/crypto")],
+    ),
+    "no record that the role has run": (
+        lambda seen: without_file(seen, "/var/lib/caas-redis/crypto"),
+        ["Record that instances have run here"],
+        ["write /var/lib/caas-redis/crypto root:root 0644"],
     ),
     "an edited unit file": (
         lambda seen: with_file(seen, UNIT_FILE, content="[Service]\n"),

@@ -124,6 +124,7 @@ def as_desired(host: Host) -> Observed:
         our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
         units={unit.name: _unit(unit.enabled, unit.active, pids.get(unit.name, 0)) for unit in host.units},
         binaries=dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
+        descriptors={1: 1048576, **{pids[instance.unit]: instance.descriptors for instance in host.instances}},
         started={instance.unit: instance.unit_digest for instance in host.instances},
         files={
             file.path: FileState(
@@ -142,21 +143,31 @@ def as_desired(host: Host) -> Observed:
         ),
         statoverrides=dict(host.statoverrides),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
+        stored={
+            f"{data_directory(instance.name)}/{name}": FileState(kind, "redis", "redis", mode, "")
+            for instance in host.instances
+            for kind, mode, names in (("directory", "0700", ["appendonlydir"]), ("file", "0600", _data(instance)))
+            for name in names
+            if kind == "file" or instance.role.appendonly
+        },
         acl_users={
             acl_file(instance.name): frozenset({"default", *(user.name for user in instance.users)})
             for instance in host.instances
         },
         configured={instance.name: (instance.address, instance.role.port) for instance in host.instances},
         data_files={
-            f"{data_directory(instance.name)}/{name}": 88
-            for instance in host.instances
-            for name in (LOG if instance.role.appendonly else SNAPSHOT if instance.role.save else ())
+            f"{data_directory(instance.name)}/{name}": 88 for instance in host.instances for name in _data(instance)
         },
         servers={
             instance.name: replace(server(instance), endpoint=(instance.address, instance.role.port))
             for instance in host.instances
         },
     )
+
+
+def _data(instance: Instance) -> tuple[str, ...]:
+    """The files that a role's data is in."""
+    return LOG if instance.role.appendonly else SNAPSHOT if instance.role.save else ()
 
 
 def fresh(host: Host) -> Observed:
@@ -180,6 +191,7 @@ def fresh(host: Host) -> Observed:
         forwards=frozenset(),
         statoverrides={},
         data_files={},
+        stored={},
         replayable=frozenset(),
         acl_users={},
         configured={},

@@ -188,10 +188,10 @@ def test_all_roles_share_a_host_without_sharing_an_endpoint() -> None:
     assert same_endpoint({"host-1": list(roles().values())}) == []
 
 
-def test_an_override_replaces_one_value_and_leaves_the_others() -> None:
+def test_an_override_replaces_one_value_and_leaves_the_others_but_the_clients_that_fit() -> None:
     plain, changed = roles()["gateway"], roles(gateway={"maxmemory": "64mb"})["gateway"]
     assert changed.maxmemory == 64 << 20
-    assert changed.model_copy(update={"maxmemory": plain.maxmemory}) == plain
+    assert changed.model_copy(update={"maxmemory": plain.maxmemory, "maxclients": plain.maxclients}) == plain
 
 
 def test_an_override_of_one_role_leaves_the_other_roles() -> None:

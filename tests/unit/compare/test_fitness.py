@@ -85,6 +85,37 @@ def test_the_role_s_own_instance_may_hold_its_port() -> None:
     assert reasons(host, as_desired(host)) == []
 
 
+def test_a_port_that_another_role_still_has_is_refused_in_words() -> None:
+    one_address = {"address": "172.28.2.9", "inner_port": None}
+    before = desired("gateway", "socket", gateway={**one_address, "port": 6001}, socket={**one_address, "port": 6002})
+    after = desired("gateway", "socket", gateway={**one_address, "port": 6002}, socket={**one_address, "port": 6001})
+    assert reasons(before, as_desired(before)) == []
+    assert reasons(after, as_desired(before)) == [
+        f"{role}: port 172.28.2.9:{port} is {other}'s until this deploy moves that, expected free: deploy {other} with "
+        "a port that nobody uses first, then both as they are to be"
+        for role, port, other in (("gateway", 6002, "socket"), ("socket", 6001, "gateway"))
+    ]
+
+
+def crowded(connected: int, maxclients: int) -> Observed:
+    """A gateway that admits `maxclients`, with so many connected."""
+    seen = with_setting(as_desired(desired("gateway")), "gateway", "maxclients", str(maxclients))
+    return with_server(seen, "gateway", info={**seen.servers["gateway"].info, "connected_clients": str(connected)})
+
+
+def test_fewer_clients_than_are_connected_are_refused_in_words() -> None:
+    (reason,) = reasons(desired("gateway"), crowded(1418, 10000))
+    assert reason.startswith(
+        "gateway: 1418 clients are connected, and maxclients 1421 would turn every new one away, this tool among them, "
+        "expected at most 1417: close some"
+    )
+
+
+@pytest.mark.parametrize(("connected", "maxclients"), [(1417, 10000), (1420, 1421), (1400, 1405)])
+def test_no_other_change_of_maxclients_is_refused(connected: int, maxclients: int) -> None:
+    assert reasons(desired("gateway"), crowded(connected, maxclients)) == []
+
+
 def test_too_little_memory_is_refused_with_the_sum_that_was_made() -> None:
     host = desired("gateway", "socket")
     assert reasons(host, replace(fresh(host), memory=1 * GIB)) == [
@@ -198,9 +229,10 @@ DIRECTORY = "/var/lib/redis/compliance"
 def test_data_without_a_manifest_is_refused_because_a_start_would_begin_empty(left: str) -> None:
     host = desired("compliance")
     assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5})) == [
-        f"compliance: {DIRECTORY} holds {DIRECTORY}/{left} but no "
-        f"{DIRECTORY}/appendonlydir/appendonly.aof.manifest: a start with appendonly would begin empty: "
-        "move the files away, or bring the manifest back from a backup"
+        f"compliance: persistence {DIRECTORY}/appendonlydir/appendonly.aof.manifest: absent, and there is {left}, "
+        f"expected on disk: a start would begin empty: keep a copy first (cp -a {DIRECTORY} /var/tmp/compliance-data), "
+        "then give the log's directory its name appendonlydir again, bring the manifest back, or write it anew "
+        "(README, A damaged log)"
     ]
 
 

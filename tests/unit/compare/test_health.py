@@ -8,7 +8,7 @@ import pytest
 
 from tasks.compare.health import health
 from tasks.compare.host import compare
-from tasks.compare.server_health import client_bound, evictable
+from tasks.compare.server_health import evictable
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host
 from tasks.observed.refusal import Cause, Refusal
@@ -76,8 +76,8 @@ SICK: dict[str, tuple[str, Change, str, str]] = {
     ),
     "OOM": ("crypto", info("crypto", errorstat_OOM="count=240"), "WRITES-REFUSED", "warning"),
     "MISCONF": ("crypto", info("crypto", errorstat_MISCONF="count=240"), "WRITES-REFUSED", "warning"),
-    "nearly no connection left": ("gateway", info("gateway", connected_clients=8500), "CLIENTS-FULL", "warning"),
-    "no connection left": ("gateway", info("gateway", connected_clients=9999), "CLIENTS-FULL", "critical"),
+    "nearly no connection left": ("gateway", info("gateway", connected_clients=1200), "CLIENTS-FULL", "warning"),
+    "no connection left": ("gateway", info("gateway", connected_clients=1420), "CLIENTS-FULL", "critical"),
     "clients refused": ("gateway", info("gateway", rejected_connections=240), "REFUSED-CLIENTS", "warning"),
     "clients with large buffers": ("gateway", info("gateway", mem_clients_normal=45 * MIB), "BUFFERS", "warning"),
     "clients cut off": ("gateway", info("gateway", evicted_clients=240), "EVICTED-CLIENTS", "warning"),
@@ -144,11 +144,6 @@ def test_the_limit_that_the_server_has_now_counts() -> None:
 )
 def test_what_may_be_evicted_follows_from_the_policy(policy: str, count: int | None) -> None:
     assert evictable(policy, {"db0": "keys=7,expires=3,avg_ttl=0"}) == count
-
-
-@pytest.mark.parametrize(("text", "size"), [("20%", 200), ("64000", 64000), ("0", 0)])
-def test_what_clients_may_hold_is_a_share_or_a_size(text: str, size: int) -> None:
-    assert client_bound({"maxmemory": "1000", "maxmemory-clients": text}) == size
 
 
 # --- Nothing alarms for ever

@@ -626,8 +626,8 @@ def test_differences_are_chosen_by_subject_and_remedy(host: Host) -> None:
 
 
 def test_more_clients_restart_only_where_the_unit_has_to_grant_more_descriptors() -> None:
-    many = desired("crypto", crypto={"maxclients": 70000})
-    few = desired("crypto", crypto={"maxclients": 20000})
+    many = desired("crypto", crypto={"maxclients": 70000, "maxmemory": "16gb"})
+    few = desired("crypto", crypto={"maxclients": 20000, "maxmemory": "16gb"})
     for host, remedy in ((many, "restart"), (few, "set live")):
         seen = with_setting(as_desired(host), "crypto", "maxclients", "10000")
         seen = replace(seen, started={"redis-crypto.service": desired("crypto").instances[0].unit_digest})
@@ -669,3 +669,61 @@ def summary(found: list[Difference]) -> list[tuple[str | None, str, str, str]]:
 
 
 MANIFEST = "appendonlydir/appendonly.aof.manifest"
+
+
+# --- What takes descriptors or packages away
+
+SERVICE_D = "/etc/systemd/system/service.d/limits.conf"
+
+
+def test_a_drop_in_for_every_service_that_lowers_the_open_files_is_named() -> None:
+    host = desired("crypto")
+    seen = with_unit(as_desired(host), "redis-crypto.service", LimitNOFILE="1024", DropInPaths=SERVICE_D)
+    (found,) = compare(host, seen)
+    assert (found.role, found.subject, found.expected) == ("crypto", "unit", "LimitNOFILE=65535")
+    assert found.observed == f"LimitNOFILE=1024, by {SERVICE_D}"
+    assert str(found.remedy) == "by hand: let that drop-in leave LimitNOFILE out, or raise it there"
+
+
+@pytest.mark.parametrize("limit", ["65535", "1048576", "infinity"])
+def test_a_drop_in_for_every_service_that_lowers_nothing_is_the_host_s_business(limit: str) -> None:
+    host = desired("crypto")
+    assert (
+        compare(host, with_unit(as_desired(host), "redis-crypto.service", LimitNOFILE=limit, DropInPaths=SERVICE_D))
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("granted", "most", "remedy"),
+    [
+        ("65535", 1048576, "restart"),
+        ("infinity", 1048576, "restart"),
+        ("1024", 1048576, "by hand: mend the drop-in that lowers LimitNOFILE"),
+        ("65535", 1024, "by hand: let the host grant more than the 1024 of its first process"),
+    ],
+)
+def test_a_process_with_too_few_open_files_restarts_only_where_that_cures_it(
+    granted: str, most: int, remedy: str
+) -> None:
+    host = desired("crypto")
+    seen = with_setting(as_desired(host), "crypto", "maxclients", "992")
+    seen = replace(seen, descriptors={1: most, seen.pid("redis-crypto.service"): 1024})
+    (found,) = compare(host, with_unit(seen, "redis-crypto.service", LimitNOFILE=granted))
+    assert (found.subject, found.name, found.expected, found.observed) == (
+        *("instance", "open files", "1453 or more", "1024"),
+    )
+    assert str(found.remedy).startswith(remedy)
+
+
+def test_a_process_that_may_open_as_many_files_as_its_clients_need_is_right_whatever_the_unit_grants() -> None:
+    host = desired("crypto")
+    seen = as_desired(host)
+    assert compare(host, replace(seen, descriptors={seen.pid("redis-crypto.service"): 1453})) == []
+
+
+def test_packages_that_an_autoremove_may_take_along_are_kept() -> None:
+    host = desired("crypto")
+    (found,) = compare(host, replace(as_desired(host), automatic=frozenset({"redis-tools", "libc6"})))
+    assert (found.subject, found.name, found.remedy) == ("package", "redis-tools", Remedy.KEEP)
+    assert "/var/lib/redis" in found.observed

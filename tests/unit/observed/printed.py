@@ -13,6 +13,7 @@ KINDS = {"file": "f", "directory": "d", "link": "l"}
 
 
 MARK = "0123456789abcdef"
+OWN_FILE = FileState("file", "redis", "redis", "0600", "")
 
 
 def snapshot_text(observed: Observed, mark: str = MARK) -> str:
@@ -23,7 +24,8 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             line
             for name, version in observed.packages.items()
             for line in (f"Package: {name}", "Status: install ok installed", f"Version: {version}", "--")
-        ],
+        ]
+        + [line for name in observed.automatic for line in (f"Package: {name}", "Auto-Installed: 1", "")],
         "candidate": ["redis-server:", f"  Candidate: {observed.candidate or '(none)'}"],
         "disk": ["    Avail File", *(f"{size // 1024} {path}" for path, size in _disks(observed))],
         "listeners": [
@@ -36,7 +38,10 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             for line in (f"Id={name}", *(f"{key}={value}" for key, value in properties.items()))
         ],
         "texts": list(_texts(observed)),
-        "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
+        "digests": [
+            f"{'0' * 64}  /dev/null",
+            *(f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)),
+        ],
         "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
@@ -90,6 +95,8 @@ def _texts(observed: Observed) -> Iterator[str]:
 def _matches(observed: Observed) -> Iterator[str]:
     yield f"/proc/meminfo:MemTotal:       {observed.memory // 1024} kB"
     yield f"/proc/meminfo:MemAvailable:   {observed.memory_available // 1024} kB"
+    for pid, files in observed.descriptors.items():
+        yield f"/proc/{pid}/limits:Max open files            1024                 {files}                files     "
     yield "/proc/self/status:Uid:" + f"\t{observed.uid}" * 4
     for name, (value, path) in observed.boot_sysctls.items():
         yield from (f"{path}:# {MANAGED}", f"{path}:{name} = {value}")
@@ -101,20 +108,24 @@ def _matches(observed: Observed) -> Iterator[str]:
 
 
 def _found(observed: Observed) -> Iterator[str]:
-    """All blocks of a data directory are those of one directory in it."""
+    """All blocks of a data directory are those of one directory far down in it."""
+    yield record("d 0 4096 8 2048:2 755 0.0 0.0", "root", "root", "/", "/", "")
     for path, state in observed.files.items():
         size = len(state.content.encode()) if state.kind == "file" else 4096
         target = state.content if state.kind == "link" else ""
-        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0"
+        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
         yield record(about, state.owner, state.group, path, path, target)
     for inode, (top, size) in enumerate(observed.data_used.items()):
-        yield record(f"d 1 4096 {size // 512} 2049:{inode} 700 0.0", "redis", "redis", top, f"{top}/appendonlydir", "")
-    for inode, (path, size) in enumerate(observed.data_files.items(), len(observed.data_used)):
+        yield record(f"d 3 4096 {size // 512} 2049:{inode} 700 0.0 0.0", "redis", "redis", top, f"{top}/a/b/c", "")
+    stored = {path: state for path, state in observed.stored.items() if state.kind != "file"}
+    stored |= {path: observed.stored.get(path, OWN_FILE) for path in observed.data_files}
+    for inode, (path, state) in enumerate(stored.items(), len(observed.data_used)):
         top = "/".join(path.split("/")[:5])
-        depth = path.count("/") - top.count("/")
-        yield record(f"f {depth} {size} 0 2049:{inode} 600 0.0", "redis", "redis", top, path, "")
+        about = f"{KINDS[state.kind]} {path.count('/') - top.count('/')} {observed.data_files.get(path, 4096)} 0"
+        about += f" 2049:{inode} {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
+        yield record(about, state.owner, state.group, top, path, "")
     for pid, binary in observed.binaries.items():
-        yield record(f"l 0 0 0 20:{pid} 777 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
+        yield record(f"l 0 0 0 20:{pid} 777 0.0 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
 
 
 def _rules(observed: Observed) -> list[str]:

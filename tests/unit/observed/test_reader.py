@@ -62,7 +62,7 @@ def without_lines(*texts: str) -> Observed:
 
 def found_record(kind: str, size: int, path: str) -> str:
     """What find says of a file of root and redis with mode 2640."""
-    return record(f"{kind} 0 {size} 8 92:1 2640 7.25", "root", "redis", path, path, "")
+    return record(f"{kind} 0 {size} 8 92:1 2640 7.25 8.25", "root", "redis", path, path, "")
 
 
 def with_file_on_disk(content: str, size: int) -> FileState:
@@ -86,6 +86,35 @@ def test_the_packages_of_a_real_host_are_read(recorded: Observed) -> None:
         "redis-tools": "5:7.0.15-1~deb12u10",
     }
     assert recorded.candidate == ""
+
+
+def test_packages_that_nobody_asked_for_are_read_from_apt_and_lose_no_version() -> None:
+    stanzas = "Package: redis-tools\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: libc6\nAuto-Installed: 1\n"
+    text = RECORDED.replace(f"\0{MARK} candidate", f"{stanzas}\0{MARK} candidate")
+    seen = parse_snapshot(text, MARK)
+    assert seen.automatic == {"redis-tools"}
+    assert seen.packages == parse_snapshot(RECORDED, MARK).packages
+    assert parse_snapshot(text.replace("Auto-Installed: 1", "Auto-Installed: 0"), MARK).automatic == frozenset()
+
+
+def test_how_many_files_a_process_may_open_is_read_from_its_limits() -> None:
+    line = "/proc/430/limits:Max open files            1024                 65535                files     \n"
+    text = RECORDED.replace("/proc/meminfo:MemTotal", f"{line}/proc/meminfo:MemTotal")
+    assert parse_snapshot(text, MARK).descriptors == {430: 65535}
+    with pytest.raises(Unreadable, match="how many files a process may open"):
+        parse_snapshot(text.replace("65535  ", "many  "), MARK)
+
+
+def test_the_room_on_every_disk_is_read_by_directory() -> None:
+    text = RECORDED.replace("81042596 /var/lib\n", "81042596 /var/lib/redis\n40960 /var/lib/redis/crypto\n")
+    seen = parse_snapshot(text, MARK)
+    assert (seen.disk_free, seen.free_of) == (81042596 * 1024, {"/var/lib/redis/crypto": 40960 * 1024})
+
+
+@pytest.mark.parametrize("line", ["81042596", "lots /var/lib", ""])
+def test_room_on_a_disk_that_df_does_not_say_in_numbers_is_refused(line: str) -> None:
+    with pytest.raises(Unreadable, match="the free disk space"):
+        parse_snapshot(RECORDED.replace("81042596 /var/lib\n", f"{line}\n"), MARK)
 
 
 def test_disk_and_data_of_a_real_host_are_read_in_bytes(recorded: Observed) -> None:
@@ -128,7 +157,7 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
     acl = recorded.files["/etc/redis/crypto.acl"]
     assert (acl.kind, acl.owner, acl.group, acl.mode) == ("file", "root", "redis", "0640")
     assert re.fullmatch("[0-9a-f]{64}", acl.content)
-    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946)
+    assert recorded.files["/etc/redis"] == FileState("directory", "root", "redis", "0750", "", 1795417946, 1795417946)
     assert "/etc/apt/preferences.d/60-redis" not in recorded.files
 
 
@@ -167,7 +196,9 @@ def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
 def test_the_content_of_what_is_no_file_does_not_count() -> None:
     text = with_text("texts", "/etc/redis/x.conf:port 1\n")
     text = text.replace(begin("found"), begin("found") + found_record("p", 0, "/etc/redis/x.conf"))
-    assert parse_snapshot(text, MARK).files["/etc/redis/x.conf"] == FileState("other", "root", "redis", "2640", "", 7)
+    assert parse_snapshot(text, MARK).files["/etc/redis/x.conf"] == FileState(
+        "other", "root", "redis", "2640", "", 7, 8
+    )
 
 
 TRIE = """\
@@ -279,7 +310,8 @@ def test_a_file_with_two_names_takes_its_space_once() -> None:
     top = "/var/lib/redis/crypto"
     names = ((1, "a b"), (2, "d/c"), (3, "d/e/f"))
     records = [
-        record(f"f {depth} 70000 144 83:7 600 0.0", "redis", "redis", top, f"{top}/{name}", "") for depth, name in names
+        record(f"f {depth} 70000 144 83:7 600 0.0 0.0", "redis", "redis", top, f"{top}/{name}", "")
+        for depth, name in names
     ]
     observed = parse_snapshot(with_text("found", "".join(records)), MARK)
     assert observed.data_used == {top: (20 + 72) * 1024}

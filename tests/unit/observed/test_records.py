@@ -1,6 +1,7 @@
 """What a host prints is data: any bytes in it are read, or refused in one short line, and nothing else happens."""
 
 import base64
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from tasks.observed.listeners import read_listeners
 from tasks.observed.look import HostSnapshot
 from tasks.observed.reader import parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, number, read_records, split_parts, unframe
-from tasks.observed.state import Listener, Observed
+from tasks.observed.state import FileState, Listener, Observed
 from tests.unit.builders import FIVE, as_desired, desired
 from tests.unit.observed.printed import MARK, printed, record, snapshot_text
 from tests.unit.observed.test_reader import RECORDED, begin, with_text
@@ -84,7 +85,7 @@ def test_any_text_in_a_part_is_read_or_refused(junk: str, part: str) -> None:
         f"x\n{begin('units')[1:]}Id=redis-x$(reboot).service\n",
         f"\n\n{MARK} end\n",
         "\x1b]0;title\x07",
-        "f 0 1 1 1:1 600 0.0",
+        "f 0 1 1 1:1 600 0.0 0.0",
         "=",
         "\udcff",
     ],
@@ -94,17 +95,18 @@ def test_a_file_s_name_is_only_a_name(name: str) -> None:
     top = "/var/lib/redis/crypto"
     for path, target in ((f"{top}/{name}", ""), (f"{top}/link", name), (f"{top}/link", f"{MARK} end\n")):
         text = snapshot_text(state)
-        text = text.replace(begin("found"), begin("found") + record("f 1 7 0 1:1 600 0.0", "u", "g", top, path, target))
+        text = text.replace(
+            begin("found"), begin("found") + record("f 1 7 0 1:1 600 0.0 0.0", "u", "g", top, path, target)
+        )
         observed = process(text.encode(errors="surrogateescape"))
         shown = path.encode(errors="surrogateescape").decode(errors="replace")
-        assert observed == replace(
-            state, servers={}, data_files={**state.data_files, shown: 7}, data_used=observed.data_used
-        )
+        files, stored = {**state.data_files, shown: 7}, {**state.stored, shown: FileState("file", "u", "g", "0600", "")}
+        assert observed == replace(state, servers={}, data_files=files, stored=stored, data_used=observed.data_used)
 
 
 @pytest.mark.parametrize("path", ["/etc/shadow", "/var/lib/redis/crypt", "/var/lib/redis/cryptox/y", "../x"])
 def test_a_file_that_lies_elsewhere_than_it_was_looked_for_is_refused(path: str) -> None:
-    text = record("f 1 7 0 1:1 600 0.0", "redis", "redis", "/var/lib/redis/crypto", path, "")
+    text = record("f 1 7 0 1:1 600 0.0 0.0", "redis", "redis", "/var/lib/redis/crypto", path, "")
     with pytest.raises(Unreadable, match="lies below"):
         parse_snapshot(with_text("found", text), MARK)
 
@@ -168,7 +170,7 @@ def test_what_is_no_reading_is_refused_in_words(lines: list[str], words: str) ->
 def test_the_time_that_a_reading_takes_does_not_grow_faster_than_it() -> None:
     size = LIMIT // 8
     top = "/var/lib/redis/crypto"
-    one = record("f 1 7 0 1:1 600 0.0", "redis", "redis", top, f"{top}/\n\n\n", "")
+    one = record("f 1 7 0 1:1 600 0.0 0.0", "redis", "redis", top, f"{top}/\n\n\n", "")
     many, breaks = one * (size // len(one)), "\n" * size
     for part, junk in (("found", many), *((part, breaks) for part in ("listeners", "units", "texts", "matches"))):
         text = with_text(part, junk).encode()
@@ -219,3 +221,22 @@ def test_without_an_answer_of_systemd_nothing_is_known_of_the_host() -> None:
     text = snapshot_text(replace(as_desired(desired("crypto")), unseen={"units": "systemctl ended with 1"}), MARK)
     with pytest.raises(Unreadable, match="the state of its units: systemctl ended with 1"):
         parse_snapshot(text, MARK)
+
+
+@pytest.mark.parametrize(
+    ("program", "pattern"),
+    [
+        ("find", r"d 0 4096 8 2048:2 .*?=/\0=/\0=\0"),
+        ("sha256sum", r"0{64}  /dev/null\n"),
+        ("systemctl", r"Id=.*?(?=\0)"),
+    ],
+)
+def test_a_program_that_answers_nothing_has_seen_nothing(program: str, pattern: str) -> None:
+    text = re.sub(pattern, "", snapshot_text(as_desired(desired("crypto"))), count=1, flags=re.DOTALL)
+    with pytest.raises(Unreadable, match=f"{program} answered nothing"):
+        parse_snapshot(text, MARK)
+
+
+def test_listeners_are_unseen_where_ss_prints_nothing() -> None:
+    read = parse_snapshot(snapshot_text(replace(as_desired(desired("crypto")), listeners=())), MARK)
+    assert read.unseen == {"listeners": "ss printed nothing"}

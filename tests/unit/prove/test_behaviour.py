@@ -8,7 +8,9 @@ from tasks.catalogue.roles import RESERVED_PREFIX
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.prove.behaviour import (
     ADMINISTRATION,
+    COUNTERS,
     Check,
+    evicted_meanwhile,
     judge,
     key,
     reading_checks,
@@ -162,6 +164,52 @@ def test_every_key_that_is_written_goes_by_itself_and_is_removed(role: str) -> N
     assert all(command[-1] == "60" for command in written if command[0] == "EVAL")
     (removed,) = [check.command[1:] for check in checks if check.command[0] == "DEL"]
     assert sorted(removed) == sorted(name for command in written for name in keys_of(command))
+
+
+# --- A full role evicts the keys of the proof
+
+
+STATS = "# Stats\r\nevicted_keys:{}\r\nevicted_clients:99\r\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "reply"),
+    [
+        (Check("reads", ("GET", "k"), "t0k3n", of_keys=True), None),
+        (Check("reads", ("MGET", "a", "b"), "['t0k3n', 't0k3n']", of_keys=True), ["t0k3n", None]),
+        (Check("removes", ("DEL", "a", "b"), "2", of_keys=True), 0),
+    ],
+)
+def test_a_key_that_the_role_may_have_evicted_is_missing_and_no_finding(check: Check, reply: Reply) -> None:
+    assert judge(roles()["socket"], 6380, [check], [reply], evicted=True) == []
+    assert len(judge(roles()["socket"], 6380, [check], [reply])) == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "reply"),
+    [
+        (Check("reads", ("GET", "k"), "t0k3n", of_keys=True), "another's"),
+        (Check("reads", ("MGET", "a", "b"), "['t0k3n', 't0k3n']", of_keys=True), ["another's", None]),
+        (Check("removes", ("DEL", "a", "b"), "2", of_keys=True), 3),
+        (Check("writes", ("SET", "k", "t0k3n"), "OK"), None),
+        (Check("reads", ("GET", "k"), "t0k3n", of_keys=True), ReplyError("NOPERM no")),
+    ],
+)
+def test_eviction_explains_no_other_value_no_refusal_and_no_write(check: Check, reply: Reply) -> None:
+    assert len(judge(roles()["socket"], 6380, [check], [reply], evicted=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "counts", "evicted"), [("socket", (7, 7), False), ("socket", (7, 8), True), ("crypto", (7, 8), False)]
+)
+def test_eviction_is_judged_by_the_counter_and_the_policy(role: str, counts: tuple[int, int], evicted: bool) -> None:
+    built = roles()[role]
+    first, last = (checks_of(role) for _ in range(2))
+
+    def replies(checks: list[Check], count: int) -> list[Reply]:
+        return [STATS.format(count) if check.command == COUNTERS else good_reply(check) for check in checks]
+
+    assert evicted_meanwhile(built, (first, replies(first, counts[0])), (last, replies(last, counts[1]))) is evicted
 
 
 def test_two_services_two_roles_and_two_proofs_never_share_a_key() -> None:

@@ -73,6 +73,10 @@ def test_what_is_not_known_and_what_is_not_well_have_lists_of_their_own(width: i
     assert "shared" in text and "by hand: wait for the script" in text
 
 
+def test_on_80_columns_what_is_not_known_says_so() -> None:
+    assert "  shared: not known: its settings, users and data\n" in to_table(samples()["not-known"], 80)
+
+
 def test_a_host_in_sync_that_is_not_well_is_not_left_out() -> None:
     text = to_table(samples()["unwell"], 80)
     assert text.startswith("redis-crypto: in sync, 1 critical, 1 warning\n")

@@ -54,18 +54,22 @@ def test_the_first_text_that_was_replaced_is_kept_until_it_is_forgotten(tmp_path
 
 
 def test_a_directory_is_deleted_only_after_everybody_left_it(tmp_path: Path) -> None:
-    directory = tmp_path / "old"
+    directory, begun = tmp_path / "old", tmp_path / "begun"
     directory.mkdir()
+    begun.touch()
+    given = {"unit": "redis-old.service", "directory": str(directory), "begun": str(begun)}
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd=directory) as user:
         try:
-            used = run("purge-data", unit="redis-old.service", directory=str(directory))
+            used = run("purge-data", **given)
         finally:
             user.kill()
     assert used.returncode == 1
     assert used.stdout == f"{directory}: in use by /proc/{user.pid}, expected by nobody: stop it first\n"
     assert directory.exists()
-    assert run("purge-data", unit="redis-old.service", directory=str(directory)).returncode == 0
+    assert begun.exists()
+    assert run("purge-data", **given).returncode == 0
     assert not directory.exists()
+    assert not begun.exists()
 
 
 def test_a_marker_is_written_whole(tmp_path: Path) -> None:

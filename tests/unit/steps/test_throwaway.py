@@ -107,3 +107,13 @@ def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> 
         "/var/lib/redis/crypto/appendonlydir.new",
         "/var/lib/redis/crypto/appendonlydir.old",
     ]
+
+
+def test_a_trial_has_the_sandbox_of_the_role_s_unit_but_for_its_directories() -> None:
+    lines = call(SCRIPTS["trial of crypto"]).parameters["sandbox"].splitlines()
+    unit = desired("crypto").instances[0].unit_text.splitlines()
+    assert lines[-1] == "ReadWritePaths=/run/redis-trial-crypto"
+    assert [line for line in lines[:-1] if line not in unit] == []
+    for name in ("User=redis", "PrivateUsers=yes", "NoExecPaths=/", "SystemCallFilter=~@privileged @resources"):
+        assert name in lines
+    assert [line for line in lines if "/var/lib/redis/" in line or line.startswith(("ExecStart", "Restart="))] == []

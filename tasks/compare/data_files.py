@@ -1,0 +1,198 @@
+"""Compare the files that a role's next start opens: whose they are, and what nobody but a person put there. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from tasks.compare.difference import ByHand, Difference, Remedy
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import (
+    DATA_ROOT,
+    NEW,
+    OLD,
+    begun_file,
+    data_directory,
+    loaded_file,
+    log_directory,
+    manifest_file,
+    snapshot_file,
+    unit_name,
+)
+from tasks.observed.state import FileState, Observed
+
+# What the server makes (UMask=0077 of its unit), and what the conversions of this tool make.
+MODES = {"file": ("0600", "0640"), "directory": ("0700", "0750")}
+OWNERSHIP = "all redis:redis, files 0600 or 0640, directories 0700 or 0750"
+
+
+def ownership_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """Data that the role's next start could not open, or write on: one of another owner than redis, or of other mode.
+
+    A server that runs has its files open and says nothing about it.
+    """
+    directory = data_directory(instance.name)
+    wrong = [
+        f"{path.removeprefix(f'{directory}/')} is {state.owner}:{state.group} {state.mode}"
+        for path, state in sorted(observed.stored.items())
+        if _is_opened(instance, path) and not _is_own(state)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        yield Difference(instance.name, "persistence", directory, OWNERSHIP, f"{wrong[0]}{more}", Remedy.OWN)
+
+
+def _is_opened(instance: Instance, path: str) -> bool:
+    log = log_directory(instance.role)
+    return path in (log, snapshot_file(instance.role)) or path.rpartition("/")[0] == log
+
+
+def _is_own(state: FileState) -> bool:
+    if state.kind not in MODES:
+        return True  # a link or socket is nobody's data
+    return (state.owner, state.group) == ("redis", "redis") and state.mode in MODES[state.kind]
+
+
+def storage_links(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Storage behind a symbolic link: the unit's mount namespace has another place there, and root follows none."""
+    if desired.roles and _is_link(observed.files.get(DATA_ROOT)):
+        yield _link(None, DATA_ROOT, observed.files[DATA_ROOT].content)
+    for instance in desired.instances:
+        for path, states in (
+            (data_directory(instance.name), observed.files),
+            (log_directory(instance.role), observed.stored),
+        ):
+            if _is_link(states.get(path)):
+                yield _link(instance.name, path, states[path].content)
+
+
+def _is_link(state: FileState | None) -> bool:
+    return state is not None and state.kind == "link"
+
+
+def _link(role: str | None, path: str, target: str) -> Difference:
+    stop = f"stop {unit_name(role)}" if role else "stop the roles' units"
+    where = target if re.fullmatch("[A-Za-z0-9_./-]+", target) else "its target"  # a role may have made it
+    advice = (
+        f"mount it there instead, which keeps the data where it is: {stop}, rm {path} && mkdir {path}, add the line "
+        f"'{where} {path} none bind 0 0' to /etc/fstab, mount {path}, deploy"
+    )
+    return Difference(role, "file", path, "a directory", f"a link to {where}", ByHand(advice))
+
+
+def has_begun(instance: Instance, observed: Observed) -> bool:
+    """Whether it is to be recorded that an instance has run here.
+
+    One without a log may have none of its data on disk until it saves: its starts before that find nothing, and may.
+    """
+    return instance.role.appendonly or snapshot_file(instance.role) in observed.data_files
+
+
+def lacks_data(instance: Instance, observed: Observed) -> bool:
+    """Whether an instance that has run here, and does not now, would begin empty."""
+    if observed.is_active(instance.unit) or instance.name in observed.adopting:
+        return False
+    found = manifest_file(instance.role) in observed.data_files or pieces(instance, observed)
+    return begun_file(instance.name) in observed.files and not found
+
+
+def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """The data of an instance that has run here is not where it was: a disk that is not mounted, most likely."""
+    if lacks_data(instance, observed):
+        directory = data_directory(instance.name)
+        found = "gone" if directory not in observed.files else f"gone, {_left(directory, observed)}"
+        advice = (
+            f"mount its disk (findmnt {directory}), or restore {loaded_file(instance.role)} (README, Data that is "
+            f"gone); to begin without it: --data begin_empty={instance.name}"
+        )
+        yield Difference(
+            instance.name, "persistence", directory, "its data, for it has run here", found, ByHand(advice)
+        )
+
+
+def pieces(instance: Instance, observed: Observed) -> list[str]:
+    """Files with data in the directory of an instance: of snapshots and logs, whatever their names.
+
+    Not what a server or a conversion left half-done, nor a log that was put aside.
+    """
+    inside = f"{data_directory(instance.name)}/"
+    return [path for path in observed.data_files if path.startswith(inside) and _is_data(path)]
+
+
+def _is_data(path: str) -> bool:
+    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
+    return path.endswith((".rdb", ".aof")) and not unfinished
+
+
+def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """A log that no start would load: the file that names its parts is not there, or its directory has another name.
+
+    A snapshot beside it may be older by any time. Only one that lies alone is made a log by the deploy.
+    """
+    role, directory = instance.role, data_directory(instance.name)
+    if not role.appendonly or observed.is_active(instance.unit) or instance.name in observed.adopting:
+        return
+    found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance, observed))
+    if manifest_file(role) in observed.data_files or found in ([], [role.dbfilename]):
+        return
+    advice = (
+        f"a start would begin empty: keep a copy first (cp -a {directory} /var/tmp/{instance.name}-data), then give "
+        f"the log's directory its name {role.appenddirname} again, bring the manifest back, or write it anew (README, "
+        "A damaged log)"
+    )
+    shown = f"absent, and there is {', '.join(found[:3])}"
+    yield Difference(instance.name, "persistence", manifest_file(role), "on disk", shown, ByHand(advice))
+
+
+SAVED = 60  # seconds before a server's last save, or its end, in which the file of that save was written
+
+
+def strange_snapshot(instance: Instance, observed: Observed) -> Iterator[Difference]:
+    """A dump.rdb that somebody put there: the log is loaded, not it, and the server's next save overwrites it."""
+    path, unit = snapshot_file(instance.role), instance.unit
+    file, server = observed.stored.get(path), observed.servers.get(instance.name)
+    if file is None or file.kind != "file" or instance.name in observed.adopting:
+        return
+    ended = observed.time(unit, "InactiveEnterTimestamp")
+    if server is not None and server.refusal is None:
+        saved = int(server.info.get("rdb_last_save_time", "0"))
+        if not saved or any(server.info.get(name, "0") != "0" for name in ("loading", "rdb_bgsave_in_progress")):
+            return
+        put = file.changed > saved or (
+            _is_beside_a_log(instance, observed, ended)
+            and file.changed <= observed.time(unit, "ExecMainStartTimestamp")
+        )
+        what = f"which saved last, or started, {_utc(saved)}"
+    else:
+        put = not observed.is_active(unit) and _is_beside_a_log(instance, observed, ended)
+        saved, what = ended, f"which ended {_utc(ended)}"
+    if put and not 0 <= saved - file.modified <= SAVED:
+        shown = f"put there {_utc(file.changed)}, with data of {_utc(file.modified)}"
+        yield Difference(
+            instance.name,
+            "persistence",
+            path,
+            f"written by the server, {what}",
+            shown,
+            ByHand(
+                f"move it out of {data_directory(instance.name)}, for the next save overwrites it; to go back to it: "
+                "README, Things to know beforehand"
+            ),
+        )
+
+
+def _is_beside_a_log(instance: Instance, observed: Observed, ended: int) -> bool:
+    """Whether a stopped role's snapshot was put beside a log that is older: one that was made from it is not."""
+    role = instance.role
+    file, manifest = observed.stored[snapshot_file(role)], observed.stored.get(manifest_file(role))
+    return role.appendonly and manifest is not None and manifest.changed < file.changed and 0 < ended < file.changed
+
+
+def _utc(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _left(directory: str, observed: Observed) -> str:
+    names = sorted(path.removeprefix(f"{directory}/") for path in observed.stored)
+    return f"only {', '.join(names[:3])} is there" if names else "the directory is empty"
