@@ -14,6 +14,7 @@ from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
 from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
+from tasks.compare.server import GET_BACK_FIRST, keeps_log
 from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
@@ -50,6 +51,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
+        *_left_log(desired, observed),
         *_too_full(desired, observed, allow_eviction),
         *_too_many_clients(desired, observed),
         *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
@@ -208,6 +210,19 @@ def _renamed_data(desired: Host, observed: Observed) -> Iterator[str]:
                     f"begin empty: set {name.replace('-', '_')} back in group_data/roles.yaml; to rename for good, "
                     "stop the instance and rename its files first"
                 )
+
+
+def _left_log(desired: Host, observed: Observed) -> Iterator[str]:
+    """A configuration without a log would leave the only copy of what a start has skipped."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is None or server.refusal is not None or instance.role.appendonly:
+            continue
+        if keeps_log(instance, server):
+            yield (
+                f"{instance.name}: appendonly is no in the catalogue, and the running server's log has writes that its "
+                f"start skipped, expected yes until then: {GET_BACK_FIRST.advice}"
+            )
 
 
 def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterator[str]:

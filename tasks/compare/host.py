@@ -273,7 +273,7 @@ def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
     """An ACL file with which the next start would drop what was written in transactions and by scripts."""
     for instance in desired.instances:
         path = acl_file(instance.name)
-        if path in observed.files and observed.files[path].kind == "file" and path not in observed.replayable:
+        if path in observed.files and observed.files[path].kind in ("file", "link") and path not in observed.replayable:
             found = "may not replay the log: a start would drop what transactions and scripts wrote"
             yield Difference(
                 instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, Remedy.REPLAY

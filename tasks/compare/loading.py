@@ -125,9 +125,10 @@ def bytes_cut(info: Mapping[str, str], sizes: Iterable[int]) -> int:
 def skipped(server: Server) -> int:
     """Commands of its log that a running server skipped when it started, and that are still in the log.
 
-    A rewrite writes the log from memory: what was skipped is gone then, and no deploy can bring it back.
+    A rewrite writes the log from memory: what was skipped is gone then, and no deploy can bring it back. A log that
+    somebody switched off meanwhile still has it, and switching it on again writes it anew.
     """
-    if server.info.get("aof_enabled", "0") == "0" or _was_rewritten(server):
+    if _was_rewritten(server):
         return 0
     counted = int(server.info.get("unexpected_error_replies", "0"))
     return counted or sum(bool(SKIPPED.search(line)) for line in server.said)
@@ -145,7 +146,9 @@ def cut_tail(server: Server) -> str:
 
 
 def _was_rewritten(server: Server) -> bool:
-    """Whether a rewrite of the log has succeeded since the start; one that failed leaves the old log whole."""
+    """Whether a rewrite of the log has succeeded since the start, and none failed after it.
+
+    One that failed leaves the log as it was; whether one before it had succeeded, no counter says for sure.
+    """
     ended = int(server.info.get("aof_last_rewrite_time_sec", "-1")) >= 0
-    failed = server.info.get("aof_last_bgrewrite_status", "ok") != "ok"
-    return ended and not (failed and int(server.info.get("aof_rewrites", "0")) <= 1)
+    return ended and server.info.get("aof_last_bgrewrite_status", "ok") == "ok"

@@ -130,7 +130,9 @@ def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
 
 def keeps_log(instance: Instance, server: Server) -> bool:
     """Whether nothing may rewrite or leave the instance's log, for what a start skipped stands nowhere else."""
-    return bool(skipped(server)) and not instance.accepts_loss
+    # Where nobody can say any more whether it skipped anything, what a deploy switched off tells that it did.
+    not_known = not server.said_from_start and server.config.get("auto-aof-rewrite-percentage") == "0"
+    return (bool(skipped(server)) or not_known) and not instance.accepts_loss
 
 
 GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by accept_loss: its log is the only copy")
@@ -220,7 +222,9 @@ def _persistence(instance: Instance, server: Server) -> Iterator[Difference]:
     }
     for name, what in checks.items():
         if server.info.get(name, "ok") != "ok":
-            yield Difference(instance.name, "persistence", name, "ok", server.info[name], ByHand(f"{what}"))
+            kept = name == "aof_last_bgrewrite_status" and keeps_log(instance, server)
+            remedy = GET_BACK_FIRST if kept else ByHand(what)
+            yield Difference(instance.name, "persistence", name, "ok", server.info[name], remedy)
 
 
 def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
@@ -230,8 +234,8 @@ def _skipped(instance: Instance, server: Server) -> Iterator[Difference]:
         line = next(iter(load_faults(server.said)), "see the journal of its unit")
         found = f"{count} commands were skipped when it started, and are still in its log: {line}"
         advice = (
-            "a restart replays them all in their order (README, Writes that a start skipped, also to look at "
-            f"them first); to give them up: --data accept_loss={instance.name}"
+            "look first what is in it, on a copy (README, Writes that a start skipped); a restart by hand replays them "
+            f"all, before what was written since; to give them up: --data accept_loss={instance.name}"
         )
         remedy = Remedy.REWRITE if instance.accepts_loss else ByHand(advice)
         yield Difference(instance.name, "persistence", "replay", "every write of its log", found, remedy)

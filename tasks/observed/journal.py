@@ -36,7 +36,9 @@ def read_said(lines: Iterable[str], units: Sequence[str]) -> dict[str, Said]:
                 content = base64.b64decode(text, validate=True).decode(errors="replace")
             except binascii.Error:
                 continue
-            said[asked[number]] = tuple(content.splitlines())
+            lines_said = content.splitlines()
+            # The last one may be cut in the middle, and mean something else.
+            said[asked[number]] = tuple(lines_said[:-1] if len(content.encode()) >= BYTES else lines_said)
     return said
 
 

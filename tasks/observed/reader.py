@@ -44,6 +44,9 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     digests = dict(_digests(lines["digests"]))
     rules = tables(lines["forwards"])
     unseen = dict(_unseen(lines["unseen"]))
+    if not lines["listeners"]:
+        unseen.setdefault("listeners", "ss printed nothing")
+    _require_answers(found, digests, units)
     free = {} if "disk" in unseen else _free(lines["disk"])
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
@@ -83,6 +86,23 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         configured=dict(_configured(matches)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
+
+
+def _require_answers(
+    found: Iterable[_Found], digests: Mapping[str, str], units: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Each of these programs was also asked for what every host has: without it, it has answered nothing.
+
+    A file that nobody saw is not absent, and a unit that nobody saw is not stopped.
+    """
+    silent = {
+        "find": all(item.path != "/" for item in found),
+        "sha256sum": "/dev/null" not in digests,
+        "systemctl": not units,
+    }
+    for program, nothing in silent.items():
+        if nothing:
+            raise Unreadable(f"{program} answered nothing, not even of what every host has")
 
 
 def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -193,7 +213,7 @@ class _Found:
 
     @property
     def is_asked_for(self) -> bool:
-        return self.depth == 0 and not self.path.startswith("/proc/")
+        return self.depth == 0 and self.path != "/" and not self.path.startswith("/proc/")
 
     @property
     def is_stored(self) -> bool:

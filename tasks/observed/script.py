@@ -14,8 +14,9 @@ from pathlib import Path
 DIRECTORY = Path(__file__).parents[2] / "templates" / "scripts"
 
 # A login may leave any umask, a PATH without /usr/sbin (su, sudo without secure_path), a language, a directory that is
-# not there. A script that writes what is secret narrows the umask itself.
-PREAMBLE = "export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; umask 022; cd / || exit 1\n"
+# not there, or POSIXLY_CORRECT, with which programs take no option after the first word. A script that writes what is
+# secret narrows the umask itself.
+PREAMBLE = "unset POSIXLY_CORRECT; export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; umask 022; cd / || exit 1\n"
 _WORD = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
 
 Parameter = str | int | Collection[str]

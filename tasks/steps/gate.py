@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
 from tasks.catalogue.roles import Role
 from tasks.compare.databases import are_fewer, left_out
+from tasks.compare.server import keeps_log
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file
@@ -67,7 +68,7 @@ def before(
     info = wait_until_calm(host, instance, own.get(OPERATOR) or "")
     if isinstance(info, Refusal) and not cured(info):
         return None, [f"it cannot be looked at: {info}: {way_out(instance, info)}"]
-    problems = not_replayable(state, host, [instance])
+    problems = [*not_replayable(state, host, [instance]), *_skipped_before(instance, previously)]
     looked = run_command(state, host, before_script(instance.role))
     words = looked.stdout.split()
     if "looked" not in words:
@@ -85,6 +86,16 @@ def before(
     if not problems and _keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
+
+
+def _skipped_before(instance: Instance, previously: Server | None) -> list[str]:
+    """Nobody merges old writes into new ones unasked: a counter, a lock or a list may then say what never was."""
+    if previously is None or not keeps_log(instance, previously):
+        return []
+    return [
+        "its log has writes that its start skipped, and a restart would put them before all that was written since: "
+        "restart it by hand if that is wanted (README, Writes that a start skipped), or give them up by accept_loss"
+    ]
 
 
 def before_script(role: Role) -> str:

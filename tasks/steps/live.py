@@ -72,7 +72,9 @@ def _change(
 ) -> list[str]:
     password = passwords[instance.name].get(OPERATOR) or ""
     aside, anew = (any(item.remedy == remedy for item in differences) for remedy in (Remedy.ASIDE, Remedy.REWRITE))
-    anew = anew and not is_busy(server.info)
+    # A log that is switched on is written anew by that.
+    switched = any(item.subject == "setting" and item.name == "appendonly" for item in differences)
+    anew = anew and not is_busy(server.info) and not switched
     commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
     if aside:
         # The log ends here: until a snapshot has everything, the next start must still load it.

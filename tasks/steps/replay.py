@@ -54,7 +54,7 @@ def make_replayable(
     """The files first: a host that goes down in between starts with them."""
     written = run_command(state, host, file_script(instances))
     problems = [] if written.succeeded else [f"the ACL files were not changed: {written.output}"]
-    for instance in instances if written.succeeded else ():
+    for instance in instances:
         server = servers.get(instance.name)
         if server is not None and server.refusal is None:
             wrong = grant_replay(host, server, passwords[instance.name].get(OPERATOR) or "")

@@ -77,8 +77,8 @@ def start(state: State, host: Host, instances: Sequence[Instance], passwords: Pa
     if lossy:
         return False
     units = " ".join(instance.unit for instance in instances)
-    # What systemd tried until now is no crash of what this starts: tasks/compare/server_health.py counts from here.
-    command = f"systemctl reset-failed {units} 2>/dev/null; timeout {PATIENCE:.0f} systemctl start {units}"
+    # What systemd tried until now is no crash of what runs now: tasks/compare/server_health.py counts from here.
+    command = f"timeout {PATIENCE:.0f} systemctl start {units} && systemctl reset-failed {units}"
     started = run_command(state, host, command).succeeded
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)

@@ -68,7 +68,7 @@ for directory in "$root"/*/; do
   case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
   case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
 done
-find $files $secrets $binaries $directories ! -path "$root/*" -prune , \
+find / $files $secrets $binaries $directories ! -path "$root/*" -prune , \
   -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
 part unseen; printf '%s' "$unseen"

@@ -3,12 +3,21 @@
 # shellcheck disable=SC2086  # a list of plain words
 : "${files?}" "${default?}" "${default_line?}"
 umask 077
+failed=0
+# A link is followed, as the server does, and replaced by a file. One that cannot be replaced keeps no other from it.
 for file in $files; do
-  [ -f "$file" ] && [ ! -L "$file" ] || continue
+  [ -f "$file" ] || continue
   {
     echo "$default_line"
     grep -vE "^[[:space:]]*user[[:space:]]+$default([[:space:]]|\$)" "$file"
-  } >"$file.new" || [ $? = 1 ] || exit 1
-  chown --reference="$file" "$file.new" && chmod --reference="$file" "$file.new" && sync "$file.new" &&
-    mv -fT "$file.new" "$file" || exit 1
+  } >"$file.new" || [ $? = 1 ] || {
+    failed=1
+    continue
+  }
+  if ! { chown --reference="$file" "$file.new" && chmod --reference="$file" "$file.new" && sync "$file.new" &&
+    mv -fT "$file.new" "$file"; }; then
+    failed=1
+    rm -f "$file.new"
+  fi
 done
+exit $failed

@@ -154,6 +154,41 @@ def test_what_a_start_skipped_is_known_also_after_somebody_reset_the_counters(lo
     assert "2 commands were skipped" in skipped_in(lossy, tmp_path)
 
 
+def held(tier: Tier) -> int:
+    """How often the keys that were skipped stand in shared's log."""
+    directory = "/var/lib/redis/shared/appendonlydir"
+    return int(tier.host("shared").sh(f"cat {directory}/*.aof | grep -ac 'test:one' || true"))
+
+
+def test_a_log_with_skipped_writes_is_not_left_for_a_snapshot(lossy: Tier) -> None:
+    before = held(lossy)
+    done = lossy.run("deploy.py", *overriding({"shared": {"appendonly": False}}))
+    assert done.returncode != 0
+    assert "the running server's log has writes that its start skipped" in output(done)
+    assert "appendonly yes" in lossy.host("shared").sh("cat /etc/redis/shared.conf")
+    assert held(lossy) == before > 0
+
+
+def test_a_log_with_skipped_writes_that_somebody_switched_off_is_not_switched_on_again(lossy: Tier) -> None:
+    before = held(lossy)
+    with lossy.operator("shared") as operator:
+        operator.config_set("appendonly", "no")
+    done = lossy.run("deploy.py")
+    assert done.returncode != 0
+    assert "its log is the only copy" in output(done)
+    assert held(lossy) == before > 0
+
+
+def test_a_deploy_does_not_restart_a_server_whose_start_skipped_writes(lossy: Tier) -> None:
+    pid = lossy.pid("shared")
+    done = lossy.run("deploy.py", *overriding({"shared": {"tcp_backlog": 512}}))
+    assert done.returncode != 0
+    assert "restart it by hand if that is wanted" in output(done)
+    assert lossy.pid("shared") == pid
+    with lossy.operator("shared") as operator:
+        assert operator.mget("test:one", "test:two") == [None, None]
+
+
 def test_a_loss_that_is_accepted_ends_with_a_new_log(lossy: Tier) -> None:
     lossy.deploy("--data", "accept_loss=shared")
     assert lossy.run("tasks/drift.py").returncode == 0

@@ -245,9 +245,9 @@ def test_the_proof_names_what_is_broken_on_a_host(onebox: Tier, break_it: str, w
         ("ACL SETUSER compliance-service +config", "compliance: compliance-service asks CONFIG GET port on"),
         (
             "ACL SETUSER default on nopass +@all ~*",
-            "compliance: instance operator: 172.28.2.4:6382 closed the connection: DENIED",
+            "compliance: acl default: open to everybody: 172.28.2.4:6382 closed the connection: DENIED",
         ),
-        ("ACL SETUSER compliance-service -set", "compliance: compliance-service writes on"),
+        ("ACL SETUSER compliance-service -set", "compliance: compliance-service writes plainly on"),
         ("ACL SETUSER compliance-service off", "compliance: compliance-service logs in on"),
         ("ACL SETUSER stranger on >x +@all", "compliance: acl stranger: a user → no such user"),
         ("CONFIG SET bind 0.0.0.0", "compliance: live: bind 0.0.0.0 → 172.28.2.4"),

@@ -61,10 +61,11 @@ def first_deploy(*roles: str) -> list[str]:
         f"systemctl unmask --quiet {units}",
         f"systemctl enable --quiet {units}",
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
-        f"systemctl reset-failed {first} 2>/dev/null; timeout 900 systemctl start {first}",
+        f"timeout 900 systemctl start {first} && systemctl reset-failed {first}",
         *(forget(role) for role in started),
         directory("root", "root", "0755", "/var/lib/caas-redis"),
-        *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started),
+        # Without a log there is no data on disk yet, which a start could lack.
+        *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started if all_roles()[role].appendonly),
     ]
 
 

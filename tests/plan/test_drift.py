@@ -16,7 +16,7 @@ from tests.unit.builders import as_desired, stopped, with_file, with_setting, wi
 Break = Callable[[Observed], Observed]
 UNIT = "redis-crypto.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-START = f"systemctl reset-failed {UNIT} 2>/dev/null; timeout 900 systemctl start {UNIT}"
+START = f"timeout 900 systemctl start {UNIT} && systemctl reset-failed {UNIT}"
 RELOAD = "systemctl daemon-reload"
 
 

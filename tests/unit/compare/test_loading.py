@@ -163,8 +163,8 @@ CASES = [
     Case("somebody else logged such words", NEVER, 0, (f"{AT}AOF-loading-client",)),
     Case("the log was rewritten", {**DONE, "unexpected_error_replies": "2"}, 0),
     Case("the one rewrite failed", {**FAILED, "unexpected_error_replies": "2"}, 2),
-    Case("the second rewrite failed", {**FAILED, "aof_rewrites": "2", "unexpected_error_replies": "2"}, 0),
-    Case("there is no log", {**NEVER, "aof_enabled": "0", "unexpected_error_replies": "2"}, 0),
+    Case("the second rewrite failed", {**FAILED, "aof_rewrites": "2", "unexpected_error_replies": "2"}, 2),
+    Case("somebody switched it off", {**NEVER, "aof_enabled": "0", "unexpected_error_replies": "2"}, 2),
     Case("the server says nothing", {}, 0),
 ]
 

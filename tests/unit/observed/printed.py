@@ -38,7 +38,10 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             for line in (f"Id={name}", *(f"{key}={value}" for key, value in properties.items()))
         ],
         "texts": list(_texts(observed)),
-        "digests": [f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)],
+        "digests": [
+            f"{'0' * 64}  /dev/null",
+            *(f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)),
+        ],
         "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
@@ -106,6 +109,7 @@ def _matches(observed: Observed) -> Iterator[str]:
 
 def _found(observed: Observed) -> Iterator[str]:
     """All blocks of a data directory are those of one directory far down in it."""
+    yield record("d 0 4096 8 2048:2 755 0.0 0.0", "root", "root", "/", "/", "")
     for path, state in observed.files.items():
         size = len(state.content.encode()) if state.kind == "file" else 4096
         target = state.content if state.kind == "link" else ""

@@ -1,6 +1,7 @@
 """What a host prints is data: any bytes in it are read, or refused in one short line, and nothing else happens."""
 
 import base64
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,3 +221,22 @@ def test_without_an_answer_of_systemd_nothing_is_known_of_the_host() -> None:
     text = snapshot_text(replace(as_desired(desired("crypto")), unseen={"units": "systemctl ended with 1"}), MARK)
     with pytest.raises(Unreadable, match="the state of its units: systemctl ended with 1"):
         parse_snapshot(text, MARK)
+
+
+@pytest.mark.parametrize(
+    ("program", "pattern"),
+    [
+        ("find", r"d 0 4096 8 2048:2 .*?=/\0=/\0=\0"),
+        ("sha256sum", r"0{64}  /dev/null\n"),
+        ("systemctl", r"Id=.*?(?=\0)"),
+    ],
+)
+def test_a_program_that_answers_nothing_has_seen_nothing(program: str, pattern: str) -> None:
+    text = re.sub(pattern, "", snapshot_text(as_desired(desired("crypto"))), count=1, flags=re.DOTALL)
+    with pytest.raises(Unreadable, match=f"{program} answered nothing"):
+        parse_snapshot(text, MARK)
+
+
+def test_listeners_are_unseen_where_ss_prints_nothing() -> None:
+    read = parse_snapshot(snapshot_text(replace(as_desired(desired("crypto")), listeners=())), MARK)
+    assert read.unseen == {"listeners": "ss printed nothing"}
