@@ -52,7 +52,7 @@ def converge_instances(state: State, seen: Look) -> None:
         before = {instance: servers_of(seen).get(instance.name) for instance in restarting}
         restart_one_at_a_time(state, seen.desired.name, before, seen.passwords)
     forget_previous(seen, starting.keys() | restarting.keys())
-    record_begun(seen)
+    record_begun(seen, restarting.keys())
 
 
 def servers_of(seen: Look) -> Mapping[str, Server]:
@@ -97,9 +97,15 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
     load_units(seen, any(file.path.startswith(UNITS) for file in files))
 
 
-def record_begun(seen: Look) -> None:
-    """It is written where no role can change it that the instances have run here. After their gates: they have data."""
-    files = [*files_of(seen, (RECORDS,)), *(file for file in seen.desired.files if file.path in begun_anew(seen))]
+def record_begun(seen: Look, restarted: Set[Instance]) -> None:
+    """It is written where no role can change it that the instances have run here. After their gates: they have data.
+
+    One with save points and no log has a snapshot since it was stopped for its restart, if it had none before.
+    """
+    with_snapshot = {begun_file(item.name) for item in restarted if item.role.save and not item.role.appendonly}
+    known = seen.observed.files.keys() if seen.observed else set()
+    due = {file.path for file in files_of(seen, (RECORDS,))} | {*begun_anew(seen)} | (with_snapshot - known)
+    files = [file for file in seen.desired.files if file.path in due]
     if files:
         write_files(name="Record that instances have run here", files=files)
 
