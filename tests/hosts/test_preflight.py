@@ -107,7 +107,10 @@ def test_data_of_an_unknown_origin_is_refused_rather_than_started_beside(bare: T
     left = "/var/lib/redis/gateway/appendonlydir"
     host.sh(f"mkdir -p {left} && echo >{left}/appendonly.aof.1.incr.aof")
     try:
-        assert_refused(bare, "redis-gateway: gateway: /var/lib/redis/gateway holds", "would begin empty")
+        found = (
+            "redis-gateway: gateway: persistence /var/lib/redis/gateway/appendonlydir/appendonly.aof.manifest: absent"
+        )
+        assert_refused(bare, found, "would begin empty: keep a copy first")
     finally:
         host.sh("rm -r /var/lib/redis")
 
