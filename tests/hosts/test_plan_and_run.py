@@ -112,7 +112,9 @@ def test_live_changes_and_restarts_are_those_of_the_plan(tier: Tier) -> None:
     found = compare(tier, *overriding(change))
     assert found.announced.words == {
         ("gateway", "live", "maxmemory"),
+        ("gateway", "live", "maxclients"),  # as many as fit into it
         ("crypto", "live", "maxmemory"),
+        ("crypto", "live", "maxclients"),
         ("crypto", "restart", "databases"),
         ("shared", "restart", "databases"),
     }
