@@ -21,7 +21,7 @@ redis_health = {
     "evicted_clients_warning": 1,  # an hour, cut off for their buffers
     "refused_logins_warning": 60,  # an hour: verify makes two itself, a service with a wrong password thousands
     "delayed_fsyncs_warning": 60,  # an hour: once a minute a write waited seconds for the disk [persist]
-    "crashes_critical": 5,  # starts that systemd made by itself: the number at which it gives up on other units
+    "crashes_critical": 30,  # starts by systemd itself, one in two seconds; a late address at boot costs some, too
     "crash_minutes_critical": 10,  # since the last of them: it may go on; also after a boot with a late address
     "crash_minutes_warning": 10080,  # since the last of them: a week is enough for somebody to read the journal
     "host_memory_warning": 10,  # % of RAM available
