@@ -100,9 +100,11 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 def record_begun(seen: Look, restarted: Set[Instance]) -> None:
     """It is written where no role can change it that the instances have run here. After their gates: they have data.
 
-    One with save points and no log has a snapshot since it was stopped for its restart, if it had none before.
+    One with save points and no log has a snapshot since it was stopped for its restart, if it had none before; so has
+    one that got its data as a snapshot in this run.
     """
     with_snapshot = {begun_file(item.name) for item in restarted if item.role.save and not item.role.appendonly}
+    with_snapshot |= {begun_file(item.name) for item in by_role(seen, (Remedy.ADOPT, Remedy.TO_SNAPSHOT))}
     known = seen.observed.files.keys() if seen.observed else set()
     due = {file.path for file in files_of(seen, (RECORDS,))} | {*begun_anew(seen)} | (with_snapshot - known)
     files = [file for file in seen.desired.files if file.path in due]
