@@ -12,13 +12,20 @@ from typing import TypeAlias
 import hiredis
 from pyinfra.api.host import Host
 
-from tasks.observed.connection import Channel, ConnectionBroken, NoAnswer, TunnelForbidden, TunnelRefused, open_tunnel
+from tasks.catalogue.printable import excerpt, printable
+from tasks.observed.connection import (
+    Channel,
+    ConnectionBroken,
+    NoAnswer,
+    OutOfBounds,
+    TunnelForbidden,
+    TunnelRefused,
+    open_tunnel,
+)
 from tasks.observed.refusal import Cause, Refusal, refusal
 
 ReplyError = hiredis.ReplyError
 Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
-
-TIMEOUT = 10.0  # seconds a server may be silent; a loading one answers at once with -LOADING
 
 
 class ExchangeError(Exception):
@@ -32,10 +39,11 @@ class ExchangeError(Exception):
 def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[str]]) -> list[Reply]:
     """The replies to `commands`, in order, from the instance at `address:port` of `host`.
 
-    An error reply is a ReplyError in its place. Raises ExchangeError when there is no connection or it breaks.
+    An error reply is a ReplyError in its place. Raises ExchangeError when there is no connection, it breaks, or its
+    bound is reached (EXCHANGE).
     """
     try:
-        channel = open_tunnel(host, address, port, TIMEOUT)
+        channel = open_tunnel(host, address, port)
     except (ConnectionBroken, TunnelRefused) as error:
         raise ExchangeError(_cause(error), f"no connection to {address}:{port}: {error}") from error
     try:
@@ -46,8 +54,9 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         return replies
     except ConnectionBroken as error:
         raise ExchangeError(_cause(error), f"{address}:{port} broke off: {error}") from error
-    except hiredis.HiredisError as error:
-        raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
+    except (hiredis.HiredisError, MemoryError, TypeError) as error:  # of arrays without end, and of sets of lists
+        said = excerpt(str(error) or type(error).__name__)
+        raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {said}") from error
     finally:
         channel.close()
 
@@ -74,12 +83,14 @@ def _read(channel: Channel, count: int, where: str) -> list[Reply]:
         data = channel.receive()
         if not data:
             last = replies[-1] if replies and isinstance(replies[-1], ReplyError) else None
-            said = f": {last}"[:120] if last else ""
+            said = f": {printable(str(last))}"[:120] if last else ""
             cause = refusal(last).cause if last else Cause.BROKEN
             raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
         reader.feed(data)
         while (reply := reader.gets()) is not False:
             replies.append(reply)
+    if len(replies) > count:
+        raise ExchangeError(Cause.STRANGE, f"{where} does not speak as Redis does: more replies than questions")
     return replies
 
 
@@ -88,6 +99,8 @@ def _cause(error: Exception) -> Cause:
         return Cause.FORBIDDEN
     if isinstance(error, TunnelRefused):
         return Cause.CLOSED
+    if isinstance(error, OutOfBounds):
+        return Cause.STRANGE
     return Cause.SILENT if isinstance(error, NoAnswer) else Cause.BROKEN
 
 

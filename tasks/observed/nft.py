@@ -5,7 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from tasks.catalogue.printable import excerpt
+from tasks.observed.records import Unreadable
+
 OUR_TABLE = "redis_inner_port"
+NFT = "nft"  # what the look prints where nft is installed
+HEADER = "payload expression, "  # begins what nft says of a field of a packet's header
+
+
+def read_rules(lines: Sequence[str]) -> dict[str, list[str]]:
+    """The tables in the look's part about rules; none where nft is not installed. Raises Unreadable.
+
+    A host without any rule prints none: so nft was also asked for what it always knows.
+    """
+    if not lines:
+        return {}
+    said = [line for line in lines if line]
+    if said[0] != NFT or len(said) < 2:
+        raise Unreadable("nft printed nothing, not even of what it always knows")
+    if not said[1].startswith(HEADER):
+        raise Unreadable(f"nft says {excerpt(said[1])}, expected what it knows of a header")
+    for line in said[2:]:
+        if not line.startswith(("\t", " ", "}", "#", "table ip ")):
+            raise Unreadable(f"nft says {excerpt(line)}, expected tables")
+    return tables(said[2:])
 
 
 def tables(lines: Sequence[str]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.catalogue.printable import printable_lines
-from tasks.observed.connection import is_connected, notice_loss
+from tasks.observed.connection import bound_connection, is_connected
 from tasks.run.ending import Refusal
 from tasks.run.options import options, remember_options
 from tasks.run.session import current
@@ -72,7 +72,7 @@ class LostConnections(BaseStateCallback):  # type: ignore[misc]
     @staticmethod
     def host_connect(state: State, host: Host) -> None:
         """Called for every connection that was made."""
-        notice_loss(host)
+        bound_connection(host)
 
     @staticmethod
     def operation_host_error(state: State, host: Host, op_hash: str, *attempts: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 from dataclasses import dataclass, field
 from functools import partial
 
+from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
@@ -14,6 +16,7 @@ from tasks.compare.difference import Difference
 from tasks.compare.health import health
 from tasks.compare.host import compare
 from tasks.compare.unknown import Unknown, unknowns
+from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
@@ -62,9 +65,13 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     try:
         with ctx_state.use(state), ctx_host.use(host):
             observed = observe(state, host, desired, passwords)
+        differences = tuple(compare(desired, observed))
+        unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
     except Unobserved as error:
-        return Look(desired, passwords, None, (), str(error), seconds=time.monotonic() - began)
-    differences = tuple(compare(desired, observed))
-    unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
+        return Look(desired, passwords, None, (), explained(str(error)), seconds=time.monotonic() - began)
+    except Exception as error:  # whatever it is, it is this host's, and hides no other
+        logger.debug(traceback.format_exc())
+        why = f"what it says makes no sense ({type(error).__name__}, see --debug): look at it by hand"
+        return Look(desired, passwords, None, (), why, seconds=time.monotonic() - began)
     seconds = time.monotonic() - began
     return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, seconds=seconds)

@@ -20,6 +20,7 @@ from tasks.compare.adoption import Adoption, adoptions, described, snapshot_of
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, marker_file
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins
 from tasks.observed.foreign_listeners import roles_met
@@ -101,7 +102,7 @@ def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -
 
 def ask_host(state: State, host: Host, command: str, failure: str) -> str:
     """What the command answered. Raises AdoptionFailed with `failure` and all it printed when it does not succeed."""
-    done = run_command(state, host, command)
+    done = run_command(state, host, command, bound=CHANGE)
     if not done.succeeded:
         raise AdoptionFailed(f"{failure}: {done.output.strip()}")
     return done.stdout
@@ -134,7 +135,7 @@ def end_server(state: State, host: Host, instance: Instance, server: ForeignServ
     )
     marker = replace(new_marker(server), before=identity.strip())
     write_marker(state, host, instance, marker)
-    stop = run_command(state, host, stop_script(server))
+    stop = run_command(state, host, stop_script(server), bound=CHANGE)
     if not stop.succeeded:
         restore(host, server, known)
         raise AdoptionFailed(

@@ -10,6 +10,7 @@ from pyinfra.api.state import State
 
 from tasks.desired.host import Instance
 from tasks.desired.paths import OLD
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.steps.throwaway import Form, convert_script
 
@@ -26,7 +27,7 @@ def make_snapshots(state: State, host: Host, instances: Sequence[Instance]) -> b
 
 def _convert(state: State, host: Host, instance: Instance, to: Form) -> bool:
     limit = 0 if host.data.get("allow_eviction") is True else instance.role.maxmemory
-    done = run_command(state, host, convert_script(instance, to, limit))
+    done = run_command(state, host, convert_script(instance, to, limit), bound=CHANGE)
     if done.succeeded:
         keys = ", ".join(line for line in done.stdout.splitlines() if line.startswith("db")) or "no keys"
         kept = "" if to == "log" else f"; the log is kept in {instance.role.appenddirname}{OLD}"

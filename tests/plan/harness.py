@@ -7,7 +7,6 @@ connector, which says yes to everything; the one here says so only to what a tes
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import pickle
@@ -151,6 +150,34 @@ WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\n
 HARMLESS = {"may replay": "", "said since the start": f"0 {READY}", "check the log": WHOLE}
 
 
+@dataclass
+class Hold:
+    """The channel of a process that holds a host, and what it says."""
+
+    said: str
+    started: Callable[[str], None]
+    answer: bytes = b""
+
+    def settimeout(self, seconds: float) -> None:
+        """Answers come at once."""
+
+    def exec_command(self, command: str) -> None:
+        """Only the holding process is started this way."""
+        self.started(command)
+        self.answer = f"welcome\n{re.findall('mark=([0-9a-f]{32})', command)[-1]} {self.said}\n".encode()
+
+    def recv(self, size: int) -> bytes:
+        """What the holding process says."""
+        answer, self.answer = self.answer, b""
+        return answer
+
+    def sendall(self, data: bytes) -> None:
+        """A sign of life."""
+
+    def close(self) -> None:
+        """The host is let go."""
+
+
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     """pyinfra's fake connector, but what nobody scripted fails and is remembered."""
 
@@ -183,7 +210,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         run, mark = read_call(text), output_mark(text)
         if run is not None and run.name == "look":
             own = run.parameters["mark"]
-            return True, _lines(printed(snapshot_text(self._state(), own), own))
+            return True, _lines(f"{mark}\n{printed(snapshot_text(self._state(), own), own)}")
         if self.site.fails and re.search(self.site.fails, short(text)):
             return False, _lines(f"{mark}\nit failed")
         if short(text).startswith("trial "):
@@ -227,29 +254,15 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def set_keepalive(self, seconds: int) -> None:
         """The connection never breaks."""
 
-    def open_session(self) -> ScriptedConnector:
-        """The channel of the process that holds the host."""
-        return self
-
-    def settimeout(self, seconds: float) -> None:
-        """Answers come at once."""
-
     def exec_command(self, command: str) -> None:
-        """Only the holding process is started this way."""
-        self.events.append(Event(self.host.name, "hold", command))
-        self.mark = re.findall("mark=([0-9a-f]{32})", command)[-1]
+        """Commands are run by `run_shell_command`."""
+        raise AssertionError(command)
 
-    def makefile(self, mode: str) -> io.BytesIO:
-        """What the holding process says."""
+    def open_session(self, timeout: float) -> Hold:
+        """The channel of the process that holds the host."""
         said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
         self.asked += 1
-        return io.BytesIO(f"welcome\n{self.mark} {said}\n".encode())
-
-    def sendall(self, data: bytes) -> None:
-        """A sign of life."""
-
-    def close(self) -> None:
-        """The host is let go."""
+        return Hold(said, lambda command: self.events.append(Event(self.host.name, "hold", command)))
 
     def open_channel(self, kind: str, target: tuple[str, int], origin: tuple[str, int], timeout: float) -> Channel:
         """A channel to the instance that listens there, or the refusal of sshd."""

@@ -9,7 +9,7 @@ from tasks.compare.host import compare
 from tasks.compare.unknown import PARTS, Unknown, acted_on, unknowns, way_out
 from tasks.observed.exchange import ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Observed, Server, Unseen
 from tests.unit.builders import as_desired, desired, with_server, with_setting, with_unit
 
 UNSEEN = [cause for cause in Cause if cause is not Cause.DENIED]
@@ -102,7 +102,7 @@ def test_nothing_is_done_about_a_role_of_which_something_is_not_known_but_for_it
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_of_the_look_that_failed_is_unknown(part: str) -> None:
     right = as_desired(desired("crypto"))
-    found = unknowns(desired("crypto"), replace(right, unseen={part: "it failed"}))
+    found = unknowns(desired("crypto"), replace(right, unseen={part: Unseen("it failed")}))
     assert [(item.role, item.because) for item in found] == [(None, "it failed")]
 
 

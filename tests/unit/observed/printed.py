@@ -47,7 +47,7 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
         "matches": list(_matches(observed)),
         "found": [],
         "forwards": _rules(observed),
-        "unseen": [f"{part} {why}" for part, why in observed.unseen.items()],
+        "unseen": [],
         "end": [],
     }
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in parts.items()}
@@ -129,6 +129,7 @@ def _found(observed: Observed) -> Iterator[str]:
 
 
 def _rules(observed: Observed) -> list[str]:
+    asked = ["nft", "payload expression, datatype integer (integer), 8 bits"] if "nftables" in observed.packages else []
     lines = ["table ip redis_inner_port {"] if observed.forwards else []
     for chain in sorted({rule[0] for rule in observed.forwards}):
         lines += [f"\tchain {chain} {{", f"\t\ttype nat hook {chain} priority -100; policy accept;"]
@@ -138,7 +139,7 @@ def _rules(observed: Observed) -> list[str]:
             if where == chain
         ]
         lines += ["\t}", ""]
-    return [*lines, "}"] if lines else []
+    return [*asked, *lines, "}"] if lines else asked
 
 
 def answers_text(pairs: Mapping[str, str], who: int | str) -> str:
