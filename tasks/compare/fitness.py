@@ -42,6 +42,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
     return [
         *_system(desired, observed),
         *_memory(desired, observed),
+        *_no_such_sysctls(desired, observed),
         *_not_known(desired, observed),
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
@@ -97,6 +98,16 @@ def redis_number(version: str) -> tuple[int, int] | None:
 def memory_needed(roles: Iterable[Role]) -> int:
     """Bytes of RAM that a host of these roles has to have."""
     return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
+
+
+def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
+    """systemd-sysctl passes over a name that it does not know; in a container nothing is set anyway."""
+    missing = sorted(desired.sysctls.keys() - observed.sysctls.keys())
+    if missing and not observed.container:
+        yield (
+            f"kernel: {', '.join(missing)}: not known to this kernel, expected a name that sysctl -a lists: correct "
+            "redis_sysctl"
+        )
 
 
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
+from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
@@ -119,7 +120,11 @@ def read_inputs(
     sound = not problems
     inputs: list[HostInput] = []
     asked: list[tuple[list[str], tuple[str, ...]]] = []
+    overridden: dict[str, tuple[list[str], list[str]]] = {}
+    given: dict[str, list[str]] = {}
     for host in hosts:
+        for word in host.data.dict():
+            given.setdefault(word, []).append(host.name)
         names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
         problems += [
             f"{host.name}: group {GROUP_PREFIX}{name} names no role of roles.yaml "
@@ -132,6 +137,7 @@ def read_inputs(
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
             continue
+        overridden[host.name] = (names, [str(role) for role in overrides if role in catalogue.roles])
         source = f"{host.name}: redis_overrides"
         roles, wrong = build_roles(catalogue, overrides, source)
         # What the catalogue has wrong by itself is said of it already, and not of every host again.
@@ -143,7 +149,7 @@ def read_inputs(
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
-    problems += unknown_adoptions(asked, catalogue.roles)
+    problems += [*unknown_adoptions(asked, catalogue.roles), *idle_overrides(overridden), *slips(given)]
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
     return inputs, tuple(unplaced), problems
 

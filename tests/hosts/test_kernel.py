@@ -150,3 +150,23 @@ def test_a_power_cut_loses_no_acknowledged_write_of_crypto(machine: Machine) -> 
         with machine.operator("crypto") as operator:
             assert numbers.lost(operator, "test:", range(WRITTEN)) == []
     machine.must("tasks/verify.py")
+
+
+def test_a_kernel_without_user_namespaces_is_named_and_no_server_is_restarted_under_it(machine: Machine) -> None:
+    """PrivateUsers= of the units needs them: what runs goes on, and no start of it would succeed."""
+    line = "user.max_user_namespaces = 0"
+    pids = "systemctl show -P MainPID redis-gateway redis-crypto"
+    before = machine.vm.sh(pids)
+    machine.vm.sh(f"sysctl -qw '{line}'; echo '{line}' >/etc/sysctl.d/99-hard.conf")
+    try:
+        found = machine.run("tasks/drift.py")
+        assert found.returncode != 0
+        assert "remove the line from /etc/sysctl.d/99-hard.conf" in " ".join(output(found).split())
+        done = machine.run("deploy.py", "--data", 'redis_overrides={"gateway": {"databases": 32}}')
+        assert done.returncode != 0
+        assert "user.max_user_namespaces" in output(done)
+        assert machine.vm.sh(pids) == before
+        assert "databases 16" in machine.vm.sh("cat /etc/redis/gateway.conf")
+    finally:
+        machine.vm.sh("rm /etc/sysctl.d/99-hard.conf; sysctl -qw user.max_user_namespaces=10000")
+    machine.must("tasks/drift.py")

@@ -348,3 +348,13 @@ def test_all_reasons_of_a_host_are_given_at_once() -> None:
         "socket",
         "compliance",
     ]
+
+
+def test_a_kernel_value_that_the_kernel_does_not_have_is_refused_with_its_name() -> None:
+    host = replace(desired("socket"), sysctls={"net.core.somaxconn": "4096", "vm.overcomit_memory": "1"})
+    observed = replace(fresh(desired("socket")), sysctls={"net.core.somaxconn": "4096"})
+    assert reasons(host, observed) == [
+        "kernel: vm.overcomit_memory: not known to this kernel, expected a name that sysctl -a lists: correct "
+        "redis_sysctl"
+    ]
+    assert reasons(host, replace(observed, container="systemd-nspawn")) == []
