@@ -17,7 +17,7 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
-from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
+from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 
@@ -37,6 +37,7 @@ class Tier:
     generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
     secrets_files: Mapping[str, Path] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # about the passwords in the secrets files
 
     def notices(self) -> list[str]:
         """What a person should know of the tier as a whole, and what to do about it."""
@@ -44,7 +45,7 @@ class Tier:
             f"{role}: no host of the inventory carries this role of roles.yaml: put its host into group "
             f"{GROUP_PREFIX}{role}, or remove the role"
             for role in self.unplaced
-        ]
+        ] + list(self.doubts)
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,22 @@ def build_tier(
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     files: dict[Path, dict[str, dict[str, str]]] = {}
     generated: dict[Path, dict[tuple[str, str], str]] = {}
+    doubts: list[str] = []
     for path in sorted({host.secrets_file for host in inputs if host.roles}):
         files[path], wrong = read_passwords(path)
         problems += wrong
-        needed = missing(files[path], [role for host in inputs if host.secrets_file == path for role in host.roles])
+        carried = [role for host in inputs if host.secrets_file == path for role in host.roles]
+        weak, doubtful = judge(path, files[path], carried)
+        problems += weak
+        doubts += doubtful
+        needed = missing(files[path], carried)
         if needed and new_passwords:
             generated[path] = {key: generate() for key in needed}
     known = {path: _merged(files[path], generated.get(path, {})) for path in files}
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
     secrets_files = {host.name: host.secrets_file for host in inputs}
-    return Tier(desired, passwords, generated, secrets_files, unplaced), problems
+    return Tier(desired, passwords, generated, secrets_files, unplaced, tuple(doubts)), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
