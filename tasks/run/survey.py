@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import dataclass, field
 from functools import partial
 
-from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
@@ -69,9 +67,5 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
         unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
     except Unobserved as error:
         return Look(desired, passwords, None, (), explained(str(error)), seconds=time.monotonic() - began)
-    except Exception as error:  # whatever it is, it is this host's, and hides no other
-        logger.debug(traceback.format_exc())
-        why = f"what it says makes no sense ({type(error).__name__}, see --debug): look at it by hand"
-        return Look(desired, passwords, None, (), why, seconds=time.monotonic() - began)
     seconds = time.monotonic() - began
     return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, seconds=seconds)

@@ -120,7 +120,7 @@ def read_inputs(
     """What the inventory and the catalogue say of each host, the roles that none carries, and every problem."""
     if not catalogue_file.exists():
         return [], (), [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
-    catalogue, problems = read_catalogue(catalogue_file.read_text())
+    catalogue, problems = read_catalogue(catalogue_file.read_text(encoding="utf-8"))
     if catalogue is None:
         return [], (), problems
     sound = not problems

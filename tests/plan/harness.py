@@ -307,20 +307,27 @@ def run(
     inventory: str = "inventory/prod.py",
     command: str = "deploy.py",
     unscripted_is_fine: bool = False,
+    types: str | None = None,
+    directory: Path | None = None,
+    encoding: str = "utf-8",
 ) -> Result:
-    """`pyinfra ARGUMENTS INVENTORY COMMAND` on these hosts; fails when a command came that nobody scripted."""
-    argv = ["pyinfra", *arguments, "--data", f"redis_secrets_file={secrets_file}", inventory, command]
-    with TemporaryDirectory() as directory:
-        here = Path(directory)
+    """`pyinfra ARGUMENTS INVENTORY COMMAND` on these hosts; fails when a command came that nobody scripted.
+
+    `types`: what a person types, who sits at a terminal then. `directory`: where it is run, not in the repository.
+    `encoding`: of its output.
+    """
+    argv = ["pyinfra", *arguments, "--data", f"redis_secrets_file={secrets_file}", inventory, *command.split()]
+    with TemporaryDirectory() as results:
+        here = Path(results)
         child = os.fork()
         if child == 0:
             try:
-                _in_child(argv, sites, here)
+                _in_child(argv, sites, here, types, directory, encoding)
             finally:
                 os._exit(70)
         os.waitpid(child, 0)
-        stdout = (here / "stdout").read_text()
-        said = _plain((here / "stderr").read_text() + stdout)
+        stdout = (here / "stdout").read_text(encoding=encoding, errors="replace")
+        said = _plain((here / "stderr").read_text(encoding=encoding, errors="replace") + stdout)
         assert (here / "result").exists(), said
         exit_code, events, operations, unscripted = pickle.loads((here / "result").read_bytes())
     assert unscripted_is_fine or not unscripted, f"nobody scripted: {unscripted}\n{said}"
@@ -331,12 +338,18 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
-    sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+def _in_child(
+    argv: list[str], sites: Mapping[str, Site], here: Path, types: str | None, directory: Path | None, encoding: str
+) -> None:
+    person, terminal = os.openpty() if types is not None else (-1, os.open(os.devnull, os.O_RDONLY))
+    if types is not None:
+        os.write(person, types.encode())
+    os.dup2(terminal, 0)
+    sys.stdin = os.fdopen(0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(here / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    os.chdir(tree())
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding=encoding) for number in (1, 2))
+    os.chdir(directory or tree())
     os.environ["PYINFRA_PROGRESS"] = "off"
     os.environ.pop("PYINFRA_YES", None)
     ScriptedConnector.sites, ScriptedConnector.events, ScriptedConnector.unscripted = sites, [], []
