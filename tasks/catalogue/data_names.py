@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
+from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
 
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
 NAMES = (
-    *("redis_overrides", "redis_sysctl", "redis_secrets_file", "redis_version", "redis_rehearsal", HEALTH),
+    *("redis_overrides", "redis_sysctl", "redis_secrets_file", "redis_version", "redis_rehearsal", HEALTH, IGNORE),
     *("allow_eviction", *WORDS, *REPORTS),
 )
 OURS = ("redis_", "drift_")  # what begins so is meant for this repository

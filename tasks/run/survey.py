@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pyinfra.api.host import Host as PyinfraHost
@@ -13,6 +13,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.compare.difference import Difference
 from tasks.compare.health import health
 from tasks.compare.host import compare
+from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
@@ -53,7 +54,12 @@ def survey(state: State, run: Run) -> dict[str, Look]:
 def _survey(state: State, run: Run) -> dict[str, Look]:
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
     jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
-    return {name: job.result() for name, job in jobs.items()}
+    looks = {name: job.result() for name, job in jobs.items()}
+    other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
+    return {
+        name: replace(seen, unknown=(*seen.unknown, other_names[name])) if name in other_names else seen
+        for name, seen in looks.items()
+    }
 
 
 def look(state: State, run: Run, host: PyinfraHost) -> Look:

@@ -15,6 +15,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
+from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import acted_on
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import current, unreachable
@@ -76,7 +77,10 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
             reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
             findings += [f"{name}: {reason}" for reason in reasons]
-    findings += moved_roles({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    seen_hosts = {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed}
+    findings += moved_roles(seen_hosts)
+    names = same_machine({name: observed for name, (_, observed) in seen_hosts.items()})
+    findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 
