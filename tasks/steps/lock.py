@@ -74,8 +74,7 @@ def _hold_all(state: State) -> list[str]:
     if problems:
         _let_go(holds.channels)
     else:
-        for channel in holds.channels:  # each by itself: a host that takes nothing any more does not cost the others
-            begin(partial(_keep, holds.channels, channel))
+        keep(holds.channels)
     return problems
 
 
@@ -135,6 +134,12 @@ def refusal(answer: str) -> str:
     if match := re.match(f"{CHANGED} (.*)", answer):
         return f"nothing was changed: another deploy was here after this one had looked: {match[1]}: run it again"
     return f"nothing was changed: cannot be held: {answer or 'no answer'}"
+
+
+def keep(held: list[Channel]) -> None:
+    """Say on every channel that this run lives, each by itself: a host that hangs does not cost the others theirs."""
+    for channel in held:
+        begin(partial(_keep, held, channel))
 
 
 def _keep(held: list[Channel], channel: Channel) -> None:
