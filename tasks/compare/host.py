@@ -7,22 +7,26 @@ instance that does not run has one difference, not one for each of its settings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
+from tasks.compare.acl_file import repeated, users_in_file
 from tasks.compare.adoption import adoption_differences
 from tasks.compare.data_files import has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
+from tasks.compare.passwords import keep_password, keeps_other_passwords
 from tasks.compare.server import server_differences
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begun_file
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
+OTHER_CONTENT = "other content"
 PASSWORD_DIRECTIVES = (*(name for name, item in DIRECTIVES.items() if item.form is SECRET), "user", "sentinel")
 
 
@@ -105,7 +109,8 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
         ) or file.path in unbegun - observed.files.keys():
             continue
         unknown = file.content == "" and _has_all_users(desired, observed, file.path)
-        yield from _file(file, observed.files.get(file.path), unknown)
+        for item in _file(file, observed.files.get(file.path), unknown):
+            yield _without_asking(desired, observed, item)
     for path in desired.absent:
         if path in observed.files:
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
@@ -116,9 +121,25 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 
 def _has_all_users(desired: Host, observed: Observed, path: str) -> bool:
-    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then."""
-    wanted = {user.name for item in desired.instances if acl_file(item.name) == path for user in item.users}
-    return bool(wanted) and wanted <= observed.acl_users.get(path, frozenset())
+    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then.
+
+    None is there twice, and nobody asks for other passwords.
+    """
+    for item in desired.instances:
+        if acl_file(item.name) == path and not item.new_passwords and not repeated(item, observed):
+            return {user.name for user in item.users} <= users_in_file(item, observed).keys()
+    return False
+
+
+def _without_asking(desired: Host, observed: Observed, item: Difference) -> Difference:
+    """A difference of an ACL file that a person has to speak of: a new one would replace what services log in with."""
+    for instance in desired.instances:
+        if item.name == acl_file(instance.name) and item.observed == OTHER_CONTENT:
+            others = keeps_other_passwords(instance, observed)
+            if others:
+                found = f"other passwords of {', '.join(others)}"
+                return replace(item, observed=found, remedy=keep_password(instance))
+    return item
 
 
 def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Difference]:
@@ -141,7 +162,7 @@ def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Differ
 def _content(file: File, state: FileState) -> str:
     """What is different in a file, by line; of a secret file only that it is."""
     if file.secret:
-        return "other content"
+        return OTHER_CONTENT
     wanted, found = (file.content or "").splitlines(), state.content.splitlines()
     added = [f"has {_masked_line(line)!r}" for line in found if line not in wanted]
     lost = [f"lacks {line[:120]!r}" for line in wanted if line not in found]
@@ -273,8 +294,14 @@ def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
     """An ACL file with which the next start would drop what was written in transactions and by scripts."""
     for instance in desired.instances:
         path = acl_file(instance.name)
-        if path in observed.files and observed.files[path].kind in ("file", "link") and path not in observed.replayable:
+        if path not in observed.files or observed.files[path].kind not in ("file", "link"):
+            continue
+        found = ""
+        if path not in observed.replayable:
             found = "may not replay the log: a start would drop what transactions and scripts wrote"
+        elif DEFAULT in repeated(instance, observed):
+            found = "named twice: no start would take the file"
+        if found:
             yield Difference(
                 instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, Remedy.REPLAY
             )
