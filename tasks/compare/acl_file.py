@@ -6,8 +6,11 @@ Of a password's hash only the beginning is known here (PASSWORD_DIGITS): enough 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
-from tasks.desired.host import Instance, User
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
+from tasks.compare.difference import Difference, Remedy
+from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import acl_file
 from tasks.observed.state import PASSWORD_DIGITS, FileUser, Observed
 
@@ -39,3 +42,31 @@ def is_in_file(instance: Instance, name: str, observed: Observed) -> bool:
     """Whether an ACL file gives the user `name` the wanted password: the next start would load it."""
     found = users_in_file(instance, observed).get(name)
     return found is not None and any(user.name == name and has_its_password(user, found) for user in instance.users)
+
+
+def has_all_users(desired: Host, observed: Observed, path: str) -> bool:
+    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then.
+
+    None is there twice, and nobody asks for other passwords.
+    """
+    for item in desired.instances:
+        if acl_file(item.name) == path and not item.new_passwords and not repeated(item, observed):
+            return {user.name for user in item.users} <= users_in_file(item, observed).keys()
+    return False
+
+
+def replay_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """An ACL file with which the next start would drop what was written in transactions and by scripts."""
+    for instance in desired.instances:
+        path = acl_file(instance.name)
+        if path not in observed.files or observed.files[path].kind not in ("file", "link"):
+            continue
+        found = ""
+        if path not in observed.replayable:
+            found = "may not replay the log: a start would drop what transactions and scripts wrote"
+        elif DEFAULT in repeated(instance, observed):
+            found = "named twice: no start would take the file"
+        if found:
+            yield Difference(
+                instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, Remedy.REPLAY
+            )

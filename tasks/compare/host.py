@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
-from tasks.compare.acl_file import repeated, users_in_file
+from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences
 from tasks.compare.data_files import has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, Remedy
@@ -42,7 +41,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_addresses(desired, observed),
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
-        *_replay(desired, observed),
+        *replay_differences(desired, observed),
         *_restarts_for_upgrade(desired, observed),
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
@@ -108,7 +107,7 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             observed.container and file.path in (SYSCTL_FILE, THP_FILE)
         ) or file.path in unbegun - observed.files.keys():
             continue
-        unknown = file.content == "" and _has_all_users(desired, observed, file.path)
+        unknown = file.content == "" and has_all_users(desired, observed, file.path)
         for item in _file(file, observed.files.get(file.path), unknown):
             yield _without_asking(desired, observed, item)
     for path in desired.absent:
@@ -118,17 +117,6 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
         if observed.statoverrides.get(path) != rule:
             found = observed.statoverrides.get(path, "none")
             yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, Remedy.WRITE)
-
-
-def _has_all_users(desired: Host, observed: Observed, path: str) -> bool:
-    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then.
-
-    None is there twice, and nobody asks for other passwords.
-    """
-    for item in desired.instances:
-        if acl_file(item.name) == path and not item.new_passwords and not repeated(item, observed):
-            return {user.name for user in item.users} <= users_in_file(item, observed).keys()
-    return False
 
 
 def _without_asking(desired: Host, observed: Observed, item: Difference) -> Difference:
@@ -288,23 +276,6 @@ def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
         if str(role.address) not in observed.addresses:
             remedy = ByHand("give the host this address, or correct it in group_data/roles.yaml")
             yield Difference(role.name, "address", str(role.address), "on this host", "absent", remedy)
-
-
-def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """An ACL file with which the next start would drop what was written in transactions and by scripts."""
-    for instance in desired.instances:
-        path = acl_file(instance.name)
-        if path not in observed.files or observed.files[path].kind not in ("file", "link"):
-            continue
-        found = ""
-        if path not in observed.replayable:
-            found = "may not replay the log: a start would drop what transactions and scripts wrote"
-        elif DEFAULT in repeated(instance, observed):
-            found = "named twice: no start would take the file"
-        if found:
-            yield Difference(
-                instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, Remedy.REPLAY
-            )
 
 
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:
