@@ -279,7 +279,7 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
         return  # what lies there may be a part of it: the adoption is listed
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if role.appendonly and snapshot and not log and pieces(instance, observed) == [snapshot_file(role)]:
+    if role.appendonly and snapshot and not log and pieces(instance.name, observed) == [snapshot_file(role)]:
         found = f"absent, and the data is in {role.dbfilename}"
         yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:

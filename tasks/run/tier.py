@@ -38,6 +38,14 @@ class Tier:
     secrets_files: Mapping[str, Path] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
 
+    def placed(self, *names: str) -> dict[str, list[str]]:
+        """Which of the hosts `names` carry each role."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            for role in self.hosts[name].roles:
+                found.setdefault(role.name, []).append(name)
+        return found
+
     def notices(self) -> list[str]:
         """What a person should know of the tier as a whole, and what to do about it."""
         return [

@@ -10,12 +10,14 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.compare.difference import Difference, Remedy
-from tasks.compare.elsewhere import moved_roles
+from tasks.compare.elsewhere import moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
 from tasks.compare.unknown import acted_on
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
@@ -31,7 +33,7 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run = current(state)
     looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
-    run.only_once("plan", lambda: _print_plan(looks, run.tier.notices()))
+    run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes_on_limits(state, looks)]))
     seen = looks.get(host.name)
     if seen is None or not seen.is_due:
         return None
@@ -76,9 +78,24 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
             reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
             findings += [f"{name}: {reason}" for reason in reasons]
-    findings += moved_roles({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
+    findings += moved_roles(read(looks))
     if findings:
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
+
+
+def read(looks: Mapping[str, Look]) -> dict[str, tuple[Host, Observed]]:
+    """What was desired and seen of every host that could be read."""
+    return {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed is not None}
+
+
+def _left_out(state: State, looks: Mapping[str, Look]) -> list[str]:
+    """Hosts of the inventory that this run does not ask for."""
+    return sorted(current(state).tier.hosts.keys() - looks.keys() - set(unreachable(state)))
+
+
+def _notes_on_limits(state: State, looks: Mapping[str, Look]) -> list[str]:
+    return unseen_beginnings(read(looks), _left_out(state, looks))
 
 
 def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
