@@ -18,7 +18,8 @@ from tasks.compare.passwords import password_problems
 from tasks.compare.unknown import acted_on
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
-from tasks.run.ending import Refusal, listed
+from tasks.run.ending import Refusal, fail_in_the_end, listed
+from tasks.run.options import only_plans
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
 
@@ -33,7 +34,10 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run = current(state)
     looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
-    run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes_on_limits(state, looks)]))
+    run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes(state, looks)]))
+    if only_plans():
+        # What is done instead ends with a proof, which fails for what is not known.
+        fail_in_the_end(state, {name for name, item in looks.items() if item.unknown})
     seen = looks.get(host.name)
     if seen is None or not seen.is_due:
         return None
@@ -94,15 +98,19 @@ def _left_out(state: State, looks: Mapping[str, Look]) -> list[str]:
     return sorted(current(state).tier.hosts.keys() - looks.keys() - set(unreachable(state)))
 
 
-def _notes_on_limits(state: State, looks: Mapping[str, Look]) -> list[str]:
-    return unseen_beginnings(read(looks), _left_out(state, looks))
+def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
+    lacking = {path: len(keys) for path, keys in current(state).tier.lacking.items() if keys}
+    return [
+        *(f"{path} lacks {counted(n, 'password')}: a deploy makes up what is lacking" for path, n in lacking.items()),
+        *unseen_beginnings(read(looks), _left_out(state, looks)),
+    ]
 
 
 def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
-    """The secrets file of a host, and what of it this run has generated."""
+    """The secrets file of a host, and what it lacks."""
     tier = current(state).tier
     path = tier.secrets_files[name]
-    return str(path), tier.generated.get(path, {}).keys()
+    return str(path), tier.lacking.get(path, ())
 
 
 def allow_eviction(state: State, name: str) -> bool:
