@@ -307,6 +307,19 @@ def test_an_acl_file_that_lacks_a_user_is_different_whatever_its_password() -> N
     assert [(item.subject, item.name) for item in compare(host, lacks)] == [("file", "/etc/redis/crypto.acl")]
 
 
+def test_who_asks_for_new_passwords_sees_in_a_plan_which_are_replaced() -> None:
+    """A plan makes none up: what a deploy would make up is another one all the same."""
+    host, observed = meant("crypto", host=without_passwords("crypto-service")), as_desired(desired("crypto"))
+    assert [(item.subject, item.name, item.remedy) for item in compare(host, observed)] == [
+        ("acl", "crypto-service", Remedy.LIVE),
+        ("file", PATH, Remedy.WRITE),
+    ]
+    assert unknowns(host, observed) == []
+    halted = compare(host, stopped(observed, "crypto"))
+    assert [(item.subject, item.remedy) for item in halted] == [("file", Remedy.WRITE), ("unit", Remedy.START)]
+    assert unknowns(host, stopped(observed, "crypto")) == []
+
+
 def test_the_mode_of_an_acl_file_counts_without_passwords_too() -> None:
     host = without_passwords("crypto-service")
     (found,) = compare(host, with_file(as_desired(desired("crypto")), "/etc/redis/crypto.acl", mode="0644"))
