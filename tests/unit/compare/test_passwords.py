@@ -213,6 +213,47 @@ def test_a_file_that_was_edited_under_a_server_that_has_the_right_passwords_is_w
     assert file.remedy == Remedy.WRITE
 
 
+STATES = {
+    **SILENT,
+    **{cause.name: lambda cause=cause: refusing(cause) for cause in LOCKED_OUT},  # type: ignore[misc]
+    "answers": lambda: RIGHT,
+    "answers, with another password": lambda: with_user(
+        RIGHT, "crypto", "crypto-service", passwords=[sha256("before")]
+    ),
+}
+FILES = {
+    "as rendered": lambda observed: observed,
+    "other rules": lambda observed: with_file(observed, PATH, content=sha256("other rules")),
+    "another password": lambda observed: other_file(observed, "crypto-service"),
+    "no password": lambda observed: other_file(observed, "crypto-service", passwords=()),
+    "one password more": lambda observed: other_file(
+        observed, "operator", passwords=(sha256(password("crypto", "operator"))[:4], "abcd")
+    ),
+    "nobody": lambda observed: replace(with_file(observed, PATH, content=""), acl_users={PATH: ()}),
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+def test_no_password_that_somebody_logs_in_with_is_replaced_unasked(
+    state: Callable[[], Observed], file: Callable[[Observed], Observed]
+) -> None:
+    """Whatever an instance does and whatever its file says: a deploy that would change one is refused."""
+    observed = file(state())
+    server = observed.servers.get("crypto")
+    answers = server is not None and server.refusal is None
+    in_file = {user.name: user.passwords for user in observed.acl_users[PATH]}
+    wanted = {user: sha256(password("crypto", user)) for user in ("crypto-service", "operator")}
+    if server is not None and answers:
+        in_use = {name: user["passwords"] != [wanted[name]] for name, user in server.users.items() if name in wanted}
+        kept = {name for name, other in in_use.items() if other and in_file.get(name) != (wanted[name][:4],)}
+    else:
+        kept = {name for name, begun in in_file.items() if name in wanted and begun != (wanted[name][:4],)}
+    locked_out = server is not None and server.refusal is not None and server.refusal.cause in LOCKED_OUT
+    assert bool(problems(observed)) == bool(kept or locked_out)
+    assert problems(observed, host=meant("crypto")) == []
+
+
 def test_a_second_line_of_default_is_seen_with_and_without_the_passwords() -> None:
     twice = (*RIGHT.acl_users[PATH], FileUser("default"))
     observed = with_file(replace(RIGHT, acl_users={**RIGHT.acl_users, PATH: twice}), PATH, content=sha256("more"))
