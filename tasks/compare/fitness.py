@@ -211,7 +211,7 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
         yield from map(_in_words, strange_snapshot(instance, observed))
         down = not observed.is_active(instance.unit) and instance.name not in observed.adopting
         if down and not instance.role.appendonly:
-            yield from _data_without_snapshot(instance, observed, pieces(instance, observed))
+            yield from _data_without_snapshot(instance, observed, pieces(instance.name, observed))
 
 
 def _data_without_snapshot(instance: Instance, observed: Observed, data: list[str]) -> Iterator[str]:

@@ -30,7 +30,7 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
             yield Difference(None, "listener", where, NO_OTHER, found, ByHand(f"{AWAY}{where}"))
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
-        yield from _foreign_forwards(desired, observed)
+        yield from foreign_forwards(desired, observed)
 
 
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -48,7 +48,14 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
         yield Difference(instance.name, "listener", other, "not listened on", "listens", Remedy.RESTART)
 
 
-def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
+def led_away(desired: Host, instance: Instance, observed: Observed) -> Difference | None:
+    """A rule of somebody else's that takes the connections to an instance's assigned port: another may answer there."""
+    where = f"{instance.address}:{instance.role.port}"
+    found = foreign_forwards(desired, observed) if "forwards" not in observed.unseen else ()
+    return next((item for item in found if (item.role, item.name) == (instance.name, where)), None)
+
+
+def foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
     """A rule of somebody else's that takes a role's connections."""
     for table, rule in observed.foreign_forwards:
         address = re.search(r"ip daddr ([\d.]+)", rule)

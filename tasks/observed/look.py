@@ -25,7 +25,7 @@ from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.script import prepared, script
-from tasks.observed.state import Observed, Server, tells_of_a_cut, tells_of_skips
+from tasks.observed.state import PASSWORD_DIGITS, Observed, Server, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -66,6 +66,7 @@ class HostSnapshot(FactBase[Observed | None]):
                     packages="|".join(PACKAGES),
                     managed=MANAGED,
                     default_line=DEFAULT_LINE,
+                    digits=PASSWORD_DIGITS,
                 )
             )
         )

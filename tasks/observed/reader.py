@@ -13,7 +13,7 @@ from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
-from tasks.observed.state import FileState, Observed
+from tasks.observed.state import FileState, FileUser, Observed
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
@@ -327,12 +327,20 @@ def _our_units(matches: Texts) -> Iterable[str]:
             yield unit
 
 
-def _users(lines: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The names of the users in ACL files, by path."""
-    return {
-        path: frozenset(text.lstrip().removeprefix("user").lstrip() for text in texts)
-        for path, texts in _texts(lines).items()
-    }
+def _users(lines: Iterable[str]) -> dict[str, tuple[FileUser, ...]]:
+    """The users in ACL files by path, in their order: a line `user NAME`, then one for each of its passwords."""
+    return {path: tuple(_file_users(texts)) for path, texts in _texts(lines).items()}
+
+
+def _file_users(texts: Iterable[str]) -> Iterator[FileUser]:
+    users: list[tuple[str, list[str]]] = []
+    for text in map(str.strip, texts):
+        if text.startswith(("#", ">")):
+            if users:  # before any user: a line that no start accepts
+                users[-1][1].append(text.removeprefix("#"))
+        else:
+            users.append((text.removeprefix("user").lstrip(), []))
+    return (FileUser(name, tuple(passwords)) for name, passwords in users)
 
 
 def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:

@@ -24,6 +24,19 @@ class FileState:
     changed: int = 0  # when it was put there, or its owner or mode was changed
 
 
+# The first hexadecimal digits of a password's hash that leave the host, sixteen bits: another password is seen (a wrong
+# one is taken for the right one once in 65,536), and nobody can tell from them whether a guess is right.
+PASSWORD_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class FileUser:
+    """A user as a line of an ACL file names it: the beginnings of its passwords' hashes, `>` for one in plain words."""
+
+    name: str
+    passwords: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Listener:
     """A TCP socket that listens: `address` as ss prints it, without brackets or interface."""
@@ -130,7 +143,7 @@ class Observed:
     stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     machine: tuple[str, str] = ("", "")  # machine-id and boot-id
-    acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
+    acl_users: Mapping[str, tuple[FileUser, ...]] = field(default_factory=dict)  # ACL file → users, line by line
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted

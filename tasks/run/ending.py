@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.state import State
 from pyinfra_cli.exceptions import CliError
 
 from tasks.catalogue.printable import printable_lines
@@ -28,6 +31,11 @@ class Finished(CliError, PyinfraError):
 
     def show(self, file: object = None) -> None:
         """All has been said already."""
+
+
+def fail_in_the_end(state: State, names: Iterable[str]) -> None:
+    """The run exits non-zero for these hosts; everything else of it goes on as it would."""
+    state.failed_hosts.update(host for host in state.inventory if host.name in names)
 
 
 def listed(title: str, problems: list[str]) -> str:

@@ -18,7 +18,7 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from tasks.catalogue.printable import printable_lines
 from tasks.observed.connection import is_connected, notice_loss
 from tasks.run.ending import Refusal
-from tasks.run.options import options, remember_options
+from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import current
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +112,7 @@ def check(state: State, entries: list[str]) -> None:
         raise Refusal(
             f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
         )
-    current(state, new_passwords="deploy.py" in entries)
+    current(state, new_passwords="deploy.py" in entries and not only_plans())
 
 
 def interrupted(signum: int, frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@
 # takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
 : "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
-: "${packages?}" "${managed?}" "${default_line?}"
+: "${packages?}" "${managed?}" "${default_line?}" "${digits?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
 printf '%s <' "$mark"
 {
@@ -54,7 +54,8 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride /etc/machine-id /proc/sys/kernel/random/boot_id "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
-part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
+part users  # names, and how the hashes of their passwords begin; of a password in plain words only that it is one
+grep -sHoE "^[[:space:]]*user[[:space:]]+[^[:space:]]+|[[:space:]](#[0-9a-f]{$digits}|>)" /dev/null $secrets
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
 grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \

@@ -42,7 +42,15 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             f"{'0' * 64}  /dev/null",
             *(f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)),
         ],
-        "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
+        "users": [
+            line
+            for path, users in observed.acl_users.items()
+            for user in users
+            for line in (
+                f"{path}:user {user.name}",
+                *(f"{path}: {text if text == '>' else f'#{text}'}" for text in user.passwords),
+            )
+        ],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
         "found": [],
