@@ -142,7 +142,7 @@ def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     for role in desired.roles:
         for listener in observed.listeners:
             clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")
-            if clashes and listener.port in role.ports and listener.pid not in ours:
+            if clashes and listener.port in role.ports and not any(map(listener.is_of, ours)):
                 who = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
                 yield (
                     f"{role.name}: port {role.address}:{listener.port} is held by {who} "

@@ -215,7 +215,7 @@ def _descriptors(unit: Unit, state: Mapping[str, str], desired: Host) -> Iterato
 def _keeps_failing(unit: Unit, observed: Observed) -> bool:
     """Whether systemd was seen in the middle of one more try: a server that loads its data listens from the first."""
     state, pid = observed.unit(unit.name), observed.pid(unit.name)
-    listens = "listeners" in observed.unseen or any(item.pid == pid for item in observed.listeners)
+    listens = "listeners" in observed.unseen or any(item.is_of(pid) for item in observed.listeners)
     return state["ActiveState"] == "activating" and state.get("NRestarts", "0") != "0" and not listens
 
 

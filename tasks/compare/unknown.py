@@ -39,11 +39,14 @@ def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> t
     """The differences that a deploy does something about: none of a role of which something is not known.
 
     A file may be right for a server as it should be and wrong for one as it is: `appendonly yes` begins empty where
-    no log was begun. Only what the next start needs in order to lose nothing is written all the same.
+    no log was begun. Only what the next start needs in order to lose nothing is written all the same, and the inner
+    port's rules.
     """
     roles = {item.role for item in unknown}
-    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy is Remedy.REPLAY)
+    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy in ALWAYS)
 
+
+ALWAYS = (Remedy.REPLAY, Remedy.LEAD)
 
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
@@ -117,6 +120,10 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
     ways = {
         Cause.NO_PASSWORD: "bring the secrets file back, from its backup or another checkout",
         Cause.NOT_ITS_OWN: "see with ss -ltnp who listens on its address",
+        Cause.TAKEN: (
+            f"remove that rule or end that process, or let it leave out {instance.address}: whoever may answer there "
+            "gets no password"
+        ),
         Cause.FORBIDDEN: (
             "allow tunnels to this login in sshd_config: AllowTcpForwarding yes, DisableForwarding no, PermitOpen any, "
             "and no `restrict` before its key"

@@ -20,6 +20,7 @@ from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, 
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
+from tasks.observed.own_server import own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
@@ -140,24 +141,21 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     return snapshot
 
 
-def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | None:
+def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | Refusal:
     """Where a running instance is spoken to: as desired, or where it still listens before a change.
 
-    None where its own process was not seen to listen: whoever answers there may be anybody, and gets no password.
+    A Refusal where another may answer: that one gets no password.
     """
     wanted = (instance.address, instance.role.port)
-    pid = snapshot.pid(instance.unit)
-    found = sorted((item.address, item.port) for item in snapshot.listeners if item.pid == pid and "." in item.address)
-    own = [(wanted[0] if address == "0.0.0.0" else address, port) for address, port in found]
-    return wanted if wanted in own else own[0] if own else None
+    return own_endpoint(snapshot.pid(instance.unit), wanted, sockets_of(snapshot))
 
 
 def observe_server(
-    host: PyinfraHost, instance: Instance, where: tuple[str, int] | None, password: str | None
+    host: PyinfraHost, instance: Instance, where: tuple[str, int] | Refusal, password: str | None
 ) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
-    if where is None:
-        return Server(refusal=Refusal(Cause.NOT_ITS_OWN, "its own process was not seen to listen anywhere"))
+    if isinstance(where, Refusal):
+        return Server(refusal=where)
     if password is None:
         return Server(refusal=Refusal(Cause.NO_PASSWORD, "its operator's password is not in the secrets file"))
     names = ["default", *(user.name for user in instance.users)]

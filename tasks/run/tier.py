@@ -98,7 +98,7 @@ def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str]
 
 
 def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
-    """Passwords of these roles' users, and those of other roles in the file for the checks of strangers."""
+    """Passwords of these roles' users, and those of other roles in the file: one may have left a server on the host."""
     wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in known.items()}
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
