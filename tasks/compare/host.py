@@ -221,7 +221,8 @@ def _keeps_failing(unit: Unit, observed: Observed) -> bool:
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
     """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
-    return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
+    paths = filter(None, state.get("DropInPaths", "").split(" "))
+    return [path for path in paths if not path.rpartition("/")[0].endswith("/service.d")]
 
 
 def _user_namespaces(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import acl_file
@@ -23,7 +24,7 @@ class Unknown:
 
     def __str__(self) -> str:
         where = f"{self.role}: " if self.role else ""
-        return f"{where}{self.what}: unknown, because {self.because}: {self.remedy}"
+        return printable(f"{where}{self.what}: unknown, because {self.because}: {self.remedy}")
 
 
 def unknowns(desired: Host, observed: Observed) -> list[Unknown]:

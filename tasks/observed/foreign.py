@@ -76,9 +76,9 @@ def ask(
             return replace(server, refusal=f"{replies[0]} (not logged in: {other})")
         if known:
             replies = exchange(host, *where, [*known, *questions])[len(known) :]
+        return read_replies(server, replies)
     except ExchangeError as error:
         return replace(server, refusal=str(error))
-    return read_replies(server, replies)
 
 
 def demands_login(replies: Sequence[Reply]) -> bool:

@@ -47,10 +47,10 @@ def ask(host: PyinfraHost, leftover: Leftover, password: str | None) -> Leftover
         return replace(leftover, because="its operator's password is not in the secrets file")
     try:
         login, info = exchange(host, *leftover.endpoint, [("AUTH", OPERATOR, password), ("INFO", "default")])
+        refused = next((str(reply) for reply in (login, info) if isinstance(reply, ReplyError)), "")
+        fields = {} if refused else info_fields(info)
     except ExchangeError as error:
         return replace(leftover, because=str(error))
-    refused = next((str(reply) for reply in (login, info) if isinstance(reply, ReplyError)), "")
-    fields = {} if refused else info_fields(info)
     if refused or fields.get("loading", "0") != "0":
         return replace(leftover, because=refused or "it loads its data")
     return replace(leftover, keys=count_keys(fields)[0])

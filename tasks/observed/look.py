@@ -24,6 +24,7 @@ from tasks.observed.own_server import own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
+from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import prepared, script
 from tasks.observed.state import Observed, Server, tells_of_a_cut, tells_of_skips
 
@@ -170,31 +171,26 @@ def observe_server(
     ]
     try:
         replies = exchange(host, *where, commands)
+        return replace(read_server(categories, names, replies), endpoint=where)
     except ExchangeError as error:
         return Server(refusal=error.refusal)
-    return replace(read_server(categories, names, replies), endpoint=where)
+    except StrangeReply as error:
+        return Server(refusal=Refusal(Cause.STRANGE, f"it does not speak as Redis does: {error}"))
 
 
 def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequence[Reply]) -> Server:
-    """The replies to `observe_server`'s commands as a Server."""
+    """The replies to `observe_server`'s commands as a Server. Raises ExchangeError or StrangeReply for odd ones."""
     for reply in replies[:4]:
         if isinstance(reply, ReplyError):
             return Server(refusal=refusal(reply))
     _, config, info, users, *details = replies
     lists = dict(zip(categories, details, strict=False))
     described = dict(zip(names, details[len(categories) :], strict=True))
+    settings = {name: str(value) for name, value in pairs(config, "CONFIG GET").items()}
+    require_numbers(settings, "CONFIG GET")
     return Server(
-        config=_mapping(config),
+        config=settings,
         info=info_fields(info),
-        categories={name: frozenset(map(str, _items(commands))) for name, commands in lists.items()},
-        users={str(user): _mapping(described.get(str(user), [])) for user in _items(users)},
+        categories={name: frozenset(texts(commands, "ACL CAT")) for name, commands in lists.items()},
+        users={user: pairs(described.get(user) or [], "ACL GETUSER") for user in texts(users, "ACL USERS")},
     )
-
-
-def _items(reply: Reply) -> list[Reply]:
-    return reply if isinstance(reply, list) else []
-
-
-def _mapping(reply: Reply) -> dict[str, str]:
-    items = _items(reply)
-    return {str(key): value for key, value in zip(items[::2], items[1::2], strict=True)}  # type: ignore[misc]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import RESERVED_PREFIX, Role
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
@@ -34,6 +35,9 @@ class Check:
     of_keys: bool = False
 
 
+RUN_ID = Check("the instance's run id", ("INFO", "server"), "")
+
+
 @dataclass(frozen=True)
 class Finding:
     """A check that failed, on one role."""
@@ -44,7 +48,7 @@ class Finding:
     observed: str
 
     def __str__(self) -> str:
-        return f"{self.role}: {self.what}: observed {self.observed}, expected {self.expected}"
+        return printable(f"{self.role}: {self.what}: observed {self.observed}, expected {self.expected}")
 
 
 def key(role: Role, service: str, token: str, way: str = "plain") -> str:
@@ -89,7 +93,7 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
             *_reads(f"{service} reads what it wrote", own[:1]),
             *(Check(f"{service} asks {' '.join(words)}", words, f"{ERROR}NOPERM") for words in ADMINISTRATION),
         ]
-    return [*checks, Check("the instance's run id", ("INFO", "server"), "")]
+    return [*checks, RUN_ID]
 
 
 def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) -> list[Check]:
@@ -107,7 +111,7 @@ def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) 
         Check("the check removes its keys", ("DEL", *names), str(len(names)), of_keys=True),
         Check("nothing is left of the check", ("EXISTS", *names), "0"),
         Check("what was evicted until now", COUNTERS, ""),
-        Check("the instance's run id", ("INFO", "server"), ""),
+        RUN_ID,
     ]
 
 
@@ -150,6 +154,12 @@ def judge(
 def is_login(check: Check) -> bool:
     """Whether a service logs in by this check."""
     return check.command[0] == "AUTH" and check.expected == "OK"
+
+
+def let_in(checks: Sequence[Check], replies: Sequence[Reply]) -> frozenset[str]:
+    """The services whose login succeeded."""
+    pairs = zip(checks, replies, strict=True)
+    return frozenset(check.command[1] for check, reply in pairs if is_login(check) and reply == check.expected)
 
 
 def turned_away(replies: Iterable[Reply]) -> Refusal | None:

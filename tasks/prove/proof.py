@@ -27,11 +27,13 @@ from tasks.prove.behaviour import (
     Finding,
     evicted_meanwhile,
     judge,
+    let_in,
     reading_checks,
     same_instance,
     turned_away,
     writing_checks,
 )
+from tasks.run.fault import fault
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, look
@@ -49,16 +51,16 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_l
     """
     result = look(state, run, host)
     if result.observed is None:
-        return [f"could not be read: {result.error}"]
-    clients = [begin(partial(behave, host, result, item)) for item in served(result)] if as_clients else []
+        return [printable(f"could not be read: {result.error}")]
+    clients = [begin(partial(_behave, host, result, item)) for item in served(result)] if as_clients else []
     differences = before_the_end(result).differences if ends_later else result.differences
     critical = [item for item in result.health if item.severity == "critical"]
     for warning in result.health:
         if warning not in critical:
-            host.log_styled(printable(str(warning)), fg="yellow", log_func=logger.warning)
+            host.log_styled(str(warning), fg="yellow", log_func=logger.warning)
     problems = [str(item) for item in (*differences, *result.unknown, *critical)]
     for client in clients:
-        problems += [str(item) for item in client.result()]
+        problems += client.result()
     return problems
 
 
@@ -102,20 +104,30 @@ def _verify(state: State, run: Run) -> int:
     return 0
 
 
+def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
+    try:
+        return [str(item) for item in behave(host, seen, instance)]
+    except Exception as error:
+        return [f"{instance.name}: what a client meets: {fault(error)}"]
+
+
 def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
     """What the services of a role meet that they should not, in two connections through SSH."""
     role, own = instance.role, seen.passwords[instance.name]
     token = secrets.token_hex(8)
     other_port = reading_port(seen, role)
     writing = writing_checks(role, own, stranger(role, seen.passwords), token)
-    reading = reading_checks(role, own, token)
     try:
         wrote = exchange(host, instance.address, role.port, [check.command for check in writing])
-        read = exchange(host, instance.address, other_port, [check.command for check in reading])
+        inside = let_in(writing, wrote)
+        reading = reading_checks(role, {user: own[user] for user in inside}, token) if inside else []
+        read = exchange(host, instance.address, other_port, [check.command for check in reading]) if inside else []
     except ExchangeError as error:
         return [_unproved(instance, error.refusal)]
     if away := turned_away([*wrote, *read]):
         return [_unproved(instance, away)]
+    if not inside:
+        return [*judge(role, role.port, writing, wrote)]
     evicted = evicted_meanwhile(role, (writing, wrote), (reading, read))
     return [
         *judge(role, role.port, writing, wrote, evicted),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra_cli.exceptions import CliError
 
-from tasks.catalogue.printable import printable_lines
+from tasks.catalogue.printable import printable
 
 
 class Refusal(CliError, PyinfraError):
@@ -31,6 +31,6 @@ class Finished(CliError, PyinfraError):
 
 
 def listed(title: str, problems: list[str]) -> str:
-    """`title`, the number of problems and one line for each."""
+    """`title`, the number of problems and one line for each: none of what came from outside begins another."""
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return "\n    ".join([f"{title} ({count}):", *map(printable_lines, problems)])
+    return "\n    ".join([f"{title} ({count}):", *map(printable, problems)])

@@ -273,10 +273,10 @@ def read_info(host: Host, instance: Instance, password: str, where: Endpoint | N
     where = where or (instance.address, instance.role.port)
     try:
         login, replies = exchange_as(host, instance.unit, where, (OPERATOR, password), [("INFO", "everything")])
+        refused = [reply for reply in (login, *replies) if isinstance(reply, ReplyError)]
+        return refusal(refused[0]) if refused else info_fields(replies[0])
     except ExchangeError as error:
         return error.refusal
-    refused = [reply for reply in (login, *replies) if isinstance(reply, ReplyError)]
-    return refusal(refused[0]) if refused else info_fields(replies[0])
 
 
 def _lost_keys(was: Info, now: Info, own: int = 0) -> list[str]:

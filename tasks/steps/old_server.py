@@ -73,7 +73,10 @@ def wait_until_calm(host: Host, who: str, server: ForeignServer, known: Logins) 
     """INFO of the old server once it neither saves nor rewrites."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
+        try:
+            info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
+        except ExchangeError as error:
+            raise AdoptionFailed(f"{who}: {error}") from error
         if not is_busy(info):
             return info
         if time.monotonic() > deadline:

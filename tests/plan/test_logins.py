@@ -148,8 +148,17 @@ def test_no_password_goes_to_a_server_that_it_is_not_for(secrets_file: Path, kin
     assert bool(old) is kind.old
 
 
+# All of them are judged in tests/unit/observed/test_own_server.py.
+SHARED = (
+    "another has the same address and port",
+    "a rule leads to another host",
+    "it does not run, and another answers",
+)
+SHARE = [OTHERS[name][0] for name in SHARED]
+
+
 @pytest.mark.parametrize("command", ["deploy.py", "tasks/verify.py", "tasks/drift.py"])
-@pytest.mark.parametrize("change", [change for change, _ in OTHERS.values()], ids=OTHERS)
+@pytest.mark.parametrize("change", SHARE, ids=SHARED)
 def test_nobody_is_logged_in_where_another_may_answer_and_it_is_said(
     secrets_file: Path, change: Change, command: str
 ) -> None:
@@ -162,7 +171,7 @@ def test_nobody_is_logged_in_where_another_may_answer_and_it_is_said(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("change", [change for change, _ in OTHERS.values()], ids=OTHERS)
+@pytest.mark.parametrize("change", SHARE, ids=SHARED)
 def test_nobody_is_logged_in_where_another_may_answer_since_the_plan_was_made(
     secrets_file: Path, change: Change
 ) -> None:
@@ -174,7 +183,7 @@ def test_nobody_is_logged_in_where_another_may_answer_since_the_plan_was_made(
     assert result.exit_code != 0
 
 
-@pytest.mark.parametrize("change", [change for change, _ in OTHERS.values()], ids=OTHERS)
+@pytest.mark.parametrize("change", SHARE, ids=SHARED)
 def test_a_change_is_not_made_live_where_another_may_answer_meanwhile(secrets_file: Path, change: Change) -> None:
     sites = crypto(lambda host: LIVE(as_desired(host)))
     sites["redis-crypto"] = replace(sites["redis-crypto"], meanwhile=lambda host: change(as_desired(host)))
