@@ -1,4 +1,4 @@
-"""A fault of this program with one host is that host's error: it hides no other host nor report, and shows no secret."""
+"""A fault with one host is that host's error: it hides no other host or report, and shows no secret."""
 
 import json
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_whatever_fails_of_one_host_all_others_are_reported(
 def test_a_host_that_cannot_be_judged_is_a_finding_of_its_own(
     secrets_file: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(survey, "compare", failing(getattr(survey, "compare"))  # noqa: B009)
+    monkeypatch.setattr(survey, "compare", failing(survey.compare))  # type: ignore[attr-defined])
     result = run(production(), "-y", secrets_file=secrets_file, command=command)
     assert result.exit_code != 0
     assert f"redis-crypto: could not be read: {WHERE}" in result.output
@@ -66,7 +66,7 @@ def test_a_host_that_cannot_be_judged_is_a_finding_of_its_own(
 
 
 def test_a_preflight_that_fails_is_a_refusal_of_its_host(secrets_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "unfit", failing(getattr(preflight, "unfit"))  # noqa: B009)
+    monkeypatch.setattr(preflight, "unfit", failing(preflight.unfit))  # type: ignore[attr-defined])
     result = run(production(), "-y", secrets_file=secrets_file)
     assert f"redis-crypto: {WHERE}" in result.output
     assert result.exit_code != 0
