@@ -42,8 +42,8 @@ hosts: system ## the tests on containers: minutes, needs root
 vms: system ## the tests on virtual machines: minutes
 	$(VENV)/bin/pytest tests/hosts -m "vm and not soak" $(PYTEST_OPTIONS)
 
-test: system check ## everything but the long tables of soak: what CI runs
-	$(AS_ROOT) $(VENV)/bin/pytest $(PYTEST_OPTIONS)
+test: system check ## everything but the long tables of soak, side by side: what CI runs
+	$(AS_ROOT) $(RUN) -m tests.side_by_side $(PYTEST_OPTIONS)
 
 soak: system ## the long tables: a fault at every operation, a whole rehearsal; an hour
 	$(AS_ROOT) $(VENV)/bin/pytest -m soak $(PYTEST_OPTIONS)

@@ -14,11 +14,12 @@ from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
 from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
+from tasks.compare.listeners import NO_OTHER
 from tasks.compare.server import GET_BACK_FIRST, keeps_log
 from tasks.compare.unknown import PARTS
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
-from tasks.observed.state import Observed
+from tasks.observed.state import Listener, Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
@@ -42,10 +43,12 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
     return [
         *_system(desired, observed),
         *_memory(desired, observed),
+        *_no_such_sysctls(desired, observed),
         *_not_known(desired, observed),
         *_disk(desired, observed),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
+        *_other_servers(desired, observed, differences),
         *map(_in_words, storage_links(desired, observed)),
         *_gone_data(desired, observed),
         *_swapped_ports(desired, observed),
@@ -99,6 +102,16 @@ def memory_needed(roles: Iterable[Role]) -> int:
     return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
 
 
+def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
+    """systemd-sysctl passes over a name that it does not know; in a container nothing is set anyway."""
+    missing = sorted(desired.sysctls.keys() - observed.sysctls.keys())
+    if missing and not observed.container:
+        yield (
+            f"kernel: {', '.join(missing)}: not known to this kernel, expected a name that sysctl -a lists: correct "
+            "redis_sysctl"
+        )
+
+
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
     needed = memory_needed(desired.roles)
     if needed > observed.memory:
@@ -135,14 +148,28 @@ def _mib(size: int) -> str:
     return f"{size / (1 << 20):.0f} MiB"
 
 
+def _other_servers(desired: Host, observed: Observed, differences: Iterable[Difference]) -> Iterator[str]:
+    """A Redis that is in no role's way and no role's: said before the deploy, which could not end well."""
+    refused = refused_pids(desired, observed)
+    said = {f"{item.address}:{item.port}" for item in observed.listeners if item.pid in refused}
+    said |= {
+        f"{item.address}:{item.port}" for item in observed.listeners for role in desired.roles if _clash(role, item)
+    }
+    yield from (_in_words(item) for item in differences if item.expected == NO_OTHER and item.name not in said)
+
+
+def _clash(role: Role, listener: Listener) -> bool:
+    """Whether the listener has a port of the role on its address."""
+    return listener.address in (str(role.address), "0.0.0.0", "*", "::") and listener.port in role.ports
+
+
 def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours = {observed.pid(instance.unit) for instance in desired.instances} - {0}
     ours |= refused_pids(desired, observed)
     ours |= {observed.pid(unit_name(leftover.role)) for _, leftover in leftovers_in_place(desired, observed)}
     for role in desired.roles:
         for listener in observed.listeners:
-            clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::")
-            if clashes and listener.port in role.ports and not any(map(listener.is_of, ours)):
+            if _clash(role, listener) and not any(map(listener.is_of, ours)):
                 who = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
                 yield (
                     f"{role.name}: port {role.address}:{listener.port} is held by {who} "
@@ -156,8 +183,7 @@ def _swapped_ports(desired: Host, observed: Observed) -> Iterator[str]:
     for role in desired.roles:
         for listener in observed.listeners:
             owner = owners.get(listener.pid, "")
-            clashes = listener.address in (str(role.address), "0.0.0.0", "*", "::") and listener.port == role.port
-            if clashes and owner not in ("", role.name):
+            if _clash(role, listener) and listener.port == role.port and owner not in ("", role.name):
                 yield (
                     f"{role.name}: port {role.address}:{role.port} is {owner}'s until this deploy moves that, expected "
                     f"free: deploy {owner} with a port that nobody uses first, then both as they are to be"

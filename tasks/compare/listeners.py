@@ -8,23 +8,26 @@ from tasks.compare.adoption import adopted_pids
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
+from tasks.observed.foreign_listeners import ignored_pids
 from tasks.observed.nft import OUR_TABLE
 from tasks.observed.state import Observed, Server
+
+NO_OTHER = "no other Redis"
+AWAY = "stop that process, it belongs to no role, or keep it by its unit or socket in redis_ignore: "
 
 
 def listener_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
     """What listens that should not, what does not that should, and where the inner ports lead."""
     units = (PACKAGED_UNIT, *(instance.unit for instance in desired.instances), *observed.our_units)
-    pids = {observed.pid(unit) for unit in units} | adopted_pids(desired, observed)
+    pids = {observed.pid(unit) for unit in units}
+    pids |= adopted_pids(desired, observed) | ignored_pids(desired, observed)
     for instance in desired.instances if "listeners" not in observed.unseen else ():
         yield from _own_listeners(instance, observed)
     for listener in observed.listeners if desired.roles else ():  # elsewhere a Redis is not this tool's business
         if listener.process.startswith("redis-") and not any(map(listener.is_of, pids)):
             where = f"{listener.address}:{listener.port}"
-            remedy = ByHand("stop that process, it belongs to no role")
-            yield Difference(
-                None, "listener", where, "no other Redis", f"{listener.process}, pid {listener.pid}", remedy
-            )
+            found = f"{listener.process}, pid {listener.pid}"
+            yield Difference(None, "listener", where, NO_OTHER, found, ByHand(f"{AWAY}{where}"))
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
         yield from _foreign_forwards(desired, observed)

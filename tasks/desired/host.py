@@ -123,6 +123,7 @@ class Host:
     statoverrides: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = NOTHING
     limits: Limits | None = None  # of its health; None where there is nothing to judge
+    ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
 
 
 def sha256(text: str | None) -> str | None:

@@ -5,6 +5,7 @@ Found in what the snapshot says anyway; only then are they asked anything (tasks
 
 from __future__ import annotations
 
+from tasks.catalogue.ignored import is_unit, socket
 from tasks.catalogue.roles import Role
 from tasks.desired.host import Host
 from tasks.desired.paths import PACKAGED_UNIT
@@ -20,6 +21,13 @@ def meets(role: Role, address: str, port: int) -> bool:
     return port in role.ports and (address in (str(role.address), *EVERYWHERE) or address.startswith(LOOPBACK))
 
 
+def ignored_pids(desired: Host, observed: Observed) -> frozenset[int]:
+    """Processes that the operator means to keep beside the roles."""
+    sockets = {socket(name) for name in desired.ignored}
+    units = {observed.pid(name) for name in desired.ignored if is_unit(name)} - {0}
+    return frozenset(units | {item.pid for item in observed.listeners if (item.address, item.port) in sockets})
+
+
 def foreign_listeners(desired: Host, observed: Observed) -> dict[int, list[Listener]]:
     """Sockets of Redis processes of no unit of ours on a port of a role of this host, by process id.
 
@@ -27,6 +35,7 @@ def foreign_listeners(desired: Host, observed: Observed) -> dict[int, list[Liste
     """
     packaged = observed.pid(PACKAGED_UNIT) if desired.roles else 0
     ours = {observed.pid(unit) for unit in (*(item.unit for item in desired.instances), *observed.our_units)}
+    ours |= ignored_pids(desired, observed)
     found: dict[int, list[Listener]] = {packaged: []} if packaged else {}
     for item in observed.listeners:
         foreign = item.process.startswith(PROCESSES) and not any(map(item.is_of, ours))

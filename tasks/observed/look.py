@@ -13,6 +13,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
+from tasks.catalogue.ignored import is_unit
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
 from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
@@ -130,7 +131,7 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     arguments = {
         "files": sorted(own.union(map(data_directory, (*roles, *desired.requests.purge))) - secrets),
         "secrets": sorted(secrets),
-        "units": [unit.name for unit in desired.units],
+        "units": [unit.name for unit in desired.units] + [name for name in desired.ignored if is_unit(name)],
         "sysctls": [*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     }
     try:

@@ -21,6 +21,7 @@ PARTS = (
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file that was not read whole
 
@@ -84,6 +85,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         },
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
+        machine=(_value(texts, "/etc/machine-id"), _value(texts, BOOT_ID)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
@@ -285,7 +287,8 @@ def addresses_in(trie: Iterable[str]) -> Iterable[str]:
 def _sysctls(texts: Texts) -> dict[str, str]:
     """The files below /proc/sys by the name that sysctl gives them, white space made single blanks."""
     root = "/proc/sys/"
-    found = {path.removeprefix(root): lines[0] for path, lines in texts.items() if path.startswith(root)}
+    asked = {path: lines for path, lines in texts.items() if path.startswith(root) and path != BOOT_ID}
+    found = {path.removeprefix(root): lines[0] for path, lines in asked.items()}
     return {path.replace("/", "."): " ".join(value.split()) for path, value in found.items()}
 
 

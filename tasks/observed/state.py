@@ -153,6 +153,7 @@ class Observed:
     data_files: Mapping[str, int]
     stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
+    machine: tuple[str, str] = ("", "")  # machine-id and boot-id
     acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
     leftovers: tuple[Leftover, ...] = ()

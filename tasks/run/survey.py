@@ -13,6 +13,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.compare.difference import Difference
 from tasks.compare.health import health
 from tasks.compare.host import compare, notices
+from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
@@ -54,7 +55,12 @@ def survey(state: State, run: Run) -> dict[str, Look]:
 def _survey(state: State, run: Run) -> dict[str, Look]:
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
     jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
-    return {name: job.result() for name, job in jobs.items()}
+    looks = {name: job.result() for name, job in jobs.items()}
+    other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
+    return {
+        name: replace(seen, unknown=(*seen.unknown, other_names[name])) if name in other_names else seen
+        for name, seen in looks.items()
+    }
 
 
 def look(state: State, run: Run, host: PyinfraHost) -> Look:

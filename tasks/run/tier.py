@@ -12,6 +12,9 @@ from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
+from tasks.catalogue.data_names import idle_overrides, slips
+from tasks.catalogue.ignored import NAME as IGNORE
+from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
@@ -20,6 +23,7 @@ from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
+from tasks.desired.paths import unit_name
 
 CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 GROUP_PREFIX = "redis_"
@@ -58,6 +62,7 @@ class HostInput:
     redis_version: str | None
     requests: Requests
     limits: Limits | None
+    ignored: tuple[str, ...]
 
 
 def build_tier(
@@ -88,7 +93,7 @@ def _desired(host: HostInput, passwords: Passwords) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
     desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
-    return replace(desired, limits=host.limits)
+    return replace(desired, limits=host.limits, ignored=host.ignored)
 
 
 def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
@@ -121,7 +126,11 @@ def read_inputs(
     sound = not problems
     inputs: list[HostInput] = []
     asked: list[tuple[list[str], tuple[str, ...]]] = []
+    overridden: dict[str, tuple[list[str], list[str]]] = {}
+    given: dict[str, list[str]] = {}
     for host in hosts:
+        for word in host.data.dict():
+            given.setdefault(word, []).append(host.name)
         names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
         problems += [
             f"{host.name}: group {GROUP_PREFIX}{name} names no role of roles.yaml "
@@ -134,6 +143,7 @@ def read_inputs(
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
             continue
+        overridden[host.name] = (names, [str(role) for role in overrides if role in catalogue.roles])
         source = f"{host.name}: redis_overrides"
         roles, wrong = build_roles(catalogue, overrides, source)
         # What the catalogue has wrong by itself is said of it already, and not of every host again.
@@ -145,7 +155,7 @@ def read_inputs(
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
-    problems += unknown_adoptions(asked, catalogue.roles)
+    problems += [*unknown_adoptions(asked, catalogue.roles), *idle_overrides(overridden), *slips(given)]
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
     return inputs, tuple(unplaced), problems
 
@@ -161,6 +171,7 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
         redis_version=host.data.get("redis_version"),
         requests=requests({word: host.data.get(word) for word in WORDS}),
         limits=read_limits(host.name, host.data.get(HEALTH))[0],
+        ignored=ignored(host.data.get(IGNORE)),
     )
 
 
@@ -168,6 +179,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
     yield from malformed(host.name, {word: data.get(word) for word in WORDS})
     yield from read_limits(host.name, data.get(HEALTH))[1]
+    yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
     if not isinstance(data.get("redis_secrets_file") or "", str | Path):
         yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
     if host.redis_version is not None and not isinstance(host.redis_version, str):

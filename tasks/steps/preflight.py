@@ -15,6 +15,7 @@ from tasks.compare.elsewhere import moved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
+from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import acted_on
 from tasks.run.ending import Refusal, listed
 from tasks.run.fault import fault
@@ -80,7 +81,10 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             except Exception as error:
                 reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
-    findings += moved_roles({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    seen_hosts = {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed}
+    findings += moved_roles(seen_hosts)
+    names = same_machine({name: observed for name, (_, observed) in seen_hosts.items()})
+    findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 

@@ -52,7 +52,7 @@ done
 part texts
 LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/container /proc/net/fib_trie $sysctls \
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
-  /var/lib/dpkg/statoverride "$lock" $files
+  /var/lib/dpkg/statoverride /etc/machine-id /proc/sys/kernel/random/boot_id "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
 part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
 part replayable; grep -lsxF "$default_line" /dev/null $secrets

@@ -150,3 +150,28 @@ def test_a_power_cut_loses_no_acknowledged_write_of_crypto(machine: Machine) -> 
         with machine.operator("crypto") as operator:
             assert numbers.lost(operator, "test:", range(WRITTEN)) == []
     machine.must("tasks/verify.py")
+
+
+def test_a_kernel_without_user_namespaces_is_named_and_no_server_is_restarted_under_it(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """PrivateUsers= of the units needs them: what runs goes on, and no start of it would succeed."""
+    line = "user.max_user_namespaces = 0"
+    pids = "systemctl show -P MainPID redis-gateway redis-crypto"
+    before = machine.vm.sh(pids)
+    machine.vm.sh(f"sysctl -qw '{line}'; echo '{line}' >/etc/sysctl.d/99-hard.conf")
+    try:
+        report = tmp_path / "drift.json"
+        assert machine.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
+        found = json.loads(report.read_text())["hosts"]["vm"]["differences"]
+        assert [(row["name"], row["observed"].split(" at boot")[0], row["remedy"]) for row in found] == [
+            ("user.max_user_namespaces", "0", "by hand: remove the line from /etc/sysctl.d/99-hard.conf")
+        ] * 2
+        done = machine.run("deploy.py", "--data", 'redis_overrides={"gateway": {"databases": 32}}')
+        assert done.returncode != 0
+        assert "user.max_user_namespaces" in output(done)
+        assert machine.vm.sh(pids) == before
+        assert "databases 16" in machine.vm.sh("cat /etc/redis/gateway.conf")
+    finally:
+        machine.vm.sh("rm /etc/sysctl.d/99-hard.conf; sysctl -qw user.max_user_namespaces=10000")
+    machine.must("tasks/drift.py")

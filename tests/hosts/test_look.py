@@ -92,10 +92,10 @@ def test_a_package_that_dpkg_was_interrupted_with_is_not_installed(host: Contain
 def test_a_file_is_read_as_what_it_is(host: Container, make: str, kind: str, content: str) -> None:
     host.sh(f"{make} {ODD}; chown --no-dereference 54321:redis {ODD}; [ -L {ODD} ] || chmod 2640 {ODD}")
     try:
-        modified = int(host.sh(f"stat -c %Y {ODD}"))
+        modified, changed = (int(at) for at in host.sh(f"stat -c '%Y %Z' {ODD}").split())
         mode = "0777" if kind == "link" else "2640"
         asked = {path: state for path, state in look(host).files.items() if not path.startswith("/var/lib/redis/")}
-        assert asked == {ODD: FileState(kind, "54321", "redis", mode, content, modified)}
+        assert asked == {ODD: FileState(kind, "54321", "redis", mode, content, modified, changed)}
     finally:
         host.sh(f"rm -r {ODD}")
 

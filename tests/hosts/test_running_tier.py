@@ -288,3 +288,24 @@ def test_a_wrong_password_in_the_secrets_file_fails_the_proof(onebox: Tier) -> N
     assert done.returncode != 0
     assert "crypto: crypto-service logs in on 172.28.2.5:6383: observed error WRONGPASS" in output(done)
     assert "not-the-right-one" not in output(done)
+
+
+def test_a_redis_of_the_operator_s_is_refused_first_and_stays_once_it_is_named(onebox: Tier) -> None:
+    host = onebox.host("gateway")
+    host.sh(
+        "systemd-run --quiet --unit=cache -p User=redis -p Type=notify "
+        "redis-server --bind 127.0.0.1 --port 7000 --save '' --supervised systemd"
+    )
+    try:
+        done = onebox.run("deploy.py")
+        assert done.returncode != 0
+        assert "Nothing was changed" in output(done)
+        assert "listener 127.0.0.1:7000: redis-server, pid" in output(done)
+        for name in ("cache.service", "127.0.0.1:7000"):
+            named = ("--data", f'redis_ignore=["{name}"]')
+            assert onebox.deploy_json(*named)["results"]["totals"]["success"] == 0
+            assert onebox.run("tasks/drift.py", *named).returncode == 0
+        assert host.sh("systemctl is-active cache.service") == "active\n"
+    finally:
+        host.sh("systemctl stop cache.service")
+    onebox.deploy()

@@ -9,6 +9,7 @@ from tasks.compare.difference import Remedy
 from tasks.compare.fitness import redis_number, unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
+from tasks.observed.foreign_listeners import foreign_listeners
 from tasks.observed.state import Observed
 from tests.unit.builders import (
     FIVE,
@@ -348,3 +349,45 @@ def test_all_reasons_of_a_host_are_given_at_once() -> None:
         "socket",
         "compliance",
     ]
+
+
+def test_a_kernel_value_that_the_kernel_does_not_have_is_refused_with_its_name() -> None:
+    host = replace(desired("socket"), sysctls={"net.core.somaxconn": "4096", "vm.overcomit_memory": "1"})
+    observed = replace(fresh(desired("socket")), sysctls={"net.core.somaxconn": "4096"})
+    assert reasons(host, observed) == [
+        "kernel: vm.overcomit_memory: not known to this kernel, expected a name that sysctl -a lists: correct "
+        "redis_sysctl"
+    ]
+    assert reasons(host, replace(observed, container="systemd-nspawn")) == []
+
+
+@pytest.mark.parametrize("process", ["redis-server", "redis-sentinel"])
+def test_a_redis_that_is_in_no_role_s_way_is_refused_before_anything_is_changed(process: str) -> None:
+    host = desired("socket")
+    for right in (fresh(host), as_desired(host)):
+        assert reasons(host, with_listener(right, "127.0.0.1", 7000, process, 812)) == [
+            f"listener 127.0.0.1:7000: {process}, pid 812, expected no other Redis: stop that process, it belongs "
+            "to no role, or keep it by its unit or socket in redis_ignore: 127.0.0.1:7000"
+        ]
+
+
+def keeping(observed: Observed) -> Observed:
+    """`observed` with a unit of the operator's."""
+    return replace(observed, units={**observed.units, "redis-cache.service": {"MainPID": "812"}})
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1:7000", "redis-cache.service"])
+def test_a_redis_that_is_to_stay_is_neither_refused_nor_drift_nor_asked(name: str) -> None:
+    host = replace(desired("socket"), ignored=(name,))
+    observed = keeping(as_desired(desired("socket")))
+    observed = with_listener(observed, "127.0.0.1", 7000, "redis-server", 812)
+    assert compare(host, observed) == []
+    assert reasons(host, observed) == []
+    assert foreign_listeners(host, with_listener(observed, "127.0.0.1", 6379, "redis-server", 812)) == {}
+
+
+def test_a_redis_that_is_to_stay_still_gets_no_port_of_a_role() -> None:
+    host = replace(desired("socket"), ignored=("redis-cache.service",))
+    observed = keeping(fresh(desired("socket")))
+    (said,) = reasons(host, with_listener(observed, "0.0.0.0", 6380, "redis-server", 812))
+    assert said.startswith("socket: port 172.28.2.2:6380 is held by redis-server, pid 812")

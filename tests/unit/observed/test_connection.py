@@ -86,7 +86,7 @@ def linked(near: Any, far: Any, stack: ExitStack) -> Link:
     stack.callback(link.near.close)
     link.far.add_server_key(paramiko.ECDSAKey.generate())
     link.far.start_server(server=Server(link.far), event=threading.Event())
-    link.near.start_client(timeout=10)
+    link.near.start_client(timeout=30)
     link.near.auth_none("root")
     return link
 

@@ -1,0 +1,45 @@
+"""The names of host data and `--data` that this repository reads: one that only looks like them is a slip. Pure.
+
+pyinfra takes any name, so `drift_reprot=FILE` writes no report and `redis_overide` changes nothing, and nobody is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+
+from tasks.catalogue.ignored import NAME as IGNORE
+from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.requested import WORDS
+
+REPORTS = ("drift_report", "drift_page", "drift_metrics")
+NAMES = (
+    *("redis_overrides", "redis_sysctl", "redis_secrets_file", "redis_version", "redis_rehearsal", HEALTH, IGNORE),
+    *("allow_eviction", *WORDS, *REPORTS),
+)
+OURS = ("redis_", "drift_")  # what begins so is meant for this repository
+ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt
+
+
+def slips(given: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Names that nobody reads and that look like ours; `given`: names of data → the hosts that have them."""
+    for name, hosts in sorted(given.items()):
+        if name in NAMES or name.startswith("_"):
+            continue
+        near = get_close_matches(name.replace("-", "_").lower(), NAMES, 1, ALIKE)
+        if near or name.startswith(OURS):
+            meant = f"{near[0]}, or a name of your own" if near else f"one of {', '.join(NAMES)}"
+            who = ", ".join(sorted(hosts)[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+            yield f"{name}: nothing reads host data or --data of this name (on {who}), expected {meant}: correct it"
+
+
+def idle_overrides(asked: Mapping[str, tuple[Collection[str], Collection[str]]]) -> Iterator[str]:
+    """Overrides that change nothing; `asked`: host → the roles it carries, the roles it has overrides for."""
+    carried = {role for roles, overridden in asked.values() for role in roles if role in overridden}
+    idle = {role for _, overridden in asked.values() for role in overridden} - carried
+    for role in sorted(idle):
+        hosts = sorted(host for host, (_, overridden) in asked.items() if role in overridden)
+        yield (
+            f"redis_overrides: {role}: no host that has them carries {role} ({', '.join(hosts[:3])}), expected one in "
+            f"group redis_{role}: give them to its host, or remove them"
+        )

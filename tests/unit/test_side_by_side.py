@@ -1,0 +1,67 @@
+"""The runner that `make test` uses misses no test and hides no failure (tests/side_by_side.py)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.side_by_side import LONGEST, main, parts
+from tests.tree import REPOSITORY
+
+
+def test_every_test_file_is_in_exactly_one_part() -> None:
+    paths = [Path(path) for part in parts() for path in part]
+    for file in REPOSITORY.glob("tests/**/test_*.py"):
+        assert sum(file.relative_to(REPOSITORY).is_relative_to(path) for path in paths) == 1, file
+
+
+def test_what_begins_first_is_there() -> None:
+    assert [path for part in LONGEST for path in part if not (REPOSITORY / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "ends", "said"),
+    [
+        ("def test_a(): pass", 0, "2 passed, 0 failed"),
+        ("def test_a(): assert not 1", 1, "1 passed, 1 failed"),
+        ("import nothing_of_this_name", 1, "1 passed, 1 failed"),
+        ("import os\ndef test_a(): os._exit(0)", 1, "1 passed, 1 failed"),
+        ("import os\ndef test_a(): os.kill(os.getpid(), 9)", 1, "1 passed, 1 failed"),
+        ("import pytest\n@pytest.fixture\ndef f():\n  yield\n  assert 0\ndef test_a(f): pass", 1, "1 passed, 1 failed"),
+        ("import pytest\n@pytest.mark.soak\ndef test_a(): pass", 0, "1 passed, 0 failed"),
+    ],
+    ids=["passes", "fails", "no import", "leaves with 0", "is killed", "fails after its test", "for soak only"],
+)
+def test_a_part_that_fails_fails_the_whole(
+    body: str, ends: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good, other = tmp_path / "test_good.py", tmp_path / "test_other.py"
+    good.write_text("def test_good(): pass")
+    other.write_text(body)
+    monkeypatch.setattr("tests.side_by_side.parts", lambda: iter([(str(good),), (str(other),)]))
+    assert main(("-p", "no:cacheprovider", "-m", "not soak")) == ends
+    printed = capfd.readouterr().out
+    assert printed.splitlines()[-1] == said
+    assert ("FAILED: " + str(other) in printed) == bool(ends)
+
+
+def test_it_stops_its_tests_when_it_is_stopped(tmp_path: Path) -> None:
+    left = tmp_path / "cleaned"
+    (tmp_path / "test_long.py").write_text(
+        "import pytest, time\n"
+        "@pytest.fixture\n"
+        f"def lab():\n  yield print('up', flush=True)\n  open({str(left)!r}, 'w')\n"
+        f"def test_long(lab):\n  open({str(tmp_path / 'up')!r}, 'w')\n  time.sleep(60)\n"
+    )
+    program = (
+        "import sys, tests.side_by_side as it\n"
+        f"it.parts = lambda: iter([({str(tmp_path / 'test_long.py')!r},)])\n"
+        "sys.exit(it.main(('-p', 'no:cacheprovider')))"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
+    while not (tmp_path / "up").exists():
+        assert runner.poll() is None
+    runner.terminate()
+    assert runner.wait(30) == 143
+    assert left.exists()
