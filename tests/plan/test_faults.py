@@ -58,7 +58,7 @@ def test_whatever_fails_of_one_host_all_others_are_reported(
 def test_a_host_that_cannot_be_judged_is_a_finding_of_its_own(
     secrets_file: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(survey, "compare", failing(compare)))
+    monkeypatch.setattr(survey, "compare", failing(compare))
     result = run(production(), "-y", secrets_file=secrets_file, command=command)
     assert result.exit_code != 0
     assert f"redis-crypto: could not be read: {WHERE}" in result.output
@@ -68,7 +68,7 @@ def test_a_host_that_cannot_be_judged_is_a_finding_of_its_own(
 
 
 def test_a_preflight_that_fails_is_a_refusal_of_its_host(secrets_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "unfit", failing(unfit)))
+    monkeypatch.setattr(preflight, "unfit", failing(unfit))
     result = run(production(), "-y", secrets_file=secrets_file)
     assert f"redis-crypto: {WHERE}" in result.output
     assert result.exit_code != 0
