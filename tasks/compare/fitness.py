@@ -169,7 +169,7 @@ def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours |= {observed.pid(unit_name(leftover.role)) for _, leftover in leftovers_in_place(desired, observed)}
     for role in desired.roles:
         for listener in observed.listeners:
-            if _clash(role, listener) and listener.pid not in ours:
+            if _clash(role, listener) and not any(map(listener.is_of, ours)):
                 who = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
                 yield (
                     f"{role.name}: port {role.address}:{listener.port} is held by {who} "

@@ -224,13 +224,14 @@ def _descriptors(unit: Unit, state: Mapping[str, str], desired: Host) -> Iterato
 def _keeps_failing(unit: Unit, observed: Observed) -> bool:
     """Whether systemd was seen in the middle of one more try: a server that loads its data listens from the first."""
     state, pid = observed.unit(unit.name), observed.pid(unit.name)
-    listens = "listeners" in observed.unseen or any(item.pid == pid for item in observed.listeners)
+    listens = "listeners" in observed.unseen or any(item.is_of(pid) for item in observed.listeners)
     return state["ActiveState"] == "activating" and state.get("NRestarts", "0") != "0" and not listens
 
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
     """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
-    return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
+    paths = filter(None, state.get("DropInPaths", "").split(" "))
+    return [path for path in paths if not path.rpartition("/")[0].endswith("/service.d")]
 
 
 def _user_namespaces(desired: Host, observed: Observed) -> Iterator[Difference]:

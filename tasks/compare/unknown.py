@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.printable import printable
 from tasks.compare.acl_file import is_in_file, users_in_file
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.listeners import led_away
@@ -26,7 +27,7 @@ class Unknown:
 
     def __str__(self) -> str:
         where = f"{self.role}: " if self.role else ""
-        return f"{where}{self.what}: unknown, because {self.because}: {self.remedy}"
+        return printable(f"{where}{self.what}: unknown, because {self.because}: {self.remedy}")
 
 
 def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
@@ -42,11 +43,14 @@ def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> t
     """The differences that a deploy does something about: none of a role of which something is not known.
 
     A file may be right for a server as it should be and wrong for one as it is: `appendonly yes` begins empty where
-    no log was begun. Only what the next start needs in order to lose nothing is written all the same.
+    no log was begun. Only what the next start needs in order to lose nothing is written all the same, and the inner
+    port's rules.
     """
     roles = {item.role for item in unknown}
-    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy is Remedy.REPLAY)
+    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy in ALWAYS)
 
+
+ALWAYS = (Remedy.REPLAY, Remedy.LEAD)
 
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
@@ -143,6 +147,10 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
     ways = {
         Cause.NO_PASSWORD: "bring the secrets file back, from its backup or another checkout",
         Cause.NOT_ITS_OWN: "see with ss -ltnp who listens on its address",
+        Cause.TAKEN: (
+            f"remove that rule or end that process, or let it leave out {instance.address}: whoever may answer there "
+            "gets no password"
+        ),
         Cause.FORBIDDEN: (
             "allow tunnels to this login in sshd_config: AllowTcpForwarding yes, DisableForwarding no, PermitOpen any, "
             "and no `restrict` before its key"

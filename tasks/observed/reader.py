@@ -11,13 +11,13 @@ from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.listeners import read_listeners
-from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
+from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, tables, takings
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
 from tasks.observed.state import FileState, FileUser, Observed
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
-    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "unseen"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
@@ -44,7 +44,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     units = _units(lines["units"])
     digests = dict(_digests(lines["digests"]))
     rules = tables(lines["forwards"])
-    unseen = dict(_unseen(lines["unseen"]))
+    unseen = dict(unseen_parts(lines["unseen"]))
     if not lines["listeners"]:
         unseen.setdefault("listeners", "ss printed nothing")
     _require_answers(found, digests, units)
@@ -60,7 +60,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         candidate=_candidate(lines["candidate"]),
         disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
-        addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
+        addresses=frozenset(addresses_in(texts.get("/proc/net/fib_trie", []))),
         listeners=tuple(read_listeners(lines["listeners"])),
         sysctls=_sysctls(texts),
         thp=_value(texts, THP),
@@ -73,7 +73,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
-        foreign_forwards=tuple(foreign_forwards(rules)),
+        takings=(*takings(rules), *legacy_takings(lines["legacy"])),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
@@ -107,7 +107,7 @@ def _require_answers(
             raise Unreadable(f"{program} answered nothing, not even of what every host has")
 
 
-def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+def unseen_parts(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(part, why) of each program that failed. Without systemd's answer nothing is known of any role."""
     for line in lines:
         part, _, rest = line.partition(" ")
@@ -274,7 +274,7 @@ def _content(lines: Sequence[str], size: int) -> str:
     return text + UNREADABLE
 
 
-def _addresses(trie: Iterable[str]) -> Iterable[str]:
+def addresses_in(trie: Iterable[str]) -> Iterable[str]:
     """The host's own addresses: leaves of the kernel's routes that are local, each by itself (not all of 127/8)."""
     leaf = ""
     for line in map(str.strip, trie):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 from tasks.observed.refusal import Refusal
 
@@ -45,6 +46,29 @@ class Listener:
     port: int
     process: str
     pid: int
+    shared: tuple[int, ...] = ()  # other processes that have the same socket, a child of its own that saves for one
+
+    def is_of(self, pid: int) -> bool:
+        """Whether the process has the socket."""
+        return pid > 0 and pid in (self.pid, *self.shared)
+
+
+Ranges = tuple[tuple[int, int], ...]  # first and last number of each range
+
+
+@dataclass(frozen=True)
+class Taking:
+    """A rule of the kernel's that may give connections to these IPv4 addresses and TCP ports another end."""
+
+    table: str
+    rule: str
+    addresses: Ranges
+    ports: Ranges
+
+    def takes(self, address: str, port: int) -> bool:
+        """Whether it may do so with a connection to `address:port`."""
+        meant = ((int(IPv4Address(address)), self.addresses), (port, self.ports))
+        return all(any(low <= number <= high for low, high in ranges) for number, ranges in meant)
 
 
 @dataclass(frozen=True)
@@ -152,7 +176,7 @@ class Observed:
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
     descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files
     free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
-    foreign_forwards: tuple[tuple[str, str], ...] = ()
+    takings: tuple[Taking, ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role

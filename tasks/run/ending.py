@@ -8,7 +8,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 from pyinfra_cli.exceptions import CliError
 
-from tasks.catalogue.printable import printable_lines
+from tasks.catalogue.printable import printable
 
 
 class Refusal(CliError, PyinfraError):
@@ -39,6 +39,6 @@ def fail_in_the_end(state: State, names: Iterable[str]) -> None:
 
 
 def listed(title: str, problems: list[str]) -> str:
-    """`title`, the number of problems and one line for each."""
+    """`title`, the number of problems and one line for each: none of what came from outside begins another."""
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return "\n    ".join([f"{title} ({count}):", *map(printable_lines, problems)])
+    return "\n    ".join([f"{title} ({count}):", *map(printable, problems)])

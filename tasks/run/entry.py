@@ -10,9 +10,11 @@ from runpy import run_path
 from types import FrameType
 from typing import Any
 
+import click
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.catalogue.printable import printable_lines
@@ -45,6 +47,7 @@ def guard(state: State) -> None:
     if not entries:
         return
     logger.addFilter(make_printable)
+    set_echo(echo_printable)
     signal.signal(signal.SIGINT, interrupted)
     initialise = state.init
 
@@ -64,6 +67,11 @@ def make_printable(record: LogRecord) -> bool:
     """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
     record.msg, record.args = printable_lines(record.getMessage()), ()
     return True
+
+
+def echo_printable(message: Any = None, **options: Any) -> None:
+    """What pyinfra shows of a command and its output (-v) steers the terminal as little."""
+    click.echo(printable_lines(message) if isinstance(message, str) else message, **options)
 
 
 class LostConnections(BaseStateCallback):  # type: ignore[misc]

@@ -19,6 +19,7 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
+from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
@@ -113,11 +114,12 @@ def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str]
 
 
 def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
-    """Passwords of these roles' users, and those of other roles in the file for the checks of strangers."""
-    wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in known.items()}
+    """Passwords of these roles' users, and those of other roles in the file: one may have left a server on the host."""
+    hidden = {role: {user: Secret(text) for user, text in users.items()} for role, users in known.items()}
+    wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in hidden.items()}
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
-        own = known.get(role.name, {})
+        own = hidden.get(role.name, {})
         wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
     return wanted
 

@@ -9,10 +9,10 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
-from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
 from tasks.compare.same_machine import same_machine
@@ -20,6 +20,7 @@ from tasks.compare.unknown import acted_on
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.run.ending import Refusal, fail_in_the_end, listed
+from tasks.run.fault import fault
 from tasks.run.options import only_plans
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
@@ -80,8 +81,11 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")
         else:
-            reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
-            reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
+            try:
+                reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
+                reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
+            except Exception as error:
+                reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
     findings += moved_roles(read(looks))
@@ -136,7 +140,7 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     changes: dict[Difference, list[str]] = {}
     unknown: dict[str, list[str]] = {}
     for name, seen in sorted(looks.items()):
-        for note in notices(seen.desired, seen.observed) if seen.observed else []:
+        for note in seen.notes:
             notes.setdefault(f"note: {note}", []).append(name)
         for sick in seen.health:
             notes.setdefault(str(sick), []).append(name)
@@ -152,7 +156,8 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     rows = [(hosts, text) for text, hosts in notes.items()]
     rows += [(hosts, text) for text, hosts in unknown.items()]
     rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
-    return [*lines, *(f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows), _summary(looks)]
+    lines += [f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows]
+    return [*map(printable, lines), _summary(looks)]
 
 
 def _plan_order(item: tuple[Difference, list[str]]) -> tuple[int, list[str], str, str]:

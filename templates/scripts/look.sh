@@ -71,7 +71,13 @@ for directory in "$root"/*/; do
 done
 find / $files $secrets $binaries $directories ! -path "$root/*" -prune , \
   -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
-part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
+part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset 2>/dev/null || failed forwards nft $?
+part legacy  # what nft does not show; asked only for tables that are there: asking makes them
+if [ -r /proc/net/ip_tables_names ]; then
+  while read -r table; do
+    case $table in nat|mangle) iptables-legacy-save -t "$table" 2>/dev/null || failed forwards iptables $?;; esac
+  done </proc/net/ip_tables_names
+fi
 part unseen; printf '%s' "$unseen"
 part end
 # As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a

@@ -354,7 +354,7 @@ def test_an_instance_is_spoken_to_where_it_should_listen() -> None:
 
 def test_an_instance_that_listens_elsewhere_is_spoken_to_there() -> None:
     host = desired("crypto")
-    moved = replace(as_desired(host), listeners=())
+    moved = replace(as_desired(host), listeners=(), addresses=frozenset({"10.0.0.9"}))
     moved = with_listener(moved, "10.0.0.9", 6390, "redis-server", moved.pid("redis-crypto.service"))
     assert endpoint(host.instances[0], moved) == ("10.0.0.9", 6390)
 
@@ -369,7 +369,9 @@ def test_an_instance_that_listens_everywhere_is_spoken_to_on_its_own_address() -
 def test_an_instance_that_was_not_seen_to_listen_is_not_asked() -> None:
     host = desired("crypto")
     silent = with_unit(replace(as_desired(host), listeners=()), "redis-crypto.service", SubState="start")
-    assert endpoint(host.instances[0], silent) is None
+    refused = endpoint(host.instances[0], silent)
+    assert isinstance(refused, Refusal)
+    assert refused.cause is Cause.NOT_ITS_OWN
 
 
 USER: list[Reply] = [
@@ -484,6 +486,7 @@ def leftover(*listens: tuple[str, int], configured: bool = True, pid: str = "77"
     observed = replace(
         observed,
         our_units=(*observed.our_units, UNIT),
+        addresses=observed.addresses | {"172.28.2.9"},
         units={**observed.units, UNIT: unit},
         configured={"old": ("172.28.2.9", 6390)} if configured else {},
     )
