@@ -23,7 +23,9 @@ def host(onebox: Tier) -> Container:
 def look(host: Container) -> Observed:
     """What the command says, printed as pyinfra would run it."""
     fact = HostSnapshot()
-    command = fact.command(files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"])
+    command = fact.command(
+        files=[ODD], secrets=[], directories=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
+    )
     printed = host.sh(f"timeout 20 sh -c {shlex.quote(command.get_raw_value())}")
     return fact.process(printed.splitlines())
 

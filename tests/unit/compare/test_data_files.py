@@ -53,8 +53,7 @@ def test_a_data_file_that_is_not_redis_own_is_given_back(
         (INCR, "file", "0640"),
         (LOG, "directory", "0750"),
         (f"{DIRECTORY}/lost+found", "directory", "0700"),  # of a file system that is mounted there
-        (f"{DIRECTORY}/adopting", "file", "0644"),
-        (f"{LOG}/x", "link", "0777"),
+        (f"{DIRECTORY}/temp-17.rdb", "file", "0600"),
     ],
 )
 def test_what_the_next_start_can_open_or_does_not_open_may_be_as_it_is(

@@ -60,7 +60,7 @@ def test_the_way_back_begins_with_a_copy() -> None:
 
 
 def test_a_log_is_checked_by_its_manifest_and_not_for_ever() -> None:
-    run = call(check_script(desired("crypto").instances[0]))
+    run = call(call(check_script(desired("crypto").instances[0])).parameters["job"])
     assert run.parameters == {
         "manifest": "/var/lib/redis/crypto/appendonlydir/appendonly.aof.manifest",
         "patience": "600",
