@@ -223,7 +223,8 @@ def _keeps_failing(unit: Unit, observed: Observed) -> bool:
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
     """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
-    return [path for path in state.get("DropInPaths", "").split() if path.split("/")[-2] != "service.d"]
+    paths = state.get("DropInPaths", "").split(" ")
+    return [path for path in paths if path and path.split("/")[-2] != "service.d"]
 
 
 def _user_namespaces(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -15,12 +15,12 @@ holder() {
   process=${found#/proc/}
   process=${process%%/*}
   [ -n "$process" ] || { echo "a process that has ended meanwhile"; return; }
-  echo "process $process ($(tr '\n' ' ' <"/proc/$process/comm")of $(stat -c %U "/proc/$process"))"
+  echo "process $process ($(tr -d '\n' <"/proc/$process/comm")) of $(stat -c %U "/proc/$process")"
 }
 
 install -d -m 0700 "${file%/*}" || exit 1
 exec 9<>"$file"
-flock --wait "$patience" 9 || { echo "$mark held by $(holder), $(head -c 300 "$file" | tr '\n' ' ')"; exit; }
+flock --wait "$patience" 9 || { echo "$mark held by $(holder), $(head -c 300 "$file" | head -n 1)"; exit; }
 said=$(cat "$file")
 [ "$said" = "$seen" ] || { echo "$mark $changed $said"; exit; }
 echo "$mine" >"$file"
