@@ -145,7 +145,7 @@ def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference
     if manifest_file(role) in observed.data_files or found in ([], [role.dbfilename]):
         return
     advice = (
-        f"a start would begin empty: keep a copy first (cp -a {directory} /var/tmp/{instance.name}-data), then give "
+        f"a start would begin empty: keep a copy first (cp -a {directory} /root/{instance.name}-data), then give "
         f"the log's directory its name {role.appenddirname} again, bring the manifest back, or write it anew (README, "
         "A damaged log)"
     )

@@ -130,7 +130,7 @@ def read_check(said: str) -> Checked:
 def way_back(instance: Instance, checked: Checked) -> str:
     """What a person can do about a log that cannot be loaded, whose server is down; the first of it loses nothing."""
     log = log_directory(instance.role)
-    copy = f"cp -a {log} /var/tmp/{instance.name}-log"
+    copy = f"cp -a {log} /root/{instance.name}-log"
     if not checked.file:
         return f"keep a copy first ({copy}), then see README, A damaged log"
     lost = checked.size - checked.good

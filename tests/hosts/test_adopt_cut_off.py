@@ -34,7 +34,7 @@ pytestmark = pytest.mark.hosts
 
 PACKAGED = Old("gateway", INSTALL, "127.0.0.1", 6379, "/var/lib/redis", "dump.rdb", unit="redis-server.service")
 LATER = f"{PREFIX}later"
-MARKER = "/var/lib/redis/gateway/adopting"
+MARKER = "/var/lib/caas-redis/gateway.adopting"
 ADOPT = ("--data", "adopt=gateway")
 # Stands before the real one in every script's PATH: a copy that takes its time to be checked.
 SLOW_CHECK = """cat >/usr/sbin/redis-check-rdb <<'END'
@@ -121,7 +121,7 @@ def test_an_old_server_killed_in_its_last_save_is_not_taken_for_complete(tier: T
         words = (
             "began and did not end, and /var/lib/redis/dump.rdb is not its last save, expected all its data there: "
             "start it again (systemctl unmask redis-server.service; systemctl start redis-server.service) and deploy "
-            "with --data adopt=gateway; only if its data is not wanted, remove /var/lib/redis/gateway/adopting"
+            "with --data adopt=gateway; only if its data is not wanted, remove /var/lib/caas-redis/gateway.adopting"
         )
         assert words in output(done)
     assert not starts(host)
