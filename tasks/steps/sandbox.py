@@ -17,7 +17,8 @@ NOT_TRIED = (
     *("Type", "Timeout", "Exec", "Restart", "SetCredential", "RuntimeDirectory"),
     *("BindPaths", "ReadWritePaths"),
 )
-TOOLS = "ExecPaths=/usr/bin /usr/sbin /usr/lib /lib"  # beside the server: a shell, what it calls
+# Beside the server a shell and what it calls, in the language that scripts read.
+TOOLS = ("ExecPaths=/usr/bin /usr/sbin /usr/lib /lib", "Environment=LC_ALL=C", "Environment=PATH=/usr/sbin:/usr/bin")
 # Of a job that gives files to redis: root's own user, with the right to do that and to find them, and no other.
 AS_REDIS = ("User=", "Group=", "PrivateUsers=", "CapabilityBoundingSet=", "AmbientCapabilities=", "SystemCallFilter=")
 AS_OWNER = (
@@ -39,7 +40,7 @@ def job_sandbox(instance: Instance, as_owner: bool = False) -> list[str]:
     `as_owner`: as root, with the one right to give files to redis.
     """
     directory = data_directory(instance.name)
-    lines = [*sandbox(instance), TOOLS, f"BindPaths={directory}", f"ReadWritePaths={directory}"]
+    lines = [*sandbox(instance), *TOOLS, f"BindPaths={directory}", f"ReadWritePaths={directory}"]
     return [line for line in lines if not line.startswith(AS_REDIS)] + [*AS_OWNER] if as_owner else lines
 
 

@@ -39,11 +39,11 @@ ADOPT = ("--data", "adopt=gateway")
 # Stands before the real one in every script's PATH: a copy that takes its time to be checked.
 SLOW_CHECK = """cat >/usr/sbin/redis-check-rdb <<'END'
 #!/bin/sh
-touch /tmp/checking
 sleep 8
 exec /usr/bin/redis-check-rdb "$@"
 END
 chmod 755 /usr/sbin/redis-check-rdb"""
+CHECKING = "grep -qs /usr/sbin/[r]edis-check-rdb /proc/[0-9]*/cmdline"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier
     before, held = set_up(host, PACKAGED), fill(host, PACKAGED)
     writer = start_writer(host, PACKAGED)
     host.sh(SLOW_CHECK)
-    kill_when(start_deploy(tier), host, f"! [ -e /proc/{before}/exe ] && [ -e /tmp/checking ]")
+    kill_when(start_deploy(tier), host, f"! [ -e /proc/{before}/exe ] && {CHECKING}")
     acknowledged = int(writer.communicate(timeout=60)[0].split()[0])
     assert acknowledged > 100
     assert host.sh(f"ls {MARKER}")
