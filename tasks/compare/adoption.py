@@ -93,6 +93,11 @@ def adopted_pids(desired: Host, observed: Observed) -> frozenset[int]:
     return frozenset(item.server.pid for item in adoptions(desired, observed) if item.server is not None)
 
 
+def adopted_directories(desired: Host, observed: Observed) -> frozenset[str]:
+    """Where the servers save whose data this run adopts."""
+    return frozenset(item.server.directory for item in adoptions(desired, observed) if item.server is not None)
+
+
 def packaged_is_adopted(desired: Host, observed: Observed) -> bool:
     """Whether the distribution's own instance must go on until its data is taken over."""
     return observed.pid(PACKAGED_UNIT) in adopted_pids(desired, observed) - {0}

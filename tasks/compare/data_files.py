@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from tasks.compare.difference import ByHand, Difference, Remedy
+from tasks.compare.planted import is_of_log
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     DATA_ROOT,
@@ -33,19 +34,26 @@ def ownership_differences(instance: Instance, observed: Observed) -> Iterator[Di
     A server that runs has its files open and says nothing about it.
     """
     directory = data_directory(instance.name)
-    wrong = [
-        f"{path.removeprefix(f'{directory}/')} is {state.owner}:{state.group} {state.mode}"
+    wrong = {
+        path: f"{path.removeprefix(f'{directory}/')} is {state.owner}:{state.group} {state.mode}"
         for path, state in sorted(observed.stored.items())
         if _is_opened(instance, path) and not _is_own(state)
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        yield Difference(instance.name, "persistence", directory, OWNERSHIP, f"{wrong[0]}{more}", Remedy.OWN)
+    }
+    # Given to redis, the host's own file would be redis', whatever it is.
+    linked = [path for path in wrong if observed.stored[path].links > 1 and observed.stored[path].owner != "redis"]
+    if linked:
+        advice = f"look which file of the host it is (find / -xdev -samefile {linked[0]}), then rm {linked[0]}"
+        names = f"{wrong[linked[0]]} and has {observed.stored[linked[0]].links} names"
+        yield Difference(instance.name, "persistence", linked[0], "a file of redis", names, ByHand(advice))
+    given = [words for path, words in wrong.items() if path not in linked]
+    if given:
+        more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+        yield Difference(instance.name, "persistence", directory, OWNERSHIP, f"{given[0]}{more}", Remedy.OWN)
 
 
 def _is_opened(instance: Instance, path: str) -> bool:
     log = log_directory(instance.role)
-    return path in (log, snapshot_file(instance.role)) or path.rpartition("/")[0] == log
+    return path in (log, snapshot_file(instance.role)) or (path.rpartition("/")[0] == log and is_of_log(instance, path))
 
 
 def _is_own(state: FileState) -> bool:
@@ -136,7 +144,7 @@ def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference
     if manifest_file(role) in observed.data_files or found in ([], [role.dbfilename]):
         return
     advice = (
-        f"a start would begin empty: keep a copy first (cp -a {directory} /var/tmp/{instance.name}-data), then give "
+        f"a start would begin empty: keep a copy first (cp -a {directory} /root/{instance.name}-data), then give "
         f"the log's directory its name {role.appenddirname} again, bring the manifest back, or write it anew (README, "
         "A damaged log)"
     )

@@ -19,6 +19,7 @@ from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
 from tasks.compare.passwords import keep_password, keeps_other_passwords
+from tasks.compare.planted import planted
 from tasks.compare.server import server_differences
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begun_file
@@ -34,6 +35,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
     found = [
         *_packages(desired, observed),
         *storage_links(desired, observed),
+        *planted(desired, observed),
         *_files(desired, observed),
         *_units(desired, observed),
         *_kernel(desired, observed),

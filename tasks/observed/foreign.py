@@ -19,7 +19,7 @@ from tasks.desired.paths import marker_file
 from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign_listeners import endpoint, foreign_listeners, roles_met
-from tasks.observed.marker import read_marker
+from tasks.observed.marker import RUNS_AS, read_marker
 from tasks.observed.own_server import sockets_of, taken
 from tasks.observed.reader import UNIT
 from tasks.observed.records import number, read_records, split_parts
@@ -41,7 +41,12 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
         for pid, sockets in foreign_listeners(desired, snapshot).items()
     ]
     files = {role.name: snapshot.files.get(marker_file(role.name)) for role in desired.roles}
-    markers = {role: read_marker(file.content) for role, file in files.items() if file is not None}
+    # One that is not root's own file says nothing but that there is one: the role does not start, nothing is done.
+    markers = {
+        role: read_marker(file.content if (file.kind, file.owner) == ("file", "root") else "")
+        for role, file in files.items()
+        if file is not None
+    }
     if not servers and not markers:
         return snapshot
     servers = [ask(host, desired, server, passwords, snapshot) for server in servers]
@@ -129,8 +134,13 @@ def questions(servers: Iterable[ForeignServer], markers: Mapping[str, Marker]) -
     for server in servers:
         asked += ["process", str(server.pid), *(server.config.get(name) or usual for name, usual in DEFAULTS.items())]
     for role, marker in markers.items():
-        asked += ["save", role, marker.rdb, f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb"]
+        asked += ["save", role, marker.rdb, unfinished_save(marker)]
     return asked
+
+
+def unfinished_save(marker: Marker) -> str:
+    """The file that the old server writes while it saves."""
+    return f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb"
 
 
 @dataclass(frozen=True)
@@ -156,11 +166,12 @@ def read_answers(text: str, mark: str) -> dict[str, Answer]:
 
 def complete_server(server: ForeignServer, said: Answer) -> ForeignServer:
     """The server with what the host knows of its process."""
-    unit = said.pairs.get("unit", "")
+    unit, runs_as = said.pairs.get("unit", ""), said.pairs.get("runs_as", "")
     return replace(
         server,
         directory=said.pairs.get("directory", ""),
         reachable="reachable" in said.pairs,
         unit=unit if re.fullmatch(UNIT, unit) else "",
         files=said.files,
+        runs_as=runs_as if re.fullmatch(RUNS_AS, runs_as) else "",
     )

@@ -49,8 +49,14 @@ class HostSnapshot(FactBase[Observed | None]):
         return None
 
     def command(
-        self, files: Sequence[str], secrets: Sequence[str], units: Sequence[str], sysctls: Sequence[str]
+        self,
+        files: Sequence[str],
+        secrets: Sequence[str],
+        directories: Sequence[str],
+        units: Sequence[str],
+        sysctls: Sequence[str],
     ) -> StringCommand:
+        """Of `directories`, which roles own, nothing is opened: root would follow what a role put there."""
         return StringCommand(
             prepared(
                 script(
@@ -61,6 +67,7 @@ class HostSnapshot(FactBase[Observed | None]):
                     lock=LOCK_FILE,
                     files=files,
                     secrets=secrets,
+                    directories=directories,
                     units=units,
                     unit_properties=UNIT_PROPERTIES,
                     sysctls=[f"/proc/sys/{name.replace('.', '/')}" for name in sysctls],
@@ -129,9 +136,11 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets = {file.path for file in desired.files if file.secret}
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT}
+    directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     arguments = {
-        "files": sorted(own.union(map(data_directory, (*roles, *desired.requests.purge))) - secrets),
+        "files": sorted(own - secrets - directories),
         "secrets": sorted(secrets),
+        "directories": sorted(directories),
         "units": [unit.name for unit in desired.units] + [name for name in desired.ignored if is_unit(name)],
         "sysctls": [*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     }

@@ -205,6 +205,7 @@ class _Found:
     blocks: int
     inode: str
     mode: str
+    links: int
     modified: int
     changed: int
     owner: str
@@ -223,7 +224,7 @@ class _Found:
 
 
 ABOUT = re.compile(
-    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) "
+    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) ([0-9]{1,9}) "
     r"(-?[0-9]{1,12})\.[0-9]+ (-?[0-9]{1,12})\.[0-9]+"
 )
 
@@ -233,11 +234,11 @@ def _found(record: Sequence[str]) -> _Found:
     match = ABOUT.fullmatch(about)
     if match is None:
         raise Unreadable(f"what find says of {excerpt(path)} is {excerpt(about)}, expected numbers")
-    kind, depth, size, blocks, inode, mode, modified, changed = match.groups()
+    kind, depth, size, blocks, inode, mode, links, modified, changed = match.groups()
     if not (path == top if depth == "0" else path.startswith(f"{top}/")) or not top.startswith("/"):
         raise Unreadable(f"find says that {excerpt(path)} lies below {excerpt(top)}")
-    times = int(modified), int(changed)
-    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *times, owner, group, top, path, target)
+    numbers = int(links), int(modified), int(changed)
+    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *numbers, owner, group, top, path, target)
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
@@ -262,7 +263,8 @@ def _file(item: _Found, texts: Texts, digests: Mapping[str, str]) -> FileState:
 def _file_state(item: _Found, content: str) -> FileState:
     mode = f"{int(item.mode, 8):04o}"
     kind = KINDS.get(item.kind, "other")
-    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed)
+    links = item.links if kind == "file" else 1
+    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed, links)
 
 
 def _content(lines: Sequence[str], size: int) -> str:

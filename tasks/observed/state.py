@@ -23,6 +23,7 @@ class FileState:
     content: str
     modified: int = 0  # seconds since the epoch
     changed: int = 0  # when it was put there, or its owner or mode was changed
+    links: int = 1  # names that a regular file has
 
 
 # The first hexadecimal digits of a password's hash that leave the host, sixteen bits: another password is seen (a wrong
@@ -91,6 +92,7 @@ class ForeignServer:
 
     `directory` is the one it works in, which for Redis is its `dir`; `reachable` when that path means the same
     directory to the host. `unit`: whose main process it is. `refusal`: why it did not tell all that was asked.
+    `runs_as`: the numbers of its user, group and further groups, `UID:GID:GROUP GROUP …`.
     """
 
     pid: int
@@ -103,6 +105,7 @@ class ForeignServer:
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)  # its data on disk, path → bytes
+    runs_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Marker:
     """An adoption that began on this host and has not ended: what its file says, and what is there now.
 
     `before` is the identity of the old server's RDB just before that server was told to stop, empty until then;
-    `found` its identity now. `unfinished`: a save of the old server was cut off.
+    `found` its identity now. `unfinished`: a save of the old server was cut off. `runs_as`: as a ForeignServer has it.
     """
 
     server: str
@@ -133,6 +136,7 @@ class Marker:
     unit: str
     rdb: str
     before: str = ""
+    runs_as: str = ""
     found: str = ""
     unfinished: bool = False
 

@@ -4,7 +4,7 @@
 # Every process costs the host a millisecond: grep and find read for many parts at once, the shell for none (its read
 # takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
-: "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
+: "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${directories?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
 : "${packages?}" "${managed?}" "${default_line?}" "${digits?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
 printf '%s <' "$mark"
@@ -23,8 +23,8 @@ unseen=''
 failed() { unseen="$unseen$1 $2 ended with $3
 "; }
 where=/var/lib; [ ! -d "$root" ] || where=$root
-for file in $files; do
-  case $file in "$root"/*) [ ! -d "$file" ] || where="$where $file";; esac
+for file in $directories; do
+  [ ! -d "$file" ] || where="$where $file"
 done
 df -k --output=avail,file $where || failed disk df $?
 part listeners; ss -Hltnp || failed listeners ss $?
@@ -63,14 +63,14 @@ grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
 part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
-directories=''
+others=''
 for directory in "$root"/*/; do
   directory=${directory%/}
   case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
-  case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
+  case " $directories " in *" $directory "*) ;; *) others="$others $directory" ;; esac
 done
-find / $files $secrets $binaries $directories ! -path "$root/*" -prune , \
-  -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
+find / $files $secrets $binaries $directories $others ! -path "$root/*" -prune , \
+  -printf '%y %d %s %b %D:%i %m %n %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset 2>/dev/null || failed forwards nft $?
 part legacy  # what nft does not show; asked only for tables that are there: asking makes them
 if [ -r /proc/net/ip_tables_names ]; then

@@ -38,7 +38,7 @@ from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.tree import tree
 from tests.unit.builders import passwords, roles
 from tests.unit.observed.printed import MARK, printed, snapshot_text, sockets_text
-from tests.unit.scripts import bare, output_mark, read_call
+from tests.unit.scripts import Call, bare, output_mark, read_call
 
 State = Callable[[Host], Observed]
 FRAME = {"mark", "limit"}  # what a reading script puts around what it says
@@ -137,14 +137,25 @@ def short(command: str) -> str:
         if bare(command).startswith("grep -LsxF 'user default off ~* &* +@all' "):
             return "may replay"
         return bare(command)
+    return _short_call(run)
+
+
+def _short_call(run: Call) -> str:
     given = run.parameters
-    if match := re.match("/run/redis-(trial|convert)-(.*)", given.get("run", "")):
-        return f"{match[1]} {match[2]}"
+    if run.name == "as-role":  # a job in a sandbox
+        return short(given["job"])
+    if match := re.match("/run/redis-trial-(.*)", given.get("run", "")):
+        return f"trial {match[1]}"
     if run.name == "write-file":
         return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
     if run.name in LOOKS:
         return LOOKS[run.name]
     return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
+    if run.name == "convert-data":
+        return f"convert {given['directory'].rpartition('/')[2]}"
+    known = {"read-journals": "said since the start", "check-log": "check the log"}
+    usual = " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
+    return known.get(run.name, usual)
 
 
 LOOKS = {"read-journals": "said since the start", "check-log": "check the log", "who-serves": "who serves"}

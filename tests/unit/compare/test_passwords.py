@@ -14,8 +14,9 @@ from tasks.compare.passwords import password_problems
 from tasks.compare.unknown import LOCKED_OUT, unknowns
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host
+from tasks.observed.nft import EVERY
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import FileUser, Observed, Server
+from tasks.observed.state import FileUser, Observed, Server, Taking
 from tasks.run.survey import Look
 from tasks.steps.install import files_of
 from tests.unit.builders import (
@@ -69,7 +70,7 @@ def other_file(observed: Observed, *names: str, passwords: tuple[str, ...] = (sh
 
 def led(observed: Observed) -> Observed:
     rule = "ip daddr 172.28.2.5 tcp dport 6383 counter dnat to 172.28.2.9:6400"
-    return replace(observed, foreign_forwards=(("nat", rule),))
+    return replace(observed, takings=(Taking("nat", rule, EVERY, EVERY),))
 
 
 def test_the_passwords_of_the_file_are_no_problem() -> None:

@@ -131,23 +131,26 @@ def _matches(observed: Observed) -> Iterator[str]:
 
 def _found(observed: Observed) -> Iterator[str]:
     """All blocks of a data directory are those of one directory far down in it."""
-    yield record("d 0 4096 8 2048:2 755 0.0 0.0", "root", "root", "/", "/", "")
+    yield record("d 0 4096 8 2048:2 755 20 0.0 0.0", "root", "root", "/", "/", "")
     for path, state in observed.files.items():
         size = len(state.content.encode()) if state.kind == "file" else 4096
         target = state.content if state.kind == "link" else ""
-        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
+        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.links}"
+        about += f" {state.modified}.0 {state.changed}.0"
         yield record(about, state.owner, state.group, path, path, target)
     for inode, (top, size) in enumerate(observed.data_used.items()):
-        yield record(f"d 3 4096 {size // 512} 2049:{inode} 700 0.0 0.0", "redis", "redis", top, f"{top}/a/b/c", "")
+        yield record(f"d 3 4096 {size // 512} 2049:{inode} 700 2 0.0 0.0", "redis", "redis", top, f"{top}/a/b/c", "")
     stored = {path: state for path, state in observed.stored.items() if state.kind != "file"}
     stored |= {path: observed.stored.get(path, OWN_FILE) for path in observed.data_files}
     for inode, (path, state) in enumerate(stored.items(), len(observed.data_used)):
         top = "/".join(path.split("/")[:5])
         about = f"{KINDS[state.kind]} {path.count('/') - top.count('/')} {observed.data_files.get(path, 4096)} 0"
-        about += f" 2049:{inode} {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
+        about += f" 2049:{inode} {state.mode.lstrip('0')} {state.links} {state.modified}.0 {state.changed}.0"
         yield record(about, state.owner, state.group, top, path, "")
     for pid, binary in observed.binaries.items():
-        yield record(f"l 0 0 0 20:{pid} 777 0.0 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
+        yield record(
+            f"l 0 0 0 20:{pid} 777 1 0.0 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary
+        )
 
 
 def _rules(observed: Observed) -> list[str]:

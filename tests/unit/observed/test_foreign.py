@@ -151,7 +151,7 @@ def test_the_save_that_an_interrupted_adoption_waits_for_is_asked_about() -> Non
 
 
 def test_a_marker_is_read_as_it_was_written_and_a_broken_one_leads_nowhere() -> None:
-    marker = Marker("redis-server, pid 812", PID, "my.service", "/srv/redis/dump.rdb", "16 1.5")
+    marker = Marker("redis-server, pid 812", PID, "my.service", "/srv/redis/dump.rdb", "16 1.5", "111:115:115 27 ")
     assert read_marker(marker_text(marker)) == marker
     for text in ("", "{", "[]", '{"pid": 1}', '{"server": 1, "pid": "x", "unit": "", "rdb": "", "before": 2}'):
         assert not can_go_on(replace(read_marker(text), found="17 2.5"))

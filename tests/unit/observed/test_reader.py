@@ -65,7 +65,7 @@ def without_lines(*texts: str) -> Observed:
 
 def found_record(kind: str, size: int, path: str) -> str:
     """What find says of a file of root and redis with mode 2640."""
-    return record(f"{kind} 0 {size} 8 92:1 2640 7.25 8.25", "root", "redis", path, path, "")
+    return record(f"{kind} 0 {size} 8 92:1 2640 1 7.25 8.25", "root", "redis", path, path, "")
 
 
 def with_file_on_disk(content: str, size: int) -> FileState:
@@ -313,7 +313,7 @@ def test_a_file_with_two_names_takes_its_space_once() -> None:
     top = "/var/lib/redis/crypto"
     names = ((1, "a b"), (2, "d/c"), (3, "d/e/f"))
     records = [
-        record(f"f {depth} 70000 144 83:7 600 0.0 0.0", "redis", "redis", top, f"{top}/{name}", "")
+        record(f"f {depth} 70000 144 83:7 600 1 0.0 0.0", "redis", "redis", top, f"{top}/{name}", "")
         for depth, name in names
     ]
     observed = parse_snapshot(with_text("found", "".join(records)), MARK)
