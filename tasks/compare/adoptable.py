@@ -23,7 +23,7 @@ from tasks.compare.adoption import (
     snapshot_of,
 )
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import PACKAGED_UNIT, data_directory, marker_file
+from tasks.desired.paths import PACKAGED_UNIT, begun_file, data_directory, marker_file, old_marker_file
 from tasks.observed.foreign_listeners import endpoint, roles_met
 from tasks.observed.state import ForeignServer, Marker, Observed
 
@@ -43,6 +43,7 @@ def foreign_problems(desired: Host, observed: Observed, version: Version | None,
             for problem in _unadoptable(item.instance.role, item.server, version, allow_eviction)
         ),
         *_interrupted(desired, observed),
+        *_old_markers(desired, observed),
     ]
 
 
@@ -152,6 +153,8 @@ def _unadoptable(role: Role, server: ForeignServer, version: Version | None, all
             f"{who}: its directory {server.directory or ''} is not the host's, it runs in a container of its own, "
             "expected a directory of this host: save its RDB to one and start a server of this host there"
         )
+    if server.reachable and not server.runs_as:
+        yield f"{who}: as which user it runs is not known, expected it in /proc/{server.pid}/status: deploy again"
     if server.directory == data_directory(role.name):
         yield (
             f"{who}: works in {server.directory}, the role's own directory, expected another: stop it "
@@ -208,6 +211,24 @@ def _interrupted(desired: Host, observed: Observed) -> Iterator[str]:
                 f"{began}, and {marker.rdb or 'its RDB'} is not its last save, expected all its data there: start it "
                 f"again{_start_command(marker)} and deploy with --data adopt={name}; only if its data is not wanted, "
                 f"remove {marker_file(name)}"
+            )
+
+
+def _old_markers(desired: Host, observed: Observed) -> Iterator[str]:
+    """What an older version wrote while it adopted, or the role itself did: it is not believed, and not ignored either.
+
+    A role that has run here would say nothing by it.
+    """
+    adopted = {item.instance.name for item in adoptions(desired, observed)}
+    for instance in desired.instances:
+        name, path = instance.name, old_marker_file(instance.name)
+        begun = observed.is_active(instance.unit) or begun_file(name) in observed.files
+        if path in observed.stored and not begun and name not in adopted:
+            yield (
+                f"{name}: {path} says that an adoption began and did not end, in the words of an older version or of "
+                f"the role itself, which are not believed, expected absent: where one began, move "
+                f"{data_directory(name)} away, start the old server again and deploy with --data adopt={name}; where "
+                "none did, remove that file"
             )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.catalogue.roles import Role
+from tasks.compare.data_files import pieces
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import PACKAGED_UNIT, data_directory
@@ -71,17 +72,7 @@ def has_own_data(instance: Instance, observed: Observed) -> bool:
         return True
     if instance.name in observed.adopting:
         return False  # what lies there is a copy that was not finished
-    return bool(data_of(instance.name, observed))
-
-
-def data_of(role: str, observed: Observed) -> list[str]:
-    """The data files of a role on a host, whether it carries the role or not."""
-    inside = f"{data_directory(role)}/"
-    return [path for path in observed.data_files if path.startswith(inside) and _is_data(path)]
-
-
-def _is_data(path: str) -> bool:
-    return path.endswith((".rdb", ".aof", ".manifest")) and "/temp-" not in path
+    return bool(pieces(instance.name, observed))
 
 
 def adoptions(desired: Host, observed: Observed) -> list[Adoption]:
@@ -100,6 +91,11 @@ def adoptions(desired: Host, observed: Observed) -> list[Adoption]:
 def adopted_pids(desired: Host, observed: Observed) -> frozenset[int]:
     """Processes that an adoption of this run stops by itself, and nothing else may."""
     return frozenset(item.server.pid for item in adoptions(desired, observed) if item.server is not None)
+
+
+def adopted_directories(desired: Host, observed: Observed) -> frozenset[str]:
+    """Where the servers save whose data this run adopts."""
+    return frozenset(item.server.directory for item in adoptions(desired, observed) if item.server is not None)
 
 
 def packaged_is_adopted(desired: Host, observed: Observed) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from tasks.compare.difference import ByHand, Difference, Remedy
+from tasks.compare.planted import is_of_log
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     DATA_ROOT,
@@ -33,19 +34,26 @@ def ownership_differences(instance: Instance, observed: Observed) -> Iterator[Di
     A server that runs has its files open and says nothing about it.
     """
     directory = data_directory(instance.name)
-    wrong = [
-        f"{path.removeprefix(f'{directory}/')} is {state.owner}:{state.group} {state.mode}"
+    wrong = {
+        path: f"{path.removeprefix(f'{directory}/')} is {state.owner}:{state.group} {state.mode}"
         for path, state in sorted(observed.stored.items())
         if _is_opened(instance, path) and not _is_own(state)
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        yield Difference(instance.name, "persistence", directory, OWNERSHIP, f"{wrong[0]}{more}", Remedy.OWN)
+    }
+    # Given to redis, the host's own file would be redis', whatever it is.
+    linked = [path for path in wrong if observed.stored[path].links > 1 and observed.stored[path].owner != "redis"]
+    if linked:
+        advice = f"look which file of the host it is (find / -xdev -samefile {linked[0]}), then rm {linked[0]}"
+        names = f"{wrong[linked[0]]} and has {observed.stored[linked[0]].links} names"
+        yield Difference(instance.name, "persistence", linked[0], "a file of redis", names, ByHand(advice))
+    given = [words for path, words in wrong.items() if path not in linked]
+    if given:
+        more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+        yield Difference(instance.name, "persistence", directory, OWNERSHIP, f"{given[0]}{more}", Remedy.OWN)
 
 
 def _is_opened(instance: Instance, path: str) -> bool:
     log = log_directory(instance.role)
-    return path in (log, snapshot_file(instance.role)) or path.rpartition("/")[0] == log
+    return path in (log, snapshot_file(instance.role)) or (path.rpartition("/")[0] == log and is_of_log(instance, path))
 
 
 def _is_own(state: FileState) -> bool:
@@ -93,8 +101,7 @@ def lacks_data(instance: Instance, observed: Observed) -> bool:
     """Whether an instance that has run here, and does not now, would begin empty."""
     if observed.is_active(instance.unit) or instance.name in observed.adopting:
         return False
-    found = manifest_file(instance.role) in observed.data_files or pieces(instance, observed)
-    return begun_file(instance.name) in observed.files and not found
+    return begun_file(instance.name) in observed.files and not pieces(instance.name, observed)
 
 
 def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -111,18 +118,18 @@ def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
         )
 
 
-def pieces(instance: Instance, observed: Observed) -> list[str]:
-    """Files with data in the directory of an instance: of snapshots and logs, whatever their names.
+def pieces(role: str, observed: Observed) -> list[str]:
+    """Files with data in the directory of a role, whether the host carries it or not: of snapshots and logs.
 
-    Not what a server or a conversion left half-done, nor a log that was put aside.
+    Whatever their names; not what a server or a conversion left half-done, nor a log that was put aside.
     """
-    inside = f"{data_directory(instance.name)}/"
+    inside = f"{data_directory(role)}/"
     return [path for path in observed.data_files if path.startswith(inside) and _is_data(path)]
 
 
 def _is_data(path: str) -> bool:
     unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
-    return path.endswith((".rdb", ".aof")) and not unfinished
+    return path.endswith((".rdb", ".aof", ".manifest")) and not unfinished
 
 
 def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -133,11 +140,11 @@ def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference
     role, directory = instance.role, data_directory(instance.name)
     if not role.appendonly or observed.is_active(instance.unit) or instance.name in observed.adopting:
         return
-    found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance, observed))
+    found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance.name, observed))
     if manifest_file(role) in observed.data_files or found in ([], [role.dbfilename]):
         return
     advice = (
-        f"a start would begin empty: keep a copy first (cp -a {directory} /var/tmp/{instance.name}-data), then give "
+        f"a start would begin empty: keep a copy first (cp -a {directory} /root/{instance.name}-data), then give "
         f"the log's directory its name {role.appenddirname} again, bring the manifest back, or write it anew (README, "
         "A damaged log)"
     )

@@ -13,6 +13,7 @@ from tasks.desired.host import File, Forward, Host, Instance, Passwords, Unit, U
 from tasks.desired.paths import (
     APT_PIN_FILE,
     CONFIG_DIRECTORY,
+    DATA_ROOT,
     INNER_PORT_RULES,
     INNER_PORT_UNIT,
     PACKAGED_UNIT,
@@ -74,9 +75,17 @@ def desired_host(
         forwards=forwards,
         instances=instances,
         redis_version=redis_version,
-        statoverrides={CONFIG_DIRECTORY: "root redis 750"},
+        statoverrides={CONFIG_DIRECTORY: "root redis 750", DATA_ROOT: "root redis 750"},
         requests=requests,
     )
+
+
+def with_forwards(host: Host, more: Sequence[Forward]) -> Host:
+    """`host`, whose rules lead some inner ports more than those of its roles."""
+    forwards = (*host.forwards, *more)
+    rules = render("inner-port.nft.j2", forwards=forwards)
+    files = (replace(file, content=rules) if file.path == INNER_PORT_RULES else file for file in host.files)
+    return replace(host, forwards=forwards, files=tuple(files)) if more else host
 
 
 def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
@@ -125,7 +134,10 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
         File("/etc/needrestart", None, mode="0755"),
         File("/etc/needrestart/conf.d", None, mode="0755"),
         File("/etc/needrestart/conf.d/60-redis.conf", render("needrestart.conf.j2")),
-        File(RECORDS, None, mode="0755"),
+        # What a role can read it can hold (flock), what it can write it can forge.
+        File(RECORDS, None, mode="0700"),
+        # The package makes it redis:redis 0750: a role could put a link in the place of its directory, or another's.
+        File(DATA_ROOT, None, "root", "redis", "0750"),
         # The package makes it 2770 redis:redis: Redis itself could then rewrite what this tool wrote.
         File(CONFIG_DIRECTORY, None, "root", "redis", "0750"),
         File(SYSCTL_FILE, render("sysctl.conf.j2", sysctls=sysctls.items())),

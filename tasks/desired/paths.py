@@ -11,10 +11,11 @@ SYSCTL_FILE = "/etc/sysctl.d/60-redis.conf"
 THP_FILE = "/etc/tmpfiles.d/60-redis-thp.conf"
 APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"
 UNITS = "/etc/systemd/system"
-LOCK_FILE = "/run/redis-deploy.lock"
+LOCK_DIRECTORY = "/run/caas-redis"  # root's own, as RECORDS: whoever can read a lock's file can hold it
+LOCK_FILE = f"{LOCK_DIRECTORY}/deploy.lock"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
-RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change, nor a disk that is not mounted
+RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change or read, nor a disk that is not mounted
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
 OLD = ".old"  # of a log that no server loads any more
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
@@ -77,7 +78,17 @@ def loaded_file(role: Role) -> str:
 
 def marker_file(role: str) -> str:
     """Where it is written that a role's data is being adopted; while it is there, the role does not start."""
+    return f"{RECORDS}/{role}.adopting"
+
+
+def old_marker_file(role: str) -> str:
+    """Where versions before wrote that, and where the role itself can write it: it is never believed."""
     return f"{data_directory(role)}/adopting"
+
+
+def job_lock(role: str) -> str:
+    """What a job with a role's files holds while it runs."""
+    return f"{LOCK_DIRECTORY}/{role}.lock"
 
 
 def begun_file(role: str) -> str:

@@ -13,15 +13,15 @@ from tasks.catalogue.roles import ROLE_NAME
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.listeners import read_listeners
-from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, read_rules
+from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, read_rules, takings
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
-from tasks.observed.state import FileState, Observed, Unseen
+from tasks.observed.state import FileState, FileUser, Observed, Unseen
 
 T = TypeVar("T")
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
-    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "unseen"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
@@ -47,11 +47,11 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     found = [_found(record) for record in read_records(parts["found"], 6)]
     units = _units(lines["units"])
     digests = dict(_digests(lines["digests"]))
-    unseen = dict(_unseen(lines["unseen"]))
+    unseen = dict(unseen_parts(lines["unseen"]))
     _require_answers(found, digests, units)
-    rules = _unless_unseen(unseen, "forwards", read_rules, lines["forwards"]) or {}
-    listeners = _unless_unseen(unseen, "listeners", read_listeners, lines["listeners"]) or ()
-    free = _unless_unseen(unseen, "disk", _free, lines["disk"]) or {}
+    rules = unless_unseen(unseen, "forwards", read_rules, lines["forwards"]) or {}
+    listeners = unless_unseen(unseen, "listeners", read_listeners, lines["listeners"]) or ()
+    free = unless_unseen(unseen, "disk", _free, lines["disk"]) or {}
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
         systemd="systemd=yes" in lines["facts"],
@@ -63,7 +63,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         candidate=_candidate(lines["candidate"]),
         disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
-        addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
+        addresses=frozenset(addresses_in(texts.get("/proc/net/fib_trie", []))),
         listeners=tuple(listeners),
         sysctls=_sysctls(texts),
         thp=_value(texts, THP),
@@ -76,7 +76,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
-        foreign_forwards=tuple(foreign_forwards(rules)),
+        takings=(*takings(rules), *legacy_takings(lines["legacy"])),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
@@ -110,12 +110,12 @@ def _require_answers(
             raise Unreadable(f"{program} answered nothing, not even of what every host has")
 
 
-def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, Unseen]]:
+def unseen_parts(lines: Iterable[str]) -> Iterator[tuple[str, Unseen]]:
     """(part, why) of each program that failed. Without systemd's answer nothing is known of any role."""
     for line in lines:
         part, program, status, said = (*line.split(" ", 3), "", "", "")[:4]
         matching("disk|listeners|forwards|units", part, "what was not seen")
-        matching("[a-z]+", program, "what failed")
+        matching("[a-z-]+", program, "what failed")
         why = _why(program, number(status, "how a program ended"), said)
         if part == "units":
             raise Unreadable(f"the state of its units: {why.because}")
@@ -131,7 +131,7 @@ def _why(program: str, status: int, said: str) -> Unseen:
     return Unseen(f"{program} ended with {status}" + (f" and said {excerpt(said, 120)}" if said.strip() else ""))
 
 
-def _unless_unseen(
+def unless_unseen(
     unseen: dict[str, Unseen], part: str, read: Callable[[Sequence[str]], T], lines: list[str]
 ) -> T | None:
     """What a part says. One that says something else than it should is not seen, and the rest of the look is."""
@@ -232,6 +232,7 @@ class _Found:
     blocks: int
     inode: str
     mode: str
+    links: int
     modified: int
     changed: int
     owner: str
@@ -250,7 +251,7 @@ class _Found:
 
 
 ABOUT = re.compile(
-    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) "
+    r"([a-zA-Z?]) ([0-9]{1,6}) ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]+:[0-9]+) ([0-7]{1,5}) ([0-9]{1,9}) "
     r"(-?[0-9]{1,12})\.[0-9]+ (-?[0-9]{1,12})\.[0-9]+"
 )
 
@@ -260,11 +261,11 @@ def _found(record: Sequence[str]) -> _Found:
     match = ABOUT.fullmatch(about)
     if match is None:
         raise Unreadable(f"what find says of {excerpt(path)} is {excerpt(about)}, expected numbers")
-    kind, depth, size, blocks, inode, mode, modified, changed = match.groups()
+    kind, depth, size, blocks, inode, mode, links, modified, changed = match.groups()
     if not (path == top if depth == "0" else path.startswith(f"{top}/")) or not top.startswith("/"):
         raise Unreadable(f"find says that {excerpt(path)} lies below {excerpt(top)}")
-    times = int(modified), int(changed)
-    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *times, owner, group, top, path, target)
+    numbers = int(links), int(modified), int(changed)
+    return _Found(kind, int(depth), int(size), int(blocks), inode, mode, *numbers, owner, group, top, path, target)
 
 
 def _used(found: Iterable[_Found]) -> dict[str, int]:
@@ -289,7 +290,8 @@ def _file(item: _Found, texts: Texts, digests: Mapping[str, str]) -> FileState:
 def _file_state(item: _Found, content: str) -> FileState:
     mode = f"{int(item.mode, 8):04o}"
     kind = KINDS.get(item.kind, "other")
-    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed)
+    links = item.links if kind == "file" else 1
+    return FileState(kind, item.owner, item.group, mode, content, item.modified, item.changed, links)
 
 
 def _content(lines: Sequence[str], size: int) -> str:
@@ -301,7 +303,7 @@ def _content(lines: Sequence[str], size: int) -> str:
     return text + UNREADABLE
 
 
-def _addresses(trie: Iterable[str]) -> Iterable[str]:
+def addresses_in(trie: Iterable[str]) -> Iterable[str]:
     """The host's own addresses: leaves of the kernel's routes that are local, each by itself (not all of 127/8)."""
     leaf = ""
     for line in map(str.strip, trie):
@@ -354,12 +356,20 @@ def _our_units(matches: Texts) -> Iterable[str]:
             yield unit
 
 
-def _users(lines: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The names of the users in ACL files, by path."""
-    return {
-        path: frozenset(text.lstrip().removeprefix("user").lstrip() for text in texts)
-        for path, texts in _texts(lines).items()
-    }
+def _users(lines: Iterable[str]) -> dict[str, tuple[FileUser, ...]]:
+    """The users in ACL files by path, in their order: a line `user NAME`, then one for each of its passwords."""
+    return {path: tuple(_file_users(texts)) for path, texts in _texts(lines).items()}
+
+
+def _file_users(texts: Iterable[str]) -> Iterator[FileUser]:
+    users: list[tuple[str, list[str]]] = []
+    for text in map(str.strip, texts):
+        if text.startswith(("#", ">")):
+            if users:  # before any user: a line that no start accepts
+                users[-1][1].append(text.removeprefix("#"))
+        else:
+            users.append((text.removeprefix("user").lstrip(), []))
+    return (FileUser(name, tuple(passwords)) for name, passwords in users)
 
 
 def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 from tasks.observed.refusal import Refusal
 
@@ -22,6 +23,20 @@ class FileState:
     content: str
     modified: int = 0  # seconds since the epoch
     changed: int = 0  # when it was put there, or its owner or mode was changed
+    links: int = 1  # names that a regular file has
+
+
+# The first hexadecimal digits of a password's hash that leave the host, sixteen bits: another password is seen (a wrong
+# one is taken for the right one once in 65,536), and nobody can tell from them whether a guess is right.
+PASSWORD_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class FileUser:
+    """A user as a line of an ACL file names it: the beginnings of its passwords' hashes, `>` for one in plain words."""
+
+    name: str
+    passwords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,29 @@ class Listener:
     port: int
     process: str
     pid: int
+    shared: tuple[int, ...] = ()  # other processes that have the same socket, a child of its own that saves for one
+
+    def is_of(self, pid: int) -> bool:
+        """Whether the process has the socket."""
+        return pid > 0 and pid in (self.pid, *self.shared)
+
+
+Ranges = tuple[tuple[int, int], ...]  # first and last number of each range
+
+
+@dataclass(frozen=True)
+class Taking:
+    """A rule of the kernel's that may give connections to these IPv4 addresses and TCP ports another end."""
+
+    table: str
+    rule: str
+    addresses: Ranges
+    ports: Ranges
+
+    def takes(self, address: str, port: int) -> bool:
+        """Whether it may do so with a connection to `address:port`."""
+        meant = ((int(IPv4Address(address)), self.addresses), (port, self.ports))
+        return all(any(low <= number <= high for low, high in ranges) for number, ranges in meant)
 
 
 @dataclass(frozen=True)
@@ -62,6 +100,7 @@ class ForeignServer:
 
     `directory` is the one it works in, which for Redis is its `dir`; `reachable` when that path means the same
     directory to the host. `unit`: whose main process it is. `refusal`: why it did not tell all that was asked.
+    `runs_as`: the numbers of its user, group and further groups, `UID:GID:GROUP GROUP …`.
     """
 
     pid: int
@@ -74,6 +113,7 @@ class ForeignServer:
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)  # its data on disk, path → bytes
+    runs_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +136,7 @@ class Marker:
     """An adoption that began on this host and has not ended: what its file says, and what is there now.
 
     `before` is the identity of the old server's RDB just before that server was told to stop, empty until then;
-    `found` its identity now. `unfinished`: a save of the old server was cut off.
+    `found` its identity now. `unfinished`: a save of the old server was cut off. `runs_as`: as a ForeignServer has it.
     """
 
     server: str
@@ -104,6 +144,7 @@ class Marker:
     unit: str
     rdb: str
     before: str = ""
+    runs_as: str = ""
     found: str = ""
     unfinished: bool = False
 
@@ -138,7 +179,7 @@ class Observed:
     stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     machine: tuple[str, str] = ("", "")  # machine-id and boot-id
-    acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
+    acl_users: Mapping[str, tuple[FileUser, ...]] = field(default_factory=dict)  # ACL file → users, line by line
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
@@ -147,7 +188,7 @@ class Observed:
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
     descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files
     free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
-    foreign_forwards: tuple[tuple[str, str], ...] = ()
+    takings: tuple[Taking, ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role

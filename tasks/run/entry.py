@@ -9,16 +9,18 @@ from logging import LogRecord
 from runpy import run_path
 from typing import Any
 
+import click
 import pyinfra_cli.cli
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.catalogue.printable import printable_lines
 from tasks.observed.connection import bound_connection, is_connected
 from tasks.run.ending import Refusal
-from tasks.run.options import options, remember_options
+from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import ROOT, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
@@ -48,6 +50,7 @@ def guard(state: State) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # what the terminal's language cannot say
     logger.addFilter(make_printable)
+    set_echo(echo_printable)
     pyinfra_cli.cli._do_confirm = partial(confirmed, pyinfra_cli.cli._do_confirm)
     initialise = state.init
 
@@ -67,6 +70,11 @@ def make_printable(record: LogRecord) -> bool:
     """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
     record.msg, record.args = printable_lines(record.getMessage()), ()
     return True
+
+
+def echo_printable(message: Any = None, **options: Any) -> None:
+    """What pyinfra shows of a command and its output (-v) steers the terminal as little."""
+    click.echo(printable_lines(message) if isinstance(message, str) else message, **options)
 
 
 class LostConnections(BaseStateCallback):  # type: ignore[misc]
@@ -115,7 +123,7 @@ def check(state: State, entries: list[str]) -> None:
         raise Refusal(
             f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
         )
-    current(state, new_passwords="deploy.py" in entries)
+    current(state, new_passwords="deploy.py" in entries and not only_plans())
 
 
 def only_alone(entries: list[str]) -> str:

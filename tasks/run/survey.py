@@ -12,7 +12,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.compare.difference import Difference
 from tasks.compare.health import health
-from tasks.compare.host import compare
+from tasks.compare.host import compare, notices
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
@@ -21,6 +21,7 @@ from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.look import observe
 from tasks.observed.state import Observed
+from tasks.run.fault import fault
 from tasks.run.session import Run
 
 
@@ -38,6 +39,7 @@ class Look:
     error: str = ""
     unknown: tuple[Unknown, ...] = ()
     health: tuple[Health, ...] = ()
+    notes: tuple[str, ...] = ()  # what a person should know and nothing can be done about
     seconds: float = 0.0
 
     @property
@@ -68,10 +70,17 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            observed = observe(state, host, desired, passwords)
-        differences = tuple(compare(desired, observed))
-        unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
+            seen = judge(desired, passwords, observe(state, host, desired, passwords))
     except Unobserved as error:
-        return Look(desired, passwords, None, (), explained(str(error)), seconds=time.monotonic() - began)
-    seconds = time.monotonic() - began
-    return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, seconds=seconds)
+        seen = Look(desired, passwords, None, (), explained(str(error)))
+    except Exception as error:  # a host may say what nobody thought of: that is its own error, and hides no other host
+        seen = Look(desired, passwords, None, (), fault(error))
+    return replace(seen, seconds=time.monotonic() - began)
+
+
+def judge(desired: Host, passwords: Passwords, observed: Observed) -> Look:
+    """What was observed, with what follows from it. Pure."""
+    unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
+    notes = tuple(notices(desired, observed))
+    differences = tuple(compare(desired, observed))
+    return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, notes=notes)

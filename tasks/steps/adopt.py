@@ -19,11 +19,18 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.adoption import Adoption, adoptions, described, snapshot_of
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
-from tasks.desired.paths import data_directory, marker_file
+from tasks.desired.paths import (
+    DATA_ROOT,
+    RECORDS,
+    data_directory,
+    log_directory,
+    marker_file,
+    old_marker_file,
+    snapshot_file,
+)
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
-from tasks.observed.foreign import logins
-from tasks.observed.foreign_listeners import roles_met
+from tasks.observed.foreign import logins, unfinished_save
 from tasks.observed.listeners import read_listeners
 from tasks.observed.marker import marker_text
 from tasks.observed.records import Unreadable
@@ -33,8 +40,10 @@ from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
 from tasks.steps.gate import PATIENCE, read_info
+from tasks.steps.log import own_script
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
 from tasks.steps.operations import call
+from tasks.steps.sandbox import as_role, reader_words
 
 
 @dataclass
@@ -45,7 +54,7 @@ class Keys:
 
 
 def begin_adoptions(seen: Look) -> None:
-    """It is written in the role's directory that data is to come: from now on the role does not start without it."""
+    """It is written where no role can that data is to come: from now on the role does not start without it."""
     items = [item for item in found(seen) if item.server is not None]
     if items:
         call(name="Mark the roles that adopt data", function=_mark, items=items)
@@ -61,9 +70,9 @@ def adopt_data(seen: Look) -> Keys:
     keys, items = Keys(), found(seen)
     if items:
         known = {
-            item.server.pid: logins(roles_met(seen.desired, item.server), seen.passwords)
+            item.server.pid: logins(seen.desired, item.server, seen.passwords, seen.observed)
             for item in items
-            if item.server is not None
+            if item.server is not None and seen.observed is not None
         }
         call(name="Adopt the data of other servers", function=_adopt_all, items=items, known=known, keys=keys)
     return keys
@@ -90,13 +99,13 @@ def _mark(state: State, host: Host, items: Sequence[Adoption]) -> bool:
 
 def new_marker(server: ForeignServer) -> Marker:
     """The marker of an adoption whose server still runs."""
-    return Marker(described(server), server.pid, server.unit, snapshot_of(server))
+    return Marker(described(server), server.pid, server.unit, snapshot_of(server), runs_as=server.runs_as)
 
 
 def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -> None:
-    """The marker is on disk, whole. The user redis may not exist yet: a new directory gets its owner later."""
-    path, directory = marker_file(instance.name), data_directory(instance.name)
-    command = script("write-marker", directory=directory, path=path, text=marker_text(marker))
+    """The marker is on disk, whole."""
+    path = marker_file(instance.name)
+    command = script("write-marker", directory=RECORDS, path=path, text=marker_text(marker))
     ask_host(state, host, command, f"{instance.name}: {path} cannot be written")
 
 
@@ -129,11 +138,8 @@ def end_server(state: State, host: Host, instance: Instance, server: ForeignServ
     same = f"[ /proc/{server.pid}/cwd -ef {shlex.quote(server.directory)} ]"
     ask_host(state, host, same, f"{who}: is gone or another since it was looked at, expected as it was: deploy again")
     prepare(host, who, server, known)
-    rdb = snapshot_of(server)
-    identity = ask_host(
-        state, host, shlex.join(["stat", "-c", "%i %.9Y", rdb]), f"{who}: {rdb} is not where it saved to"
-    )
-    marker = replace(new_marker(server), before=identity.strip())
+    marker = new_marker(server)
+    marker = replace(marker, before=identify(state, host, marker, f"{who}: {marker.rdb} is not where it saved to"))
     write_marker(state, host, instance, marker)
     stop = run_command(state, host, stop_script(server), bound=CHANGE)
     if not stop.succeeded:
@@ -153,6 +159,10 @@ def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple
     failure = f"{who}: {marker.rdb} is not its last save or is damaged, expected all its data there: {again}"
     # Here, not where it ends: an adoption that was cut off in between goes on from here.
     ask_host(state, host, settle_script(marker.unit), f"{who}: {marker.unit} cannot be kept from starting")
+    ask_host(state, host, root_script(), who)
+    ask_host(state, host, own_script(instance), who)
+    if identify(state, host, marker, failure) == marker.before:
+        raise AdoptionFailed(failure)
     output = ask_host(state, host, copy_script(instance, marker), failure)
     counts = re.search(r"\[info\] (\d+) keys read\s+\[info\] (\d+) expires", output)
     if counts is None:
@@ -161,7 +171,7 @@ def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple
         raise AdoptionFailed(f"{who}: its data is not loaded yet, see above: deploy again to go on")
     if item.server is not None:
         stays_away(state, host, instance, item.server)
-    ask_host(state, host, f"rm {marker_file(instance.name)} && sync {data_directory(instance.name)}", who)
+    ask_host(state, host, f"rm {marker_file(instance.name)} && sync {RECORDS}", who)
     return int(counts[1]), int(counts[2])
 
 
@@ -181,19 +191,29 @@ def stays_away(state: State, host: Host, instance: Instance, server: ForeignServ
         )
 
 
-def copy_script(instance: Instance, marker: Marker) -> str:
-    """Copy the last save into the role's directory, checked before it gets its name. Pure."""
-    directory = data_directory(instance.name)
-    return script(
-        "copy-save",
-        directory=directory,
-        log=f"{directory}/{instance.role.appenddirname}",
-        rdb=marker.rdb,
-        before=marker.before,
-        unfinished=f"{marker.rdb.rpartition('/')[0]}/temp-{marker.pid}.rdb",
-        target=f"{directory}/{instance.role.dbfilename}",
-        patience=int(PATIENCE),
+def root_script() -> str:
+    """Shell that gives the directory of all data to root. Pure."""
+    return script("own-root", root=DATA_ROOT)
+
+
+def identify(state: State, host: Host, marker: Marker, failure: str) -> str:
+    """The identity of the old server's RDB, which is no save that was cut off, as the server's own user sees it."""
+    command = script(
+        "identify-save", rdb=marker.rdb, unfinished=unfinished_save(marker), reader=reader_words(marker.runs_as)
     )
+    return ask_host(state, host, command, failure).strip()
+
+
+def copy_script(instance: Instance, marker: Marker) -> str:
+    """Copy the last save into the role's directory, checked before it gets its name; each read as its owner. Pure."""
+    job = script(
+        "copy-save",
+        directory=data_directory(instance.name),
+        log=log_directory(instance.role),
+        target=snapshot_file(instance.role),
+        old_marker=old_marker_file(instance.name),
+    )
+    return as_role(instance, job, int(PATIENCE), source=marker.rdb, reader=reader_words(marker.runs_as))
 
 
 def _check(state: State, host: Host, instances: Sequence[Instance], keys: Keys, passwords: Passwords) -> bool:
@@ -210,7 +230,7 @@ def _check(state: State, host: Host, instances: Sequence[Instance], keys: Keys, 
 def missing_keys(host: Host, instance: Instance, keys: Keys, password: str) -> list[str]:
     """What the role lacks of the old server's keys, in words; nothing when it has them all."""
     saved, expiring = keys.adopted.get(instance.name, (0, 0))
-    info = read_info(host, (instance.address, instance.role.port), password)
+    info = read_info(host, instance, password)
     if isinstance(info, Refusal):
         return [f"{instance.name}: its keys after the adoption cannot be counted: {info}: {way_out(instance, info)}"]
     has, _ = count_keys(info)

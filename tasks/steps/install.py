@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyinfra.operations import apt
 
 from tasks.compare.adoption import packaged_is_adopted
-from tasks.compare.difference import Remedy, chosen
+from tasks.compare.difference import ByHand, Remedy, chosen
 from tasks.desired.host import File
-from tasks.desired.paths import PACKAGED_UNIT
+from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT
 from tasks.run.survey import Look
 from tasks.steps.operations import run_commands, write_files
 
@@ -46,15 +46,24 @@ def install_redis(seen: Look) -> None:
         run_commands(name="Keep the packages from an autoremove", commands=[f"apt-mark -qq manual {' '.join(kept)}"])
     overrides = [item for item in chosen(differences, "file") if item.expected.startswith("dpkg-statoverride")]
     if overrides:
-        add = "dpkg-statoverride --force-statoverride-add --update --add"
-        commands = [f"{add} {seen.desired.statoverrides[item.name]} {item.name}" for item in overrides]
-        run_commands(name="Keep the mode of /etc/redis over upgrades", commands=commands)
+        commands = [override_command(seen.desired.statoverrides[item.name], item.name) for item in overrides]
+        run_commands(name="Keep the modes of Redis' directories over upgrades", commands=commands)
+
+
+def override_command(rule: str, path: str) -> str:
+    """A package leaves owner and mode of a directory alone; that of all data gets them later (instances.py). Pure."""
+    now = "" if path == DATA_ROOT else "--update "
+    return f"dpkg-statoverride --force-statoverride-add {now}--add {rule} {path}"
 
 
 def files_of(seen: Look, prefixes: tuple[str, ...] = ("/",), outside: tuple[str, ...] = ()) -> list[File]:
     """The desired files under `prefixes` and not under `outside` that differ on the host."""
     items = chosen(seen.differences, "file")
-    different = {item.name for item in items if not item.expected.startswith("dpkg-statoverride")}
+    different = {
+        item.name
+        for item in items
+        if not item.expected.startswith("dpkg-statoverride") and not isinstance(item.remedy, ByHand)
+    }
     return [
         file
         for file in seen.desired.files

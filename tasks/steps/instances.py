@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
+from tasks.compare.adoption import adopted_directories
 from tasks.compare.data_files import lacks_data
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
+    DATA_ROOT,
     INNER_PORT_UNIT,
     OLD,
     PREVIOUS,
     RECORDS,
     UNITS,
     begun_file,
-    data_directory,
+    log_directory,
     previous_file,
     start_files,
 )
+from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
-from tasks.steps.adopt import adopt_data, check_adopted
+from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.install import PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
@@ -31,12 +34,16 @@ from tasks.steps.log import own_data
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.retire import NO_TABLE
+from tasks.steps.sandbox import as_role
 from tasks.steps.trial import try_candidates
+
+ASIDE_PATIENCE = 300  # seconds for an old log to be deleted, which may be large and its disk slow
 
 
 def converge_instances(state: State, seen: Look) -> None:
     """Every instance of the host runs as desired; those that are right are not touched."""
     try_candidates(state, seen)
+    fence_data(seen)
     remove_leftovers(seen)
     prepare_data(seen)
     starting = by_role(seen, Remedy.START, "unit")
@@ -53,6 +60,16 @@ def converge_instances(state: State, seen: Look) -> None:
         restart_one_at_a_time(state, seen.desired.name, before, seen.passwords)
     forget_previous(seen, starting.keys() | restarting.keys())
     record_begun(seen, restarting.keys())
+
+
+def fence_data(seen: Look) -> None:
+    """No role can put anything in the place of its directory. Before root looks into one of them.
+
+    Not while a server that is adopted saves there: its adoption does it when that has ended.
+    """
+    wrong = [file.path for file in files_of(seen, (DATA_ROOT,)) if file.path == DATA_ROOT]
+    if wrong and seen.observed and DATA_ROOT not in adopted_directories(seen.desired, seen.observed):
+        run_commands(name="Give the directory of all data to root", commands=[root_script()])
 
 
 def servers_of(seen: Look) -> Mapping[str, Server]:
@@ -91,6 +108,7 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
     What a process was started from is kept until its successor has passed its gate.
     """
     files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES, RECORDS))
+    files = [file for file in files if file.path != DATA_ROOT]
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))
         write_files(name="Write the instances' files", files=files, keep=keep)
@@ -127,13 +145,13 @@ def settle_data(seen: Look) -> None:
         call(name="Make snapshots of logs", function=make_snapshots, instances=list(with_log))
     aside = by_role(seen, Remedy.ASIDE)
     if aside:
-        run_commands(name="Put logs aside that are no longer written", commands=aside_commands(aside))
+        run_commands(name="Put logs aside that are no longer written", commands=[*map(aside_command, aside)])
 
 
-def aside_commands(instances: Iterable[Instance]) -> list[str]:
-    """Rename logs that a server has stopped to write; one that was put aside before makes room. Pure."""
-    logs = [f"{data_directory(instance.name)}/{instance.role.appenddirname}" for instance in instances]
-    return [command for log in logs for command in (f"rm -rf {log}{OLD}", f"mv -T {log} {log}{OLD}")]
+def aside_command(instance: Instance) -> str:
+    """Rename a log that a server has stopped to write; one that was put aside before makes room. Pure."""
+    log = log_directory(instance.role)
+    return as_role(instance, script("put-aside", log=log, old_log=log + OLD), ASIDE_PATIENCE)
 
 
 def forget_previous(seen: Look, started: Set[Instance]) -> None:

@@ -23,9 +23,11 @@ from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.steps.gate import write_log_anew
+from tasks.steps.sandbox import as_role
 
 LOOKS = 5  # at a log that somebody writes on: a look may meet half a command
 BETWEEN = 0.5  # seconds between two of them
+OWN_PATIENCE = 60  # seconds for a few files to change hands
 CHECK_PATIENCE = 600  # seconds for one; 500 MB take three to six
 WHOLE = "All AOF files and manifest are valid"  # 7.0 and 8.0; an empty manifest is no error to redis-check-aof
 ANALYSED = re.compile(r"^AOF analyzed: filename=(.+), size=(\d+), ok_up_to=(\d+),", re.MULTILINE)
@@ -55,7 +57,14 @@ def own_data(state: State, host: Host, instances: Sequence[Instance]) -> bool:
 def own_script(instance: Instance) -> str:
     """Shell that gives an instance's data to redis, following nothing that the role put there. Pure."""
     role = instance.role
-    return script("own-data", directory=data_directory(instance.name), log=role.appenddirname, snapshot=role.dbfilename)
+    job = script(
+        "own-data",
+        directory=data_directory(instance.name),
+        log=role.appenddirname,
+        snapshot=role.dbfilename,
+        log_file=role.appendfilename,
+    )
+    return as_role(instance, job, OWN_PATIENCE, as_owner=True)
 
 
 def check_log(state: State, host: Host, instance: Instance) -> Checked:
@@ -97,7 +106,8 @@ def make_whole(state: State, host: Host, instance: Instance, passwords: Password
 
 def check_script(instance: Instance) -> str:
     """Shell that prints what redis-check-aof says of an instance's log. Pure."""
-    return script("check-log", manifest=manifest_file(instance.role), patience=CHECK_PATIENCE)
+    job = script("check-log", manifest=manifest_file(instance.role), patience=CHECK_PATIENCE)
+    return as_role(instance, job, CHECK_PATIENCE + OWN_PATIENCE)
 
 
 def _look(state: State, host: Host, instance: Instance) -> Checked:
@@ -121,7 +131,7 @@ def read_check(said: str) -> Checked:
 def way_back(instance: Instance, checked: Checked) -> str:
     """What a person can do about a log that cannot be loaded, whose server is down; the first of it loses nothing."""
     log = log_directory(instance.role)
-    copy = f"cp -a {log} /var/tmp/{instance.name}-log"
+    copy = f"cp -a {log} /root/{instance.name}-log"
     if not checked.file:
         return f"keep a copy first ({copy}), then see README, A damaged log"
     lost = checked.size - checked.good

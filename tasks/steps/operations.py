@@ -10,7 +10,7 @@ from typing import Any
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from tasks.desired.host import File
-from tasks.desired.paths import previous_file
+from tasks.desired.paths import DATA_ROOT, previous_file
 from tasks.observed.script import prepared, script
 
 
@@ -21,6 +21,9 @@ def file_command(file: File, keep: bool = False) -> StringCommand:
     Its content travels on standard input: neither argument lists nor temporary directories see it.
     """
     if file.content is None:
+        if file.path.startswith(f"{DATA_ROOT}/"):
+            command = script("make-directory", path=file.path, owner=file.owner, group=file.group, mode=file.mode)
+            return StringCommand(prepared(command))
         # Five digits: with four, GNU install keeps the setgid bit that the package gives a directory.
         words = ["install", "-d", "-o", file.owner, "-g", file.group, "-m", f"0{file.mode}", file.path]
         return StringCommand(prepared(shlex.join(words)))

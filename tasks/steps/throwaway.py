@@ -19,10 +19,10 @@ from tasks.desired.paths import (
     UNITS,
     data_directory,
     manifest_file,
-    snapshot_file,
 )
 from tasks.desired.rendering import config_text
 from tasks.observed.script import script
+from tasks.steps.sandbox import as_role, sandbox
 
 Form = Literal["log", "snapshot"]
 
@@ -37,34 +37,20 @@ def try_script(instance: Instance) -> str:
     And when systemd finds nothing wrong with its unit. What they say against it is printed. Leaves nothing behind.
     """
     run = f"/run/redis-trial-{instance.name}"
-    changes = {"dir": run, "unixsocket": f"{run}/socket", "unixsocketperm": "700"}
+    work = f"{run}/work"
+    changes = {"dir": work, "unixsocket": f"{work}/socket", "unixsocketperm": "700"}
     return script(
-        "throwaway-server",
-        task="try",
+        "try-server",
         run=run,
+        work=work,
         config=_users(instance, _config(instance, changes)),
-        descriptors=instance.descriptors,
         ready="PONG|NOAUTH",
         patience=TRIAL_PATIENCE,
         unit=instance.unit,
         unit_text=instance.unit_text,
         trial=f"redis-trial-{instance.name}.service",
-        sandbox="\n".join([*sandbox(instance), f"ReadWritePaths={run}"]),
+        sandbox="\n".join([*sandbox(instance), f"ReadWritePaths={work}"]),
     )
-
-
-# What of a unit is not its process' surroundings, or belongs to data that may not be there before the first start.
-NOT_TRIED = (
-    *("Type", "Timeout", "Exec", "Restart", "SetCredential", "RuntimeDirectory"),
-    *("BindPaths", "ReadWritePaths"),
-)
-
-
-def sandbox(instance: Instance) -> list[str]:
-    """The lines of an instance's unit that say what its process may do, as properties of another unit. Pure."""
-    service = instance.unit_text.partition("[Service]\n")[2].partition("\n[Install]")[0]
-    lines = [line for line in service.splitlines() if line and not line.startswith("#")]
-    return [line for line in lines if line.startswith("ExecPaths=") or not line.startswith(NOT_TRIED)]
 
 
 def try_inner_port_script(host: Host) -> str:
@@ -85,11 +71,12 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
     to log: dump.rdb becomes an append-only log, built beside and renamed when complete. to snapshot: the log becomes
     dump.rdb, and the log is put aside as `appenddirname`.old. Refuses a data set of more than `limit` bytes (0: any):
     the role's maxmemory would evict from it at once. Prints INFO keyspace. Done already: succeeds.
+    Runs as redis in the role's sandbox (tasks/steps/sandbox.py), the instance is stopped first.
     docs: redis-facts §2 (a start with `appendonly yes` and no manifest begins empty).
     """
     role, directory = instance.role, data_directory(instance.name)
     log = f"{directory}/{role.appenddirname}"
-    run = f"/run/redis-convert-{instance.name}"
+    run = "/tmp/convert"  # of the job's own (PrivateTmp=)
     changes = {
         "dir": directory,
         "unixsocket": f"{run}/socket",
@@ -104,17 +91,13 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
         "propagation-error-behavior": "panic",
         "crash-log-enabled": "no",
     }
-    return script(
-        "throwaway-server",
+    job = script(
+        "convert-data",
         task=to,
         run=run,
         config=_config(instance, changes),
-        descriptors=instance.descriptors,
-        ready="PONG",
         patience=LOAD_PATIENCE,
-        unit=instance.unit,
         directory=directory,
-        snapshot=snapshot_file(role),
         log=log,
         new_log=log + NEW,
         old_log=log + OLD,
@@ -122,6 +105,7 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
         new_manifest=f"{log}{NEW}/{role.appendfilename}.manifest",
         limit=limit,
     )
+    return as_role(instance, job, 2 * LOAD_PATIENCE, stopped=instance.unit)
 
 
 def _config(instance: Instance, changes: Mapping[str, str]) -> str:

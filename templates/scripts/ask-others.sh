@@ -10,6 +10,8 @@ process() {
   directory=$(readlink -- "/proc/$1/cwd") || return
   say "$1" directory "$directory"
   [ "/proc/$1/cwd" -ef "$directory" ] && say "$1" reachable yes
+  # As whom root reads its files, once it has ended.
+  say "$1" runs_as "$(sed -nE 's/^(Uid|Gid):\t[0-9]+\t([0-9]+)\t.*/\2:/p; s/^Groups:\t//p' "/proc/$1/status" | tr -d '\n')"
   unit=$(sed -n 's,^\(0:\|[0-9]*:name=systemd\):.*/\([^/]*\.service\)$,\2,p' "/proc/$1/cgroup" | head -n 1)
   [ -n "$unit" ] && [ "$(systemctl show --property=MainPID --value -- "$unit")" = "$1" ] && say "$1" unit "$unit"
   case $directory in /*) ;; *) return ;; esac

@@ -1,18 +1,12 @@
 #!/bin/sh
-# The last save of an old server lies in the role's directory, checked before it got its name (tasks/steps/adopt.py).
-: "${directory?}" "${log?}" "${rdb?}" "${before?}" "${unfinished?}" "${target?}" "${patience?}"
+# What comes on standard input, the last save of an old server, lies in the role's directory, checked before it got its
+# name (tasks/steps/adopt.py). A job: runs as redis in a sandbox (as-role.sh).
+: "${directory?}" "${log?}" "${target?}" "${old_marker?}"
 set -e
-# A conversion whose controller died goes on by itself (throwaway-server.sh): not under its hands.
-exec 9<"$directory"
-flock --wait "$patience" 9
-found=$(stat -c '%i %.9Y' "$rdb")
-[ "$found" != "$before" ]
-[ ! -e "$unfinished" ]
-chown redis:redis "$directory"
 # What a conversion that was cut off left there came from an earlier copy: the role never started on it.
-rm -rf "$log"
-install -o redis -g redis -m 0640 "$rdb" "$target.new"
+rm -rf "$log" "$target.new" "$old_marker"
+cat >"$target.new"
 sync "$target.new"
-setpriv --reuid=redis --regid=redis --init-groups redis-check-rdb "$target.new"
+redis-check-rdb "$target.new"
 mv -fT "$target.new" "$target"
 sync "$directory"

@@ -2,10 +2,25 @@
 # Holds the host for one deploy, as long as this process gets a sign of life on its standard input (tasks/steps/lock.py).
 #
 # bash: dash's read knows no time-out. The text in the file changes when the host is held and when it is let go: whoever
-# looked before that has planned on a state that may be gone.
+# looked before that has planned on a state that may be gone. The file lies where root alone can open it: to read a file
+# is enough to lock it.
 : "${mark?}" "${file?}" "${patience?}" "${silence?}" "${seen?}" "${mine?}" "${changed?}"
+
+# Who holds the lock, as the kernel says it. What the file says is what the holder wrote there, if it wrote anything.
+holder() {
+  local inode found process
+  inode=$(stat -c %i "$file")
+  # By the file that is open, not by the number in /proc/locks, which may be that of a flock(1) that has ended.
+  found=$(grep -lsE "^lock:.* FLOCK .*:$inode [0-9]" /proc/[0-9]*/fdinfo/* | sort -t / -k 3,3n | head -n 1)
+  process=${found#/proc/}
+  process=${process%%/*}
+  [ -n "$process" ] || { echo "a process that has ended meanwhile"; return; }
+  echo "process $process ($(tr -d '\n' <"/proc/$process/comm")) of $(stat -c %U "/proc/$process")"
+}
+
+install -d -m 0700 "${file%/*}" || exit 1
 exec 9<>"$file"
-flock --wait "$patience" 9 || { echo "$mark held by $(cat "$file")"; exit; }
+flock --wait "$patience" 9 || { echo "$mark held by $(holder), $(head -c 300 "$file" | head -n 1)"; exit; }
 said=$(cat "$file")
 [ "$said" = "$seen" ] || { echo "$mark $changed $said"; exit; }
 echo "$mine" >"$file"

@@ -4,8 +4,8 @@
 # Every process costs the host a millisecond: grep and find read for many parts at once, the shell for none (its read
 # takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
-: "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
-: "${packages?}" "${managed?}" "${default_line?}" "${patience?}"
+: "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${directories?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
+: "${packages?}" "${managed?}" "${default_line?}" "${digits?}" "${patience?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
 # A program that may hang, and why one failed, with the last that it says then: of that, the rest of the look is kept.
 bounded() { timeout -k 1 "$patience" "$@" 2>/dev/null; }
@@ -30,8 +30,8 @@ part candidate
 [ -x /usr/bin/redis-server ] || bounded apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
 part disk
 where=/var/lib; [ ! -d "$root" ] || where=$root
-for file in $files; do
-  case $file in "$root"/*) [ ! -d "$file" ] || where="$where $file";; esac
+for file in $directories; do
+  [ ! -d "$file" ] || where="$where $file"
 done
 bounded df -k --output=avail,file $where || failed disk $? df -k $where
 part listeners; bounded ss -Hltnp || failed listeners $? ss -Hltnp
@@ -62,7 +62,8 @@ LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/containe
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride /etc/machine-id /proc/sys/kernel/random/boot_id "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
-part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
+part users  # names, and how the hashes of their passwords begin; of a password in plain words only that it is one
+grep -sHoE "^[[:space:]]*user[[:space:]]+[^[:space:]]+|[[:space:]](#[0-9a-f]{$digits}|>)" /dev/null $secrets
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
 grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
@@ -70,17 +71,23 @@ grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf
 part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
-directories=''
+others=''
 for directory in "$root"/*/; do
   directory=${directory%/}
   case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac
-  case " $files " in *" $directory "*) ;; *) directories="$directories $directory" ;; esac
+  case " $directories " in *" $directory "*) ;; *) others="$others $directory" ;; esac
 done
-find / $files $secrets $binaries $directories ! -path "$root/*" -prune , \
-  -printf '%y %d %s %b %D:%i %m %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
+find / $files $secrets $binaries $directories $others ! -path "$root/*" -prune , \
+  -printf '%y %d %s %b %D:%i %m %n %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
 part forwards
 # A host may have no rule at all. What nft says of a header shows that it was nft that said so, and is no look at rules.
-[ ! -x /usr/sbin/nft ] || { echo nft; bounded nft -st 'describe ip ttl; list ruleset ip'; } || failed forwards $? nft list ruleset ip
+[ ! -x /usr/sbin/nft ] || { echo nft; bounded nft -st 'describe ip ttl; list ruleset'; } || failed forwards $? nft list ruleset
+part legacy  # what nft does not show; asked only for tables that are there: asking makes them
+if [ -r /proc/net/ip_tables_names ]; then
+  while read -r table; do
+    case $table in nat|mangle) bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table" ;; esac
+  done </proc/net/ip_tables_names
+fi
 part unseen; printf '%s' "$unseen"
 part end
 # As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a

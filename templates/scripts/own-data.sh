@@ -1,29 +1,43 @@
 #!/bin/sh
-# The data of a role belongs to redis, so that its next start can open it (tasks/steps/log.py).
+# The data of a role belongs to redis, so that its next start can open it (tasks/steps/log.py). A job: runs as root with
+# nothing but the right to change owners, in a sandbox in which only the role's directory can be written (as-role.sh).
 #
-# The role may put anything there at any time, links too. So root changes only what it stands in, where it has seen that
-# it stands there, and plain names in it, none of them followed; modes, which chmod cannot set without following, are
-# changed as redis.
-: "${directory?}" "${log?}" "${snapshot?}"
-set -e
+# The role may put anything there at any time. A link leads to what cannot be written here. A file of the host with a
+# second name here is one that has two: what is changed is the file that is open, after it was counted.
+: "${directory?}" "${log?}" "${snapshot?}" "${log_file?}"
+failed=0
+
+# A file of this name is redis' own.
+own() {
+  [ -f "$1" ] && [ ! -L "$1" ] || return 0
+  exec 3<"$1" || return 1
+  what=$(stat -L -c '%h %F' /proc/self/fd/3)
+  case $what in
+  '1 regular file' | '1 regular empty file') ;;
+  *)
+    case $(stat -L -c %U /proc/self/fd/3) in redis) return 0 ;; esac
+    echo "$1: has ${what%% *} names, expected one: see which file of the host it is (find / -samefile), then rm it here"
+    failed=1
+    return 0
+    ;;
+  esac
+  chown redis:redis /proc/self/fd/3 || failed=1
+  case $(stat -L -c %a /proc/self/fd/3) in 600 | 640) ;; *) chmod 0600 /proc/self/fd/3 || failed=1 ;; esac
+}
 
 enter() {
-  cd -P -- "$1"
+  cd -P -- "$1" || exit 1
   [ "$(pwd -P)" = "$1" ] || { echo "$1: leads to $(pwd -P), expected a directory of its own"; exit 1; }
-  chown redis:redis .
+  chown redis:redis . || failed=1
+  case $(stat -c %a .) in 700 | 750) ;; *) chmod "$2" . || failed=1 ;; esac
 }
 
-# The files here, or one of them, are redis' own.
-own() {
-  find . -mindepth 1 -maxdepth 1 -type f "$@" -exec chown -h redis:redis {} +
-  setpriv --reuid=redis --regid=redis --init-groups \
-    find . -mindepth 1 -maxdepth 1 -type f "$@" ! -perm 0600 ! -perm 0640 -exec chmod 0600 {} +
-}
-
-enter "$directory"
-chmod 0750 .
-own -name "$snapshot"
-[ -d "$log" ] && [ ! -L "$log" ] || exit 0
-enter "$directory/$log"
-case $(stat -c %a .) in 700 | 750) ;; *) chmod 0700 . ;; esac
-own
+enter "$directory" 0750
+own "./$snapshot"
+if [ -d "$log" ] && [ ! -L "$log" ]; then
+  enter "$directory/$log" 0700
+  for file in "./$log_file" "./$log_file".*; do
+    own "$file"
+  done
+fi
+exit "$failed"

@@ -3,8 +3,8 @@
 # nothing changes. One that cannot be disabled, as a transient one, has no next start.
 : "${unit?}"
 drop_in=/run/systemd/system/$unit.d
-systemctl stop "$unit"
-systemctl disable --quiet "$unit" 2>/dev/null
+systemctl stop -- "$unit"
+systemctl disable --quiet -- "$unit" 2>/dev/null
 rm -f "$drop_in/50-adopted.conf"
 rmdir "$drop_in" 2>/dev/null
 systemctl daemon-reload

@@ -1,9 +1,9 @@
 #!/bin/sh
-# The marker of an adoption is on disk, whole (tasks/steps/adopt.py). The user redis may not exist yet: a new directory
-# gets its owner later.
+# The marker of an adoption is on disk, whole, where root alone can write (tasks/steps/adopt.py).
 : "${directory?}" "${path?}" "${text?}"
 set -e
-[ -d "$directory" ] || install -d -m 00750 "$directory"
+umask 077
+install -d -m 00700 "$directory"
 printf '%s' "$text" >"$path.new"
 sync "$path.new"
 mv -fT "$path.new" "$path"

@@ -137,6 +137,9 @@ FILES = Round(
         Tampering("data directory open to all", ("chmod 755 /var/lib/redis/gateway",), keys(data("gateway"))),
         Tampering("data directory owned by root", ("chown root:root /var/lib/redis/socket",), keys(data("socket"))),
         Tampering(
+            "directory of all data owned by redis", ("chown redis /var/lib/redis",), keys(file("/var/lib/redis"))
+        ),
+        Tampering(
             "unit file edited and reloaded",
             (f"sed -i s/^RestartSec=2s/RestartSec=1h/ {UNITS}/redis-crypto.service; systemctl daemon-reload",),
             keys(unit_file("crypto")),
@@ -423,6 +426,7 @@ INNER_PORTS = Round(
     ),
 )
 
+AS_REDIS = "setpriv --reuid=redis --regid=redis --init-groups"
 SMALL = "size=3m,mode=0750,uid=$(id -u redis),gid=$(id -g redis)"
 
 BY_HAND = Round(
@@ -455,6 +459,12 @@ BY_HAND = Round(
             rogue("rogue-2", "127.0.0.1", 6379),
             keys((None, "listener", "127.0.0.1:6379")),
             mend=("systemctl stop rogue-2",),
+        ),
+        Tampering(
+            "executable and link in a data directory",
+            (f"{AS_REDIS} sh -c 'cd /var/lib/redis/gateway; cp /bin/true x; ln -s /etc/shadow dump.rdb.new'",),
+            keys(data("gateway")),
+            mend=("rm /var/lib/redis/gateway/x /var/lib/redis/gateway/dump.rdb.new",),
         ),
         Tampering(
             "append-only file not written, its disk is full",

@@ -34,16 +34,16 @@ pytestmark = pytest.mark.hosts
 
 PACKAGED = Old("gateway", INSTALL, "127.0.0.1", 6379, "/var/lib/redis", "dump.rdb", unit="redis-server.service")
 LATER = f"{PREFIX}later"
-MARKER = "/var/lib/redis/gateway/adopting"
+MARKER = "/var/lib/caas-redis/gateway.adopting"
 ADOPT = ("--data", "adopt=gateway")
 # Stands before the real one in every script's PATH: a copy that takes its time to be checked.
 SLOW_CHECK = """cat >/usr/sbin/redis-check-rdb <<'END'
 #!/bin/sh
-touch /tmp/checking
 sleep 8
 exec /usr/bin/redis-check-rdb "$@"
 END
 chmod 755 /usr/sbin/redis-check-rdb"""
+CHECKING = "grep -qs /usr/sbin/[r]edis-check-rdb /proc/[0-9]*/cmdline"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_controller_killed_after_the_old_server_ended_leaves_nothing_lost(tier
     before, held = set_up(host, PACKAGED), fill(host, PACKAGED)
     writer = start_writer(host, PACKAGED)
     host.sh(SLOW_CHECK)
-    kill_when(start_deploy(tier), host, f"! [ -e /proc/{before}/exe ] && [ -e /tmp/checking ]")
+    kill_when(start_deploy(tier), host, f"! [ -e /proc/{before}/exe ] && {CHECKING}")
     acknowledged = int(writer.communicate(timeout=60)[0].split()[0])
     assert acknowledged > 100
     assert host.sh(f"ls {MARKER}")
@@ -121,7 +121,7 @@ def test_an_old_server_killed_in_its_last_save_is_not_taken_for_complete(tier: T
         words = (
             "began and did not end, and /var/lib/redis/dump.rdb is not its last save, expected all its data there: "
             "start it again (systemctl unmask redis-server.service; systemctl start redis-server.service) and deploy "
-            "with --data adopt=gateway; only if its data is not wanted, remove /var/lib/redis/gateway/adopting"
+            "with --data adopt=gateway; only if its data is not wanted, remove /var/lib/caas-redis/gateway.adopting"
         )
         assert words in output(done)
     assert not starts(host)

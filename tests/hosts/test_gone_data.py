@@ -50,7 +50,7 @@ def kept(tier: Tier) -> bool:
 
 def test_a_role_that_runs_has_a_record_that_only_root_can_change(tier: Tier) -> None:
     host = tier.host(ROLE)
-    assert host.sh(f"stat -c '%U %a' /var/lib/caas-redis {RECORD}") == "root 755\nroot 644\n"
+    assert host.sh(f"stat -c '%U %a' /var/lib/caas-redis {RECORD}") == "root 700\nroot 644\n"
     host.sh(f"rm {RECORD}")
     pid = tier.pid(ROLE)
     assert tier.run("tasks/drift.py").returncode != 0

@@ -32,7 +32,7 @@ from tests.lab.debian import Suite
 pytestmark = pytest.mark.hosts
 
 SILENCE = 30  # seconds that an operator may wait for a connection that says nothing any more
-LOCK = "/run/redis-deploy.lock"
+LOCK = "/run/caas-redis/deploy.lock"
 LOCAL = "Save generated passwords on the controller"  # the one operation without a remote command
 
 

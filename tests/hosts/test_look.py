@@ -25,7 +25,9 @@ def host(onebox: Tier) -> Container:
 def look(host: Container) -> Observed:
     """What the command says, printed as pyinfra would run it."""
     mark = new_mark()
-    asked = parameters(files=[ODD], secrets=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"])
+    asked = parameters(
+        files=[ODD], secrets=[], directories=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
+    )
     command = prepared(script("look", mark=mark, limit=LIMIT, **asked))
     printed = host.sh(f"timeout 20 sh -c {shlex.quote(command)}")
     return parse_snapshot(unframe(printed.splitlines(), mark), mark)
@@ -117,7 +119,8 @@ def test_the_names_that_a_role_gives_its_files_are_read_as_names(onebox: Tier, h
         assert (seen.our_units, seen.units) == (before.our_units, before.units)
         done = onebox.run("deploy.py", "--dry", yes=False)
         assert done.returncode == 0, output(done)
-        assert "nothing to change on 1 host" in output(done)
+        assert "1 difference on 1 host, 0 instances will restart" in output(done)
+        assert r"also '\x1b[2J' (a file of root), 'c\nd' (a link of root), 'x\n@@ matches\n'" in output(done)
     finally:
         host.sh(f"{here}; rm -rf x* c*d \"$(printf '\\377\\033[2J')\"")
     assert host.sh("find / -xdev -name forged") == ""

@@ -140,15 +140,15 @@ def test_a_log_that_is_damaged_and_belongs_to_a_server_that_is_down_is_said_with
     done = tier.run("deploy.py")
     assert done.returncode != 0
     said = output(done)
-    assert f"keep a copy first (cp -a {LOG} /var/tmp/{ROLE}-log)" in said
+    assert f"keep a copy first (cp -a {LOG} /root/{ROLE}-log)" in said
     assert re.search(r"mended, appendonly\.aof\.\d+\.incr\.aof would keep the first \d+ of its \d+ bytes", said)
     assert "empty" not in said
     assert host.sh(f"sha256sum {LOG}/*") == before
     repair = "setpriv --reuid=redis --regid=redis --init-groups redis-check-aof --fix *.manifest"
-    host.sh(f"systemctl stop {UNIT}; cp -a {LOG} /var/tmp/{ROLE}-log; cd {LOG} && yes | {repair}")
+    host.sh(f"systemctl stop {UNIT}; cp -a {LOG} /root/{ROLE}-log; cd {LOG} && yes | {repair}")
     tier.deploy()
     assert 0 < kept(tier, "before") < KEYS
-    host.sh(f"rm -r /var/tmp/{ROLE}-log")
+    host.sh(f"rm -r /root/{ROLE}-log")
 
 
 # --- A start that cut the end off

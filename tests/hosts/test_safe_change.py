@@ -1,6 +1,7 @@
 """A change that is wrong costs nothing: tried before it is used, held back by its gate, rolled back when it fails."""
 
 import base64
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -304,20 +305,22 @@ def test_a_stopped_server_whose_role_gave_up_its_log_keeps_its_data(onebox: Tier
 
 def test_a_host_that_another_deploy_holds_is_not_changed_and_its_holder_is_named(onebox: Tier) -> None:
     host, before = onebox.host("crypto"), text(onebox, "crypto")
-    host.sh("echo 'somebody@elsewhere, process 7, since 2026-01-02 03:04:05 UTC' >/run/redis-deploy.lock")
-    host.sh("systemd-run --quiet --unit=holder flock /run/redis-deploy.lock sleep 600")
+    host.sh("echo 'somebody@elsewhere, process 7, since 2026-01-02 03:04:05 UTC' >/run/caas-redis/deploy.lock")
+    host.sh("systemd-run --quiet --unit=holder flock /run/caas-redis/deploy.lock sleep 600")
     try:
-        wait_for(lambda: not host.sh("flock -n /run/redis-deploy.lock echo free || true"), "the host is held")
+        wait_for(lambda: not host.sh("flock -n /run/caas-redis/deploy.lock echo free || true"), "the host is held")
         said = failed(onebox.run("deploy.py", "--data", 'redis_overrides={"crypto": {"timeout": 30}}'))
     finally:
         host.sh("systemctl stop holder")
     holder = "somebody@elsewhere, process 7, since 2026-01-02 03:04:05 UTC"
-    assert f"nothing was changed: another deploy holds this host: {holder}" in said
+    who = r"nothing was changed: another deploy holds this host: process \d+ \(flock\) of root, "
+    assert re.search(who + re.escape(holder), said)
+    assert host.sh("stat -c '%U %a' /run/caas-redis") == "root 700\n"
     assert text(onebox, "crypto") == before
 
 
 def test_a_deploy_with_nothing_to_do_and_a_dry_run_hold_nothing(onebox: Tier) -> None:
-    stamp = "stat -c %.9Y /run/redis-deploy.lock"
+    stamp = "stat -c %.9Y /run/caas-redis/deploy.lock"
     before = onebox.host("crypto").sh(stamp)
     onebox.deploy()
     onebox.run("deploy.py", "--dry", "--data", 'redis_overrides={"crypto": {"timeout": 30}}', yes=False)

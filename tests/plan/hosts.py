@@ -38,7 +38,7 @@ def first_deploy(*roles: str) -> list[str]:
     written |= {unit_of(role): "root:root 0644" for role in roles}
     written |= {"/etc/redis/inner-port.nft": "root:root 0644", unit_of("inner-port"): "root:root 0644"} if led else {}
     steps = {path: f"write {path} {mode}" for path, mode in written.items()}
-    steps |= {f"/var/lib/redis/{role}": directory("redis", "redis", "0750", f"/var/lib/redis/{role}") for role in roles}
+    steps |= {f"/var/lib/redis/{role}": data_directory(role) for role in roles}
     steps |= {"/etc/redis": directory("root", "redis", "0750", "/etc/redis")}
     units = " ".join([*(["redis-inner-port.service"] if led else []), *(f"redis-{role}.service" for role in started)])
     first = " ".join(f"redis-{role}.service" for role in started)
@@ -52,10 +52,12 @@ def first_deploy(*roles: str) -> list[str]:
         "touch /var/lib/apt/periodic/update-success-stamp",
         install_command("nftables redis-server redis-tools" if led else "redis-server redis-tools"),
         "dpkg-statoverride --force-statoverride-add --update --add root redis 750 /etc/redis",
+        "dpkg-statoverride --force-statoverride-add --add root redis 750 /var/lib/redis",
         f"write {FILES[2]} root:root 0644",
         f"write {FILES[3]} root:root 0644",
         f"sysctl --quiet --load={FILES[2]}",
         f"systemd-tmpfiles --create {FILES[3]}",
+        "own-root /var/lib/redis",
         *(steps[path] for path in sorted(steps)),
         "systemctl daemon-reload",
         f"systemctl unmask --quiet {units}",
@@ -63,7 +65,7 @@ def first_deploy(*roles: str) -> list[str]:
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
         f"timeout 900 systemctl start {first} && systemctl reset-failed {first}",
         *(forget(role) for role in started),
-        directory("root", "root", "0755", "/var/lib/caas-redis"),
+        directory("root", "root", "0700", "/var/lib/caas-redis"),
         # Without a log there is no data on disk yet, which a start could lack.
         *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started if all_roles()[role].appendonly),
     ]
@@ -77,6 +79,11 @@ def forget(role: str) -> str:
 def directory(owner: str, group: str, mode: str, path: str) -> str:
     """The command that makes a directory."""
     return f"install -d -o {owner} -g {group} -m 0{mode} {path}"
+
+
+def data_directory(role: str) -> str:
+    """The command that makes a role's directory."""
+    return f"make-directory /var/lib/redis/{role} redis redis 0750"
 
 
 def takes(*commands: str) -> Mapping[str, str]:

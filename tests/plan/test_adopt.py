@@ -20,7 +20,14 @@ PID = 812
 SECRET = "an-old-server-s-password"
 PACKAGED = "redis-server.service"
 SAYS = answers_text(
-    {"directory": "/var/lib/redis", "reachable": "yes", "unit": PACKAGED, "file": "112 /var/lib/redis/dump.rdb"}, PID
+    {
+        "directory": "/var/lib/redis",
+        "reachable": "yes",
+        "runs_as": "111:115:115 ",
+        "unit": PACKAGED,
+        "file": "112 /var/lib/redis/dump.rdb",
+    },
+    PID,
 )
 READS = {"ask-others process 812 .*": SAYS}  # the one command that looks at foreign processes
 CONFIG: Mapping[str, object] = {

@@ -10,7 +10,7 @@ import pytest
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tests.plan.harness import Result, Site, run
-from tests.plan.hosts import PROD, directory, drifted, forget, install_command, production, takes
+from tests.plan.hosts import PROD, data_directory, drifted, forget, install_command, production, takes
 from tests.unit.builders import as_desired, stopped, with_file, with_setting, with_unit, with_user, without_file
 
 Break = Callable[[Observed], Observed]
@@ -46,7 +46,7 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
     "a data directory that is root's": (
         lambda seen: with_file(seen, "/var/lib/redis/crypto", owner="root"),
         ["Write the instances' files"],
-        [directory("redis", "redis", "0750", "/var/lib/redis/crypto")],
+        [data_directory("crypto")],
     ),
     "no record that the role has run": (
         lambda seen: without_file(seen, "/var/lib/caas-redis/crypto"),
@@ -140,9 +140,10 @@ def test_the_dry_run_names_what_drifted_and_touches_nothing(secrets_file: Path, 
 
 def test_only_the_mode_to_keep_over_upgrades_drifted(secrets_file: Path) -> None:
     command = "dpkg-statoverride --force-statoverride-add --update --add root redis 750 /etc/redis"
-    sites = drifted("crypto", state(lambda seen: replace(seen, statoverrides={})), command)
+    other = command.replace("--update ", "").replace("/etc/redis", "/var/lib/redis")
+    sites = drifted("crypto", state(lambda seen: replace(seen, statoverrides={})), command, other)
     result = run(sites, "-y", secrets_file=secrets_file, unscripted_is_fine=True)
-    assert result.names() == all_of(["Keep the mode of /etc/redis over upgrades"])
+    assert result.names() == all_of(["Keep the modes of Redis' directories over upgrades"])
 
 
 def test_a_pinned_version_is_installed_exactly(secrets_file: Path) -> None:

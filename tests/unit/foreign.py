@@ -33,6 +33,7 @@ def server(**changes: Any) -> ForeignServer:
         CONFIG,
         INFO,
         {"/var/lib/redis/dump.rdb": 112},
+        "111:115:115 ",
     )
     return replace(usual, **changes)
 

@@ -38,7 +38,7 @@ def read_call(command: str) -> Call | None:
     text = bare(command)
     if text.startswith("exec bash -c "):
         text = shlex.split(text)[-1]
-    head, found, code = text.partition("#!/bin/")
+    head, found, code = text.rpartition("#!/bin/")  # a parameter may be a script, too
     if found + code not in NAMES:
         return None
     words = shlex.split(head)

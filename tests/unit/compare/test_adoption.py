@@ -12,8 +12,8 @@ from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
 from tasks.desired.paths import data_directory, marker_file
-from tasks.observed.state import Marker, Observed
-from tests.unit.builders import as_desired, desired, fresh, with_listener
+from tasks.observed.state import FileState, Marker, Observed
+from tests.unit.builders import as_desired, desired, fresh, stopped, with_listener
 from tests.unit.foreign import INFO, PID, adopting, seen, server
 
 VERSION = (7, 0)
@@ -231,3 +231,37 @@ def test_a_half_made_copy_is_no_data_of_the_role_s_own() -> None:
     assert adopted_pids(host, observed) == {PID}
     assert problems(host, observed) == []
     assert [item.remedy for item in compare(host, observed) if item.subject == "persistence"] == [Remedy.ADOPT]
+
+
+# What an older version wrote where the role itself can
+
+
+OLD_MARKER = {"/var/lib/redis/gateway/adopting": FileState("file", "redis", "redis", "0600", "")}
+
+
+def test_a_role_that_has_not_run_and_has_the_marker_of_an_older_version_is_refused_with_both_ways_out() -> None:
+    host = desired("gateway")
+    (reason,) = problems(host, replace(fresh(host), stored=OLD_MARKER))
+    assert "in the words of an older version or of the role itself, which are not believed" in reason
+    assert "start the old server again and deploy with --data adopt=gateway" in reason
+    assert reason.endswith("where none did, remove that file")
+
+
+def test_an_old_marker_says_nothing_of_a_role_that_has_run_here() -> None:
+    host = desired("gateway")
+    right = as_desired(host)
+    observed = replace(right, stored={**right.stored, **OLD_MARKER})
+    for there in (observed, stopped(observed, "gateway")):
+        assert problems(host, there) == []
+        assert [item.name for item in compare(host, there) if item.remedy == Remedy.ADOPT] == []
+
+
+def test_with_the_operator_s_word_an_adoption_begins_anew_whatever_the_old_marker_says() -> None:
+    host = adopting("gateway")
+    assert problems(host, replace(seen(host, server()), stored=OLD_MARKER)) == []
+
+
+def test_a_server_of_which_nobody_knows_the_user_is_not_adopted() -> None:
+    host = adopting("gateway")
+    (reason,) = problems(host, seen(host, server(runs_as="")))
+    assert "as which user it runs is not known" in reason

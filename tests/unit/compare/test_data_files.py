@@ -53,8 +53,7 @@ def test_a_data_file_that_is_not_redis_own_is_given_back(
         (INCR, "file", "0640"),
         (LOG, "directory", "0750"),
         (f"{DIRECTORY}/lost+found", "directory", "0700"),  # of a file system that is mounted there
-        (f"{DIRECTORY}/adopting", "file", "0644"),
-        (f"{LOG}/x", "link", "0777"),
+        (f"{DIRECTORY}/temp-17.rdb", "file", "0600"),
     ],
 )
 def test_what_the_next_start_can_open_or_does_not_open_may_be_as_it_is(
@@ -62,6 +61,23 @@ def test_what_the_next_start_can_open_or_does_not_open_may_be_as_it_is(
 ) -> None:
     owner = "redis" if path in (INCR, LOG) else "root"
     assert compare(host, with_stored(as_desired(host), path, kind, owner, owner, mode)) == []
+
+
+def test_a_file_of_the_host_that_has_a_second_name_here_is_not_given_away(host: Host) -> None:
+    """As a hard link to /etc/shadow is: redis' own it would be there, too."""
+    planted = FileState("file", "root", "shadow", "0640", "", links=2)
+    right = as_desired(host)
+    (found,) = compare(host, replace(right, stored={**right.stored, f"{DIRECTORY}/dump.rdb": planted}))
+    assert found.observed == "dump.rdb is root:shadow 0640 and has 2 names"
+    assert found.to_do == (
+        f"look which file of the host it is (find / -xdev -samefile {DIRECTORY}/dump.rdb), then rm {DIRECTORY}/dump.rdb"
+    )
+
+
+def test_a_log_of_which_somebody_made_a_backup_by_links_is_redis_own(host: Host) -> None:
+    right = as_desired(host)
+    backup = FileState("file", "redis", "redis", "0600", "", links=2)
+    assert compare(host, replace(right, stored={**right.stored, INCR: backup})) == []
 
 
 CUT = "1:M 26 Nov 2026 02:31:21.755 # !!! Truncating the AOF appendonly.aof.1.incr.aof at offset 1718 !!!"

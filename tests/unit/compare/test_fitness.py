@@ -231,7 +231,7 @@ def test_data_without_a_manifest_is_refused_because_a_start_would_begin_empty(le
     host = desired("compliance")
     assert reasons(host, replace(fresh(host), data_files={f"{DIRECTORY}/{left}": 5})) == [
         f"compliance: persistence {DIRECTORY}/appendonlydir/appendonly.aof.manifest: absent, and there is {left}, "
-        f"expected on disk: a start would begin empty: keep a copy first (cp -a {DIRECTORY} /var/tmp/compliance-data), "
+        f"expected on disk: a start would begin empty: keep a copy first (cp -a {DIRECTORY} /root/compliance-data), "
         "then give the log's directory its name appendonlydir again, bring the manifest back, or write it anew "
         "(README, A damaged log)"
     ]

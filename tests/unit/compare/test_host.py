@@ -7,6 +7,7 @@ import pytest
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.compare.host import compare, kernel_notices
 from tasks.desired.host import Host
+from tasks.observed.nft import takings
 from tasks.observed.state import Observed
 from tests.unit.builders import (
     EVERY,
@@ -162,9 +163,12 @@ def test_a_file_that_no_role_needs_any_more_is_to_be_removed() -> None:
 
 
 def test_a_directory_mode_that_an_upgrade_would_reset_is_a_difference(host: Host, right: Observed) -> None:
-    found = only(compare(host, replace(right, statoverrides={})))
     expected = "dpkg-statoverride root redis 750"
-    assert found == (None, "file", "/etc/redis", expected, "none", "write")
+    for path in host.statoverrides:
+        left = {name: rule for name, rule in host.statoverrides.items() if name != path}
+        found = only(compare(host, replace(right, statoverrides=left)))
+        assert found == (None, "file", path, expected, "none", "write")
+    assert [*host.statoverrides] == ["/etc/redis", "/var/lib/redis"]
 
 
 # Units
@@ -659,7 +663,8 @@ def test_a_drop_in_for_every_redis_unit_is_told_and_one_for_every_service_is_not
 
 def test_a_rule_of_another_table_that_takes_a_roles_port_is_told(host: Host, right: Observed) -> None:
     rule = "ip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.1:6379"
-    (found,) = compare(host, replace(right, foreign_forwards=(("elsewhere", rule),)))
+    led = takings({"elsewhere": ["chain pre {", "type nat hook prerouting priority dstnat; policy accept;", rule]})
+    (found,) = compare(host, replace(right, takings=tuple(led)))
     assert (found.role, found.subject, found.name) == ("crypto", "listener", "172.28.2.5:6379")
     assert str(found.remedy).startswith("by hand: ")
 

@@ -42,17 +42,41 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             f"{'0' * 64}  /dev/null",
             *(f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)),
         ],
-        "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
+        "users": [
+            line
+            for path, users in observed.acl_users.items()
+            for user in users
+            for line in (
+                f"{path}:user {user.name}",
+                *(f"{path}: {text if text == '>' else f'#{text}'}" for text in user.passwords),
+            )
+        ],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
         "found": [],
         "forwards": _rules(observed),
-        "unseen": [],
+        "legacy": [],
+        # Of programs that ended with a status, and said nothing.
+        "unseen": [f"{part} {why.because.replace(' ended with ', ' ')} " for part, why in observed.unseen.items()],
         "end": [],
     }
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in parts.items()}
     texts["found"] = "".join(_found(observed))
     return "".join(f"\0{mark} {name}\n{text}" for name, text in texts.items())
+
+
+def sockets_text(observed: Observed, unit: str, mark: str = MARK) -> str:
+    """What templates/scripts/who-serves.sh prints on such a host."""
+    whole = dict(part.partition("\n")[::2] for part in snapshot_text(observed, mark).split(f"\0{mark} ")[1:])
+    texts = {name: whole[name] for name in ("listeners", "forwards", "legacy", "unseen", "end")}
+    texts |= {"pid": f"{observed.pid(unit)}\n" if unit else "", "addresses": "".join(_routes(observed))}
+    order = ("listeners", "pid", "addresses", "forwards", "legacy", "unseen", "end")
+    return "".join(f"\0{mark} {name}\n{texts[name]}" for name in order)
+
+
+def _routes(observed: Observed) -> Iterator[str]:
+    for address in sorted(observed.addresses):
+        yield from (f"        |-- {address}\n", "           /32 host LOCAL\n")
 
 
 def _disks(observed: Observed) -> Iterator[tuple[str, int]]:
@@ -86,8 +110,7 @@ def _texts(observed: Observed) -> Iterator[str]:
     yield from [f"{THP}:{observed.thp}"] if observed.thp else []
     yield from (f"/run/credentials/{unit}/unit-digest:{digest}" for unit, digest in observed.started.items())
     yield from (f"/var/lib/dpkg/statoverride:{rule} {path}" for path, rule in observed.statoverrides.items())
-    for address in sorted(observed.addresses):
-        yield from (f"/proc/net/fib_trie:{line}" for line in (f"        |-- {address}", "           /32 host LOCAL"))
+    yield from (f"/proc/net/fib_trie:{line.removesuffix(chr(10))}" for line in _routes(observed))
     for path, state in observed.files.items():
         yield from (f"{path}:{line}" for line in state.content.split("\n")[:-1] if state.kind == "file")
 
@@ -109,23 +132,26 @@ def _matches(observed: Observed) -> Iterator[str]:
 
 def _found(observed: Observed) -> Iterator[str]:
     """All blocks of a data directory are those of one directory far down in it."""
-    yield record("d 0 4096 8 2048:2 755 0.0 0.0", "root", "root", "/", "/", "")
+    yield record("d 0 4096 8 2048:2 755 20 0.0 0.0", "root", "root", "/", "/", "")
     for path, state in observed.files.items():
         size = len(state.content.encode()) if state.kind == "file" else 4096
         target = state.content if state.kind == "link" else ""
-        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
+        about = f"{KINDS[state.kind]} 0 {size} 0 2048:0 {state.mode.lstrip('0')} {state.links}"
+        about += f" {state.modified}.0 {state.changed}.0"
         yield record(about, state.owner, state.group, path, path, target)
     for inode, (top, size) in enumerate(observed.data_used.items()):
-        yield record(f"d 3 4096 {size // 512} 2049:{inode} 700 0.0 0.0", "redis", "redis", top, f"{top}/a/b/c", "")
+        yield record(f"d 3 4096 {size // 512} 2049:{inode} 700 2 0.0 0.0", "redis", "redis", top, f"{top}/a/b/c", "")
     stored = {path: state for path, state in observed.stored.items() if state.kind != "file"}
     stored |= {path: observed.stored.get(path, OWN_FILE) for path in observed.data_files}
     for inode, (path, state) in enumerate(stored.items(), len(observed.data_used)):
         top = "/".join(path.split("/")[:5])
         about = f"{KINDS[state.kind]} {path.count('/') - top.count('/')} {observed.data_files.get(path, 4096)} 0"
-        about += f" 2049:{inode} {state.mode.lstrip('0')} {state.modified}.0 {state.changed}.0"
+        about += f" 2049:{inode} {state.mode.lstrip('0')} {state.links} {state.modified}.0 {state.changed}.0"
         yield record(about, state.owner, state.group, top, path, "")
     for pid, binary in observed.binaries.items():
-        yield record(f"l 0 0 0 20:{pid} 777 0.0 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary)
+        yield record(
+            f"l 0 0 0 20:{pid} 777 1 0.0 0.0", "redis", "redis", f"/proc/{pid}/exe", f"/proc/{pid}/exe", binary
+        )
 
 
 def _rules(observed: Observed) -> list[str]:
@@ -139,7 +165,11 @@ def _rules(observed: Observed) -> list[str]:
             if where == chain
         ]
         lines += ["\t}", ""]
-    return [*asked, *lines, "}"] if lines else asked
+    lines = [*lines, "}"] if lines else []
+    for item in observed.takings:
+        head = f"table ip {item.table} {{", "\tchain out {", "\t\ttype nat hook output priority -100; policy accept;"
+        lines += [*head, f"\t\t{item.rule}", "\t}", "}"]
+    return [*asked, *lines]
 
 
 def answers_text(pairs: Mapping[str, str], who: int | str) -> str:

@@ -88,7 +88,7 @@ def test_any_text_in_a_part_is_read_or_refused(junk: str, part: str) -> None:
         f"x\n{begin('units')[1:]}Id=redis-x$(reboot).service\n",
         f"\n\n{MARK} end\n",
         "\x1b]0;title\x07",
-        "f 0 1 1 1:1 600 0.0 0.0",
+        "f 0 1 1 1:1 600 1 0.0 0.0",
         "=",
         "\udcff",
     ],
@@ -99,7 +99,7 @@ def test_a_file_s_name_is_only_a_name(name: str) -> None:
     for path, target in ((f"{top}/{name}", ""), (f"{top}/link", name), (f"{top}/link", f"{MARK} end\n")):
         text = snapshot_text(state)
         text = text.replace(
-            begin("found"), begin("found") + record("f 1 7 0 1:1 600 0.0 0.0", "u", "g", top, path, target)
+            begin("found"), begin("found") + record("f 1 7 0 1:1 600 1 0.0 0.0", "u", "g", top, path, target)
         )
         observed = process(text.encode(errors="surrogateescape"))
         shown = path.encode(errors="surrogateescape").decode(errors="replace")
@@ -109,7 +109,7 @@ def test_a_file_s_name_is_only_a_name(name: str) -> None:
 
 @pytest.mark.parametrize("path", ["/etc/shadow", "/var/lib/redis/crypt", "/var/lib/redis/cryptox/y", "../x"])
 def test_a_file_that_lies_elsewhere_than_it_was_looked_for_is_refused(path: str) -> None:
-    text = record("f 1 7 0 1:1 600 0.0 0.0", "redis", "redis", "/var/lib/redis/crypto", path, "")
+    text = record("f 1 7 0 1:1 600 1 0.0 0.0", "redis", "redis", "/var/lib/redis/crypto", path, "")
     with pytest.raises(Unreadable, match="lies below"):
         parse_snapshot(with_text("found", text), MARK)
 
@@ -133,7 +133,7 @@ def test_a_process_cannot_pass_for_another_by_its_name(name: str) -> None:
     after = 'LISTEN 0 5 127.0.0.1:53 0.0.0.0:* users:(("named",pid=9,fd=3),("named",pid=10,fd=3))'
     assert listeners(line, after) == [
         Listener("172.28.2.5", 6383, name, 999),
-        Listener("127.0.0.1", 53, "named", 9),
+        Listener("127.0.0.1", 53, "named", 9, (10,)),
     ]
 
 
@@ -173,7 +173,7 @@ def test_what_is_no_reading_is_refused_in_words(lines: list[str], words: str) ->
 def test_the_time_that_a_reading_takes_does_not_grow_faster_than_it() -> None:
     size = LIMIT // 8
     top = "/var/lib/redis/crypto"
-    one = record("f 1 7 0 1:1 600 0.0 0.0", "redis", "redis", top, f"{top}/\n\n\n", "")
+    one = record("f 1 7 0 1:1 600 1 0.0 0.0", "redis", "redis", top, f"{top}/\n\n\n", "")
     many, breaks = one * (size // len(one)), "\n" * size
     for part, junk in (("found", many), *((part, breaks) for part in ("listeners", "units", "texts", "matches"))):
         text = with_text(part, junk).encode()
@@ -237,7 +237,7 @@ SEEN: dict[str, Any] = {
     "unseen": {},
     "listeners": (),
     "forwards": frozenset(),
-    "foreign_forwards": (),
+    "takings": (),
     "disk_free": 0,
     "free_of": {},
 }

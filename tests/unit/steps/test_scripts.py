@@ -2,8 +2,11 @@
 
 import os
 import pwd
+import socket
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from tasks.observed.script import prepared, script
 from tests.unit.builders import sha256
@@ -78,3 +81,138 @@ def test_a_marker_is_written_whole(tmp_path: Path) -> None:
     done = run("write-marker", directory=str(directory), path=f"{directory}/adopting", text=text)
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_text() for path in directory.iterdir()} == {"adopting": text}
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+# --- What lies in the way
+
+
+def plant(path: Path, what: str, victim: Path) -> None:
+    """Something of this kind lies there."""
+    if what == "a link to a file":
+        path.symlink_to(victim / "file")
+    elif what == "a link to nothing":
+        path.symlink_to(victim / "new")
+    elif what == "a link to a directory":
+        path.symlink_to(victim)
+    elif what == "a second name":
+        path.hardlink_to(victim / "file")
+    elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a socket":
+        with socket.socket(socket.AF_UNIX) as unix:
+            unix.bind(str(path))
+    else:
+        path.mkdir()
+        (path / "x").touch()
+
+
+PLANTS = (
+    *("a link to a file", "a link to nothing", "a link to a directory", "a second name", "a pipe", "a socket"),
+    "a directory",
+)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A directory of somebody else's, with one file in it."""
+    directory = tmp_path / "victim"
+    directory.mkdir(mode=0o751)
+    (directory / "file").write_text("secret\n")
+    (directory / "file").chmod(0o604)
+    return directory
+
+
+def seen(directory: Path) -> list[tuple[str, int, int, str]]:
+    """What lies there, with owners, modes and contents."""
+    paths = [directory, *sorted(directory.iterdir())]
+    texts = [path.read_text() if path.is_file() else "" for path in paths]
+    return [(path.name, path.stat().st_uid, path.stat().st_mode, text) for path, text in zip(paths, texts, strict=True)]
+
+
+@pytest.mark.parametrize("what", PLANTS)
+@pytest.mark.parametrize("beside", ["x.conf.new", "x.conf.previous.new"])
+def test_a_file_is_written_over_nothing_that_lies_in_its_way(
+    tmp_path: Path, victim: Path, what: str, beside: str
+) -> None:
+    before, directory = seen(victim), tmp_path / "etc"
+    directory.mkdir()
+    path = directory / "x.conf"
+    path.write_text("one\n")
+    plant(directory / beside, what, victim)
+    assert write(path, "two\n", previous=f"{path}.previous") == 0
+    assert seen(victim) == before
+    assert {item.name: item.read_text() for item in directory.iterdir()} == {
+        "x.conf": "two\n",
+        "x.conf.previous": "one\n",
+    }
+    assert not path.is_symlink()
+
+
+def test_what_a_link_in_the_place_of_a_file_leads_to_is_not_kept_as_what_was_there(
+    tmp_path: Path, victim: Path
+) -> None:
+    path = tmp_path / "x.conf"
+    plant(path, "a link to a file", victim)
+    assert write(path, "two\n", previous=f"{path}.previous") == 0
+    assert (path.read_text(), path.is_symlink()) == ("two\n", False)
+    assert not (tmp_path / "x.conf.previous").exists()
+
+
+@pytest.mark.parametrize("what", PLANTS)
+def test_an_acl_file_is_written_over_nothing_that_lies_in_its_way(tmp_path: Path, victim: Path, what: str) -> None:
+    before, directory = seen(victim), tmp_path / "etc"
+    directory.mkdir(mode=0o770)
+    file = directory / "x.acl"
+    file.write_text("user a on\n")
+    plant(directory / "x.acl.new", what, victim)
+    given = {"files": str(file), "default": "default", "default_line": "user default off"}
+    assert run("make-replayable", **given).returncode == 0
+    assert seen(victim) == before
+    assert file.read_text() == "user default off\nuser a on\n"
+    assert directory.stat().st_mode & 0o022 == 0
+
+
+@pytest.mark.parametrize("what", [what for what in PLANTS if what != "a directory"])
+def test_a_role_s_directory_is_made_nowhere_else(tmp_path: Path, victim: Path, what: str) -> None:
+    before, path = seen(victim), tmp_path / "role"
+    plant(path, what, victim)
+    done = run("make-directory", path=str(path), owner=OWNER, group=str(os.getgid()), mode="0750")
+    assert done.returncode == 1
+    assert f"{path}: " in done.stdout
+    assert seen(victim) == before
+
+
+def test_a_role_s_directory_is_made_with_its_mode_also_where_it_is_already(tmp_path: Path) -> None:
+    path = tmp_path / "role"
+    for before in (None, 0o777):
+        if before is not None:
+            path.chmod(before)
+        done = run("make-directory", path=str(path), owner=OWNER, group=str(os.getgid()), mode="0750")
+        assert done.returncode == 0, done.stdout
+        assert path.stat().st_mode & 0o777 == 0o750
+
+
+# --- Who holds a host
+
+
+def hold(file: Path) -> "subprocess.Popen[str]":
+    """A deploy's hold on a host, begun."""
+    words = {"mark": "MARK", "file": str(file), "seen": "", "mine": "me@desk", "changed": "changed by"}
+    command = prepared(script("hold", patience=0, silence=30, **words))
+    return subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_who_holds_a_host_is_what_the_kernel_says_and_nobody_else_can_hold_it(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "deploy.lock"
+    with hold(file) as first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == "MARK held\n"
+            assert file.parent.stat().st_mode & 0o777 == 0o700
+            file.write_text("eve, process 7\n")
+            with hold(file) as second:
+                said = second.communicate(timeout=30)[0]
+            assert said == f"MARK held by process {first.pid} (bash) of {OWNER}, eve, process 7\n"
+        finally:
+            first.kill()

@@ -12,9 +12,9 @@ from tasks.compare.server import wanted_settings
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
-from tasks.run.survey import Look
+from tasks.run.survey import Look, judge
 from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
-from tasks.steps.instances import aside_commands
+from tasks.steps.instances import aside_command
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
 from tasks.steps.operations import file_command
@@ -181,7 +181,7 @@ def test_a_server_that_loads_saves_or_rewrites_is_busy(sign: str) -> None:
 
 def look(host: Host, observed: Observed) -> Look:
     """A host as one run saw it."""
-    return Look(host, {}, observed, tuple(compare(host, observed)))
+    return judge(host, {}, observed)
 
 
 def plan(**observed: Observed) -> list[str]:
@@ -207,14 +207,15 @@ def test_a_difference_is_planned_under_its_host() -> None:
 
 
 def test_a_difference_of_all_hosts_is_one_line() -> None:
-    wrong = {role: replace(right(role), statoverrides={}) for role in FIVE}
+    wrong = {role: replace(right(role), statoverrides={"/var/lib/redis": "root redis 750"}) for role in FIVE}
     first, *rest = plan(**wrong)
     assert first == "all 5 hosts: file /etc/redis: none → dpkg-statoverride root redis 750 (write)"
     assert rest == ["5 differences on 5 hosts, 0 instances will restart"]
 
 
 def test_a_difference_of_some_hosts_names_them_before_what_concerns_one() -> None:
-    some = {role: replace(right(role), statoverrides={}) for role in ("crypto", "shared")}
+    kept = {"/var/lib/redis": "root redis 750"}
+    some = {role: replace(right(role), statoverrides=kept) for role in ("crypto", "shared")}
     lines = plan(**some, gateway=stopped(right("gateway"), "gateway"))
     assert [line.split(":")[0] for line in lines[:2]] == ["crypto, shared", "gateway"]
 
@@ -281,8 +282,13 @@ def test_a_file_is_private_from_its_first_byte_and_replaced_at_once() -> None:
 
 
 def test_a_directory_is_made_with_owner_and_mode_in_one_command() -> None:
-    command = file_command(File("/var/lib/redis/x", None, "redis", "redis", "0750"))
-    assert bare(command.get_raw_value()) == "install -d -o redis -g redis -m 00750 /var/lib/redis/x"
+    command = file_command(File("/etc/needrestart", None, "root", "root", "0755"))
+    assert bare(command.get_raw_value()) == "install -d -o root -g root -m 00755 /etc/needrestart"
+
+
+def test_a_directory_of_a_role_is_made_by_what_follows_no_link() -> None:
+    made = call(file_command(File("/var/lib/redis/x", None, "redis", "redis", "0750")).get_raw_value())
+    assert (made.name, made.parameters["path"]) == ("make-directory", "/var/lib/redis/x")
 
 
 def test_a_difference_that_nobody_can_make_live_is_not_said() -> None:
@@ -332,7 +338,6 @@ def test_nothing_is_kept_of_a_file_that_no_process_is_started_from() -> None:
 
 def test_a_log_that_is_no_longer_written_is_renamed_and_not_removed() -> None:
     directory = "/var/lib/redis/crypto/appendonlydir"
-    assert aside_commands(desired("crypto").instances) == [
-        f"rm -rf {directory}.old",
-        f"mv -T {directory} {directory}.old",
-    ]
+    job = call(call(aside_command(desired("crypto").instances[0])).parameters["job"])
+    assert (job.name, job.parameters) == ("put-aside", {"log": directory, "old_log": f"{directory}.old"})
+    assert 'rm -rf "$old_log" && mv -T "$log" "$old_log"' in path_of(job.name).read_text()

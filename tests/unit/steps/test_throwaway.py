@@ -7,7 +7,7 @@ import pytest
 
 from tasks.steps.throwaway import Form, convert_script, try_inner_port_script, try_script
 from tests.unit.builders import EVERY, desired, password, roles, secrets_of
-from tests.unit.scripts import call, path_of
+from tests.unit.scripts import Call, call, path_of
 
 SCRIPTS = {
     **{f"trial of {role}": try_script(desired(role).instances[0]) for role in EVERY},
@@ -21,9 +21,15 @@ SCRIPTS = {
 SERVERS = [name for name in SCRIPTS if name != "inner port"]
 
 
+def job(script: str) -> Call:
+    """What a script does in the end: itself, or the job that it runs in a sandbox."""
+    run = call(script)
+    return call(run.parameters["job"]) if run.name == "as-role" else run
+
+
 def directives(script: str) -> dict[str, str]:
     """The configuration that a script gives its server, by directive; the last one counts, as for Redis."""
-    text = call(script).parameters["config"]
+    text = job(script).parameters["config"]
     return dict(line.partition(" ")[::2] for line in text.splitlines() if line and not line.startswith(("#", "user ")))
 
 
@@ -37,8 +43,12 @@ def test_nobody_but_root_on_the_host_can_reach_the_server(name: str) -> None:
     config = directives(SCRIPTS[name])
     assert config["port"] == "0"
     assert config["unixsocketperm"] == "700"
-    assert config["unixsocket"].startswith("/run/redis-")
-    assert "install -d -m 0700" in SCRIPTS[name]
+    if call(SCRIPTS[name]).name == "as-role":  # in a /tmp of its own
+        assert config["unixsocket"] == "/tmp/convert/socket"
+        assert "PrivateTmp=yes" in call(SCRIPTS[name]).parameters["sandbox"].splitlines()
+    else:
+        assert config["unixsocket"].startswith("/run/redis-trial-")
+        assert 'install -d -m 0700 -o redis -g redis "$work"' in SCRIPTS[name]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -50,7 +60,7 @@ def test_no_password_and_no_hash_of_one_is_in_the_script(name: str) -> None:
 
 @pytest.mark.parametrize("role", EVERY)
 def test_a_trial_writes_into_its_own_directory_only(role: str) -> None:
-    assert directives(SCRIPTS[f"trial of {role}"])["dir"] == f"/run/redis-trial-{role}"
+    assert directives(SCRIPTS[f"trial of {role}"])["dir"] == f"/run/redis-trial-{role}/work"
 
 
 @pytest.mark.parametrize("role", EVERY)
@@ -88,22 +98,21 @@ def test_a_conversion_loads_the_form_that_the_data_is_in() -> None:
 
 
 def test_a_log_is_built_beside_and_takes_its_name_when_it_is_complete() -> None:
-    script = call(SCRIPTS["crypto to log"])
+    script = job(SCRIPTS["crypto to log"])
     assert directives(SCRIPTS["crypto to log"])["appenddirname"] == "appendonlydir.new"
     assert script.parameters["new_log"] == "/var/lib/redis/crypto/appendonlydir.new"
     tasks = path_of(script.name).read_text().rpartition("case $task in")[2]
     log = tasks[tasks.index("log)") : tasks.index("snapshot)")]
-    order = [log.index(f"\n  {step}") for step in ("serve", "refuse_too_much", "write_log", "end", "mv -T")]
+    order = [log.index(f"\n  {step}") for step in ("begin", "refuse_too_much", "write_log", "end", "mv -T")]
     assert order == sorted(order)
 
 
 @pytest.mark.parametrize("form", ["log", "snapshot"])
 def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> None:
-    script = call(SCRIPTS[f"crypto to {form}"])
+    script = job(SCRIPTS[f"crypto to {form}"])
     removed = re.findall(r"rm -rf? (\S+)", path_of(script.name).read_text())
-    assert set(removed) == {'"$run"', '"$new_log"', '"$old_log"'}
-    assert [script.parameters[name] for name in ("run", "new_log", "old_log")] == [
-        "/run/redis-convert-crypto",
+    assert set(removed) == {'"$new_log"', '"$old_log"'}
+    assert [script.parameters[name] for name in ("new_log", "old_log")] == [
         "/var/lib/redis/crypto/appendonlydir.new",
         "/var/lib/redis/crypto/appendonlydir.old",
     ]
@@ -112,7 +121,7 @@ def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> 
 def test_a_trial_has_the_sandbox_of_the_role_s_unit_but_for_its_directories() -> None:
     lines = call(SCRIPTS["trial of crypto"]).parameters["sandbox"].splitlines()
     unit = desired("crypto").instances[0].unit_text.splitlines()
-    assert lines[-1] == "ReadWritePaths=/run/redis-trial-crypto"
+    assert lines[-1] == "ReadWritePaths=/run/redis-trial-crypto/work"
     assert [line for line in lines[:-1] if line not in unit] == []
     for name in ("User=redis", "PrivateUsers=yes", "NoExecPaths=/", "SystemCallFilter=~@privileged @resources"):
         assert name in lines
