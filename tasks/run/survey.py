@@ -23,7 +23,7 @@ from tasks.observed.state import Observed
 from tasks.run.fault import fault
 from tasks.run.session import Run
 
-FRESH = 10.0  # seconds
+FRESH = 5.0  # seconds; what may change behind a look may change behind any
 
 
 @dataclass(frozen=True)
