@@ -1,7 +1,7 @@
 """Log in to a unit's own process only: a password goes to nobody else who may answer at its address and port.
 
 Shown are the process that holds the socket, that no other one listens there, and that no rule of the kernel's gives the
-connection another end. Between that look and the login is a moment in which this may change: docs/decisions/0013.
+connection another end. Between that look and the login is a moment in which this may change: docs/decisions/0014.
 """
 
 from __future__ import annotations
