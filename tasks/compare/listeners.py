@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from tasks.catalogue.roles import Role
 from tasks.compare.adoption import adopted_pids
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
-from tasks.observed.foreign_listeners import ignored_pids
+from tasks.observed.foreign_listeners import EVERYWHERE, ignored_pids
 from tasks.observed.nft import OUR_TABLE
 from tasks.observed.state import Observed, Server
 
@@ -28,6 +29,8 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
             where = f"{listener.address}:{listener.port}"
             found = f"{listener.process}, pid {listener.pid}"
             yield Difference(None, "listener", where, NO_OTHER, found, ByHand(f"{AWAY}{where}"))
+    for role in desired.roles:
+        yield from _others_in_its_place(role, observed, pids)
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
         yield from _foreign_forwards(desired, observed)
@@ -46,6 +49,17 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
         yield Difference(instance.name, "listener", wanted, "listens", "does not listen", Remedy.RESTART)
     for other in sorted(found - {wanted}):
         yield Difference(instance.name, "listener", other, "not listened on", "listens", Remedy.RESTART)
+
+
+def _others_in_its_place(role: Role, observed: Observed, pids: Collection[int]) -> Iterator[Difference]:
+    """Whoever listens where a role's clients go, and is no Redis, of which another difference tells."""
+    for listener in observed.listeners:
+        its_place = listener.port in role.ports and listener.address in (str(role.address), *EVERYWHERE)
+        if its_place and not listener.process.startswith("redis-") and not any(map(listener.is_of, pids)):
+            where = f"{listener.address}:{listener.port}"
+            found = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
+            remedy = ByHand("stop that process, or let it listen elsewhere")
+            yield Difference(role.name, "listener", where, "nobody beside the role", found, remedy)
 
 
 def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:

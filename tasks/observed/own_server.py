@@ -14,6 +14,7 @@ from pyinfra.api.host import Host
 
 from tasks.observed.connection import Unobserved, read_host
 from tasks.observed.exchange import ExchangeError, Reply, exchange
+from tasks.observed.foreign_listeners import EVERYWHERE
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, tables, takings
 from tasks.observed.reader import addresses_in, unseen_parts
@@ -24,7 +25,6 @@ from tasks.observed.state import Listener, Observed, Taking
 Endpoint = tuple[str, int]
 Login = tuple[str, str]  # user and password
 
-EVERYWHERE = ("0.0.0.0", "*", "::")
 PARTS = ("listeners", "pid", "addresses", "forwards", "legacy", "unseen")
 
 

@@ -15,9 +15,9 @@ my ($address, $port, $said) = @ARGV;
 my $listener = IO::Socket::INET->new(LocalAddr => $address, LocalPort => $port, Listen => 9, ReuseAddr => 1) or die $!;
 while (my $client = $listener->accept) {
   if (sysread($client, my $told, 65536) and $said) {
-    open my $file, '>>', $said; print $file $told; close $file;
+    open my $file, '>>', $said; print {$file} $told; close $file;
   }
-  if (open my $file, '<', '/usr/local/lib/impostor.reply') { local $/; print $client <$file>; }
+  if (open my $file, '<', '/usr/local/lib/impostor.reply') { local $/; print {$client} <$file>; }
   close $client;
 }
 """
@@ -51,7 +51,7 @@ def taking(family: str, rule: str, address: str, port: int, **_: object) -> str:
         f"chain taken {{ {RULE.format(**where)}; }}\n",
         f"type nat hook output priority -90; {rule.format(**where)};",
     )
-    return f"table {family} theirs {{ {chains[0]} chain out {{ {chains[1]} }} }}"
+    return f"table {family} theirs {{\n{chains[0]}chain out {{ {chains[1]} }}\n}}\n"
 
 
 def install(host: Container, reply: bytes = b"+OK\r\n") -> None:
