@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.catalogue.roles import Role
+from tasks.compare.data_files import pieces
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import PACKAGED_UNIT, data_directory
@@ -71,17 +72,7 @@ def has_own_data(instance: Instance, observed: Observed) -> bool:
         return True
     if instance.name in observed.adopting:
         return False  # what lies there is a copy that was not finished
-    return bool(data_of(instance.name, observed))
-
-
-def data_of(role: str, observed: Observed) -> list[str]:
-    """The data files of a role on a host, whether it carries the role or not."""
-    inside = f"{data_directory(role)}/"
-    return [path for path in observed.data_files if path.startswith(inside) and _is_data(path)]
-
-
-def _is_data(path: str) -> bool:
-    return path.endswith((".rdb", ".aof", ".manifest")) and "/temp-" not in path
+    return bool(pieces(instance.name, observed))
 
 
 def adoptions(desired: Host, observed: Observed) -> list[Adoption]:

@@ -101,8 +101,7 @@ def lacks_data(instance: Instance, observed: Observed) -> bool:
     """Whether an instance that has run here, and does not now, would begin empty."""
     if observed.is_active(instance.unit) or instance.name in observed.adopting:
         return False
-    found = manifest_file(instance.role) in observed.data_files or pieces(instance, observed)
-    return begun_file(instance.name) in observed.files and not found
+    return begun_file(instance.name) in observed.files and not pieces(instance.name, observed)
 
 
 def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -119,18 +118,18 @@ def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
         )
 
 
-def pieces(instance: Instance, observed: Observed) -> list[str]:
-    """Files with data in the directory of an instance: of snapshots and logs, whatever their names.
+def pieces(role: str, observed: Observed) -> list[str]:
+    """Files with data in the directory of a role, whether the host carries it or not: of snapshots and logs.
 
-    Not what a server or a conversion left half-done, nor a log that was put aside.
+    Whatever their names; not what a server or a conversion left half-done, nor a log that was put aside.
     """
-    inside = f"{data_directory(instance.name)}/"
+    inside = f"{data_directory(role)}/"
     return [path for path in observed.data_files if path.startswith(inside) and _is_data(path)]
 
 
 def _is_data(path: str) -> bool:
     unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
-    return path.endswith((".rdb", ".aof")) and not unfinished
+    return path.endswith((".rdb", ".aof", ".manifest")) and not unfinished
 
 
 def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -141,7 +140,7 @@ def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference
     role, directory = instance.role, data_directory(instance.name)
     if not role.appendonly or observed.is_active(instance.unit) or instance.name in observed.adopting:
         return
-    found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance, observed))
+    found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance.name, observed))
     if manifest_file(role) in observed.data_files or found in ([], [role.dbfilename]):
         return
     advice = (

@@ -169,7 +169,7 @@ def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:
     ours |= {observed.pid(unit_name(leftover.role)) for _, leftover in leftovers_in_place(desired, observed)}
     for role in desired.roles:
         for listener in observed.listeners:
-            if _clash(role, listener) and listener.pid not in ours:
+            if _clash(role, listener) and not any(map(listener.is_of, ours)):
                 who = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
                 yield (
                     f"{role.name}: port {role.address}:{listener.port} is held by {who} "
@@ -211,7 +211,7 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
         yield from map(_in_words, strange_snapshot(instance, observed))
         down = not observed.is_active(instance.unit) and instance.name not in observed.adopting
         if down and not instance.role.appendonly:
-            yield from _data_without_snapshot(instance, observed, pieces(instance, observed))
+            yield from _data_without_snapshot(instance, observed, pieces(instance.name, observed))
 
 
 def _data_without_snapshot(instance: Instance, observed: Observed, data: list[str]) -> Iterator[str]:

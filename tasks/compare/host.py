@@ -7,16 +7,18 @@ instance that does not run has one difference, not one for each of its settings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
+from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences
 from tasks.compare.data_files import has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
+from tasks.compare.passwords import keep_password, keeps_other_passwords
 from tasks.compare.planted import planted
 from tasks.compare.server import server_differences
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
@@ -24,6 +26,7 @@ from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begu
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
+OTHER_CONTENT = "other content"
 PASSWORD_DIRECTIVES = (*(name for name, item in DIRECTIVES.items() if item.form is SECRET), "user", "sentinel")
 
 
@@ -40,7 +43,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_addresses(desired, observed),
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
-        *_replay(desired, observed),
+        *replay_differences(desired, observed),
         *_restarts_for_upgrade(desired, observed),
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
@@ -106,8 +109,9 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             observed.container and file.path in (SYSCTL_FILE, THP_FILE)
         ) or file.path in unbegun - observed.files.keys():
             continue
-        unknown = file.content == "" and _has_all_users(desired, observed, file.path)
-        yield from _file(file, observed.files.get(file.path), unknown)
+        unknown = file.content == "" and has_all_users(desired, observed, file.path)
+        for item in _file(file, observed.files.get(file.path), unknown):
+            yield _without_asking(desired, observed, item)
     for path in desired.absent:
         if path in observed.files:
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
@@ -117,10 +121,15 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, Remedy.WRITE)
 
 
-def _has_all_users(desired: Host, observed: Observed, path: str) -> bool:
-    """Whether an ACL file of which the passwords are not known lacks no user: unknown.py says so then."""
-    wanted = {user.name for item in desired.instances if acl_file(item.name) == path for user in item.users}
-    return bool(wanted) and wanted <= observed.acl_users.get(path, frozenset())
+def _without_asking(desired: Host, observed: Observed, item: Difference) -> Difference:
+    """A difference of an ACL file that a person has to speak of: a new one would replace what services log in with."""
+    for instance in desired.instances:
+        if item.name == acl_file(instance.name) and item.observed == OTHER_CONTENT:
+            others = keeps_other_passwords(instance, observed)
+            if others:
+                found = f"other passwords of {', '.join(others)}"
+                return replace(item, observed=found, remedy=keep_password(instance))
+    return item
 
 
 def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Difference]:
@@ -143,7 +152,7 @@ def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Differ
 def _content(file: File, state: FileState) -> str:
     """What is different in a file, by line; of a secret file only that it is."""
     if file.secret:
-        return "other content"
+        return OTHER_CONTENT
     wanted, found = (file.content or "").splitlines(), state.content.splitlines()
     added = [f"has {_masked_line(line)!r}" for line in found if line not in wanted]
     lost = [f"lacks {line[:120]!r}" for line in wanted if line not in found]
@@ -217,14 +226,14 @@ def _descriptors(unit: Unit, state: Mapping[str, str], desired: Host) -> Iterato
 def _keeps_failing(unit: Unit, observed: Observed) -> bool:
     """Whether systemd was seen in the middle of one more try: a server that loads its data listens from the first."""
     state, pid = observed.unit(unit.name), observed.pid(unit.name)
-    listens = "listeners" in observed.unseen or any(item.pid == pid for item in observed.listeners)
+    listens = "listeners" in observed.unseen or any(item.is_of(pid) for item in observed.listeners)
     return state["ActiveState"] == "activating" and state.get("NRestarts", "0") != "0" and not listens
 
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:
     """Drop-ins for this unit or for units of its name's prefix; service.d, every service, is the host's business."""
-    paths = state.get("DropInPaths", "").split(" ")
-    return [path for path in paths if path and path.split("/")[-2] != "service.d"]
+    paths = filter(None, state.get("DropInPaths", "").split(" "))
+    return [path for path in paths if not path.rpartition("/")[0].endswith("/service.d")]
 
 
 def _user_namespaces(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -270,17 +279,6 @@ def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
         if str(role.address) not in observed.addresses:
             remedy = ByHand("give the host this address, or correct it in group_data/roles.yaml")
             yield Difference(role.name, "address", str(role.address), "on this host", "absent", remedy)
-
-
-def _replay(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """An ACL file with which the next start would drop what was written in transactions and by scripts."""
-    for instance in desired.instances:
-        path = acl_file(instance.name)
-        if path in observed.files and observed.files[path].kind in ("file", "link") and path not in observed.replayable:
-            found = "may not replay the log: a start would drop what transactions and scripts wrote"
-            yield Difference(
-                instance.name, "acl", f"{DEFAULT} in {path}", f"off, {DEFAULT_RULES}", found, Remedy.REPLAY
-            )
 
 
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tasks.compare.difference import Difference, Remedy
-from tasks.desired.host import Host
+from tasks.desired.host import Forward, Host
 from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, UNITS, data_directory, role_of
 from tasks.observed.state import Observed
 
@@ -30,22 +30,41 @@ def leftover_differences(desired: Host, observed: Observed) -> Iterator[Differen
 def ends_last(desired: Host, observed: Observed, differences: Iterable[Difference]) -> list[Difference]:
     """The differences that the deploy removes when every host is proved: what ends, and cannot be taken back.
 
-    The inner port of a role that leaves leads to it until then, unless the host gets another one meanwhile.
+    The inner port of a role that leaves leads to it until then, unless a role of the host has that very one.
     """
     listed = list(differences)
     retiring = any(item.remedy == Remedy.RETIRE for item in listed)
-    wanted = {
+    inner = retiring and (has_inner_ports(desired, observed) or bool(leaving_forwards(desired, observed)))
+    return [item for item in listed if item.remedy in (Remedy.RETIRE, Remedy.PURGE) or (inner and of_inner_ports(item))]
+
+
+def has_inner_ports(desired: Host, observed: Observed) -> bool:
+    """Whether all inner ports of the host's roles lead to them."""
+    return {
         (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
         for item in desired.forwards
         for chain in ("prerouting", "output")
+    } <= observed.forwards
+
+
+def leaving_forwards(desired: Host, observed: Observed) -> tuple[Forward, ...]:
+    """The inner ports that lead to roles which have left the host, and that none of its roles has now."""
+    taken = {(item.address, item.inner_port) for item in desired.forwards}
+    roles = {item.endpoint: item.role for item in observed.leftovers if item.endpoint is not None}
+    led = {
+        (address, inner_port, int(target.rpartition(":")[2]))
+        for _, address, inner_port, target in observed.forwards
+        if target and (address, inner_port) not in taken
     }
-    inner = retiring and wanted <= observed.forwards
-    return [
-        item for item in listed if item.remedy in (Remedy.RETIRE, Remedy.PURGE) or (inner and _of_inner_ports(item))
-    ]
+    return tuple(
+        Forward(roles[address, port], address, inner_port, port)
+        for address, inner_port, port in sorted(led)
+        if (address, port) in roles
+    )
 
 
-def _of_inner_ports(item: Difference) -> bool:
+def of_inner_ports(item: Difference) -> bool:
+    """Whether a difference is removed by writing and loading the rules of the inner ports, or by their end."""
     files = item.subject == "file" and item.name in (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
     return files or item.remedy in (Remedy.DISABLE, Remedy.LEAD)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from tasks.compare.adoption import adopted_pids
@@ -10,6 +9,7 @@ from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
 from tasks.observed.foreign_listeners import ignored_pids
+from tasks.observed.nft import OUR_TABLE
 from tasks.observed.state import Observed, Server
 
 NO_OTHER = "no other Redis"
@@ -24,13 +24,13 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
     for instance in desired.instances if "listeners" not in observed.unseen else ():
         yield from _own_listeners(instance, observed)
     for listener in observed.listeners if desired.roles else ():  # elsewhere a Redis is not this tool's business
-        if listener.process.startswith("redis-") and listener.pid not in pids:
+        if listener.process.startswith("redis-") and not any(map(listener.is_of, pids)):
             where = f"{listener.address}:{listener.port}"
             found = f"{listener.process}, pid {listener.pid}"
             yield Difference(None, "listener", where, NO_OTHER, found, ByHand(f"{AWAY}{where}"))
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
-        yield from _foreign_forwards(desired, observed)
+        yield from foreign_forwards(desired, observed)
 
 
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -41,25 +41,29 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
     if any(config.get(name, value) != value for name, value in instance.settings.items() if name in ("bind", "port")):
         return  # its cause, the setting, is listed
     wanted = f"{instance.address}:{instance.role.port}"
-    found = {f"{item.address}:{item.port}" for item in observed.listeners if item.pid == pid}
+    found = {f"{item.address}:{item.port}" for item in observed.listeners if item.is_of(pid)}
     if wanted not in found:
         yield Difference(instance.name, "listener", wanted, "listens", "does not listen", Remedy.RESTART)
     for other in sorted(found - {wanted}):
         yield Difference(instance.name, "listener", other, "not listened on", "listens", Remedy.RESTART)
 
 
-def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
+def led_away(desired: Host, instance: Instance, observed: Observed) -> Difference | None:
+    """A rule of somebody else's that takes the connections to an instance's assigned port: another may answer there."""
+    where = f"{instance.address}:{instance.role.port}"
+    found = foreign_forwards(desired, observed) if "forwards" not in observed.unseen else ()
+    return next((item for item in found if (item.role, item.name) == (instance.name, where)), None)
+
+
+def foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
     """A rule of somebody else's that takes a role's connections."""
-    for table, rule in observed.foreign_forwards:
-        address = re.search(r"ip daddr ([\d.]+)", rule)
-        ports = {int(number) for number in re.findall(r"\d+", rule.partition("dport")[2].partition("dnat to")[0])}
-        for role in desired.roles:
-            if address is not None and address[1] != str(role.address):
-                continue
-            for port in sorted(ports & set(role.ports)):
-                remedy = ByHand(f"remove that rule, or let it leave out {role.address}")
-                where = f"{role.address}:{port}"
-                yield Difference(role.name, "listener", where, "led by no other table", f"{table}: {rule}", remedy)
+    for role in desired.roles:
+        for port in sorted(role.ports):
+            where, remedy = f"{role.address}:{port}", ByHand(f"remove that rule, or let it leave out {role.address}")
+            for item in observed.takings:
+                if item.table != OUR_TABLE and item.takes(str(role.address), port):
+                    found = f"{item.table}: {item.rule}"
+                    yield Difference(role.name, "listener", where, "led by no other table", found, remedy)
 
 
 def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -2,6 +2,8 @@
 
 A lost, empty or copied secrets file looks like a wish for new passwords, and every service of the tier would be locked
 out. `--data new_passwords=ROLE` is that wish. A user that the instance lacks gets its password without it.
+
+A server that answers says itself what it has; of every other one, stopped or not, its ACL file is what it has.
 """
 
 from __future__ import annotations
@@ -9,65 +11,97 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.acl_file import is_in_file, others_in_file, users_in_file
 from tasks.compare.difference import ByHand
-from tasks.compare.unknown import LOCKED_OUT
-from tasks.desired.host import Host, Instance, User, sha256
+from tasks.compare.listeners import led_away
+from tasks.compare.unknown import LOCKED_OUT, load_its_file
+from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import acl_file
-from tasks.desired.rendering import acl_text
+from tasks.observed.refusal import Refusal
 from tasks.observed.state import Observed
 
 Pair = tuple[str, str]  # role, user
 
 
-def other_password(user: User, found: Mapping[str, object]) -> bool:
-    """Whether a user in the server has other passwords than the wanted one, so far as that is known."""
-    return user.password_sha256 is not None and found.get("passwords", []) != [user.password_sha256]
+def other_password(user: User, found: Mapping[str, object], replaced: bool = False) -> bool:
+    """Whether a user in the server has other passwords than the wanted one, so far as that is known.
+
+    `replaced`: whether one that is not known here is about to be made up (a run that only looks makes none).
+    """
+    if user.password_sha256 is None:
+        return replaced
+    return found.get("passwords", []) != [user.password_sha256]
 
 
-def may_replace(instance: Instance, observed: Observed) -> bool:
+def may_replace(instance: Instance, user: User, observed: Observed) -> bool:
     """Whether a password that a running server has may be made that of the secrets file.
 
     So too where its ACL file has that one: the next start would load it, somebody has changed the server alone.
     """
-    file = observed.files.get(acl_file(instance.name))
-    text = acl_text(instance.users)
-    return instance.new_passwords or (file is not None and bool(text) and file.content == sha256(text))
+    return instance.new_passwords or is_in_file(instance, user.name, observed)
 
 
-def password_problems(desired: Host, observed: Observed, file: str, made_up: Collection[Pair]) -> Iterator[str]:
+def keeps_other_passwords(instance: Instance, observed: Observed) -> list[str]:
+    """Users of an instance that does not answer, whose passwords a new ACL file would replace unasked."""
+    server = observed.servers.get(instance.name)
+    if instance.new_passwords or (server is not None and server.refusal is None):
+        return []
+    return others_in_file(instance, observed)
+
+
+def password_problems(desired: Host, observed: Observed, file: str, lacking: Collection[Pair]) -> Iterator[str]:
     """Why the deploy would take passwords from a role's services that it has not been told to take.
 
-    `file`: where the passwords come from; `made_up`: those that it lacks, and that this run has generated.
+    `file`: where the passwords come from; `lacking`: those that it has not, and that a deploy makes up.
     """
     for instance in desired.instances:
         if not instance.new_passwords:
-            new = [user for user in instance.users if (instance.name, user.name) in made_up]
-            yield from _problems(instance, observed, file, new)
+            new = [user for user in instance.users if (instance.name, user.name) in lacking]
+            yield from _problems(desired, instance, observed, file, new)
 
 
-def _problems(instance: Instance, observed: Observed, file: str, new: Iterable[User]) -> Iterator[str]:
-    path, server = acl_file(instance.name), observed.servers.get(instance.name)
+def _problems(desired: Host, instance: Instance, observed: Observed, file: str, new: Iterable[User]) -> Iterator[str]:
+    server = observed.servers.get(instance.name)
     users = server.users if server is not None else {}
-    there = observed.acl_users.get(path, frozenset()) | users.keys()
+    there = users_in_file(instance, observed).keys() | users.keys()
     lost = [user.name for user in new if user.name in there]
     if lost:
         yield (
             f"{instance.name}: {file} has no password for {', '.join(lost)}, and the instance has one "
-            f"({path}), expected the same in both: {keep_password(instance).advice}"
+            f"({acl_file(instance.name)}), expected the same in both: {keep_password(instance).advice}"
         )
         return
-    refusal = server.refusal if server is not None else None
-    if refusal is not None and refusal.cause in LOCKED_OUT:
+    if server is not None and server.refusal is not None and server.refusal.cause in LOCKED_OUT:
+        yield _locked_out(desired, instance, observed, file, server.refusal)
+        return
+    others = keeps_other_passwords(instance, observed)
+    if others:
         yield (
-            f"{instance.name}: {OPERATOR}: the running server refuses the password of {file} ({refusal}), expected "
-            f"that it takes it: {keep_password(instance).advice}"
+            f"{instance.name}: {', '.join(others)}: {acl_file(instance.name)} has another password than {file}, "
+            f"expected the same: {keep_password(instance).advice}"
         )
-    others = [user.name for user in instance.users if user.name in users and other_password(user, users[user.name])]
-    if others and not may_replace(instance, observed):
+    known = [user for user in instance.users if user.name in users and other_password(user, users[user.name])]
+    others = [user.name for user in known if not may_replace(instance, user, observed)]
+    if others:
         yield (
             f"{instance.name}: {', '.join(others)}: the running server has another password than {file}, expected the "
             f"same: {keep_password(instance).advice}"
         )
+
+
+def _locked_out(desired: Host, instance: Instance, observed: Observed, file: str, refusal: Refusal) -> str:
+    """A server that does not take the operator's password: its own, or whoever answers in its place."""
+    away = led_away(desired, instance, observed)
+    if away is not None:
+        return (
+            f"{instance.name}: {OPERATOR}: what answers on {away.name} refuses the password of {file} ({refusal}), and "
+            f"a rule leads there ({away.observed}), expected the role's own server: {away.to_do}"
+        )
+    words = f"{instance.name}: {OPERATOR}: the running server refuses the password of {file} ({refusal})"
+    if is_in_file(instance, OPERATOR, observed):
+        path = acl_file(instance.name)
+        return f"{words}, which {path} has, expected the same in both: {load_its_file(instance)}"
+    return f"{words}, expected that it takes it: {keep_password(instance).advice}"
 
 
 def keep_password(instance: Instance) -> ByHand:

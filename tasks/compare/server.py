@@ -165,9 +165,9 @@ def _users(instance: Instance, server: Server, observed: Observed) -> Iterator[D
     for name in sorted(set(server.users) - set(wanted) - {DEFAULT}):
         yield Difference(instance.name, "acl", name, "no such user", "a user", Remedy.LIVE)
     for name, user in sorted(wanted.items()):
-        problem = _user(user, server.users.get(name), server.categories)
+        problem = _user(user, server.users.get(name), server.categories, instance.new_passwords)
         if problem:
-            kept = other_password(user, server.users.get(name, {})) and not may_replace(instance, observed)
+            kept = other_password(user, server.users.get(name, {})) and not may_replace(instance, user, observed)
             remedy = keep_password(instance) if name in server.users and kept else Remedy.LIVE
             yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, remedy)
 
@@ -194,7 +194,7 @@ def _other_rules(found: Mapping[str, object], wanted: str, categories: Categorie
     return ", ".join(filter(None, problems))
 
 
-def _user(user: User, found: Mapping[str, object] | None, categories: Categories) -> str | None:
+def _user(user: User, found: Mapping[str, object] | None, categories: Categories, replaced: bool = False) -> str | None:
     """In words, how a user in the server differs from the wanted one; None when it does not."""
     if found is None:
         return "no such user"
@@ -202,7 +202,7 @@ def _user(user: User, found: Mapping[str, object] | None, categories: Categories
     problems = [
         "off" if "on" not in flags else "",
         "needs no password" if "nopass" in flags else "",
-        "has another password" if other_password(user, found) else "",
+        "has another password" if other_password(user, found, replaced) else "",
         _other_rules(found, user.rules, categories),
     ]
     return ", ".join(filter(None, problems)) or None
@@ -279,7 +279,7 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
         return  # what lies there may be a part of it: the adoption is listed
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if role.appendonly and snapshot and not log and pieces(instance, observed) == [snapshot_file(role)]:
+    if role.appendonly and snapshot and not log and pieces(instance.name, observed) == [snapshot_file(role)]:
         found = f"absent, and the data is in {role.dbfilename}"
         yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.printable import printable
+from tasks.compare.acl_file import is_in_file, users_in_file
 from tasks.compare.difference import Difference, Remedy
+from tasks.compare.listeners import led_away
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import acl_file
 from tasks.observed.refusal import Cause, Refusal
@@ -23,14 +27,14 @@ class Unknown:
 
     def __str__(self) -> str:
         where = f"{self.role}: " if self.role else ""
-        return f"{where}{self.what}: unknown, because {self.because}: {self.remedy}"
+        return printable(f"{where}{self.what}: unknown, because {self.because}: {self.remedy}")
 
 
 def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
     """Everything of the desired state of which this look does not know whether it is so."""
     found = [*_unseen_parts(desired, observed)]
     for instance in desired.instances:
-        found += [*_between_states(instance, observed), *_unseen_server(instance, observed)]
+        found += [*_between_states(instance, observed), *_unseen_server(desired, instance, observed)]
         found += _unknown_passwords(instance, observed)
     return found
 
@@ -39,11 +43,14 @@ def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> t
     """The differences that a deploy does something about: none of a role of which something is not known.
 
     A file may be right for a server as it should be and wrong for one as it is: `appendonly yes` begins empty where
-    no log was begun. Only what the next start needs in order to lose nothing is written all the same.
+    no log was begun. Only what the next start needs in order to lose nothing is written all the same, and the inner
+    port's rules.
     """
     roles = {item.role for item in unknown}
-    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy is Remedy.REPLAY)
+    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy in ALWAYS)
 
+
+ALWAYS = (Remedy.REPLAY, Remedy.LEAD)
 
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
@@ -72,14 +79,26 @@ def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]
         yield Unknown(instance.name, "its data", because, "wait until it has loaded: nothing is done about it")
 
 
-def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
+def _unseen_server(desired: Host, instance: Instance, observed: Observed) -> Iterator[Unknown]:
     server = observed.servers.get(instance.name)
     if server is None or server.refusal is None or instance.address not in observed.addresses:
         return  # it does not run, was seen, or its cause, the missing address, is listed
     listed = is_own_silence(server.refusal) and "listeners" not in observed.unseen
     if listed or is_difference(instance, server.refusal):
         return
-    yield Unknown(instance.name, "its settings, users and data", str(server.refusal), way_out(instance, server.refusal))
+    remedy = _way_out_here(desired, instance, observed, server.refusal)
+    yield Unknown(instance.name, "its settings, users and data", str(server.refusal), remedy)
+
+
+def _way_out_here(desired: Host, instance: Instance, observed: Observed, refusal: Refusal) -> str:
+    """What a person can do, by what else was seen of the host: whoever refuses a password need not be the server."""
+    if refusal.cause in LOCKED_OUT:
+        away = led_away(desired, instance, observed)
+        if away is not None:
+            return f"a rule leads {away.name} elsewhere ({away.observed}): {away.to_do}"
+        if is_in_file(instance, OPERATOR, observed):
+            return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}"
+    return way_out(instance, refusal)
 
 
 def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unknown]:
@@ -87,7 +106,9 @@ def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unkno
     server = observed.servers.get(instance.name)
     if server is not None and server.refusal is not None:
         return
-    there = observed.acl_users.get(acl_file(instance.name), frozenset()) | (server.users.keys() if server else set())
+    if instance.new_passwords:
+        return  # they are made up, and replace what is there: a difference
+    there = users_in_file(instance, observed).keys() | (server.users.keys() if server else set())
     lost = [user.name for user in instance.users if user.password_sha256 is None and user.name in there]
     if lost:
         because = f"the secrets file has none for {', '.join(lost)}"
@@ -106,6 +127,15 @@ def is_difference(instance: Instance, refusal: Refusal) -> bool:
 LOCKED_OUT = (Cause.WRONGPASS, Cause.NO_PASSWORD)
 
 
+def load_its_file(instance: Instance) -> str:
+    """What a person does about a server that runs with other users than its ACL file has."""
+    return (
+        "somebody changed the running server alone: whoever can log in there as an administrator lets it load that "
+        f"file (ACL LOAD); if nobody can, --data new_passwords={instance.name} restarts it, and changes no password "
+        "that the file has"
+    )
+
+
 def is_own_silence(refusal: Refusal) -> bool:
     """Whether nothing of the instance listens: the sockets show it, and the difference is listed with them."""
     return refusal.cause is Cause.NOT_ITS_OWN
@@ -117,6 +147,10 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
     ways = {
         Cause.NO_PASSWORD: "bring the secrets file back, from its backup or another checkout",
         Cause.NOT_ITS_OWN: "see with ss -ltnp who listens on its address",
+        Cause.TAKEN: (
+            f"remove that rule or end that process, or let it leave out {instance.address}: whoever may answer there "
+            "gets no password"
+        ),
         Cause.FORBIDDEN: (
             "allow tunnels to this login in sshd_config: AllowTcpForwarding yes, DisableForwarding no, PermitOpen any, "
             "and no `restrict` before its key"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
+from tasks.catalogue.printable import printable
+
 Severity = Literal["critical", "warning"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worse one first
 
@@ -41,4 +43,4 @@ class Health:
 
     def __str__(self) -> str:
         where = f"{self.role}: " if self.role else ""
-        return f"{where}{self.severity} {self.code}: {self.observed}, limit {self.limit}: {self.remedy}"
+        return printable(f"{where}{self.severity} {self.code}: {self.observed}, limit {self.limit}: {self.remedy}")

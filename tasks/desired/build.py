@@ -80,6 +80,14 @@ def desired_host(
     )
 
 
+def with_forwards(host: Host, more: Sequence[Forward]) -> Host:
+    """`host`, whose rules lead some inner ports more than those of its roles."""
+    forwards = (*host.forwards, *more)
+    rules = render("inner-port.nft.j2", forwards=forwards)
+    files = (replace(file, content=rules) if file.path == INNER_PORT_RULES else file for file in host.files)
+    return replace(host, forwards=forwards, files=tuple(files)) if more else host
+
+
 def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
     """A host that carries no role, perhaps no longer: nothing that acts is left of this tool, and nothing is put there.
 

@@ -16,7 +16,8 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import RESERVED_PREFIX
 from tasks.desired.host import Instance, Passwords
 from tasks.observed.connection import reconnect, run_command
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
+from tasks.observed.own_server import exchange_as
 from tasks.run.survey import Look
 from tasks.steps import witness
 
@@ -33,9 +34,9 @@ class DrillFailed(Exception):
 
 def ask(host: Host, instance: Instance, passwords: Passwords, user: str, *commands: Sequence[str]) -> list[Reply]:
     """Replies to `commands` of a user logged in to an instance. Raises DrillFailed when the login is refused."""
-    login = ("AUTH", user, passwords[instance.name].get(user) or "")
+    login, where = (user, passwords[instance.name].get(user) or ""), (instance.address, instance.role.port)
     try:
-        first, *replies = exchange(host, instance.address, instance.role.port, [login, *commands])
+        first, replies = exchange_as(host, instance.unit, where, login, commands)
     except ExchangeError as error:
         raise DrillFailed(f"{instance.name}: {error}") from error
     if isinstance(first, ReplyError):

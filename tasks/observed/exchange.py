@@ -7,16 +7,16 @@ travel inside the connection only, never in an argument list.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
 import hiredis
 from pyinfra.api.host import Host
 
+from tasks.catalogue.printable import excerpt
 from tasks.observed.connection import Channel, ConnectionBroken, NoAnswer, TunnelForbidden, TunnelRefused, open_tunnel
 from tasks.observed.refusal import Cause, Refusal, refusal
+from tasks.observed.replies import HEADER, Reply, ReplyError, StrangeReply, checked, require_an_end, require_numbers
 
-ReplyError = hiredis.ReplyError
-Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
+__all__ = ["ExchangeError", "Reply", "ReplyError", "exchange", "info_fields"]
 
 TIMEOUT = 10.0  # seconds a server may be silent; a loading one answers at once with -LOADING
 
@@ -46,7 +46,7 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         return replies
     except ConnectionBroken as error:
         raise ExchangeError(_cause(error), f"{address}:{port} broke off: {error}") from error
-    except hiredis.HiredisError as error:
+    except StrangeReply as error:
         raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
     finally:
         channel.close()
@@ -70,6 +70,7 @@ def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
 def _read(channel: Channel, count: int, where: str) -> list[Reply]:
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
     replies: list[Reply] = []
+    before = b""
     while len(replies) < count:
         data = channel.receive()
         if not data:
@@ -77,10 +78,25 @@ def _read(channel: Channel, count: int, where: str) -> list[Reply]:
             said = f": {last}"[:120] if last else ""
             cause = refusal(last).cause if last else Cause.BROKEN
             raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
+        require_an_end(before + data)
+        before = data[-HEADER:]
         reader.feed(data)
-        while (reply := reader.gets()) is not False:
-            replies.append(reply)
+        replies += _complete(reader)
+    if len(replies) > count or reader.has_data():
+        raise StrangeReply(f"more replies than the {count} that it was asked for")
     return replies
+
+
+def _complete(reader: hiredis.Reader) -> Iterator[Reply]:
+    """The replies that have come whole. Raises StrangeReply for what is none."""
+    while True:
+        try:
+            reply = reader.gets()
+        except (hiredis.HiredisError, MemoryError, TypeError, ValueError) as error:
+            raise StrangeReply(excerpt(str(error) or type(error).__name__)) from error
+        if reply is False:
+            return
+        yield checked(reply)
 
 
 def _cause(error: Exception) -> Cause:
@@ -92,5 +108,12 @@ def _cause(error: Exception) -> Cause:
 
 
 def info_fields(reply: Reply) -> dict[str, str]:
-    """An INFO reply as field → value, its section titles left out."""
-    return dict(line.split(":", 1) for line in str(reply).splitlines() if ":" in line)
+    """An INFO reply as field → value, its section titles left out. Raises ExchangeError for one that none gives."""
+    try:
+        if not isinstance(reply, str):
+            raise StrangeReply("INFO is no text")
+        found = dict(line.split(":", 1) for line in reply.splitlines() if ":" in line)
+        require_numbers(found, "INFO")
+    except StrangeReply as error:
+        raise ExchangeError(Cause.STRANGE, f"it does not speak as Redis does: {error}") from error
+    return found

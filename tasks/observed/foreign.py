@@ -14,13 +14,13 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT
 from tasks.catalogue.printable import excerpt
-from tasks.catalogue.roles import Role
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import marker_file
 from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign_listeners import endpoint, foreign_listeners, roles_met
 from tasks.observed.marker import RUNS_AS, read_marker
+from tasks.observed.own_server import sockets_of, taken
 from tasks.observed.reader import UNIT
 from tasks.observed.records import number, read_records, split_parts
 from tasks.observed.state import ForeignServer, Marker, Observed
@@ -49,7 +49,7 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     }
     if not servers and not markers:
         return snapshot
-    servers = [ask(host, desired, server, passwords) for server in servers]
+    servers = [ask(host, desired, server, passwords, snapshot) for server in servers]
     said = read_host(state, host, "ask-others", questions(servers, markers), read_answers)
     return replace(
         snapshot,
@@ -65,27 +65,47 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     )
 
 
-def ask(host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Passwords) -> ForeignServer:
-    """The server with what it says of itself, asked with the password for `default` if the secrets file has one."""
+def ask(
+    host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Passwords, snapshot: Observed
+) -> ForeignServer:
+    """The server with what it says of itself; it gets the password for its `default` only if it demands one."""
     if not server.listens:
         return replace(server, refusal="it listens on no TCP port")
-    known = logins(roles_met(desired, server), passwords)
-    questions = [("CONFIG", "GET", name) for name in DIRECTIVES]
+    questions = [("INFO",), *(("CONFIG", "GET", name) for name in DIRECTIVES)]
+    where = endpoint(server)
     try:
-        replies = exchange(host, *endpoint(server), [*known, ("INFO",), *questions])
+        replies = exchange(host, *where, questions)
+        known = logins(desired, server, passwords, snapshot) if demands_login(replies) else []
+        other = taken(server.pid, where, sockets_of(snapshot)) if known else None
+        if other is not None:
+            return replace(server, refusal=f"{replies[0]} (not logged in: {other})")
+        if known:
+            replies = exchange(host, *where, [*known, *questions])[len(known) :]
+        return read_replies(server, replies)
     except ExchangeError as error:
         return replace(server, refusal=str(error))
-    return read_replies(server, replies[len(known) :])
 
 
-def logins(roles: Iterable[Role], passwords: Passwords) -> list[tuple[str, str]]:
-    """What an old server on ports of these roles is told first. In the form that every version understands.
+def demands_login(replies: Sequence[Reply]) -> bool:
+    """Whether a server answers nobody who has not logged in."""
+    return any(isinstance(reply, ReplyError) and str(reply).startswith("NOAUTH") for reply in replies)
 
-    An operator puts the password of its user `default` into the secrets file: `ROLE: {default: PASSWORD}`.
-    A server without a password refuses it and goes on, as one does to which another of these is the right one.
+
+def logins(desired: Host, server: ForeignServer, passwords: Passwords, snapshot: Observed) -> list[tuple[str, str]]:
+    """What an old server is told first, if anything. In the form that every version understands.
+
+    An operator puts the password of its user `default` into the secrets file: `ROLE: {default: PASSWORD}`. It is for
+    the server in that role's place, so no role that runs by itself has one any more; where a server holds ports of
+    several roles, the one that is to adopt its data tells which password is its.
     """
-    known = [passwords.get(role.name, {}).get(DEFAULT) for role in roles]
-    return [("AUTH", password) for password in dict.fromkeys(known) if password]
+    waiting = {item.name for item in desired.instances if not snapshot.is_active(item.unit)}
+    roles = [role.name for role in roles_met(desired, server) if role.name in waiting]
+    known = {role: passwords.get(role, {}).get(DEFAULT) for role in roles}
+    for some in (known, {role: known[role] for role in roles if role in desired.requests.adopt}):
+        found = {password for password in some.values() if password}
+        if len(found) == 1:
+            return [("AUTH", found.pop())]
+    return []
 
 
 def read_replies(server: ForeignServer, replies: Sequence[Reply]) -> ForeignServer:

@@ -38,7 +38,7 @@ def foreign_listeners(desired: Host, observed: Observed) -> dict[int, list[Liste
     ours |= ignored_pids(desired, observed)
     found: dict[int, list[Listener]] = {packaged: []} if packaged else {}
     for item in observed.listeners:
-        foreign = item.process.startswith(PROCESSES) and item.pid not in ours
+        foreign = item.process.startswith(PROCESSES) and not any(map(item.is_of, ours))
         met = any(meets(role, item.address, item.port) for role in desired.roles)
         if item.pid == packaged > 0 or (foreign and met):
             found.setdefault(item.pid, []).append(item)

@@ -15,6 +15,8 @@ from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import role_of
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
+from tasks.observed.own_server import listens_at, own_endpoint, sockets_of
+from tasks.observed.refusal import Refusal
 from tasks.observed.state import Leftover, Observed, count_keys
 
 
@@ -33,10 +35,8 @@ def unseen_leftover(unit: str, snapshot: Observed) -> Leftover:
     if not snapshot.is_active(unit):
         return Leftover(role, False, configured, because="it does not run")
     pid = snapshot.pid(unit)
-    seen = sorted((item.address, item.port) for item in snapshot.listeners if item.pid == pid and "." in item.address)
-    own = [(configured[0] if configured and address == "0.0.0.0" else address, port) for address, port in seen]
-    where = configured if configured in own else own[0] if own else None
-    return Leftover(role, True, where, because="" if where else "its own process was not seen to listen anywhere")
+    where, own = listens_at(pid, configured, snapshot.listeners), own_endpoint(pid, configured, sockets_of(snapshot))
+    return Leftover(role, True, where, because=own.said if isinstance(own, Refusal) else "")
 
 
 def ask(host: PyinfraHost, leftover: Leftover, password: str | None) -> Leftover:
@@ -47,10 +47,10 @@ def ask(host: PyinfraHost, leftover: Leftover, password: str | None) -> Leftover
         return replace(leftover, because="its operator's password is not in the secrets file")
     try:
         login, info = exchange(host, *leftover.endpoint, [("AUTH", OPERATOR, password), ("INFO", "default")])
+        refused = next((str(reply) for reply in (login, info) if isinstance(reply, ReplyError)), "")
+        fields = {} if refused else info_fields(info)
     except ExchangeError as error:
         return replace(leftover, because=str(error))
-    refused = next((str(reply) for reply in (login, info) if isinstance(reply, ReplyError)), "")
-    fields = {} if refused else info_fields(info)
     if refused or fields.get("loading", "0") != "0":
         return replace(leftover, because=refused or "it loads its data")
     return replace(leftover, keys=count_keys(fields)[0])

@@ -30,4 +30,5 @@ def read_listeners(lines: Iterable[str]) -> Iterator[Listener]:
         if match is None:
             raise Unreadable(f"ss says {excerpt(line)}, expected a socket that listens")
         address = match[1].split("%")[0].strip("[]")
-        yield Listener(address, int(match[2]), match[3] or "", int(match[4] or 0))
+        pids = [int(number) for _, number in re.findall(_PROCESS, line[match.end(2) :])] or [0]
+        yield Listener(address, int(match[2]), match[3] or "", pids[0], tuple(pids[1:]))

@@ -21,11 +21,13 @@ from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, 
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
+from tasks.observed.own_server import own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
+from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import prepared, script
-from tasks.observed.state import Observed, Server, tells_of_a_cut, tells_of_skips
+from tasks.observed.state import PASSWORD_DIGITS, Observed, Server, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -73,6 +75,7 @@ class HostSnapshot(FactBase[Observed | None]):
                     packages="|".join(PACKAGES),
                     managed=MANAGED,
                     default_line=DEFAULT_LINE,
+                    digits=PASSWORD_DIGITS,
                 )
             )
         )
@@ -150,24 +153,21 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     return snapshot
 
 
-def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | None:
+def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | Refusal:
     """Where a running instance is spoken to: as desired, or where it still listens before a change.
 
-    None where its own process was not seen to listen: whoever answers there may be anybody, and gets no password.
+    A Refusal where another may answer: that one gets no password.
     """
     wanted = (instance.address, instance.role.port)
-    pid = snapshot.pid(instance.unit)
-    found = sorted((item.address, item.port) for item in snapshot.listeners if item.pid == pid and "." in item.address)
-    own = [(wanted[0] if address == "0.0.0.0" else address, port) for address, port in found]
-    return wanted if wanted in own else own[0] if own else None
+    return own_endpoint(snapshot.pid(instance.unit), wanted, sockets_of(snapshot))
 
 
 def observe_server(
-    host: PyinfraHost, instance: Instance, where: tuple[str, int] | None, password: str | None
+    host: PyinfraHost, instance: Instance, where: tuple[str, int] | Refusal, password: str | None
 ) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
-    if where is None:
-        return Server(refusal=Refusal(Cause.NOT_ITS_OWN, "its own process was not seen to listen anywhere"))
+    if isinstance(where, Refusal):
+        return Server(refusal=where)
     if password is None:
         return Server(refusal=Refusal(Cause.NO_PASSWORD, "its operator's password is not in the secrets file"))
     names = ["default", *(user.name for user in instance.users)]
@@ -182,31 +182,26 @@ def observe_server(
     ]
     try:
         replies = exchange(host, *where, commands)
+        return replace(read_server(categories, names, replies), endpoint=where)
     except ExchangeError as error:
         return Server(refusal=error.refusal)
-    return replace(read_server(categories, names, replies), endpoint=where)
+    except StrangeReply as error:
+        return Server(refusal=Refusal(Cause.STRANGE, f"it does not speak as Redis does: {error}"))
 
 
 def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequence[Reply]) -> Server:
-    """The replies to `observe_server`'s commands as a Server."""
+    """The replies to `observe_server`'s commands as a Server. Raises ExchangeError or StrangeReply for odd ones."""
     for reply in replies[:4]:
         if isinstance(reply, ReplyError):
             return Server(refusal=refusal(reply))
     _, config, info, users, *details = replies
     lists = dict(zip(categories, details, strict=False))
     described = dict(zip(names, details[len(categories) :], strict=True))
+    settings = {name: str(value) for name, value in pairs(config, "CONFIG GET").items()}
+    require_numbers(settings, "CONFIG GET")
     return Server(
-        config=_mapping(config),
+        config=settings,
         info=info_fields(info),
-        categories={name: frozenset(map(str, _items(commands))) for name, commands in lists.items()},
-        users={str(user): _mapping(described.get(str(user), [])) for user in _items(users)},
+        categories={name: frozenset(texts(commands, "ACL CAT")) for name, commands in lists.items()},
+        users={user: pairs(described.get(user) or [], "ACL GETUSER") for user in texts(users, "ACL USERS")},
     )
-
-
-def _items(reply: Reply) -> list[Reply]:
-    return reply if isinstance(reply, list) else []
-
-
-def _mapping(reply: Reply) -> dict[str, str]:
-    items = _items(reply)
-    return {str(key): value for key, value in zip(items[::2], items[1::2], strict=True)}  # type: ignore[misc]

@@ -11,16 +11,17 @@ from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.listeners import read_listeners
-from tasks.observed.nft import OUR_TABLE, foreign_forwards, forwards, tables
+from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, tables, takings
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
-from tasks.observed.state import FileState, Observed
+from tasks.observed.state import FileState, FileUser, Observed
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
-    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "unseen"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file that was not read whole
 
@@ -43,7 +44,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     units = _units(lines["units"])
     digests = dict(_digests(lines["digests"]))
     rules = tables(lines["forwards"])
-    unseen = dict(_unseen(lines["unseen"]))
+    unseen = dict(unseen_parts(lines["unseen"]))
     if not lines["listeners"]:
         unseen.setdefault("listeners", "ss printed nothing")
     _require_answers(found, digests, units)
@@ -59,7 +60,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         candidate=_candidate(lines["candidate"]),
         disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
-        addresses=frozenset(_addresses(texts.get("/proc/net/fib_trie", []))),
+        addresses=frozenset(addresses_in(texts.get("/proc/net/fib_trie", []))),
         listeners=tuple(read_listeners(lines["listeners"])),
         sysctls=_sysctls(texts),
         thp=_value(texts, THP),
@@ -72,7 +73,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
-        foreign_forwards=tuple(foreign_forwards(rules)),
+        takings=(*takings(rules), *legacy_takings(lines["legacy"])),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
@@ -84,6 +85,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         },
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
+        machine=(_value(texts, "/etc/machine-id"), _value(texts, BOOT_ID)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
@@ -105,7 +107,7 @@ def _require_answers(
             raise Unreadable(f"{program} answered nothing, not even of what every host has")
 
 
-def _unseen(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+def unseen_parts(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(part, why) of each program that failed. Without systemd's answer nothing is known of any role."""
     for line in lines:
         part, _, rest = line.partition(" ")
@@ -274,7 +276,7 @@ def _content(lines: Sequence[str], size: int) -> str:
     return text + UNREADABLE
 
 
-def _addresses(trie: Iterable[str]) -> Iterable[str]:
+def addresses_in(trie: Iterable[str]) -> Iterable[str]:
     """The host's own addresses: leaves of the kernel's routes that are local, each by itself (not all of 127/8)."""
     leaf = ""
     for line in map(str.strip, trie):
@@ -287,7 +289,8 @@ def _addresses(trie: Iterable[str]) -> Iterable[str]:
 def _sysctls(texts: Texts) -> dict[str, str]:
     """The files below /proc/sys by the name that sysctl gives them, white space made single blanks."""
     root = "/proc/sys/"
-    found = {path.removeprefix(root): lines[0] for path, lines in texts.items() if path.startswith(root)}
+    asked = {path: lines for path, lines in texts.items() if path.startswith(root) and path != BOOT_ID}
+    found = {path.removeprefix(root): lines[0] for path, lines in asked.items()}
     return {path.replace("/", "."): " ".join(value.split()) for path, value in found.items()}
 
 
@@ -326,12 +329,20 @@ def _our_units(matches: Texts) -> Iterable[str]:
             yield unit
 
 
-def _users(lines: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The names of the users in ACL files, by path."""
-    return {
-        path: frozenset(text.lstrip().removeprefix("user").lstrip() for text in texts)
-        for path, texts in _texts(lines).items()
-    }
+def _users(lines: Iterable[str]) -> dict[str, tuple[FileUser, ...]]:
+    """The users in ACL files by path, in their order: a line `user NAME`, then one for each of its passwords."""
+    return {path: tuple(_file_users(texts)) for path, texts in _texts(lines).items()}
+
+
+def _file_users(texts: Iterable[str]) -> Iterator[FileUser]:
+    users: list[tuple[str, list[str]]] = []
+    for text in map(str.strip, texts):
+        if text.startswith(("#", ">")):
+            if users:  # before any user: a line that no start accepts
+                users[-1][1].append(text.removeprefix("#"))
+        else:
+            users.append((text.removeprefix("user").lstrip(), []))
+    return (FileUser(name, tuple(passwords)) for name, passwords in users)
 
 
 def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:

@@ -11,6 +11,7 @@ class Cause(Enum):
 
     NO_PASSWORD = "the operator's password is not known"
     NOT_ITS_OWN = "its own process was not seen to listen"
+    TAKEN = "another may take its connections"
     FORBIDDEN = "sshd forbids the tunnel"
     CLOSED = "the connection was refused"
     BROKEN = "the connection broke"

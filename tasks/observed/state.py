@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 from tasks.observed.refusal import Refusal
 
@@ -25,6 +26,19 @@ class FileState:
     links: int = 1  # names that a regular file has
 
 
+# The first hexadecimal digits of a password's hash that leave the host, sixteen bits: another password is seen (a wrong
+# one is taken for the right one once in 65,536), and nobody can tell from them whether a guess is right.
+PASSWORD_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class FileUser:
+    """A user as a line of an ACL file names it: the beginnings of its passwords' hashes, `>` for one in plain words."""
+
+    name: str
+    passwords: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Listener:
     """A TCP socket that listens: `address` as ss prints it, without brackets or interface."""
@@ -33,6 +47,29 @@ class Listener:
     port: int
     process: str
     pid: int
+    shared: tuple[int, ...] = ()  # other processes that have the same socket, a child of its own that saves for one
+
+    def is_of(self, pid: int) -> bool:
+        """Whether the process has the socket."""
+        return pid > 0 and pid in (self.pid, *self.shared)
+
+
+Ranges = tuple[tuple[int, int], ...]  # first and last number of each range
+
+
+@dataclass(frozen=True)
+class Taking:
+    """A rule of the kernel's that may give connections to these IPv4 addresses and TCP ports another end."""
+
+    table: str
+    rule: str
+    addresses: Ranges
+    ports: Ranges
+
+    def takes(self, address: str, port: int) -> bool:
+        """Whether it may do so with a connection to `address:port`."""
+        meant = ((int(IPv4Address(address)), self.addresses), (port, self.ports))
+        return all(any(low <= number <= high for low, high in ranges) for number, ranges in meant)
 
 
 @dataclass(frozen=True)
@@ -133,7 +170,8 @@ class Observed:
     data_files: Mapping[str, int]
     stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
-    acl_users: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ACL file → names of the users in it
+    machine: tuple[str, str] = ("", "")  # machine-id and boot-id
+    acl_users: Mapping[str, tuple[FileUser, ...]] = field(default_factory=dict)  # ACL file → users, line by line
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
@@ -142,7 +180,7 @@ class Observed:
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
     descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files
     free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
-    foreign_forwards: tuple[tuple[str, str], ...] = ()
+    takings: tuple[Taking, ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role

@@ -6,16 +6,19 @@ Nothing here could harm data if a permission were wrong: administration is tried
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import RESERVED_PREFIX, Role
 from tasks.observed.exchange import Reply, ReplyError
+from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.steps.witness import Witness, by_a_script, in_a_transaction, keys, plain
 
 KEY_LIFE = 60  # seconds; should a check be cut off, its keys go by themselves
 COUNTERS = ("INFO", "stats")
 ERROR = "error "  # opens an expectation that is an error reply of this kind
+PASSING = (Cause.LOADING, Cause.BUSY, Cause.MAXCLIENTS)  # what a server says to everybody, whoever asks
 ADMINISTRATION = (("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST"))
 
 
@@ -27,9 +30,12 @@ class Check:
     """
 
     what: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = field(repr=False)
     expected: str
     of_keys: bool = False
+
+
+RUN_ID = Check("the instance's run id", ("INFO", "server"), "")
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Finding:
     observed: str
 
     def __str__(self) -> str:
-        return f"{self.role}: {self.what}: observed {self.observed}, expected {self.expected}"
+        return printable(f"{self.role}: {self.what}: observed {self.observed}, expected {self.expected}")
 
 
 def key(role: Role, service: str, token: str, way: str = "plain") -> str:
@@ -62,20 +68,22 @@ def written(role: Role, service: str, token: str) -> list[Witness]:
     ]
 
 
-def writing_checks(
-    role: Role, passwords: Mapping[str, str | None], stranger: tuple[str, str], token: str
-) -> list[Check]:
-    """On the assigned port: strangers are refused; each service logs in, writes, reads, and administers nothing."""
-    first = role.services[0]
+def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: str, token: str) -> list[Check]:
+    """On the assigned port: strangers are refused; each service logs in, writes, reads, and administers nothing.
+
+    `stranger`: a user who has no business here. Its password is made up, like that of the first check: a real one is
+    nobody's but the server's that it is for. A service without a known password is left out.
+    """
+    first, made_up = role.services[0], f"wrong-{token}"
     checks = [
-        Check(f"{first} with a wrong password", ("AUTH", first, f"wrong-{token}"), f"{ERROR}WRONGPASS"),
+        Check(f"{first} with a wrong password", ("AUTH", first, made_up), f"{ERROR}WRONGPASS"),
         Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
-        Check(f"{stranger[0]}, a service of another role", ("AUTH", *stranger), f"{ERROR}WRONGPASS"),
+        Check(f"{stranger}, a service of another role", ("AUTH", stranger, made_up), f"{ERROR}WRONGPASS"),
     ]
-    for service in role.services:
+    for service in known_services(role, passwords):
         own = written(role, service, token)
         checks += [
-            Check(f"{service} logs in", ("AUTH", service, passwords.get(service) or ""), "OK"),
+            _login(service, passwords),
             Check("what was evicted before", COUNTERS, ""),
             *(
                 Check(f"{service} writes {item.what}", command, str(item.answer) if command == item.writes[-1] else "")
@@ -85,16 +93,17 @@ def writing_checks(
             *_reads(f"{service} reads what it wrote", own[:1]),
             *(Check(f"{service} asks {' '.join(words)}", words, f"{ERROR}NOPERM") for words in ADMINISTRATION),
         ]
-    return [*checks, Check("the instance's run id", ("INFO", "server"), "")]
+    return [*checks, RUN_ID]
 
 
 def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) -> list[Check]:
     """On another connection, to the inner port if there is one: each service at once sees what all others wrote."""
-    own = {service: written(role, service, token) for service in role.services}
+    services = known_services(role, passwords)
+    own = {service: written(role, service, token) for service in services}
     names = keys([item for items in own.values() for item in items])
     checks = []
-    for service in role.services:
-        checks.append(Check(f"{service} logs in", ("AUTH", service, passwords.get(service) or ""), "OK"))
+    for service in services:
+        checks.append(_login(service, passwords))
         for writer, items in own.items():
             checks += _reads(f"{service} reads what {writer} wrote", items)
     return [
@@ -102,8 +111,17 @@ def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) 
         Check("the check removes its keys", ("DEL", *names), str(len(names)), of_keys=True),
         Check("nothing is left of the check", ("EXISTS", *names), "0"),
         Check("what was evicted until now", COUNTERS, ""),
-        Check("the instance's run id", ("INFO", "server"), ""),
+        RUN_ID,
     ]
+
+
+def known_services(role: Role, passwords: Mapping[str, str | None]) -> list[str]:
+    """The services that can log in; of the others a look says that nobody here knows their passwords."""
+    return [service for service in role.services if passwords.get(service)]
+
+
+def _login(service: str, passwords: Mapping[str, str | None]) -> Check:
+    return Check(f"{service} logs in", ("AUTH", service, passwords.get(service) or ""), "OK")
 
 
 def _reads(what: str, items: Sequence[Witness]) -> list[Check]:
@@ -117,17 +135,37 @@ def _reads(what: str, items: Sequence[Witness]) -> list[Check]:
 def judge(
     role: Role, port: int, checks: Sequence[Check], replies: Sequence[Reply], evicted: bool = False
 ) -> list[Finding]:
-    """The checks whose reply is not the expected one.
+    """The checks whose reply is not the expected one, and no consequence beside its cause.
 
-    `evicted`: the role dropped keys meanwhile, as it may: a key that is missing shows nothing, another value does.
+    After a login that failed nothing shows what its service may do. `evicted`: the role dropped keys meanwhile, as it
+    may: a key that is missing shows nothing, another value does.
     """
-    return [
-        Finding(role.name, f"{check.what} on {role.address}:{port}", check.expected, _said(reply))
-        for check, reply in zip(checks, replies, strict=True)
-        if check.expected
-        and not _matches(check.expected, reply)
-        and not (evicted and check.of_keys and _is_missing(check.expected, reply))
-    ]
+    findings, shut_out = [], False
+    for check, reply in zip(checks, replies, strict=True):
+        if is_login(check):
+            shut_out = not _matches(check.expected, reply)
+        elif shut_out or (evicted and check.of_keys and _is_missing(check.expected, reply)):
+            continue
+        if check.expected and not _matches(check.expected, reply):
+            findings.append(Finding(role.name, f"{check.what} on {role.address}:{port}", check.expected, _said(reply)))
+    return findings
+
+
+def is_login(check: Check) -> bool:
+    """Whether a service logs in by this check."""
+    return check.command[0] == "AUTH" and check.expected == "OK"
+
+
+def let_in(checks: Sequence[Check], replies: Sequence[Reply]) -> frozenset[str]:
+    """The services whose login succeeded."""
+    pairs = zip(checks, replies, strict=True)
+    return frozenset(check.command[1] for check, reply in pairs if is_login(check) and reply == check.expected)
+
+
+def turned_away(replies: Iterable[Reply]) -> Refusal | None:
+    """Why the server served nobody for a while, if it said so to any command: nothing is shown of it then."""
+    said = (refusal(reply) for reply in replies if isinstance(reply, ReplyError))
+    return next((item for item in said if item.cause in PASSING), None)
 
 
 def evicted_meanwhile(

@@ -13,18 +13,33 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import Role
-from tasks.compare.difference import Remedy
-from tasks.desired.host import Passwords
+from tasks.compare.unknown import Unknown, way_out
+from tasks.desired.host import Instance, Passwords
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
-from tasks.prove.behaviour import Finding, evicted_meanwhile, judge, reading_checks, same_instance, writing_checks
+from tasks.observed.own_server import is_led_inward
+from tasks.observed.refusal import Cause, Refusal
+from tasks.observed.state import Server
+from tasks.prove.behaviour import (
+    Finding,
+    evicted_meanwhile,
+    judge,
+    let_in,
+    reading_checks,
+    same_instance,
+    turned_away,
+    writing_checks,
+)
+from tasks.run.fault import fault
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, look
 from tasks.steps.retire import Proofs, before_the_end
+
+NOT_SEEN = Server(refusal=Refusal(Cause.NOT_ITS_OWN, "it does not run"))
 
 
 def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_later: bool = False) -> list[str]:
@@ -34,23 +49,33 @@ def findings(state: State, host: Host, run: Run, as_clients: bool = True, ends_l
     when all hosts are proved.
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
-    seen = begin(partial(look, state, run, host))
-    desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
-    roles = desired.roles if as_clients else ()
-    clients = {role.name: begin(partial(behave, host, role, passwords)) for role in roles}
-    result = seen.result()
+    result = look(state, run, host)
     if result.observed is None:
-        return [f"could not be read: {result.error}"]
+        return [printable(f"could not be read: {result.error}")]
+    clients = [begin(partial(_behave, host, result, item)) for item in served(result)] if as_clients else []
     differences = before_the_end(result).differences if ends_later else result.differences
-    dead = {item.role for item in differences if item.subject == "unit" and item.remedy == Remedy.START}
     critical = [item for item in result.health if item.severity == "critical"]
     for warning in result.health:
         if warning not in critical:
-            host.log_styled(printable(str(warning)), fg="yellow", log_func=logger.warning)
+            host.log_styled(str(warning), fg="yellow", log_func=logger.warning)
     problems = [str(item) for item in (*differences, *result.unknown, *critical)]
-    for name, client in clients.items():
-        problems += [str(item) for item in client.result() if name not in dead]
+    for client in clients:
+        problems += client.result()
     return problems
+
+
+def served(seen: Look) -> list[Instance]:
+    """The instances that a client may be sent to: their own process answers its operator where their services go.
+
+    What is wrong with another one the look has said, and nobody logs in there.
+    """
+    servers = seen.observed.servers if seen.observed else {}
+    known = {item.name: servers.get(item.name, NOT_SEEN) for item in seen.desired.instances}
+    return [
+        item
+        for item in seen.desired.instances
+        if known[item.name].refusal is None and known[item.name].endpoint == (item.address, item.role.port)
+    ]
 
 
 def verify_tier(state: State) -> int:
@@ -79,18 +104,30 @@ def _verify(state: State, run: Run) -> int:
     return 0
 
 
-def behave(host: Host, role: Role, passwords: Passwords) -> list[Finding]:
-    """What the services of a role meet that they should not, in two connections through SSH."""
-    token = secrets.token_hex(8)
-    other_port = role.ports[-1]
-    own = passwords[role.name]
-    writing = writing_checks(role, own, stranger(role, passwords), token)
-    reading = reading_checks(role, own, token)
+def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
     try:
-        wrote = exchange(host, str(role.address), role.port, [check.command for check in writing])
-        read = exchange(host, str(role.address), other_port, [check.command for check in reading])
+        return [str(item) for item in behave(host, seen, instance)]
+    except Exception as error:
+        return [f"{instance.name}: what a client meets: {fault(error)}"]
+
+
+def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
+    """What the services of a role meet that they should not, in two connections through SSH."""
+    role, own = instance.role, seen.passwords[instance.name]
+    token = secrets.token_hex(8)
+    other_port = reading_port(seen, role)
+    writing = writing_checks(role, own, stranger(role, seen.passwords), token)
+    try:
+        wrote = exchange(host, instance.address, role.port, [check.command for check in writing])
+        inside = let_in(writing, wrote)
+        reading = reading_checks(role, {user: own[user] for user in inside}, token) if inside else []
+        read = exchange(host, instance.address, other_port, [check.command for check in reading]) if inside else []
     except ExchangeError as error:
-        return [Finding(role.name, "a client's connection", "answers", str(error))]
+        return [_unproved(instance, error.refusal)]
+    if away := turned_away([*wrote, *read]):
+        return [_unproved(instance, away)]
+    if not inside:
+        return [*judge(role, role.port, writing, wrote)]
     evicted = evicted_meanwhile(role, (writing, wrote), (reading, read))
     return [
         *judge(role, role.port, writing, wrote, evicted),
@@ -99,16 +136,21 @@ def behave(host: Host, role: Role, passwords: Passwords) -> list[Finding]:
     ]
 
 
-def stranger(role: Role, passwords: Passwords) -> tuple[str, str]:
-    """A service that has no business on this role, with its own real password where there is one."""
-    others = [
-        (user, password)
-        for name, users in sorted(passwords.items())
-        if name != role.name
-        for user, password in sorted(users.items())
-        if user not in (*role.services, OPERATOR) and password
-    ]
-    return others[0] if others else ("no-such-service", secrets.token_urlsafe(16))
+def reading_port(seen: Look, role: Role) -> int:
+    """The inner port where it is shown to lead to the role's own; else what is wrong with it is listed already."""
+    inner, address = role.forwarded_port, str(role.address)
+    led = inner is not None and seen.observed is not None and is_led_inward(address, inner, role.port, seen.observed)
+    return inner if led and inner is not None else role.port
+
+
+def _unproved(instance: Instance, why: Refusal) -> Unknown:
+    return Unknown(instance.name, "what a client meets", str(why), way_out(instance, why))
+
+
+def stranger(role: Role, passwords: Passwords) -> str:
+    """The name of a service that has no business on this role."""
+    others = {user for name, users in passwords.items() if name != role.name for user in users}
+    return min(others - {*role.services, OPERATOR, DEFAULT}, default="no-such-service")
 
 
 @operation()

@@ -12,9 +12,9 @@ from pathlib import Path
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.compare.host import notices
 from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
 from tasks.run.ending import Refusal
+from tasks.run.fault import fault
 from tasks.run.session import Run, current
 from tasks.run.survey import Look, survey
 
@@ -61,7 +61,7 @@ def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
         return HostReport(host.name, "unreachable", "not reachable over SSH", roles, (), 0.0)
     if seen.observed is None:
         return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
-    notes = "\n".join(notices(seen.desired, seen.observed))
+    notes = "\n".join(seen.notes)
     if seen.unknown:
         return HostReport(host.name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown, seen.health)
     if not seen.differences:
@@ -80,6 +80,8 @@ def deliver(state: State, report: DriftReport) -> None:
             write_whole(path, form(report))
         except OSError as error:
             problems.append(f"{name}={path}: {error}")
+        except Exception as error:  # one form does not keep the others from being written
+            problems.append(f"{name}={path}: {fault(error)}")
     colour = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns
     print(to_table(report, width, colour), end="", flush=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.state import State
 from pyinfra_cli.exceptions import CliError
 
-from tasks.catalogue.printable import printable_lines
+from tasks.catalogue.printable import printable
 
 
 class Refusal(CliError, PyinfraError):
@@ -30,7 +33,12 @@ class Finished(CliError, PyinfraError):
         """All has been said already."""
 
 
+def fail_in_the_end(state: State, names: Iterable[str]) -> None:
+    """The run exits non-zero for these hosts; everything else of it goes on as it would."""
+    state.failed_hosts.update(host for host in state.inventory if host.name in names)
+
+
 def listed(title: str, problems: list[str]) -> str:
-    """`title`, the number of problems and one line for each."""
+    """`title`, the number of problems and one line for each: none of what came from outside begins another."""
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return "\n    ".join([f"{title} ({count}):", *map(printable_lines, problems)])
+    return "\n    ".join([f"{title} ({count}):", *map(printable, problems)])

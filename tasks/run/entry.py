@@ -10,15 +10,17 @@ from runpy import run_path
 from types import FrameType
 from typing import Any
 
+import click
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.catalogue.printable import printable_lines
 from tasks.observed.connection import is_connected, notice_loss
 from tasks.run.ending import Refusal
-from tasks.run.options import options, remember_options
+from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import current
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,7 @@ def guard(state: State) -> None:
     if not entries:
         return
     logger.addFilter(make_printable)
+    set_echo(echo_printable)
     signal.signal(signal.SIGINT, interrupted)
     initialise = state.init
 
@@ -64,6 +67,11 @@ def make_printable(record: LogRecord) -> bool:
     """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
     record.msg, record.args = printable_lines(record.getMessage()), ()
     return True
+
+
+def echo_printable(message: Any = None, **options: Any) -> None:
+    """What pyinfra shows of a command and its output (-v) steers the terminal as little."""
+    click.echo(printable_lines(message) if isinstance(message, str) else message, **options)
 
 
 class LostConnections(BaseStateCallback):  # type: ignore[misc]
@@ -112,7 +120,7 @@ def check(state: State, entries: list[str]) -> None:
         raise Refusal(
             f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
         )
-    current(state, new_passwords="deploy.py" in entries)
+    current(state, new_passwords="deploy.py" in entries and not only_plans())
 
 
 def interrupted(signum: int, frame: FrameType | None) -> None:

@@ -19,3 +19,8 @@ def remember_options() -> None:
 def options() -> Mapping[str, Any]:
     """The options of pyinfra's command line in this run; empty when pyinfra is used as a library."""
     return _options
+
+
+def only_plans() -> bool:
+    """Whether this run shows its plan and ends: --dry, or --json without -y."""
+    return bool(_options.get("dry") or (_options.get("json_output") and not _options.get("yes")))

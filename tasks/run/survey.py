@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pyinfra.api.host import Host as PyinfraHost
@@ -12,13 +12,15 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.compare.difference import Difference
 from tasks.compare.health import health
-from tasks.compare.host import compare
+from tasks.compare.host import compare, notices
+from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.look import observe
 from tasks.observed.state import Observed
+from tasks.run.fault import fault
 from tasks.run.session import Run
 
 
@@ -36,6 +38,7 @@ class Look:
     error: str = ""
     unknown: tuple[Unknown, ...] = ()
     health: tuple[Health, ...] = ()
+    notes: tuple[str, ...] = ()  # what a person should know and nothing can be done about
     seconds: float = 0.0
 
     @property
@@ -52,7 +55,12 @@ def survey(state: State, run: Run) -> dict[str, Look]:
 def _survey(state: State, run: Run) -> dict[str, Look]:
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
     jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
-    return {name: job.result() for name, job in jobs.items()}
+    looks = {name: job.result() for name, job in jobs.items()}
+    other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
+    return {
+        name: replace(seen, unknown=(*seen.unknown, other_names[name])) if name in other_names else seen
+        for name, seen in looks.items()
+    }
 
 
 def look(state: State, run: Run, host: PyinfraHost) -> Look:
@@ -61,10 +69,17 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            observed = observe(state, host, desired, passwords)
+            seen = judge(desired, passwords, observe(state, host, desired, passwords))
     except Unobserved as error:
-        return Look(desired, passwords, None, (), str(error), seconds=time.monotonic() - began)
-    differences = tuple(compare(desired, observed))
+        seen = Look(desired, passwords, None, (), str(error))
+    except Exception as error:  # a host may say what nobody thought of: that is its own error, and hides no other host
+        seen = Look(desired, passwords, None, (), fault(error))
+    return replace(seen, seconds=time.monotonic() - began)
+
+
+def judge(desired: Host, passwords: Passwords, observed: Observed) -> Look:
+    """What was observed, with what follows from it. Pure."""
     unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
-    seconds = time.monotonic() - began
-    return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, seconds=seconds)
+    notes = tuple(notices(desired, observed))
+    differences = tuple(compare(desired, observed))
+    return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, notes=notes)

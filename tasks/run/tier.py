@@ -5,7 +5,7 @@ Reads the catalogue, the inventory's host data and the secrets file; contacts no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
+from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
@@ -32,14 +33,24 @@ GROUP_PREFIX = "redis_"
 class Tier:
     """Desired state and passwords by inventory host name, and the passwords made up for this run.
 
-    `secrets_files`: where each host's passwords are; `unplaced`: roles of the catalogue that no host carries.
+    `secrets_files`: where each host's passwords are; `lacking`: the passwords that each of them has not, (role, user);
+    `unplaced`: roles of the catalogue that no host carries.
     """
 
     hosts: Mapping[str, Host]
     passwords: Mapping[str, Passwords] = field(repr=False)
     generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
     secrets_files: Mapping[str, Path] = field(default_factory=dict)
+    lacking: Mapping[Path, Sequence[tuple[str, str]]] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
+
+    def placed(self, *names: str) -> dict[str, list[str]]:
+        """Which of the hosts `names` carry each role."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            for role in self.hosts[name].roles:
+                found.setdefault(role.name, []).append(name)
+        return found
 
     def notices(self) -> list[str]:
         """What a person should know of the tier as a whole, and what to do about it."""
@@ -74,18 +85,18 @@ def build_tier(
     inputs, unplaced, problems = read_inputs(hosts, inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     files: dict[Path, dict[str, dict[str, str]]] = {}
-    generated: dict[Path, dict[tuple[str, str], str]] = {}
+    lacking: dict[Path, list[tuple[str, str]]] = {}
     for path in sorted({host.secrets_file for host in inputs if host.roles}):
         files[path], wrong = read_passwords(path)
         problems += wrong
-        needed = missing(files[path], [role for host in inputs if host.secrets_file == path for role in host.roles])
-        if needed and new_passwords:
-            generated[path] = {key: generate() for key in needed}
+        needing = [role for host in inputs if host.secrets_file == path for role in host.roles]
+        lacking[path] = list(dict.fromkeys(missing(files[path], needing)))
+    generated = {path: {key: generate() for key in keys} for path, keys in lacking.items() if keys and new_passwords}
     known = {path: _merged(files[path], generated.get(path, {})) for path in files}
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
     secrets_files = {host.name: host.secrets_file for host in inputs}
-    return Tier(desired, passwords, generated, secrets_files, unplaced), problems
+    return Tier(desired, passwords, generated, secrets_files, lacking, unplaced), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
@@ -103,11 +114,12 @@ def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str]
 
 
 def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
-    """Passwords of these roles' users, and those of other roles in the file for the checks of strangers."""
-    wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in known.items()}
+    """Passwords of these roles' users, and those of other roles in the file: one may have left a server on the host."""
+    hidden = {role: {user: Secret(text) for user, text in users.items()} for role, users in known.items()}
+    wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in hidden.items()}
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
-        own = known.get(role.name, {})
+        own = hidden.get(role.name, {})
         wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
     return wanted
 

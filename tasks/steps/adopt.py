@@ -30,7 +30,6 @@ from tasks.desired.paths import (
 )
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins, unfinished_save
-from tasks.observed.foreign_listeners import roles_met
 from tasks.observed.listeners import read_listeners
 from tasks.observed.marker import marker_text
 from tasks.observed.records import Unreadable
@@ -70,9 +69,9 @@ def adopt_data(seen: Look) -> Keys:
     keys, items = Keys(), found(seen)
     if items:
         known = {
-            item.server.pid: logins(roles_met(seen.desired, item.server), seen.passwords)
+            item.server.pid: logins(seen.desired, item.server, seen.passwords, seen.observed)
             for item in items
-            if item.server is not None
+            if item.server is not None and seen.observed is not None
         }
         call(name="Adopt the data of other servers", function=_adopt_all, items=items, known=known, keys=keys)
     return keys
@@ -230,7 +229,7 @@ def _check(state: State, host: Host, instances: Sequence[Instance], keys: Keys, 
 def missing_keys(host: Host, instance: Instance, keys: Keys, password: str) -> list[str]:
     """What the role lacks of the old server's keys, in words; nothing when it has them all."""
     saved, expiring = keys.adopted.get(instance.name, (0, 0))
-    info = read_info(host, (instance.address, instance.role.port), password)
+    info = read_info(host, instance, password)
     if isinstance(info, Refusal):
         return [f"{instance.name}: its keys after the adoption cannot be counted: {info}: {way_out(instance, info)}"]
     has, _ = count_keys(info)

@@ -19,7 +19,8 @@ from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file, snapshot_file
 from tasks.observed.connection import run_command
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
+from tasks.observed.own_server import Endpoint, Login, exchange_as
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Server, count_keys
 from tasks.steps import witness
@@ -27,11 +28,13 @@ from tasks.steps.witness import Witness
 
 PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
 PASSING = 30.0  # seconds to wait for what may pass by itself: a script, a crowd of clients, a pause
-POLL = 0.1  # seconds between two looks
+POLL = 0.1  # seconds between two looks, at first
+LONGEST_POLL = 1.0  # and later: each is a command on the host, too
 SPARE_DISK = 64 << 20  # bytes beside the snapshot that a server with save points writes when it stops
 
 Info = Mapping[str, str]
-Endpoint = tuple[str, int]
+
+NOT_THERE = (Cause.CLOSED, Cause.NOT_ITS_OWN)  # nothing of the instance listens where it is spoken to
 
 # Commands that can take keys away, as commandstats names them: what they did is not lost.
 REMOVING = (
@@ -123,10 +126,10 @@ def write_log_anew(host: Host, instance: Instance, password: str) -> list[str]:
     """The log holds what the server has, and nothing else: a rewrite has begun after this call and ended well."""
     where = (instance.address, instance.role.port)
     try:
-        replies = exchange(host, *where, [("AUTH", OPERATOR, password), ("BGREWRITEAOF",)])
+        login, replies = exchange_as(host, instance.unit, where, (OPERATOR, password), [("BGREWRITEAOF",)])
     except ExchangeError as error:
         return [f"its log was not written anew: {error}"]
-    refused = [str(reply) for reply in replies if isinstance(reply, ReplyError)]
+    refused = [str(reply) for reply in (login, *replies) if isinstance(reply, ReplyError)]
     info = refused or wait_until_calm(host, instance, password)
     if not isinstance(info, Mapping) or is_busy(info):
         why = info if isinstance(info, Refusal) else ", ".join(refused) or "not in time"
@@ -141,7 +144,8 @@ def _write_witnesses(host: Host, instance: Instance, own: Mapping[str, str | Non
     service, where = instance.role.services[0], (instance.address, instance.role.port)
     written = witness.of_a_gate(instance.name, secrets.token_hex(8))
     try:
-        first, *replies = exchange(host, *where, [("AUTH", service, own.get(service) or ""), *witness.writes(written)])
+        login = service, own.get(service) or ""
+        first, replies = exchange_as(host, instance.unit, where, login, witness.writes(written))
     except ExchangeError:
         return  # the gate after the restart asks for the same login, and says what is wrong with it
     if not isinstance(first, ReplyError):
@@ -183,7 +187,7 @@ def after(
     where = previously.endpoint if previously else (instance.address, instance.role.port)
     info = wait_until_calm(host, instance, own.get(OPERATOR) or "", where)
     if isinstance(info, Refusal):
-        return ["nothing of it listens after the start"] if info.cause is Cause.CLOSED else info
+        return ["nothing of it listens after the start"] if info.cause in NOT_THERE else info
     if is_busy(info):
         return [f"still loads, saves or rewrites {PATIENCE:.0f} s after the start"]
     wanted = previously.config.get("appendonly") == "yes" if previously else instance.role.appendonly
@@ -194,7 +198,7 @@ def after(
     service = instance.role.services[0]
     witnesses = was.witnesses if was else []
     asked = [("PING",), *witness.reads(witnesses), *witness.removing(witnesses)]
-    answer, replies = _as_service(host, where, (service, own.get(service) or ""), asked)
+    answer, replies = _as_service(host, instance, where, (service, own.get(service) or ""), asked)
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
     return problems + (_lost(was, info, replies) if was else [])
@@ -224,11 +228,11 @@ def _unhealthy(info: Info) -> list[str]:
 
 
 def _as_service(
-    host: Host, where: Endpoint, login: tuple[str, str], commands: Sequence[tuple[str, ...]]
+    host: Host, instance: Instance, where: Endpoint, login: Login, commands: Sequence[tuple[str, ...]]
 ) -> tuple[str, list[Reply]]:
     """What the first of a service's commands was answered, and the other replies; none when it is not let in."""
     try:
-        first, *replies = exchange(host, *where, [("AUTH", *login), *commands])
+        first, replies = exchange_as(host, instance.unit, where, login, commands)
     except ExchangeError as error:
         return str(error), []
     return (str(first), []) if isinstance(first, ReplyError) else (str(replies[0]), replies[1:])
@@ -248,7 +252,7 @@ def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoi
     began = time.monotonic()
     next_word = began + 2
     while True:
-        info = read_info(host, where or (instance.address, instance.role.port), password)
+        info = read_info(host, instance, password, where)
         now = time.monotonic()
         if now > began + (_patience(info) if isinstance(info, Refusal) else PATIENCE * is_busy(info)):
             return info
@@ -256,7 +260,7 @@ def wait_until_calm(host: Host, instance: Instance, password: str, where: Endpoi
             what = str(info) if isinstance(info, Refusal) else "loads, saves or rewrites its data"
             host.log_styled(f"{instance.name}: {what}: waiting", fg="yellow")
             next_word = now + 30
-        time.sleep(POLL)
+        time.sleep(min(max(POLL, now - began), LONGEST_POLL))
 
 
 def _patience(refusal: Refusal) -> float:
@@ -272,15 +276,15 @@ def is_busy(info: Info) -> bool:
     return any(info.get(name, "0") != "0" for name in signs)
 
 
-def read_info(host: Host, where: Endpoint, password: str) -> Info | Refusal:
-    """INFO of an instance as a mapping, or why it cannot be had."""
-    commands = [("AUTH", OPERATOR, password), ("INFO", "everything")]
+def read_info(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | Refusal:
+    """INFO of an instance as a mapping, or why it cannot be had; `where` if not at its own address and port."""
+    where = where or (instance.address, instance.role.port)
     try:
-        replies = exchange(host, *where, commands)
+        login, replies = exchange_as(host, instance.unit, where, (OPERATOR, password), [("INFO", "everything")])
+        refused = [reply for reply in (login, *replies) if isinstance(reply, ReplyError)]
+        return refusal(refused[0]) if refused else info_fields(replies[0])
     except ExchangeError as error:
         return error.refusal
-    refused = [reply for reply in replies if isinstance(reply, ReplyError)]
-    return refusal(refused[0]) if refused else info_fields(replies[1])
 
 
 def _lost_keys(was: Info, now: Info, own: int = 0) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.operations import apt
 
 from tasks.compare.adoption import packaged_is_adopted
-from tasks.compare.difference import Remedy, chosen
+from tasks.compare.difference import ByHand, Remedy, chosen
 from tasks.desired.host import File
 from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT
 from tasks.run.survey import Look
@@ -59,7 +59,11 @@ def override_command(rule: str, path: str) -> str:
 def files_of(seen: Look, prefixes: tuple[str, ...] = ("/",), outside: tuple[str, ...] = ()) -> list[File]:
     """The desired files under `prefixes` and not under `outside` that differ on the host."""
     items = chosen(seen.differences, "file")
-    different = {item.name for item in items if not item.expected.startswith("dpkg-statoverride")}
+    different = {
+        item.name
+        for item in items
+        if not item.expected.startswith("dpkg-statoverride") and not isinstance(item.remedy, ByHand)
+    }
     return [
         file
         for file in seen.desired.files

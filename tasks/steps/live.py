@@ -75,13 +75,13 @@ def _change(
     # A log that is switched on is written anew by that.
     switched = any(item.subject == "setting" and item.name == "appendonly" for item in differences)
     anew = anew and not is_busy(server.info) and not switched
-    commands = [("AUTH", OPERATOR, password), *live_commands(instance, differences, wanted_settings(instance, server))]
+    commands = live_commands(instance, differences, wanted_settings(instance, server))
     if aside:
         # The log ends here: until a snapshot has everything, the next start must still load it.
         commands.append(("BGSAVE", "SCHEDULE"))
     if anew:
         commands.append(("BGREWRITEAOF",))
-    refused = send(host, server, commands)
+    refused = send(host, instance, server, password, commands)
     data_moves = {
         item.name for item in differences if item.remedy in (Remedy.ASIDE, Remedy.REWRITE) or item.name == "appendonly"
     }

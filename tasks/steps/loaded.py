@@ -15,8 +15,9 @@ from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import manifest_file
 from tasks.observed.connection import run_command
 from tasks.observed.journal import Said, reaches_end_of_loading, said_since_start
+from tasks.observed.own_server import Endpoint
 from tasks.observed.refusal import Refusal
-from tasks.steps.gate import POLL, Endpoint, read_info, write_log_anew
+from tasks.steps.gate import POLL, read_info, write_log_anew
 
 JOURNAL_PATIENCE = 10.0  # seconds for what a server has said to be in the journal; it is there at once on a calm host
 
@@ -26,7 +27,7 @@ def said_while_loading(
 ) -> list[str]:
     """The lines of its journal that tell of writes the instance skipped or cut off when it started."""
     password = passwords[instance.name].get(OPERATOR) or ""
-    info = read_info(host, where or (instance.address, instance.role.port), password)
+    info = read_info(host, instance, password, where)
     said = _said(state, host, instance, serves=not isinstance(info, Refusal))
     return load_faults(said) if isinstance(info, Refusal) else faults_of(said, info)
 
@@ -55,7 +56,7 @@ def after_a_cut(state: State, host: Host, instance: Instance, passwords: Passwor
     if not cuts:
         return []
     password = passwords[instance.name].get(OPERATOR) or ""
-    info = read_info(host, (instance.address, instance.role.port), password)
+    info = read_info(host, instance, password)
     sizes = run_command(state, host, sizes_script(instance.role)).stdout.split()
     lost = 0 if isinstance(info, Refusal) else bytes_cut(info, [int(size) for size in sizes if size.isdecimal()])
     words = [*cuts, *([f"{lost} bytes or more are gone"] if lost else [])]

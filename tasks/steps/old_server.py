@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pyinfra.api.host import Host
 
 from tasks.desired.paths import PACKAGED_UNIT
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.foreign_listeners import endpoint
+from tasks.observed.own_server import exchange_with
 from tasks.observed.script import script
 from tasks.observed.state import ForeignServer
 from tasks.steps.gate import PATIENCE, POLL, is_busy
@@ -50,7 +51,8 @@ def restore(host: Host, server: ForeignServer, known: Logins) -> None:
     """A server that goes on serving has its own save points again, if it answers."""
     names = [name for name in ("save", "shutdown-on-sigterm") if name in server.config]
     try:
-        exchange(host, *endpoint(server), [*known, *(("CONFIG", "SET", name, server.config[name]) for name in names)])
+        own = [("CONFIG", "SET", name, server.config[name]) for name in names]
+        exchange_with(host, server.pid, endpoint(server), known, own)
     except ExchangeError:
         return
 
@@ -58,7 +60,7 @@ def restore(host: Host, server: ForeignServer, known: Logins) -> None:
 def ask_server(host: Host, who: str, server: ForeignServer, known: Logins, *commands: Sequence[str]) -> list[Reply]:
     """Replies of the old server. Raises AdoptionFailed when it refuses one."""
     try:
-        replies = exchange(host, *endpoint(server), [*known, *commands])[len(known) :]
+        replies = exchange_with(host, server.pid, endpoint(server), known, commands)
     except ExchangeError as error:
         raise AdoptionFailed(f"{who}: {error}") from error
     for command, reply in zip(commands, replies, strict=True):
@@ -71,7 +73,10 @@ def wait_until_calm(host: Host, who: str, server: ForeignServer, known: Logins) 
     """INFO of the old server once it neither saves nor rewrites."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
+        try:
+            info = info_fields(ask_server(host, who, server, known, ("INFO",))[0])
+        except ExchangeError as error:
+            raise AdoptionFailed(f"{who}: {error}") from error
         if not is_busy(info):
             return info
         if time.monotonic() > deadline:

@@ -13,8 +13,7 @@ from tasks.steps.operations import call
 
 def keep_passwords(state: State) -> None:
     """The secrets file has a password for every user of every role; only a real run writes it."""
-    generated = current(state).tier.generated
-    if generated:
+    if any(current(state).tier.lacking.values()):
         call(name="Save generated passwords on the controller", function=_save)
 
 

@@ -9,14 +9,19 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference, Remedy
-from tasks.compare.elsewhere import moved_roles
+from tasks.compare.elsewhere import moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
-from tasks.compare.host import notices
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
+from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import acted_on
-from tasks.run.ending import Refusal, listed
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
+from tasks.run.ending import Refusal, fail_in_the_end, listed
+from tasks.run.fault import fault
+from tasks.run.options import only_plans
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
 
@@ -31,7 +36,10 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run = current(state)
     looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
-    run.only_once("plan", lambda: _print_plan(looks, run.tier.notices()))
+    run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes(state, looks)]))
+    if only_plans():
+        # What is done instead ends with a proof, which fails for what is not known.
+        fail_in_the_end(state, {name for name, item in looks.items() if item.unknown})
     seen = looks.get(host.name)
     if seen is None or not seen.is_due:
         return None
@@ -73,19 +81,43 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")
         else:
-            reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
-            reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
+            try:
+                reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
+                reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
+            except Exception as error:
+                reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
-    findings += moved_roles({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
+    findings += moved_roles(read(looks))
+    names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
+    findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 
 
+def read(looks: Mapping[str, Look]) -> dict[str, tuple[Host, Observed]]:
+    """What was desired and seen of every host that could be read."""
+    return {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed is not None}
+
+
+def _left_out(state: State, looks: Mapping[str, Look]) -> list[str]:
+    """Hosts of the inventory that this run does not ask for."""
+    return sorted(current(state).tier.hosts.keys() - looks.keys() - set(unreachable(state)))
+
+
+def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
+    lacking = {path: len(keys) for path, keys in current(state).tier.lacking.items() if keys}
+    return [
+        *(f"{path} lacks {counted(n, 'password')}: a deploy makes up what is lacking" for path, n in lacking.items()),
+        *unseen_beginnings(read(looks), _left_out(state, looks)),
+    ]
+
+
 def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
-    """The secrets file of a host, and what of it this run has generated."""
+    """The secrets file of a host, and what it lacks."""
     tier = current(state).tier
     path = tier.secrets_files[name]
-    return str(path), tier.generated.get(path, {}).keys()
+    return str(path), tier.lacking.get(path, ())
 
 
 def allow_eviction(state: State, name: str) -> bool:
@@ -108,7 +140,7 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     changes: dict[Difference, list[str]] = {}
     unknown: dict[str, list[str]] = {}
     for name, seen in sorted(looks.items()):
-        for note in notices(seen.desired, seen.observed) if seen.observed else []:
+        for note in seen.notes:
             notes.setdefault(f"note: {note}", []).append(name)
         for sick in seen.health:
             notes.setdefault(str(sick), []).append(name)
@@ -124,7 +156,8 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     rows = [(hosts, text) for text, hosts in notes.items()]
     rows += [(hosts, text) for text, hosts in unknown.items()]
     rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
-    return [*lines, *(f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows), _summary(looks)]
+    lines += [f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows]
+    return [*map(printable, lines), _summary(looks)]
 
 
 def _plan_order(item: tuple[Difference, list[str]]) -> tuple[int, list[str], str, str]:

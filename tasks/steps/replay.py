@@ -17,7 +17,8 @@ from tasks.compare.difference import Remedy, chosen
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file
 from tasks.observed.connection import run_command
-from tasks.observed.exchange import ExchangeError, ReplyError, exchange
+from tasks.observed.exchange import ExchangeError, ReplyError
+from tasks.observed.own_server import exchange_as
 from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
@@ -57,7 +58,7 @@ def make_replayable(
     for instance in instances:
         server = servers.get(instance.name)
         if server is not None and server.refusal is None:
-            wrong = grant_replay(host, server, passwords[instance.name].get(OPERATOR) or "")
+            wrong = grant_replay(host, instance, server, passwords[instance.name].get(OPERATOR) or "")
             problems += [f"{instance.name}: {problem}" for problem in wrong]
     for problem in problems:
         host.log_styled(problem, fg="red", log_func=logger.error)
@@ -70,21 +71,25 @@ def file_script(instances: Sequence[Instance]) -> str:
     return script("make-replayable", files=files, default=DEFAULT, default_line=DEFAULT_LINE)
 
 
-def grant_replay(host: Host, server: Server, password: str) -> list[str]:
+def grant_replay(host: Host, instance: Instance, server: Server, password: str) -> list[str]:
     """The running server's `default` has every right and no way in; nobody who was logged in as it still is.
 
     Two exchanges: rights only after the answer that nobody holds a connection.
     """
-    login = ("AUTH", OPERATOR, password)
-    return send(host, server, [login, *CLOSE_DEFAULT]) or send(host, server, [login, ENABLE_REPLAY])
+    closed = send(host, instance, server, password, CLOSE_DEFAULT)
+    return closed or send(host, instance, server, password, [ENABLE_REPLAY])
 
 
-def send(host: Host, server: Server, commands: Sequence[tuple[str, ...]]) -> list[str]:
-    """What the server refused of `commands`, in words that show no password."""
+def send(
+    host: Host, instance: Instance, server: Server, password: str, commands: Sequence[tuple[str, ...]]
+) -> list[str]:
+    """What the server refused its operator of `commands`, in words that show no password."""
     try:
-        replies = exchange(host, *server.endpoint, commands)
+        login, replies = exchange_as(host, instance.unit, server.endpoint, (OPERATOR, password), commands)
     except ExchangeError as error:
         return [str(error)]
+    if isinstance(login, ReplyError):
+        return [f"{OPERATOR} cannot log in: {login}"]
     return [
         f"{' '.join(command[:3])}: {error}"
         for command, reply in zip(commands, replies, strict=True)

@@ -19,7 +19,7 @@ from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
 from tasks.observed.connection import CommandResult, run_command
-from tasks.observed.refusal import Cause, Refusal
+from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server, count_keys
 from tasks.run.options import options
 from tasks.run.session import current
@@ -135,7 +135,7 @@ def _restart(target: Target) -> bool:
 
 def _cured(target: Target, refusal: Refusal) -> bool:
     """Whether the refusal itself is what a restart cures, as seen just now; nothing else is restarted unseen."""
-    if refusal.cause is not Cause.CLOSED:
+    if refusal.cause not in gate.NOT_THERE:
         return is_difference(target.instance, refusal)
     again = look(target.state, current(target.state), target.host)
     name, remedy = target.instance.name, Remedy.RESTART

@@ -14,7 +14,8 @@ from pyinfra.context import ctx_state
 
 from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
-from tasks.compare.leftovers import ends_last
+from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
+from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
@@ -51,9 +52,18 @@ def ending(seen: Look) -> Look:
 
 
 def before_the_end(seen: Look) -> Look:
-    """`seen` without the differences that are removed last."""
+    """`seen` without the differences that are removed last.
+
+    A host that gets an inner port while a role leaves it with another one has both until then: the rules of both are
+    desired, and written twice.
+    """
     last = ending(seen).differences
-    return replace(seen, differences=tuple(item for item in seen.differences if item not in last))
+    first = tuple(item for item in seen.differences if item not in last)
+    if seen.observed is None or has_inner_ports(seen.desired, seen.observed):
+        return replace(seen, differences=first)
+    leaving = leaving_forwards(seen.desired, seen.observed)
+    both = tuple(item for item in last if of_inner_ports(item))
+    return replace(seen, desired=with_forwards(seen.desired, leaving), differences=(*first, *both))
 
 
 def end_leftovers(state: State, seen: Look) -> None:

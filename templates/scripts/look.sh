@@ -5,7 +5,7 @@
 # takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
 : "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${directories?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
-: "${packages?}" "${managed?}" "${default_line?}"
+: "${packages?}" "${managed?}" "${default_line?}" "${digits?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
 printf '%s <' "$mark"
 {
@@ -52,9 +52,10 @@ done
 part texts
 LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/container /proc/net/fib_trie $sysctls \
   /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest \
-  /var/lib/dpkg/statoverride "$lock" $files
+  /var/lib/dpkg/statoverride /etc/machine-id /proc/sys/kernel/random/boot_id "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
-part users; grep -sHoE '^[[:space:]]*user[[:space:]]+[^[:space:]]+' /dev/null $secrets  # names only, no hashes
+part users  # names, and how the hashes of their passwords begin; of a password in plain words only that it is one
+grep -sHoE "^[[:space:]]*user[[:space:]]+[^[:space:]]+|[[:space:]](#[0-9a-f]{$digits}|>)" /dev/null $secrets
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
 grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
@@ -70,7 +71,13 @@ for directory in "$root"/*/; do
 done
 find / $files $secrets $binaries $directories $others ! -path "$root/*" -prune , \
   -printf '%y %d %s %b %D:%i %m %n %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
-part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset ip 2>/dev/null || failed forwards nft $?
+part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset 2>/dev/null || failed forwards nft $?
+part legacy  # what nft does not show; asked only for tables that are there: asking makes them
+if [ -r /proc/net/ip_tables_names ]; then
+  while read -r table; do
+    case $table in nat|mangle) iptables-legacy-save -t "$table" 2>/dev/null || failed forwards iptables $?;; esac
+  done </proc/net/ip_tables_names
+fi
 part unseen; printf '%s' "$unseen"
 part end
 # As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a

@@ -152,16 +152,21 @@ def test_a_power_cut_loses_no_acknowledged_write_of_crypto(machine: Machine) -> 
     machine.must("tasks/verify.py")
 
 
-def test_a_kernel_without_user_namespaces_is_named_and_no_server_is_restarted_under_it(machine: Machine) -> None:
+def test_a_kernel_without_user_namespaces_is_named_and_no_server_is_restarted_under_it(
+    machine: Machine, tmp_path: Path
+) -> None:
     """PrivateUsers= of the units needs them: what runs goes on, and no start of it would succeed."""
     line = "user.max_user_namespaces = 0"
     pids = "systemctl show -P MainPID redis-gateway redis-crypto"
     before = machine.vm.sh(pids)
     machine.vm.sh(f"sysctl -qw '{line}'; echo '{line}' >/etc/sysctl.d/99-hard.conf")
     try:
-        found = machine.run("tasks/drift.py")
-        assert found.returncode != 0
-        assert "remove the line from /etc/sysctl.d/99-hard.conf" in " ".join(output(found).split())
+        report = tmp_path / "drift.json"
+        assert machine.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
+        found = json.loads(report.read_text())["hosts"]["vm"]["differences"]
+        assert [(row["name"], row["observed"].split(" at boot")[0], row["remedy"]) for row in found] == [
+            ("user.max_user_namespaces", "0", "by hand: remove the line from /etc/sysctl.d/99-hard.conf")
+        ] * 2
         done = machine.run("deploy.py", "--data", 'redis_overrides={"gateway": {"databases": 32}}')
         assert done.returncode != 0
         assert "user.max_user_namespaces" in output(done)

@@ -1,7 +1,7 @@
 """A secrets file that is lost, empty, of another tier, or edited: no password is replaced unless it is asked for."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 
 from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Tier, layout, output, overriding, wait_for
+from tests.lab.container import Container
 from tests.lab.containers import ContainerLab
 
 pytestmark = pytest.mark.hosts
@@ -116,18 +117,84 @@ def test_drift_says_that_it_does_not_know_and_nothing_of_a_restart(box: Tier, tm
     assert {item["role"] for item in host["unknown"]} == set(CARRIED)
 
 
-def test_a_stopped_instance_gets_no_new_passwords_either(box: Tier) -> None:
+DROP_IN = "/run/systemd/system/redis-crypto.service.d/test.conf"
+
+
+def crash_loop(host: Container) -> None:
+    """Its process ends as soon as it is started; systemd tries again."""
+    host.sh(f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nExecStartPre=/bin/false\\n' >{DROP_IN}")
+    host.sh("systemctl daemon-reload; systemctl restart --no-block redis-crypto")
+    wait_for(lambda: host.sh("systemctl show -P NRestarts redis-crypto").strip() != "0", "it crashes")
+
+
+def opened(tier: Tier) -> None:
+    """Somebody let everybody in, and protected mode turns everybody away since."""
+    with tier.operator("crypto") as known:
+        known.execute_command("ACL", "SETUSER", "default", "on", "nopass")
+
+
+SILENT = {
+    "stopped": lambda tier: tier.host("crypto").sh("systemctl stop redis-crypto"),
+    "crash-looping": lambda tier: crash_loop(tier.host("crypto")),
+    "opened": opened,
+}
+
+
+@pytest.mark.parametrize("silence", SILENT.values(), ids=SILENT)
+def test_an_instance_that_does_not_answer_gets_no_new_passwords_either(
+    box: Tier, silence: Callable[[Tier], object]
+) -> None:
     host = box.host("crypto")
-    host.sh("systemctl stop redis-crypto")
-    before = Before.of(box)
-    with secrets_instead(box, None):
-        done = box.run("deploy.py")
-        assert done.returncode != 0
-        assert "has no password for crypto-service, operator, and the instance has one" in output(done)
-    before.still_holds(box)
+    files, passwords = host.sh("sha256sum /etc/redis/*.acl"), box.passwords
+    silence(box)
+    for text, words in (
+        (None, "has no password for crypto-service, operator, and the instance has one"),
+        (of_another_tier(), "crypto: crypto-service, operator: /etc/redis/crypto.acl has another password than"),
+    ):
+        with secrets_instead(box, text):
+            done = box.run("deploy.py", "--dry", yes=False)
+            assert done.returncode != 0
+            assert words in output(done)
+            done = box.run("deploy.py")
+            assert done.returncode != 0
+            assert words in output(done)
+    assert host.sh("sha256sum /etc/redis/*.acl") == files
+
+    # Its own file is taken, other rules in the ACL file need no word, and it is mended.
+    host.sh(f"rm -f {DROP_IN}; systemctl daemon-reload; sed -i 's/ +info//' /etc/redis/crypto.acl")
     box.deploy()
+    assert host.sh("sha256sum /etc/redis/*.acl") == files
+    assert box.passwords == passwords
     with box.operator("crypto") as known:
         assert known.dbsize() == len(KEYS)
+
+
+def test_a_second_line_of_default_is_seen_and_mended_without_a_restart(box: Tier) -> None:
+    host, before = box.host("crypto"), Before.of(box)
+    host.sh("echo 'user default on nopass ~* &* +@all' >>/etc/redis/crypto.acl")
+    with box.operator("crypto") as known, pytest.raises(redis.exceptions.ResponseError, match="uplicate user"):
+        known.acl_load()
+    assert "default in /etc/redis/crypto.acl" in output(box.run("tasks/drift.py"))
+    with secrets_instead(box, None):
+        assert "named twice" in output(box.run("tasks/drift.py"))
+    box.deploy()
+    before.still_holds(box)
+
+
+def test_a_rule_that_leads_to_another_server_is_named_and_not_the_secrets_file(box: Tier) -> None:
+    host, before = box.host("crypto"), Before.of(box)
+    crypto, gateway = TABLE["crypto"], TABLE["gateway"]
+    rule = f"ip daddr {crypto['address']} tcp dport {crypto['port']} dnat to {gateway['address']}:{gateway['port']}"
+    host.sh(f"nft 'table ip other {{ chain out {{ type nat hook output priority -110; {rule}; }}; }}'")
+    try:
+        done = box.run("deploy.py")
+        assert done.returncode != 0
+        assert f"and a rule leads there (other: {rule}), expected the role's own server" in output(done)
+        assert "bring the secrets file back" not in output(done)
+    finally:
+        host.sh("nft delete table ip other")
+    before.still_holds(box)
+    assert box.deploy_json()["results"]["totals"]["success"] == 0
 
 
 def test_one_lost_line_is_named(box: Tier) -> None:
@@ -201,6 +268,8 @@ def test_an_operator_whose_password_was_changed_is_let_in_again_when_it_is_asked
     done = box.run("deploy.py")
     assert done.returncode != 0
     assert "crypto: operator: the running server refuses the password" in output(done)
+    assert "which /etc/redis/crypto.acl has, expected the same in both: somebody changed" in output(done)
+    assert "secrets file back" not in output(done)
     assert box.pid("crypto") == before
     box.deploy("--data", "new_passwords=crypto")
     wait_for(lambda: box.answers("crypto"), "its operator logs in")

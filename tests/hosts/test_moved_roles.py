@@ -31,7 +31,7 @@ def placed(tier: Tier, **hosts: str) -> Tier:
     for host, address in ADDRESS.items():
         roles = [role for role, where in hosts.items() if where == host]
         # An inner port has one role of an address.
-        inner = {role: 6379 if role in ("crypto", "vault") else None for role in roles}
+        inner = {role: {"crypto": 6379, "vault": 6379, "shared": 6378}.get(role) for role in roles}
         overrides = {role: {"address": address, "inner_port": inner[role]} for role in roles}
         data = {"ssh_hostname": address, "ssh_user": "root", "redis_overrides": overrides}
         for group in [f"redis_{role}" for role in roles] or ["spare"]:
@@ -90,13 +90,23 @@ def test_a_moved_role_is_refused_and_then_begins_empty_only_when_that_is_meant(t
     serves_all(moved, OLD, pid)
     assert moved.lab.hosts[NEW].sh("ls /etc/redis/crypto.* 2>/dev/null || true") == ""
 
-    # The new host fails: the old one serves on.
+    # Nor does it end on its old host in a run that does not look at the new one.
+    done = moved.run("deploy.py", "--limit", OLD)
+    assert done.returncode != 0
+    assert f"{OLD}: crypto: redis-crypto.service on {OLD} serves 172.28.2.1:6383: 300 keys" in output(done)
+    assert f"and {NEW}, which the inventory gives the role to, is no part of this run" in output(done)
+    serves_all(moved, OLD, pid)
+
+    # The new host fails: the old one serves on, beside a role that it gets, whose inner port is another one.
     broken = moved.lab.hosts[NEW]
     broken.sh(f"mkdir -p {Path(UNIT).parent}; printf '[Service]\\nExecStartPre=/bin/false\\n' >{UNIT}")
-    done = moved.run("deploy.py", *BEGIN_EMPTY)
+    done = placed(tier, crypto=NEW, socket=NEW, shared=OLD).run("deploy.py", *BEGIN_EMPTY)
     assert done.returncode != 0
     assert f"crypto: left as it is, for {NEW} failed" in output(done)
     serves_all(moved, OLD, pid)
+    with at(moved, OLD, 6378, "shared") as known:
+        assert known.ping()
+    placed(tier, crypto=NEW, socket=NEW)
     broken.sh(f"rm -r {Path(UNIT).parent}; systemctl daemon-reload; systemctl stop redis-crypto")
 
     done = moved.deploy(*BEGIN_EMPTY)
@@ -115,6 +125,14 @@ def test_a_moved_role_is_refused_and_then_begins_empty_only_when_that_is_meant(t
     back.deploy()
     with at(back, OLD) as known:
         assert known.mget(*KEYS) == list(KEYS.values())
+
+    # What the new place kept, a log without a key, does not make it the place of the data.
+    again = placed(tier, crypto=NEW, socket=NEW)
+    done = again.run("deploy.py")
+    assert done.returncode != 0
+    assert f"{NEW}: crypto: would begin with what it has here (" in output(done)
+    assert f"redis-crypto.service on {OLD} serves 172.28.2.1:6383: 300 keys" in output(done)
+    serves_all(again, OLD, pid_of(again, OLD))
 
 
 def test_with_serial_hosts_the_old_server_ends_after_the_last_one_is_proved(tier: Tier) -> None:

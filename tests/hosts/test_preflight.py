@@ -1,6 +1,7 @@
 """An unfit host stops the run in words, with nothing changed anywhere."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def test_too_little_memory_and_disk_are_refused_with_the_numbers(bare: Tier) -> 
         "redis-crypto: memory: crypto 900gb need",
         options=options,
     )
+
+
+TWO_NAMES = """
+redis_gateway = [("one", {"ssh_hostname": "172.28.2.1", "ssh_user": "root"})]
+redis_socket = [("other", {"ssh_hostname": "172.28.2.1", "ssh_user": "root"})]
+redis_crypto = [("third", {"ssh_hostname": "172.28.2.5", "ssh_user": "root"})]
+"""
+
+
+def test_two_names_for_one_machine_are_refused(bare: Tier, tmp_path: Path) -> None:
+    inventory = tmp_path / "names.py"
+    inventory.write_text(TWO_NAMES)
+    words = ("one: which roles are to be on this machine: unknown, because it is other as well", "other: which roles")
+    assert_refused(replace(bare, inventory=str(inventory)), *words)
+    done = replace(bare, inventory=str(inventory)).run("tasks/drift.py")
+    assert output(done).count("as well (the same") == 2
+    assert "third: which" not in output(done)
 
 
 def test_a_missing_address_is_refused(bare: Tier) -> None:

@@ -185,6 +185,7 @@ def test_a_host_without_ss_is_unknown(untouched: Tier, tmp_path: Path) -> None:
     host.sh("mv $(command -v ss) /root/ss.kept")
     try:
         assert "who listens on the host: unknown" in said(untouched.run("deploy.py"))
+        assert "who listens on the host: unknown" in said(untouched.run("deploy.py", "--dry", yes=False))
         assert "who listens on the host" in [item["what"] for item in unknown(untouched, tmp_path)]
     finally:
         host.sh("mv /root/ss.kept /usr/bin/ss")

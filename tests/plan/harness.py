@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.tree import tree
 from tests.unit.builders import passwords, roles
-from tests.unit.observed.printed import MARK, printed, snapshot_text
+from tests.unit.observed.printed import MARK, printed, snapshot_text, sockets_text
 from tests.unit.scripts import Call, bare, output_mark, read_call
 
 State = Callable[[Host], Observed]
@@ -56,6 +57,7 @@ class Site:
     reachable: bool = True
     holds: Sequence[str] = ("held",)  # what the process that holds the host says, in turn and the last for ever
     lenient: bool = False  # its servers let every service administer them
+    meanwhile: State | None = None  # what a look right before a login shows
     others: Mapping[tuple[str, int], OtherRedis] = field(default_factory=dict)  # servers of somebody else's
 
 
@@ -67,6 +69,8 @@ class Event:
     kind: str
     text: str
     stdin: str = ""
+    password: str = field(default="", repr=False)  # that was sent to log in
+    to: tuple[str, int] = ("", 0)  # where an exchange went
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,9 @@ def _short_call(run: Call) -> str:
         return f"trial {match[1]}"
     if run.name == "write-file":
         return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
+    if run.name in LOOKS:
+        return LOOKS[run.name]
+    return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
     if run.name == "convert-data":
         return f"convert {given['directory'].rpartition('/')[2]}"
     known = {"read-journals": "said since the start", "check-log": "check the log"}
@@ -151,10 +158,11 @@ def _short_call(run: Call) -> str:
     return known.get(run.name, usual)
 
 
+LOOKS = {"read-journals": "said since the start", "check-log": "check the log", "who-serves": "who serves"}
 READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
 WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\nAll AOF files and manifest are valid\n"
 # Looks that find nothing wrong, unless a site says otherwise.
-HARMLESS = {"may replay": "", "said since the start": f"0 {READY}", "check the log": WHOLE}
+HARMLESS = {"may replay": "", "said since the start": f"0 {READY}", "check the log": WHOLE, "who serves": ""}
 
 
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
@@ -190,6 +198,10 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         if run is not None and run.name == "look":
             own = run.parameters["mark"]
             return True, _lines(printed(snapshot_text(self._state(), own), own))
+        if run is not None and run.name == "who-serves":
+            own = run.parameters["mark"]
+            unit = "".join(run.arguments)
+            return True, _lines(f"{mark}\n{printed(sockets_text(self._serving(unit), unit, own), own)}")
         if self.site.fails and re.search(self.site.fails, short(text)):
             return False, _lines(f"{mark}\nit failed")
         if short(text).startswith("trial "):
@@ -216,6 +228,16 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         number = self.seen if of is None else of
         self.seen = number + 1
         return self.site.states[min(number, len(self.site.states) - 1)](self._desired())
+
+    def _serving(self, unit: str) -> Observed:
+        """The state in which a unit's server answers: the one of the last look, or what the host becomes."""
+        if self.site.meanwhile is not None:
+            return self.site.meanwhile(self._desired())
+        now, last = (self.site.states[number](self._desired()) for number in (self._now(), -1))
+        return last if unit and not now.pid(unit) else now
+
+    def _now(self) -> int:
+        return min(max(self.seen - 1, 0), len(self.site.states) - 1)
 
     def get_transport(self) -> ScriptedConnector:
         """As paramiko's client does."""
@@ -261,9 +283,9 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         """A channel to the instance that listens there, or the refusal of sshd."""
         assert kind == "direct-tcpip"
         if other := self.site.others.get(target):
-            return Channel(other, lambda words: self._sent("another", words), self._unscripted)
+            return Channel(other, lambda words: self._sent("another", words, target), self._unscripted)
         last = self.site.states[-1](self._desired())
-        now = self.site.states[min(max(self.seen - 1, 0), len(self.site.states) - 1)](self._desired())
+        now = self.site.states[self._now()](self._desired())
         for instance in self._desired().instances:
             answers = now.servers.get(instance.name) or last.servers.get(instance.name)
             if answers and target[0] == instance.address and target[1] in instance.role.ports:
@@ -271,15 +293,15 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
                 server = self.servers.setdefault(instance.name, ScriptedRedis(instance, answers, {}, self.site.lenient))
                 server.state = answers
                 server.passwords = {user: text for user, text in known.items() if text}
-                return Channel(server, lambda words, role=instance.name: self._sent(role, words), self._unscripted)  # type: ignore[misc]
+                return Channel(server, partial(self._sent, instance.name, to=target), self._unscripted)
         raise ChannelException(2, "Connection refused")
 
     def _unscripted(self, words: str) -> None:
         self.unscripted.append(f"{self.host.name}: {words}")
 
-    def _sent(self, role: str, words: list[str]) -> None:
-        shown = [*words[:-1], "***"] if words[0] == "AUTH" else words
-        self.events.append(Event(self.host.name, "exchange", f"{role}: {' '.join(shown)}"))
+    def _sent(self, role: str, words: list[str], to: tuple[str, int]) -> None:
+        shown, password = ([*words[:-1], "***"], words[-1]) if words[0] == "AUTH" else (words, "")
+        self.events.append(Event(self.host.name, "exchange", f"{role}: {' '.join(shown)}", password=password, to=to))
 
 
 def _lines(text: str) -> CommandOutput:

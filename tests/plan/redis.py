@@ -55,6 +55,8 @@ class ScriptedRedis:
 
     def answer(self, user: str | None, command: Sequence[str]) -> tuple[str | None, Answer]:
         """Who is logged in after `command`, and the reply to it."""
+        if self.state.refusal is not None:
+            return user, Error(self.state.refusal.said)
         if command[0] == "AUTH":
             right = self.passwords.get(command[1]) == command[2]
             wrong = Error("WRONGPASS invalid username-password pair or user is disabled.")

@@ -153,6 +153,8 @@ def test_a_dry_run_lists_the_same_operations_and_does_none_of_them(tmp_path: Pat
     assert dry.names() == OPERATIONS
     assert [changing(dry.commands(host)) for host in PROD] == [[]] * 5
     assert list(tmp_path.iterdir()) == []
+    lacking = sum(len(roles()[role].services) + 1 for role in FIVE)
+    assert f"note: {tmp_path}/prod.yaml lacks {lacking} passwords: a deploy makes up what is lacking" in dry.output
 
 
 def test_the_dry_run_as_json_shows_no_password_and_no_hash(secrets_file: Path) -> None:

@@ -15,7 +15,7 @@ from tasks.run.entry import make_printable
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
 from tests.tree import copy_of_tree
-from tests.unit.builders import as_desired, fresh, with_listener, with_server, with_setting
+from tests.unit.builders import as_desired, desired, fresh, with_listener, with_server, with_setting
 
 
 def lines(result: Result) -> list[str]:
@@ -170,6 +170,72 @@ def test_a_kernel_value_that_is_no_number_is_refused_in_words(tmp_path: Path, se
     assert result.exit_code != 0
     assert "redis-crypto: redis_sysctl: " in result.output
     assert "Traceback" not in result.output
+
+
+# What is not known
+
+
+def not_seen(host: Host) -> Observed:
+    """A right host of which one thing was not seen."""
+    return replace(as_desired(host), unseen={"disk": "df ended with 1"})
+
+
+@pytest.mark.parametrize("options", [("--dry",), ("--json",), ("--dry", "--json")], ids=" ".join)
+def test_a_plan_with_something_unknown_ends_non_zero_and_shows_the_rest(
+    secrets_file: Path, options: tuple[str, ...]
+) -> None:
+    other = Site([lambda host: with_setting(as_desired(host), "socket", "timeout", "9")])
+    result = run(production(crypto=Site([not_seen]), socket=other), *options, secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert "redis-crypto: free disk space: unknown, because df ended with 1" in result.output
+    assert "redis-socket: socket: live: timeout 9 → 0" in result.output
+    assert "Change settings and users live" in result.names()
+    assert executed(result) == [[]] * 5
+
+
+@pytest.mark.parametrize("options", [("--dry",), ("--json",)], ids=" ".join)
+def test_a_plan_with_differences_only_ends_with_zero(secrets_file: Path, options: tuple[str, ...]) -> None:
+    other = Site([lambda host: with_setting(as_desired(host), "socket", "timeout", "9")])
+    assert run(production(socket=other), *options, secrets_file=secrets_file).exit_code == 0
+
+
+def test_a_dry_run_that_cannot_reach_a_host_ends_non_zero(secrets_file: Path) -> None:
+    result = run(production(crypto=Site([fresh], reachable=False)), "--dry", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert "redis-crypto: not reachable over SSH" in result.output
+
+
+@pytest.mark.parametrize("options", [("--dry",), ("--json",)], ids=" ".join)
+def test_a_plan_asks_no_server_for_a_password_that_nobody_knows(tmp_path: Path, options: tuple[str, ...]) -> None:
+    deployed = {host: Site([lambda _, role=role: as_desired(desired(role))]) for host, role in PROD.items()}  # type: ignore[misc]
+    result = run(deployed, *options, secrets_file=tmp_path / "prod.yaml")
+    assert result.exit_code != 0
+    assert f"crypto: {tmp_path}/prod.yaml has no password for crypto-service, operator, and the instance" in (
+        result.output
+    )
+    assert [event.text for event in result.events if "AUTH" in event.text] == []
+
+
+# Roles that have left a host
+
+
+def test_a_role_whose_new_host_is_out_of_the_run_does_not_end(tmp_path: Path, secrets_file: Path) -> None:
+    inventory = tmp_path / "swapped.py"
+    inventory.write_text('redis_crypto = ["redis-gateway"]\nspare = ["redis-crypto"]\n')
+
+    def left(host: Host) -> Observed:
+        return replace(fresh(host), our_units=("redis-crypto.service",))
+
+    sites = {"redis-crypto": Site([left]), "redis-gateway": Site([fresh])}
+    limited = run(sites, "-y", "--limit", "redis-crypto", secrets_file=secrets_file, inventory=str(inventory))
+    assert limited.exit_code != 0
+    assert lines(limited) == [
+        "redis-crypto: crypto: redis-crypto.service on redis-crypto is stopped: keys unknown (it does not run), "
+        "/var/lib/redis/crypto (0.0 MiB), and redis-gateway, which the inventory gives the role to, is no part of this "
+        "run, expected to be seen to serve it before it ends here: deploy to all of them at once, without --limit and "
+        "--exclude, or with --limit redis-crypto --limit redis-gateway"
+    ]
+    assert limited.commands("redis-crypto") == []
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from tasks.catalogue.secrets_file import users_of
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
-from tasks.desired.host import Host, Instance
+from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
-from tasks.observed.state import FileState, Listener, Observed, Server
+from tasks.observed.state import FileState, FileUser, Listener, Observed, Server
 from tests.tree import ROLES, tree
 
 ROLES_FILE = tree() / ROLES
@@ -151,7 +151,7 @@ def as_desired(host: Host) -> Observed:
             if kind == "file" or instance.role.appendonly
         },
         acl_users={
-            acl_file(instance.name): frozenset({"default", *(user.name for user in instance.users)})
+            acl_file(instance.name): (FileUser("default"), *map(file_user, instance.users))
             for instance in host.instances
         },
         configured={instance.name: (instance.address, instance.role.port) for instance in host.instances},
@@ -163,6 +163,11 @@ def as_desired(host: Host) -> Observed:
             for instance in host.instances
         },
     )
+
+
+def file_user(user: User) -> FileUser:
+    """A user as the rendered ACL file names it."""
+    return FileUser(user.name, (user.password_sha256[:4],) if user.password_sha256 else ())
 
 
 def _data(instance: Instance) -> tuple[str, ...]:

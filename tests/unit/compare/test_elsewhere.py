@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from tasks.catalogue.requested import Requests
-from tasks.compare.elsewhere import moved_roles
+from tasks.compare.elsewhere import moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
-from tasks.observed.state import Leftover, Observed
+from tasks.observed.state import FileState, Leftover, Observed
+from tests.unit.builders import LOG as BUILT_LOG
 from tests.unit.builders import as_desired, desired, fresh, stopped, with_listener
 
 ENDPOINT = ("172.28.2.5", 6383)
@@ -77,10 +78,104 @@ def test_who_means_it_begins_empty() -> None:
     assert len(moved_roles({"new": new("crypto", begin_empty=("gateway",)), "old": old(SERVES)})) == 1
 
 
-@pytest.mark.parametrize("state", [as_desired, lambda host: stopped(as_desired(host), "crypto")])
-def test_a_role_that_has_data_of_its_own_or_runs_does_not_begin_empty(state: object) -> None:
+def test_a_role_that_runs_does_not_begin_empty() -> None:
     host = desired("crypto")
-    assert moved_roles({"new": (host, state(host)), "old": old(SERVES)}) == []  # type: ignore[operator]
+    assert moved_roles({"new": (host, as_desired(host)), "old": old(SERVES)}) == []
+
+
+# A role that was on this host before
+
+UNTOLD = replace(SERVES, keys=None, because="WRONGPASS")
+STOPPED = replace(SERVES, running=False, keys=None, because="it does not run")
+LOG_FILES = tuple(f"/var/lib/redis/crypto/{name}" for name in BUILT_LOG)
+
+
+def kept(size: int, written: int, *, begin_empty: tuple[str, ...] = ()) -> Pair:
+    """A host that gets crypto back, and has what it held then."""
+    host = replace(desired("crypto"), requests=Requests(begin_empty=begin_empty))
+    return host, holding(stopped(as_desired(host), "crypto"), size, written)
+
+
+def holding(observed: Observed, size: int, written: int) -> Observed:
+    file = FileState("file", "redis", "redis", "0600", "", modified=written)
+    sizes = dict.fromkeys(LOG_FILES, size // len(LOG_FILES))
+    return replace(observed, data_files=sizes, stored=dict.fromkeys(LOG_FILES, file))
+
+
+def gone_from(size: int, written: int, *leftovers: Leftover) -> Pair:
+    host, observed = old(*leftovers)
+    return host, holding(observed, size, written)
+
+
+FRESH, FULL = 176, 5 << 20
+ELSEWHERE = {
+    # Kept here, left there, whether that is refused.
+    "an empty log, and a server with keys": (kept(FRESH, 9), gone_from(FULL, 5, SERVES), True),
+    "an empty log, and files that were written before it": (kept(FRESH, 9), gone_from(FULL, 5), True),
+    "old data, and a server with keys": (kept(FULL, 5), gone_from(FULL, 5, SERVES), True),
+    "old data, and a server that does not tell": (kept(FULL, 9), gone_from(1, 1, UNTOLD), True),
+    "old data, and a stopped server that wrote later": (kept(FULL, 5), gone_from(FULL, 9, STOPPED), True),
+    "old data, and files that were written later": (kept(FULL, 5), gone_from(FULL, 9), True),
+    "data, and a server without a key": (kept(FULL, 5), gone_from(FULL, 9, replace(SERVES, keys=0)), False),
+    "data that was taken along": (kept(FULL, 5), gone_from(FULL, 5, STOPPED), False),
+    "data that was taken along with the time of the copy": (kept(FULL, 9), gone_from(FULL, 5), False),
+    "a little data that was taken along": (kept(FRESH, 5), gone_from(FRESH, 5, STOPPED), False),
+    "data, and an empty log that was written later": (kept(FULL, 5), gone_from(FRESH, 9, STOPPED), False),
+    "an empty log, and an empty one": (kept(FRESH, 5), gone_from(FRESH, 9, STOPPED), False),
+}
+
+
+@pytest.mark.parametrize(("here", "there", "refused"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_what_a_role_kept_on_its_host_does_not_hide_newer_data_elsewhere(
+    here: Pair, there: Pair, refused: bool
+) -> None:
+    said = moved_roles({"new": here, "old": there})
+    assert [text.startswith("new: crypto: would begin with what it has here") for text in said] == [True] * refused
+    meant = kept(FULL, 5, begin_empty=("crypto",))
+    assert moved_roles({"new": (meant[0], here[1]), "old": there}) == []
+
+
+def test_data_that_would_begin_behind_is_said_with_its_size_and_age_and_what_puts_it_aside() -> None:
+    assert moved_roles({"new": kept(FRESH, 9), "old": gone_from(FULL, 5, SERVES)}) == [
+        "new: crypto: would begin with what it has here (176 bytes, written last 1970-01-01 00:00:09 UTC) in "
+        "/var/lib/redis/crypto, and redis-crypto.service on old serves 172.28.2.5:6383: 5000 keys, "
+        "/var/lib/redis/crypto (3.0 MiB): put old back into group redis_crypto; or take the data along: here mv "
+        "/var/lib/redis/crypto /var/lib/redis/crypto.old, there systemctl disable --now redis-crypto.service, then "
+        "copy /var/lib/redis/crypto to this host (cp -a, owned by redis); or --data begin_empty=crypto, which begins "
+        "with what is here and leaves that data where it is"
+    ]
+
+
+# Hosts that a run leaves out
+
+
+def test_a_role_ends_only_where_every_host_that_carries_it_is_in_the_run() -> None:
+    for leftover in (SERVES, STOPPED):
+        (said,) = unserved_roles({"old": old(leftover)}, {"crypto": ["new"]})
+        assert said.startswith("old: crypto: redis-crypto.service on old ")
+        assert "and new, which the inventory gives the role to, is no part of this run" in said
+        assert said.endswith("or with --limit old --limit new")
+        assert unserved_roles({"old": old(leftover), "new": new("crypto")}, {}) == []
+
+
+def test_a_role_that_nobody_carries_any_more_ends_in_any_run() -> None:
+    assert unserved_roles({"old": old(SERVES)}, {"socket": ["elsewhere"]}) == []
+
+
+def test_two_roles_that_were_swapped_are_not_ended_one_host_at_a_time() -> None:
+    host, observed = new("socket")
+    left = {"A": (host, replace(observed, leftovers=(SERVES,)))}
+    (said,) = unserved_roles(left, {"crypto": ["B"]})
+    assert said.startswith("A: crypto: ")
+
+
+def test_a_role_that_begins_empty_in_a_run_of_some_hosts_only_is_noted() -> None:
+    host = desired("socket")
+    hosts = {"new": new("crypto"), "right": (host, as_desired(host))}
+    (said,) = unseen_beginnings(hosts, ["one", "two"])
+    assert said.startswith("crypto begins empty on new: whether its data is on a host that this run leaves out")
+    assert "(one, two)" in said
+    assert unseen_beginnings(hosts, []) == []
 
 
 def test_another_host_that_carries_the_role_keeps_its_own_data() -> None:

@@ -7,6 +7,7 @@ import pytest
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.compare.host import compare, kernel_notices
 from tasks.desired.host import Host
+from tasks.observed.nft import takings
 from tasks.observed.state import Observed
 from tests.unit.builders import (
     EVERY,
@@ -662,7 +663,8 @@ def test_a_drop_in_for_every_redis_unit_is_told_and_one_for_every_service_is_not
 
 def test_a_rule_of_another_table_that_takes_a_roles_port_is_told(host: Host, right: Observed) -> None:
     rule = "ip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.1:6379"
-    (found,) = compare(host, replace(right, foreign_forwards=(("elsewhere", rule),)))
+    led = takings({"elsewhere": ["chain pre {", "type nat hook prerouting priority dstnat; policy accept;", rule]})
+    (found,) = compare(host, replace(right, takings=tuple(led)))
     assert (found.role, found.subject, found.name) == ("crypto", "listener", "172.28.2.5:6379")
     assert str(found.remedy).startswith("by hand: ")
 

@@ -42,17 +42,40 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
             f"{'0' * 64}  /dev/null",
             *(f"{state.content}  {path}" for path, state in observed.files.items() if is_digest(state)),
         ],
-        "users": [f"{path}:user {name}" for path, names in observed.acl_users.items() for name in sorted(names)],
+        "users": [
+            line
+            for path, users in observed.acl_users.items()
+            for user in users
+            for line in (
+                f"{path}:user {user.name}",
+                *(f"{path}: {text if text == '>' else f'#{text}'}" for text in user.passwords),
+            )
+        ],
         "replayable": sorted(observed.replayable),
         "matches": list(_matches(observed)),
         "found": [],
         "forwards": _rules(observed),
+        "legacy": [],
         "unseen": [f"{part} {why}" for part, why in observed.unseen.items()],
         "end": [],
     }
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in parts.items()}
     texts["found"] = "".join(_found(observed))
     return "".join(f"\0{mark} {name}\n{text}" for name, text in texts.items())
+
+
+def sockets_text(observed: Observed, unit: str, mark: str = MARK) -> str:
+    """What templates/scripts/who-serves.sh prints on such a host."""
+    whole = dict(part.partition("\n")[::2] for part in snapshot_text(observed, mark).split(f"\0{mark} ")[1:])
+    texts = {name: whole[name] for name in ("listeners", "forwards", "legacy", "unseen", "end")}
+    texts |= {"pid": f"{observed.pid(unit)}\n" if unit else "", "addresses": "".join(_routes(observed))}
+    order = ("listeners", "pid", "addresses", "forwards", "legacy", "unseen", "end")
+    return "".join(f"\0{mark} {name}\n{texts[name]}" for name in order)
+
+
+def _routes(observed: Observed) -> Iterator[str]:
+    for address in sorted(observed.addresses):
+        yield from (f"        |-- {address}\n", "           /32 host LOCAL\n")
 
 
 def _disks(observed: Observed) -> Iterator[tuple[str, int]]:
@@ -86,8 +109,7 @@ def _texts(observed: Observed) -> Iterator[str]:
     yield from [f"{THP}:{observed.thp}"] if observed.thp else []
     yield from (f"/run/credentials/{unit}/unit-digest:{digest}" for unit, digest in observed.started.items())
     yield from (f"/var/lib/dpkg/statoverride:{rule} {path}" for path, rule in observed.statoverrides.items())
-    for address in sorted(observed.addresses):
-        yield from (f"/proc/net/fib_trie:{line}" for line in (f"        |-- {address}", "           /32 host LOCAL"))
+    yield from (f"/proc/net/fib_trie:{line.removesuffix(chr(10))}" for line in _routes(observed))
     for path, state in observed.files.items():
         yield from (f"{path}:{line}" for line in state.content.split("\n")[:-1] if state.kind == "file")
 
@@ -141,7 +163,11 @@ def _rules(observed: Observed) -> list[str]:
             if where == chain
         ]
         lines += ["\t}", ""]
-    return [*lines, "}"] if lines else []
+    lines = [*lines, "}"] if lines else []
+    for item in observed.takings:
+        head = f"table ip {item.table} {{", "\tchain out {", "\t\ttype nat hook output priority -100; policy accept;"
+        lines += [*head, f"\t\t{item.rule}", "\t}", "}"]
+    return lines
 
 
 def answers_text(pairs: Mapping[str, str], who: int | str) -> str:

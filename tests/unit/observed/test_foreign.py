@@ -11,8 +11,8 @@ from tasks.observed.foreign import complete_server, logins, questions, read_answ
 from tasks.observed.foreign_listeners import endpoint, foreign_listeners
 from tasks.observed.marker import marker_text, read_marker
 from tasks.observed.state import Listener, Marker
-from tests.unit.builders import as_desired, desired, roles, with_listener
-from tests.unit.foreign import PID, seen, server
+from tests.unit.builders import as_desired, desired, with_listener
+from tests.unit.foreign import PID, adopting, seen, server
 from tests.unit.observed.printed import MARK, answers_text
 
 # Who counts as one
@@ -94,9 +94,32 @@ def test_replies_are_read_or_say_why_there_are_none() -> None:
     assert read_replies(server(), ["loading:1\r\n", [], [], []]).refusal == "it is still loading its data"
 
 
-def test_each_password_of_default_is_tried_once() -> None:
-    known = {"gateway": {"default": "one"}, "socket": {"default": "one", "operator": "x"}, "shared": {"default": "two"}}
-    assert logins([roles()[name] for name in ("gateway", "socket", "crypto")], known) == [("AUTH", "one")]
+KNOWN = {"gateway": {"default": "one"}, "socket": {"default": "two", "operator": "x"}, "shared": {"operator": "y"}}
+ON_ALL = (("0.0.0.0", 6379),)
+
+
+@pytest.mark.parametrize(
+    ("carried", "adopting_by", "sent"),
+    [
+        (("gateway", "shared"), (), ["one"]),
+        (("gateway", "socket"), (), []),
+        (("gateway", "socket"), ("socket",), ["two"]),
+        (("gateway", "socket"), ("gateway", "socket"), []),
+        (("shared", "crypto"), ("shared",), []),
+    ],
+)
+def test_an_old_server_gets_the_password_of_default_that_is_meant_for_it_and_no_other(
+    carried: tuple[str, ...], adopting_by: tuple[str, ...], sent: list[str]
+) -> None:
+    old = server(listens=ON_ALL)
+    host = adopting(*carried, by=adopting_by) if adopting_by else desired(*carried)
+    assert logins(host, old, KNOWN, seen(host, old)) == [("AUTH", password) for password in sent]
+
+
+def test_a_server_beside_a_role_that_runs_gets_no_password() -> None:
+    host = desired("gateway")
+    old = server(listens=(("127.0.0.1", 6379),))
+    assert logins(host, old, KNOWN, as_desired(host)) == []
 
 
 def test_its_files_are_those_that_its_configuration_names() -> None:

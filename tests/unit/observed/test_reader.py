@@ -1,6 +1,7 @@
 """A snapshot's text becomes an observed state (tasks/observed/state.py), or is refused as unreadable."""
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tasks.observed.look import endpoint, read_server
 from tasks.observed.reader import UNREADABLE, parse_snapshot
 from tasks.observed.records import Unreadable
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import FileState, Leftover, Listener, Observed
+from tasks.observed.script import script
+from tasks.observed.state import PASSWORD_DIGITS, FileState, FileUser, Leftover, Listener, Observed
 from tests.unit.builders import (
     CATEGORIES,
     FIVE,
@@ -21,6 +23,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     fresh,
+    sha256,
     with_file,
     with_listener,
     with_unit,
@@ -351,7 +354,7 @@ def test_an_instance_is_spoken_to_where_it_should_listen() -> None:
 
 def test_an_instance_that_listens_elsewhere_is_spoken_to_there() -> None:
     host = desired("crypto")
-    moved = replace(as_desired(host), listeners=())
+    moved = replace(as_desired(host), listeners=(), addresses=frozenset({"10.0.0.9"}))
     moved = with_listener(moved, "10.0.0.9", 6390, "redis-server", moved.pid("redis-crypto.service"))
     assert endpoint(host.instances[0], moved) == ("10.0.0.9", 6390)
 
@@ -366,7 +369,9 @@ def test_an_instance_that_listens_everywhere_is_spoken_to_on_its_own_address() -
 def test_an_instance_that_was_not_seen_to_listen_is_not_asked() -> None:
     host = desired("crypto")
     silent = with_unit(replace(as_desired(host), listeners=()), "redis-crypto.service", SubState="start")
-    assert endpoint(host.instances[0], silent) is None
+    refused = endpoint(host.instances[0], silent)
+    assert isinstance(refused, Refusal)
+    assert refused.cause is Cause.NOT_ITS_OWN
 
 
 USER: list[Reply] = [
@@ -413,13 +418,43 @@ def test_the_builders_categories_tell_a_service_from_an_operator() -> None:
 # What is there of users, and of roles that the host carries no more
 
 
-def test_the_users_of_an_acl_file_are_read_by_name_and_nothing_else_of_it(recorded: Observed) -> None:
-    assert recorded.acl_users == {"/etc/redis/crypto.acl": frozenset({"default", "crypto-service", "operator"})}
+def test_the_users_of_an_acl_file_are_read_with_how_the_hashes_of_their_passwords_begin(recorded: Observed) -> None:
+    users = FileUser("default"), FileUser("crypto-service", ("51e5",)), FileUser("operator", ("a3c8",))
+    assert recorded.acl_users == {"/etc/redis/crypto.acl": users}
 
 
 @pytest.mark.parametrize("line", ["  user \t odd", "user odd", "user\todd"])
 def test_a_user_is_read_however_its_line_is_spaced(line: str) -> None:
-    assert "odd" in with_lines("users", f"/etc/redis/crypto.acl:{line}").acl_users["/etc/redis/crypto.acl"]
+    assert with_lines("users", f"/etc/redis/odd.acl:{line}").acl_users["/etc/redis/odd.acl"] == (FileUser("odd"),)
+
+
+def test_a_user_that_is_there_twice_and_one_with_several_passwords_are_read_as_such() -> None:
+    lines = [f"/etc/redis/a.acl:{text}" for text in ("user one", " #abcd", "\t>", "user two", "user one", " #0123")]
+    users = FileUser("one", ("abcd", ">")), FileUser("two"), FileUser("one", ("0123",))
+    assert with_lines("users", *lines).acl_users["/etc/redis/a.acl"] == users
+
+
+def test_the_look_prints_of_a_password_nothing_but_how_its_hash_begins(tmp_path: Path) -> None:
+    """The line of the script itself, on a file as the server takes it."""
+    hashes = [sha256(text) for text in ("one", "two", "three")]
+    file = tmp_path / "x.acl"
+    file.write_text(
+        f"user default off ~* &* +@all\nuser one on #{hashes[0]} +@all\n\tuser two on #{hashes[1]} >plain#0123 ~*"
+        f" #{hashes[2]}\nuser three off nopass <gone\nuser one on\n"
+    )
+    (line,) = re.findall("(?m)^grep .*user.*$", script("look", secrets=[str(file)], digits=PASSWORD_DIGITS))
+    shell = f"secrets={file}; digits={PASSWORD_DIGITS}; {line}"
+    said = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=60).stdout
+    begin = [text[:PASSWORD_DIGITS] for text in hashes]
+    read = with_lines("users", *said.splitlines()).acl_users[str(file)]
+    users = FileUser("one", (begin[0],)), FileUser("two", (begin[1], ">", begin[2])), FileUser("three"), FileUser("one")
+    assert read == (FileUser("default"), *users)
+    assert [text for text in (*(item[: PASSWORD_DIGITS + 1] for item in hashes), "plain", "gone") if text in said] == []
+
+
+def test_a_password_before_any_user_is_nobody_s() -> None:
+    lines = "/etc/redis/a.acl: #abcd", "/etc/redis/a.acl:user one"
+    assert with_lines("users", *lines).acl_users["/etc/redis/a.acl"] == (FileUser("one"),)
 
 
 def test_where_a_role_listens_by_its_file_is_read(recorded: Observed) -> None:
@@ -451,6 +486,7 @@ def leftover(*listens: tuple[str, int], configured: bool = True, pid: str = "77"
     observed = replace(
         observed,
         our_units=(*observed.our_units, UNIT),
+        addresses=observed.addresses | {"172.28.2.9"},
         units={**observed.units, UNIT: unit},
         configured={"old": ("172.28.2.9", 6390)} if configured else {},
     )

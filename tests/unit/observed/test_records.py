@@ -130,7 +130,7 @@ def test_a_process_cannot_pass_for_another_by_its_name(name: str) -> None:
     after = 'LISTEN 0 5 127.0.0.1:53 0.0.0.0:* users:(("named",pid=9,fd=3),("named",pid=10,fd=3))'
     assert listeners(line, after) == [
         Listener("172.28.2.5", 6383, name, 999),
-        Listener("127.0.0.1", 53, "named", 9),
+        Listener("127.0.0.1", 53, "named", 9, (10,)),
     ]
 
 

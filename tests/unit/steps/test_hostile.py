@@ -14,9 +14,10 @@ from tasks.compare.difference import ByHand
 from tasks.compare.host import compare
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
+from tasks.observed.nft import EVERY
 from tasks.observed.reader import parse_snapshot
 from tasks.observed.records import Unreadable
-from tasks.observed.state import FileState, ForeignServer, Leftover, Listener, Marker, Observed
+from tasks.observed.state import FileState, FileUser, ForeignServer, Leftover, Listener, Marker, Observed, Taking
 from tasks.run.survey import Look
 from tasks.steps.adopt import copy_script, new_marker
 from tasks.steps.install import override_command
@@ -63,8 +64,8 @@ def spoilt(host: Host, text: str) -> Observed:
         boot_thp={f"/etc/tmpfiles.d/{text}": text},
         statoverrides={text: text},
         packages=dict.fromkeys(right.packages, text),
-        foreign_forwards=((text, f"tcp dport 6379 dnat to {text}"),),
-        acl_users={path: frozenset({text}) for path in right.acl_users},
+        takings=(Taking(text, f"tcp dport 6379 dnat to {text}", EVERY, EVERY),),
+        acl_users={path: (FileUser(text, (text,)),) for path in right.acl_users},
         leftovers=(Leftover("old", True, (text, 1), None, text),),
         our_units=(*right.our_units, "redis-old.service"),
     )

@@ -7,10 +7,12 @@ from dataclasses import replace
 from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
+from tasks.compare.leftovers import of_inner_ports
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
-from tasks.observed.state import Observed
+from tasks.observed.state import Leftover, Observed
 from tasks.run.survey import Look
+from tasks.steps.install import files_of
 from tasks.steps.retire import before_the_end, end_commands, ending
 from tests.unit.builders import as_desired, desired, with_setting
 
@@ -22,7 +24,9 @@ def left(host: Host, *carried: str, purge: tuple[str, ...] = ()) -> Look:
     observed = as_desired(desired(*carried))
     gone = sorted(set(carried) - {role.name for role in host.roles})
     observed = replace(
-        observed, our_units=tuple(sorted({*observed.our_units, *(f"redis-{name}.service" for name in gone)}))
+        observed,
+        our_units=tuple(sorted({*observed.our_units, *(f"redis-{name}.service" for name in gone)})),
+        leftovers=tuple(Leftover(name, True, observed.configured[name]) for name in gone),
     )
     return look(replace(host, requests=Requests(purge=purge)), observed)
 
@@ -67,11 +71,48 @@ def test_the_rules_of_the_roles_that_stay_are_written_when_the_other_has_ended()
     assert "172.28.2.2" not in rules
 
 
-def test_a_host_that_gets_another_inner_port_gets_it_before_the_proof() -> None:
+def rules(seen: Look) -> tuple[list[str], list[str]]:
+    """The rules that are written before the proof, and those that are written at the end."""
+    early = [file.content or "" for file in files_of(before_the_end(seen)) if file.path.endswith(".nft")]
+    return early, [text for _, text in end_commands(ending(seen)) if text is not None]
+
+
+def test_a_host_that_gets_another_inner_port_has_both_until_the_proof() -> None:
     seen = left(desired("shared"), "socket")
-    early = before_the_end(seen).differences
-    assert "/etc/redis/inner-port.nft" in [item.name for item in early]
-    assert [item.remedy for item in ending(seen).differences] == [Remedy.RETIRE]
+    ((early,), (late,)) = rules(seen)
+    for line in ("ip daddr 172.28.2.2 tcp dport 6379 dnat to 172.28.2.2:6380", "ip daddr 172.28.2.3 tcp dport 6379 "):
+        assert early.count(line) == 2
+    assert "172.28.2.2" not in late
+    assert late.count("172.28.2.3:6381") == 2
+    assert [item.name for item in before_the_end(seen).differences if item.remedy == Remedy.RETIRE] == []
+
+
+def test_what_is_proved_then_is_a_host_with_both() -> None:
+    """The look of the proof compares with the roles that stay: the rules of the other are no difference until then."""
+    seen = left(desired("shared"), "socket")
+    first = before_the_end(seen).desired
+    assert seen.observed is not None
+    there = as_desired(first)
+    now = replace(
+        seen.observed, forwards=there.forwards, files={file.path: there.files[file.path] for file in first.files}
+    )
+    left_over = [item for item in before_the_end(look(seen.desired, now)).differences if of_inner_ports(item)]
+    assert left_over == []
+
+
+def test_an_inner_port_that_another_role_of_the_host_gets_leads_there_at_once() -> None:
+    same = {"address": "172.28.2.2", "port": 6399}
+    ((early,), late) = rules(left(desired("shared", shared=same), "socket"))
+    assert early.count("172.28.2.2:6399") == 2
+    assert "172.28.2.2:6380" not in early
+    assert late == []
+
+
+def test_a_role_without_an_inner_port_leaves_none() -> None:
+    seen = left(desired("shared"), "gateway")
+    ((early,), late) = rules(seen)
+    assert "172.28.2.1" not in early
+    assert late == []
 
 
 def test_data_that_is_to_be_deleted_goes_at_the_very_end() -> None:

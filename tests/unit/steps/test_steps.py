@@ -12,7 +12,7 @@ from tasks.compare.server import wanted_settings
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
-from tasks.run.survey import Look
+from tasks.run.survey import Look, judge
 from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
 from tasks.steps.instances import aside_command
 from tasks.steps.live import live_commands
@@ -181,7 +181,7 @@ def test_a_server_that_loads_saves_or_rewrites_is_busy(sign: str) -> None:
 
 def look(host: Host, observed: Observed) -> Look:
     """A host as one run saw it."""
-    return Look(host, {}, observed, tuple(compare(host, observed)))
+    return judge(host, {}, observed)
 
 
 def plan(**observed: Observed) -> list[str]:
