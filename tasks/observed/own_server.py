@@ -1,7 +1,7 @@
 """Log in to a unit's own process only: a password goes to nobody else who may answer at its address and port.
 
 Shown are the process that holds the socket, that no other one listens there, and that no rule of the kernel's gives the
-connection another end. Between that look and the login is a moment in which this may change: docs/decisions/0013.
+connection another end. Between that look and the login is a moment in which this may change: docs/decisions/0014.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pyinfra.api.host import Host
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import Unobserved, read_host
 from tasks.observed.exchange import ExchangeError, Reply, exchange
+from tasks.observed.foreign_listeners import EVERYWHERE
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, read_rules, takings
 from tasks.observed.reader import addresses_in, unless_unseen, unseen_parts
@@ -25,7 +26,6 @@ from tasks.observed.state import Listener, Observed, Taking, Unseen
 Endpoint = tuple[str, int]
 Login = tuple[str, str]  # user and password
 
-EVERYWHERE = ("0.0.0.0", "*", "::")
 PARTS = ("listeners", "pid", "addresses", "forwards", "legacy", "unseen")
 
 

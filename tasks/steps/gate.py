@@ -17,7 +17,7 @@ from tasks.compare.databases import are_fewer, left_out
 from tasks.compare.server import keeps_log
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
-from tasks.desired.paths import acl_file, data_directory, manifest_file
+from tasks.desired.paths import acl_file, data_directory, manifest_file, snapshot_file
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, Login, exchange_as
@@ -76,6 +76,10 @@ def before(
     words = looked.stdout.split()
     if "looked" not in words:
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
+    if "blocked" in words:
+        problems.append(
+            f"{snapshot_file(instance.role)} is a directory, where it would save as it stops, and not stop: move it away"
+        )
     if instance.role.appendonly and "manifest" not in words:
         problems.append(f"{manifest_file(instance.role)} is missing, a restart would begin empty: bring it back first")
     if isinstance(info, Refusal):
@@ -102,9 +106,13 @@ def _skipped_before(instance: Instance, previously: Server | None) -> list[str]:
 
 
 def before_script(role: Role) -> str:
-    """Shell that prints the KiB free for the role's data, `manifest` if its log has one, and `looked` last. Pure."""
+    """Shell that prints the KiB free for the role's data, `manifest` if its log has one, and `looked` last. Pure.
+
+    `blocked`, too, where a directory lies under the name of its snapshot.
+    """
     free = f"df -k --output=avail {data_directory(role.name)} | tail -n 1"
-    return f"{free} && if test -s {manifest_file(role)}; then echo manifest; fi && echo looked"
+    log = f"if test -s {manifest_file(role)}; then echo manifest; fi"
+    return f"{free} && {log} && if test -d {snapshot_file(role)}; then echo blocked; fi && echo looked"
 
 
 def _forget_other_databases(host: Host, instance: Instance, password: str, info: Info) -> list[str]:

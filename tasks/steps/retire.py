@@ -104,7 +104,8 @@ def end_in_turn(state: State, host: Host, due: bool) -> bool:
 
 
 def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
-    roles = sorted({item.role for item in ending(seen).differences if item.role})
+    due = [item for item in ending(seen).differences if not of_inner_ports(item)]
+    roles = sorted({item.role for item in due if item.role})
     text = f"{', '.join(roles)}: left as it is, for {', '.join(failed)} failed: mend that and deploy again"
     host.log_styled(text, fg="red", log_func=logger.error)
     return False
