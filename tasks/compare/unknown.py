@@ -99,6 +99,9 @@ def _unseen_server(desired: Host, instance: Instance, observed: Observed) -> Ite
 
 def _way_out_here(desired: Host, instance: Instance, observed: Observed, refusal: Refusal) -> str:
     """What a person can do, by what else was seen of the host: whoever refuses a password need not be the server."""
+    unseen = [part for part in ("listeners", "forwards") if part in observed.unseen]
+    if refusal.cause is Cause.TAKEN and unseen:
+        return part_in_words(unseen[0], observed.unseen[unseen[0]])[1]
     if refusal.cause in LOCKED_OUT:
         away = led_away(desired, instance, observed)
         if away is not None:
