@@ -74,14 +74,9 @@ def before(
     problems = [*not_replayable(state, host, [instance]), *_skipped_before(instance, previously)]
     looked = run_command(state, host, before_script(instance.role))
     words = looked.stdout.split()
-    if "looked" not in words:
+    if "looked" not in words or not words[0].isdecimal():
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
-    if "blocked" in words:
-        problems.append(
-            f"{snapshot_file(instance.role)} is a directory, where it would save as it stops, and not stop: move it away"
-        )
-    if instance.role.appendonly and "manifest" not in words:
-        problems.append(f"{manifest_file(instance.role)} is missing, a restart would begin empty: bring it back first")
+    problems += _on_disk(instance.role, words)
     if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
@@ -93,6 +88,17 @@ def before(
     if not problems and _keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
+
+
+def _on_disk(role: Role, words: Sequence[str]) -> list[str]:
+    """What before_script says against a restart."""
+    problems = []
+    if "blocked" in words:
+        where = snapshot_file(role)
+        problems.append(f"{where} is a directory, where it would save as it stops, and not stop: move it away")
+    if role.appendonly and "manifest" not in words:
+        problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
+    return problems
 
 
 def _skipped_before(instance: Instance, previously: Server | None) -> list[str]:
