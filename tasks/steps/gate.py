@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra.api.host import Host
@@ -75,7 +75,7 @@ def before(
     words = looked.stdout.split()
     if "looked" not in words or not words[0].isdecimal():
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
-    problems += _on_disk(instance.role, words)
+    problems += _about_files(instance.role, words)
     if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
@@ -89,12 +89,12 @@ def before(
     return found, problems
 
 
-def _on_disk(role: Role, words: Sequence[str]) -> list[str]:
-    """What before_script says against a restart."""
+def _about_files(role: Role, words: Collection[str]) -> list[str]:
+    """What forbids a stop of all that before_script printed."""
     problems = []
     if "blocked" in words:
-        where = snapshot_file(role)
-        problems.append(f"{where} is a directory, where it would save as it stops, and not stop: move it away")
+        file = snapshot_file(role)
+        problems.append(f"{file} is a directory, where it would save as it stops, and not stop: move it away")
     if role.appendonly and "manifest" not in words:
         problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
     return problems
