@@ -224,22 +224,22 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         run, mark = read_call(text), output_mark(text)
         if run is not None and run.name == "look":
             own = run.parameters["mark"]
-            return True, _lines(f"{mark}\n{printed(snapshot_text(self._state(), own), own)}")
+            return True, _said(mark, printed(snapshot_text(self._state(), own), own))
         if run is not None and run.name == "who-serves":
             own = run.parameters["mark"]
             unit = "".join(run.arguments)
-            return True, _lines(f"{mark}\n{printed(sockets_text(self._serving(unit), unit, own), own)}")
+            return True, _said(mark, printed(sockets_text(self._serving(unit), unit, own), own))
         if self.site.fails and re.search(self.site.fails, short(text)):
-            return False, _lines(f"{mark}\nit failed")
+            return False, _said(mark, "it failed")
         if short(text).startswith("trial "):
-            return True, _lines(f"{mark}\n")
+            return True, _said(mark, "")
         for pattern, output in {**HARMLESS, **self.site.commands}.items():
             if re.fullmatch(pattern, short(text)):
                 if run is not None and run.parameters.keys() >= FRAME:
                     output = printed(output.replace(MARK, run.parameters["mark"]), run.parameters["mark"])
-                return True, _lines(f"{mark}\n{output}")
+                return True, _said(mark, output)
         self.unscripted.append(f"{self.host.name}: {short(text)}")
-        return False, _lines(f"{mark}\nnobody scripted this command")
+        return False, _said(mark, "nobody scripted this command")
 
     def put_file(self, *_: Any, **__: Any) -> bool:
         """Nothing is uploaded in this repository."""
@@ -317,8 +317,10 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         self.events.append(Event(self.host.name, "exchange", f"{role}: {' '.join(shown)}", password=password, to=to))
 
 
-def _lines(text: str) -> CommandOutput:
-    return CommandOutput([OutputLine("stdout", line) for line in text.splitlines()])
+def _said(mark: str, text: str) -> CommandOutput:
+    """What a command prints, between its marks if it has any."""
+    whole = f"{mark}\n{text}\n{mark}\n" if mark else text
+    return CommandOutput([OutputLine("stdout", line) for line in whole.splitlines()])
 
 
 def write_secrets(path: Path) -> Path:
