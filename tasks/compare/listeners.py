@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from tasks.catalogue.roles import Role
 from tasks.compare.adoption import adopted_pids
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
-from tasks.observed.foreign_listeners import ignored_pids
+from tasks.observed.foreign_listeners import EVERYWHERE, ignored_pids
 from tasks.observed.nft import OUR_TABLE
 from tasks.observed.state import Observed, Server
 
@@ -28,6 +29,8 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
             where = f"{listener.address}:{listener.port}"
             found = f"{listener.process}, pid {listener.pid}"
             yield Difference(None, "listener", where, NO_OTHER, found, ByHand(f"{AWAY}{where}"))
+    for role in desired.roles:
+        yield from _others_in_its_place(role, observed, pids)
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
         yield from foreign_forwards(desired, observed)
@@ -53,6 +56,17 @@ def led_away(desired: Host, instance: Instance, observed: Observed) -> Differenc
     where = f"{instance.address}:{instance.role.port}"
     found = foreign_forwards(desired, observed) if "forwards" not in observed.unseen else ()
     return next((item for item in found if (item.role, item.name) == (instance.name, where)), None)
+
+
+def _others_in_its_place(role: Role, observed: Observed, pids: Collection[int]) -> Iterator[Difference]:
+    """Whoever listens where a role's clients go, and is no Redis, of which another difference tells."""
+    for listener in observed.listeners:
+        its_place = listener.port in role.ports and listener.address in (str(role.address), *EVERYWHERE)
+        if its_place and not listener.process.startswith("redis-") and not any(map(listener.is_of, pids)):
+            where = f"{listener.address}:{listener.port}"
+            found = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"
+            remedy = ByHand("stop that process, or let it listen elsewhere")
+            yield Difference(role.name, "listener", where, "nobody beside the role", found, remedy)
 
 
 def foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:

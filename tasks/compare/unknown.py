@@ -13,7 +13,7 @@ from tasks.compare.listeners import led_away
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import acl_file
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import Observed
+from tasks.observed.state import Observed, Unseen
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,24 @@ ALWAYS = (Remedy.REPLAY, Remedy.LEAD)
 
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
-    "listeners": ("who listens on the host", "install iproute2, so that ss can be run"),
-    "forwards": ("where the inner ports lead", "see whether nft list ruleset answers as root"),
-    "disk": ("free disk space", "see whether df answers"),
+    "listeners": ("who listens on the host", "see on it, as root, what ss -Hltnp says"),
+    "forwards": ("where the inner ports lead", "see on it, as root, what nft list ruleset ip says"),
+    "disk": ("free disk space", "see on it what df -k says"),
 }
+PACKAGE_OF = {"listeners": "iproute2"}  # with the program that is missing there
+
+
+def part_in_words(part: str, unseen: Unseen) -> tuple[str, str]:
+    """What of the host was not seen, and what a person can do."""
+    what, remedy = PARTS[part]
+    return what, f"install {PACKAGE_OF[part]}" if unseen.missing and part in PACKAGE_OF else remedy
 
 
 def _unseen_parts(desired: Host, observed: Observed) -> Iterator[Unknown]:
-    for part, because in sorted(observed.unseen.items()):
-        what, remedy = PARTS.get(part, (part, "look at the host"))
+    for part, unseen in sorted(observed.unseen.items()):
+        what, remedy = part_in_words(part, unseen)
         if desired.roles:
-            yield Unknown(None, what, because, remedy)
+            yield Unknown(None, what, unseen.because, remedy)
 
 
 def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]:
@@ -92,6 +99,9 @@ def _unseen_server(desired: Host, instance: Instance, observed: Observed) -> Ite
 
 def _way_out_here(desired: Host, instance: Instance, observed: Observed, refusal: Refusal) -> str:
     """What a person can do, by what else was seen of the host: whoever refuses a password need not be the server."""
+    unseen = [part for part in ("listeners", "forwards") if part in observed.unseen]
+    if refusal.cause is Cause.TAKEN and unseen:
+        return part_in_words(unseen[0], observed.unseen[unseen[0]])[1]
     if refusal.cause in LOCKED_OUT:
         away = led_away(desired, instance, observed)
         if away is not None:

@@ -15,6 +15,7 @@ from tasks.compare.health import health
 from tasks.compare.host import compare, notices
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
+from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
@@ -22,6 +23,8 @@ from tasks.observed.look import observe
 from tasks.observed.state import Observed
 from tasks.run.fault import fault
 from tasks.run.session import Run
+
+FRESH = 5.0  # seconds; what may change behind a look may change behind any
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Look:
     health: tuple[Health, ...] = ()
     notes: tuple[str, ...] = ()  # what a person should know and nothing can be done about
     seconds: float = 0.0
+    began: float = 0.0  # time.monotonic() before the host was asked
+
+    @property
+    def still_holds(self) -> bool:
+        """Whether a second look may be saved: there was nothing to do on the host, and it was seen just now."""
+        return not self.differences and not self.unknown and time.monotonic() - self.began < FRESH
 
     @property
     def is_due(self) -> bool:
@@ -71,10 +80,10 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
         with ctx_state.use(state), ctx_host.use(host):
             seen = judge(desired, passwords, observe(state, host, desired, passwords))
     except Unobserved as error:
-        seen = Look(desired, passwords, None, (), str(error))
+        seen = Look(desired, passwords, None, (), explained(str(error)))
     except Exception as error:  # a host may say what nobody thought of: that is its own error, and hides no other host
         seen = Look(desired, passwords, None, (), fault(error))
-    return replace(seen, seconds=time.monotonic() - began)
+    return replace(seen, seconds=time.monotonic() - began, began=began)
 
 
 def judge(desired: Host, passwords: Passwords, observed: Observed) -> Look:

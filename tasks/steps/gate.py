@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra.api.host import Host
@@ -76,12 +76,7 @@ def before(
     words = looked.stdout.split()
     if "looked" not in words:
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
-    if "blocked" in words:
-        problems.append(
-            f"{snapshot_file(instance.role)} is a directory, where it would save as it stops, and not stop: move it away"
-        )
-    if instance.role.appendonly and "manifest" not in words:
-        problems.append(f"{manifest_file(instance.role)} is missing, a restart would begin empty: bring it back first")
+    problems += _about_files(instance.role, words)
     if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
@@ -93,6 +88,17 @@ def before(
     if not problems and _keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
+
+
+def _about_files(role: Role, words: Collection[str]) -> list[str]:
+    """What forbids a stop of all that before_script printed."""
+    problems = []
+    if "blocked" in words:
+        file = snapshot_file(role)
+        problems.append(f"{file} is a directory, where it would save as it stops, and not stop: move it away")
+    if role.appendonly and "manifest" not in words:
+        problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
+    return problems
 
 
 def _skipped_before(instance: Instance, previously: Server | None) -> list[str]:

@@ -19,6 +19,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import excerpt, printable
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, log_directory, manifest_file
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.steps.gate import write_log_anew
@@ -45,7 +46,7 @@ class Checked:
 
 def own_data(state: State, host: Host, instances: Sequence[Instance]) -> bool:
     """The data of each instance belongs to redis, files and directories."""
-    done = {instance.name: run_command(state, host, own_script(instance)) for instance in instances}
+    done = {instance.name: run_command(state, host, own_script(instance), bound=CHANGE) for instance in instances}
     for role, result in done.items():
         if not result.succeeded:
             text = f"{role}: its data cannot be given back to redis: {result.output}"
@@ -110,7 +111,7 @@ def check_script(instance: Instance) -> str:
 
 
 def _look(state: State, host: Host, instance: Instance) -> Checked:
-    done = run_command(state, host, check_script(instance))
+    done = run_command(state, host, check_script(instance), bound=CHANGE)
     return read_check(done.stdout if done.succeeded else f"{done.stdout}\n{done.output}")
 
 

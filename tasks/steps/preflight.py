@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from pyinfra import logger
@@ -21,7 +22,7 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.run.ending import Refusal, fail_in_the_end, listed
 from tasks.run.fault import fault
-from tasks.run.options import only_plans
+from tasks.run.options import only_plans, options
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
 
@@ -130,12 +131,15 @@ def _print_plan(looks: dict[str, Look], notes: list[str]) -> None:
     """All differences of all hosts, alike ones in one line, and what will restart; notes of the tier first."""
     for note in notes:
         logger.info(f"note: {note}")
-    for line in plan_lines(looks):
+    for line in plan_lines(looks, folded=not options().get("verbosity")):
         logger.info(line)
 
 
-def plan_lines(looks: Mapping[str, Look]) -> list[str]:
-    """The plan as text: notes, health, differences grouped by the hosts that share them, and a summary. Pure."""
+def plan_lines(looks: Mapping[str, Look], folded: bool = True) -> list[str]:
+    """The plan as text: notes, health, differences grouped by the hosts that share them, and a summary. Pure.
+
+    `folded`: what is alike for several roles but for their names is one line.
+    """
     notes: dict[str, list[str]] = {}
     changes: dict[Difference, list[str]] = {}
     unknown: dict[str, list[str]] = {}
@@ -155,7 +159,8 @@ def plan_lines(looks: Mapping[str, Look]) -> list[str]:
     lines = [f"note: {note}" for note in nothing_to_purge(observed)]
     rows = [(hosts, text) for text, hosts in notes.items()]
     rows += [(hosts, text) for text, hosts in unknown.items()]
-    rows += [(hosts, str(item)) for item, hosts in sorted(changes.items(), key=_plan_order)]
+    in_order = sorted(changes.items(), key=_plan_order)
+    rows += _folded(in_order, looks) if folded else [(hosts, str(item)) for item, hosts in in_order]
     lines += [f"{_hosts(hosts, len(looks))}: {text}" for hosts, text in rows]
     return [*map(printable, lines), _summary(looks)]
 
@@ -164,6 +169,29 @@ def _plan_order(item: tuple[Difference, list[str]]) -> tuple[int, list[str], str
     """What concerns many hosts first, then host by host."""
     difference, hosts = item
     return (-len(hosts) if len(hosts) > 1 else 0, hosts, difference.role or "", str(difference))
+
+
+def _folded(changes: Iterable[tuple[Difference, list[str]]], looks: Mapping[str, Look]) -> list[tuple[list[str], str]]:
+    """(hosts, text) of each difference, or of all that differ by the names of their roles only."""
+    every = sorted({role.name for seen in looks.values() for role in seen.desired.roles})
+    alike: dict[str, list[tuple[Difference, list[str]]]] = {}
+    for item, hosts in changes:
+        alike.setdefault(_without_role(item), []).append((item, hosts))
+    rows = []
+    for text, group in alike.items():
+        roles = sorted({item.role for item, _ in group if item.role})
+        where = sorted({host for _, hosts in group for host in hosts})
+        if len(roles) < 2:
+            rows += [(hosts, str(item)) for item, hosts in group]
+        else:
+            rows.append((where, f"{'each role' if roles == every else ', '.join(roles)}: {text}"))
+    return rows
+
+
+def _without_role(item: Difference) -> str:
+    """The difference in words, ROLE for the name of its role."""
+    text = str(replace(item, role=None))
+    return re.sub(rf"\b{re.escape(item.role)}\b", "ROLE", text) if item.role else text
 
 
 def _hosts(names: list[str], of: int) -> str:

@@ -27,6 +27,7 @@ from tasks.desired.paths import (
     role_of,
     unit_name,
 )
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.session import current
@@ -103,7 +104,8 @@ def end_in_turn(state: State, host: Host, due: bool) -> bool:
 
 
 def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
-    roles = sorted({item.role for item in ending(seen).differences if item.role})
+    due = [item for item in ending(seen).differences if not of_inner_ports(item)]
+    roles = sorted({item.role for item in due if item.role})
     text = f"{', '.join(roles)}: left as it is, for {', '.join(failed)} failed: mend that and deploy again"
     host.log_styled(text, fg="red", log_func=logger.error)
     return False
@@ -112,7 +114,7 @@ def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
 def _end(state: State, host: Host, seen: Look) -> bool:
     """The leftovers of one host end, one after the other; what is kept of them is said, and what is left."""
     for command, stdin in end_commands(seen):
-        done = run_command(state, host, command, stdin)
+        done = run_command(state, host, command, stdin, CHANGE)
         if not done.succeeded:
             host.log_styled(f"not retired: {done.output}", fg="red", log_func=logger.error)
             return False

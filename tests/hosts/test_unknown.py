@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.hosts import impostor
 from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, output, overriding, wait_for
 
 pytestmark = pytest.mark.hosts
@@ -191,6 +192,49 @@ def test_a_host_without_ss_is_unknown(untouched: Tier, tmp_path: Path) -> None:
         host.sh("mv /root/ss.kept /usr/bin/ss")
 
 
+BROKEN = {
+    "ss": ("/usr/bin/ss", "echo usage", "ss says 'usage', expected a socket that listens"),
+    "df": ("/usr/bin/df", "echo full", "what df says of the free disk space is 'full', expected numbers and paths"),
+    "nft": ("/usr/sbin/nft", "true", "nft printed nothing, not even of what it always knows"),
+}
+
+
+@contextmanager
+def replaced(tier: Tier, programs: Mapping[str, str]) -> Iterator[None]:
+    """These programs of the host do something else, by path."""
+    host = tier.host(ROLE)
+    for path, does in programs.items():
+        host.sh(f"mv {path} {path}.kept && printf '#!/bin/sh\\n%s\\n' '{does}' >{path} && chmod 755 {path}")
+    try:
+        yield
+    finally:
+        for path in programs:
+            host.sh(f"mv {path}.kept {path}")
+
+
+def test_programs_that_say_something_else_leave_their_part_unknown_and_hide_nothing(
+    untouched: Tier, tmp_path: Path
+) -> None:
+    host = untouched.host(ROLE)
+    host.sh("chmod 600 /etc/redis/gateway.conf")
+    with replaced(untouched, {path: does for path, does, _ in BROKEN.values()}):
+        found = unknown(untouched, tmp_path)
+        report = json.loads((tmp_path / "drift.json").read_text())["hosts"]["redis-1"]
+        plan = untouched.run("deploy.py", "--dry", yes=False)
+    host.sh("chmod 640 /etc/redis/gateway.conf")
+    parts = {item["because"] for item in found if item["role"] is None}
+    assert parts == {because for _, _, because in BROKEN.values()}
+    assert not any("install" in item["remedy"] for item in found)
+    assert [(item["subject"], item["name"]) for item in report["differences"]] == [("file", "/etc/redis/gateway.conf")]
+    assert "inner-port" not in output(plan)
+
+
+def test_a_program_that_hangs_leaves_its_part_unknown(untouched: Tier, tmp_path: Path) -> None:
+    with replaced(untouched, {"/usr/bin/ss": "exec sleep 1000"}):
+        found = [item["because"] for item in unknown(untouched, tmp_path) if item["role"] is None]
+    assert found == ["ss has not ended within 20 s"]
+
+
 # --- The server is under way
 
 
@@ -225,3 +269,66 @@ def info(tier: Tier) -> str:
             return f"loading:{operator.info('persistence')['loading']}"
     except redis.RedisError:
         return ""
+
+
+# --- Another answers in its place
+
+
+def nobody_logs_in(tier: Tier, tmp_path: Path, words: str) -> None:
+    """Plan, deploy, proof and drift say `words`, and whoever answered was told no password, by anybody."""
+    told = []
+    for file, *options in (("deploy.py", "--dry"), ("tasks/verify.py",), ("tasks/drift.py",)):
+        done = tier.run(file, *options, yes=not options)
+        assert words in output(done), output(done)
+        assert "Traceback" not in output(done)
+        told.append(impostor.told(tier.host(ROLE)))
+    secrets = {word for users in tier.passwords.values() for word in users.values()}
+    assert [secret for secret in secrets if secret in "".join(told)] == []
+    assert "AUTH" not in "".join(told)
+
+
+def test_whoever_answers_for_a_stopped_unit_is_told_no_password(kept: Tier, tmp_path: Path) -> None:
+    host, row = kept.host(ROLE), TABLE[ROLE]
+    host.sh(f"systemctl stop redis-{ROLE}")
+    try:
+        with impostor.listening(host, row["address"], row["port"]):
+            nobody_logs_in(kept, tmp_path, "perl, pid")
+    finally:
+        host.sh(f"systemctl start redis-{ROLE}")
+
+
+@pytest.mark.parametrize(("family", "rule"), impostor.TAKINGS.values(), ids=impostor.TAKINGS)
+def test_whoever_a_rule_leads_to_is_told_no_password(untouched: Tier, tmp_path: Path, family: str, rule: str) -> None:
+    host, row = untouched.host(ROLE), TABLE[ROLE]
+    host.sh("nft -f -", input=impostor.taking(family, rule, **row))
+    try:
+        with impostor.listening(host, "127.0.0.1", 7999):
+            nobody_logs_in(untouched, tmp_path, "redirect to :7999")
+    finally:
+        host.sh(f"nft delete table {family} theirs")
+
+
+# --- It answers what no Redis does
+
+
+@pytest.fixture(scope="module")
+def captured(kept: Tier) -> Iterator[Tier]:
+    """The tier, of which one role's own unit runs something else."""
+    with impostor.as_unit(kept.host(ROLE), f"redis-{ROLE}.service", TABLE[ROLE]["address"], TABLE[ROLE]["port"]):
+        yield kept
+
+
+@pytest.mark.parametrize("reply", impostor.ODD.values(), ids=impostor.ODD)
+def test_an_odd_reply_is_that_roles_and_hides_no_other(captured: Tier, tmp_path: Path, reply: bytes) -> None:
+    impostor.install(captured.host(ROLE), reply)
+    report, page = tmp_path / "drift.json", tmp_path / "drift.html"
+    drift = captured.run("tasks/drift.py", "--data", f"drift_report={report}", "--data", f"drift_page={page}")
+    verify = captured.run("tasks/verify.py")
+    host = json.loads(report.read_text())["hosts"]["redis-1"]
+    assert [(item["role"], item["what"]) for item in host["unknown"]] == [(ROLE, "its settings, users and data")]
+    assert page.exists()
+    secrets = {word for users in captured.passwords.values() for word in users.values()}
+    for done in (drift, verify):
+        assert ROLE in said(done)
+        assert "fault of this program" not in output(done)
+        assert [secret for secret in secrets if secret in output(done)] == []

@@ -173,9 +173,10 @@ def test_nobody_is_logged_in_where_another_may_answer_and_it_is_said(
 
 @pytest.mark.parametrize("change", SHARE, ids=SHARED)
 def test_nobody_is_logged_in_where_another_may_answer_since_the_plan_was_made(
-    secrets_file: Path, change: Change
+    secrets_file: Path, change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second look of a deploy is that of its proof."""
+    """The second look of a deploy is that of its proof; it is saved where the first is of seconds ago."""
+    monkeypatch.setattr("tasks.run.survey.FRESH", 0)
     sites = crypto(as_desired, lambda host: change(as_desired(host)))
     result = run(sites, "-y", secrets_file=secrets_file)
     sent = [number for number, event in enumerate(result.events) if event.password and event.host == "redis-crypto"]

@@ -32,10 +32,30 @@ def test_a_second_deploy_has_one_operation_that_changes_nothing(secrets_file: Pa
     assert result.output.count("No changes") == 5
 
 
-def test_a_second_deploy_sends_a_host_nothing_but_two_looks(secrets_file: Path) -> None:
+def test_a_second_deploy_sends_a_host_nothing_but_one_look(secrets_file: Path) -> None:
+    """And its proof: where nothing was done since, the look is the one that the proof begins with."""
     result = run(production(), "-y", secrets_file=secrets_file)
     assert [result.commands(host) for host in PROD] == [[]] * 5
+    assert [result.snapshots(host) for host in PROD] == [1] * 5
+    for role in FIVE:
+        assert [text for text in asked(result, role) if text.startswith("SET caas-verify:")]
+
+
+def test_a_look_that_somebody_was_asked_about_for_a_while_is_repeated(
+    secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.run.survey.FRESH", 0)
+    result = run(production(), "-y", secrets_file=secrets_file)
     assert [result.snapshots(host) for host in PROD] == [2] * 5
+
+
+def test_a_host_that_was_changed_is_looked_at_again_and_no_other(secrets_file: Path) -> None:
+    sites = production(
+        crypto=Site([lambda host: with_setting(as_desired(host), "crypto", "maxclients", "9"), as_desired])
+    )
+    result = run(sites, "-y", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    assert {host: result.snapshots(host) for host in PROD} == dict.fromkeys(PROD, 1) | {"redis-crypto": 2}
 
 
 def test_a_dry_run_looks_once_and_asks_servers_only_what_changes_nothing(secrets_file: Path) -> None:
@@ -102,7 +122,10 @@ def test_a_server_that_lets_a_service_administer_it_fails_the_deploy(secrets_fil
     )
 
 
-def test_a_server_that_stopped_answering_after_the_look_fails_the_deploy(secrets_file: Path) -> None:
+def test_a_server_that_stopped_before_the_second_look_fails_the_deploy(
+    secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.run.survey.FRESH", 0)
     sites = production(crypto=Site([as_desired, lambda host: stopped(as_desired(host), "crypto")]))
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code != 0

@@ -1,5 +1,6 @@
 """The pure parts of the steps: the live commands, the gate's key count, the plan's lines, a file's command."""
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     differs,
+    fresh,
     roles,
     secrets_of,
     sha256,
@@ -218,6 +220,34 @@ def test_a_difference_of_some_hosts_names_them_before_what_concerns_one() -> Non
     some = {role: replace(right(role), statoverrides=kept) for role in ("crypto", "shared")}
     lines = plan(**some, gateway=stopped(right("gateway"), "gateway"))
     assert [line.split(":")[0] for line in lines[:2]] == ["crypto, shared", "gateway"]
+
+
+BARE = "file /etc/redis/ROLE.conf: absent → file root:redis 0640 (write)"
+
+
+def test_what_is_alike_for_several_roles_is_one_line_with_their_names() -> None:
+    bare = {role: fresh(desired(role)) for role in ("crypto", "shared")}
+    assert f"crypto, shared: crypto, shared: {BARE}" in plan(**bare, gateway=right("gateway"))
+    assert f"all 2 hosts: each role: {BARE}" in plan(**bare)
+
+
+def test_the_first_plan_of_a_bare_tier_fits_a_screen_and_in_full_names_every_difference() -> None:
+    looks = {role: look(desired(role), fresh(desired(role))) for role in FIVE}
+    assert len(plan_lines(looks)) < 30
+    in_full = plan_lines(looks, folded=False)
+    for seen in looks.values():
+        for item in seen.differences:
+            assert sum(line.endswith(f": {item}") for line in in_full) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_folding_loses_no_difference_and_no_role(count: int) -> None:
+    looks = {role: look(desired(role), fresh(desired(role))) for role in FIVE[:count]}
+    text = "\n".join(plan_lines(looks))
+    for role, seen in looks.items():
+        for item in seen.differences:
+            words = str(replace(item, role=None))
+            assert words in text or re.sub(rf"\b{role}\b", "ROLE", words) in text
 
 
 def test_every_restart_is_named_in_the_plan() -> None:
