@@ -5,6 +5,11 @@ pyinfra -y INVENTORY deploy.py       does it
 pyinfra --dry INVENTORY deploy.py    only shows it
 """
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent))  # from another directory the run is refused, in words
+
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.prove.proof import prove

@@ -6,6 +6,11 @@ pyinfra [-y] INVENTORY tasks/drift.py        exit 0 when every host was looked a
   --data drift_metrics=FILE   as a Prometheus textfile
 """
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # from another directory the run is refused, in words
+
 from pyinfra.context import ctx_state
 
 from tasks.run.drift_report import check_drift

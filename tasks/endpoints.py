@@ -3,6 +3,11 @@
 pyinfra [-y] INVENTORY tasks/endpoints.py
 """
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # from another directory the run is refused, in words
+
 from pyinfra.context import ctx_state
 
 from tasks.run.ending import Finished

@@ -3,6 +3,11 @@
 pyinfra [-y] INVENTORY tasks/rehearse.py     after deploy.py; only where host data says redis_rehearsal = True
 """
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # from another directory the run is refused, in words
+
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.drills.exercises import drill, fill_servers, kill_servers, reboot

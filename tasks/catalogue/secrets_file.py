@@ -6,9 +6,11 @@ Only SHA-256 hashes of them leave the controller. The file is `ROLE: {USER: PASS
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import secrets
 import stat
+import string
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,13 +30,12 @@ def users_of(role: Role) -> tuple[str, ...]:
 
 def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
     """The passwords in `path`, empty when there is no such file, and what is wrong with the file."""
-    if not path.exists():
-        return {}, []
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        return {}, [f"{path}: mode is {mode:04o}, expected 0600: run chmod 600 {path}"]
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        if problem := _exposed(path):
+            return {}, [problem]
+        if not path.exists():
+            return {}, []
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         return {}, [f"{path}: cannot be read: {error.strerror}: expected a file of this user's, mode 0600"]
     except (yaml.YAMLError, ValueError) as error:
@@ -44,6 +45,40 @@ def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
         return {}, [f"{path}{where}: not readable as YAML: correct it"]
     problems = list(_malformed(path, data))
     return ({} if problems else data), problems
+
+
+def _exposed(path: Path) -> str:
+    """How somebody else could read or replace the file; empty when nobody can."""
+    directory = path.parent.resolve()
+    if not directory.exists():
+        return ""
+    known = directory.stat()
+    mode = stat.S_IMODE(known.st_mode)
+    # A group is often its user's alone (umask 002): then only its members may write, which is nobody else.
+    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and known.st_gid != os.getegid()):
+        return f"{directory}: mode is {mode:04o}, others can replace {path.name} there: run chmod 700 {directory}"
+    if known.st_uid not in owners():
+        whose = _owned(known.st_uid)
+        return f"{directory}: {whose}, who can replace {path.name} there: run chown {os.geteuid()} {directory}"
+    if not path.exists():
+        return ""
+    known = path.stat()
+    mode = stat.S_IMODE(known.st_mode)
+    if known.st_uid not in owners():
+        return f"{path}: {_owned(known.st_uid)}, who can read and replace it: run chown {os.geteuid()} {path}"
+    if mode & 0o077:
+        return f"{path}: mode is {mode:04o}, expected 0600: run chmod 600 {path}"
+    return ""
+
+
+def owners() -> set[int]:
+    """Users who may own the file and its directory: who runs this, root, and who became root by sudo for it."""
+    by_sudo = os.environ.get("SUDO_UID", "")
+    return {os.geteuid(), 0, *([int(by_sudo)] if os.geteuid() == 0 and by_sudo.isdecimal() else [])}
+
+
+def _owned(uid: int) -> str:
+    return f"it belongs to the user with the number {uid}, expected {os.geteuid()}"
 
 
 def _malformed(path: Path, data: object) -> Iterable[str]:
@@ -57,6 +92,45 @@ def _malformed(path: Path, data: object) -> Iterable[str]:
         for user, password in users.items():
             if not isinstance(password, str) or not password or any(mark in password for mark in "\r\n"):
                 yield f"{path}: {role}: {user}: expected a password in quotes: correct it or remove the line"
+
+
+# Redis refuses a wrong password in ten microseconds and counts none: whoever reaches a port tries 10^5 a second.
+GUESSED = 32  # bits that last half a day so
+STRONG = 128  # bits that a password made by this tool has at least; nobody tries them out
+
+
+def bits(password: str) -> float:
+    """How many bits a password has at most, by its length and the kinds of characters in it; one again counts nothing.
+
+    Words and names have far fewer: this is no praise.
+    """
+    kinds = [string.ascii_lowercase, string.ascii_uppercase, string.digits, string.punctuation + " "]
+    size = sum(len(kind) for kind in kinds if any(char in kind for char in password))
+    size += 100 * any(not any(char in kind for kind in kinds) for char in password)  # letters of other languages
+    length = sum(1 for before, char in zip(["", *password], password, strict=False) if char != before)
+    return length * math.log2(size) if size else 0.0
+
+
+def judge(path: Path, passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -> tuple[list[str], list[str]]:
+    """Passwords of these roles' users that can be guessed, and a note on those that might be; says none of them.
+
+    The password for `default` is that of an old server: nobody here has chosen it.
+    """
+    weak: list[str] = []
+    notes: list[str] = []
+    for role in sorted(roles, key=lambda role: role.name):
+        for user in users_of(role):
+            password = passwords.get(role.name, {}).get(user)
+            if password is None or bits(password) >= STRONG:
+                continue
+            change = f"remove the line and deploy with --data new_passwords={role.name}, which makes a new one"
+            guessed = bits(password) < GUESSED
+            limit, found = (GUESSED, weak) if guessed else (STRONG, notes)
+            found.append(
+                f"{path}: {role.name}: {user}: its password has fewer than {limit} bits by its length and characters, "
+                f"expected {STRONG}: {change}"
+            )
+    return weak, notes
 
 
 def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -> list[tuple[str, str]]:
@@ -100,7 +174,7 @@ def _write(path: Path, passwords: Passwords) -> None:
     """Write beside, sync, rename."""
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write("# Passwords of the Redis users, by role. Written by deploy.py; never commit this file.\n")
             yaml.safe_dump(passwords, file, sort_keys=True)
             file.flush()

@@ -16,7 +16,7 @@ from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.listeners import NO_OTHER
 from tasks.compare.server import GET_BACK_FIRST, keeps_log
-from tasks.compare.unknown import PARTS
+from tasks.compare.unknown import part_in_words
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
 from tasks.observed.state import Listener, Observed
@@ -127,9 +127,9 @@ def _not_known(desired: Host, observed: Observed) -> Iterator[str]:
     """What a start of a role depends on and the look did not see."""
     if all(observed.is_active(instance.unit) for instance in desired.instances):
         return
-    for part, because in observed.unseen.items():
-        what, remedy = PARTS[part]
-        yield f"{what}: unknown, {because}, expected to be seen before anything is started: {remedy}"
+    for part, unseen in observed.unseen.items():
+        what, remedy = part_in_words(part, unseen)
+        yield f"{what}: unknown, {unseen.because}, expected to be seen before anything is started: {remedy}"
 
 
 def _disk(desired: Host, observed: Observed) -> Iterator[str]:

@@ -114,7 +114,7 @@ DEFAULTS_FILE = Path(__file__).parent / "redis_defaults.yaml"
 @cache
 def defaults(version: str) -> Mapping[str, str]:
     """Directive → default, for `major.minor` of Redis; empty for a version nobody has read them off."""
-    known: dict[str, dict[str, str]] = yaml.load(DEFAULTS_FILE.read_text(), Loader=yaml.CSafeLoader)
+    known: dict[str, dict[str, str]] = yaml.load(DEFAULTS_FILE.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return known["common"] | known[version] if version in known else {}
 
 

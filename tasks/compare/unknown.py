@@ -12,7 +12,7 @@ from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import acl_file
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import Observed
+from tasks.observed.state import Observed, Unseen
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,24 @@ ALWAYS = (Remedy.REPLAY, Remedy.LEAD)
 
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
-    "listeners": ("who listens on the host", "install iproute2, so that ss can be run"),
-    "forwards": ("where the inner ports lead", "see whether nft list ruleset answers as root"),
-    "disk": ("free disk space", "see whether df answers"),
+    "listeners": ("who listens on the host", "see on it, as root, what ss -Hltnp says"),
+    "forwards": ("where the inner ports lead", "see on it, as root, what nft list ruleset ip says"),
+    "disk": ("free disk space", "see on it what df -k says"),
 }
+PACKAGE_OF = {"listeners": "iproute2"}  # with the program that is missing there
+
+
+def part_in_words(part: str, unseen: Unseen) -> tuple[str, str]:
+    """What of the host was not seen, and what a person can do."""
+    what, remedy = PARTS[part]
+    return what, f"install {PACKAGE_OF[part]}" if unseen.missing and part in PACKAGE_OF else remedy
 
 
 def _unseen_parts(desired: Host, observed: Observed) -> Iterator[Unknown]:
-    for part, because in sorted(observed.unseen.items()):
-        what, remedy = PARTS.get(part, (part, "look at the host"))
+    for part, unseen in sorted(observed.unseen.items()):
+        what, remedy = part_in_words(part, unseen)
         if desired.roles:
-            yield Unknown(None, what, because, remedy)
+            yield Unknown(None, what, unseen.because, remedy)
 
 
 def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]:
@@ -91,6 +98,9 @@ def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
 
 def _way_out_here(instance: Instance, observed: Observed, refusal: Refusal) -> str:
     """What a person can do, by what else was seen of the host: a password that its file has is not a lost one."""
+    unseen = [part for part in ("listeners", "forwards") if part in observed.unseen]
+    if refusal.cause is Cause.TAKEN and unseen:
+        return part_in_words(unseen[0], observed.unseen[unseen[0]])[1]
     if refusal.cause in LOCKED_OUT and is_in_file(instance, OPERATOR, observed):
         return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}"
     return way_out(instance, refusal)

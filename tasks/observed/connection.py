@@ -7,32 +7,31 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import gevent
 import paramiko
-from pyinfra.api import FactBase, StringCommand
+from gevent.lock import BoundedSemaphore
+from pyinfra import logger
+from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
-from pyinfra.api.exceptions import ConnectError
-from pyinfra.api.facts import get_fact
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
+from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.util import make_unix_command_for_host
 
-from tasks.catalogue.printable import excerpt
-from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
-from tasks.observed.script import marked, prepared, script
+from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, HOLD, LOOK, SILENCE, START, Bound
+from tasks.observed.reading import Meter, lines
+from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
+from tasks.observed.script import Parameter, marked, prepared, script
 
 T = TypeVar("T")
-
-BEAT = 5  # seconds between two signs of life on a connection
-SILENCE = 30  # seconds without an answer after which either side takes the other for gone
-
-STARTUP_LINES = 1000  # that a login may print before what it runs does
 
 BREAKS = (OSError, EOFError, paramiko.SSHException)  # how a connection that is lost shows
 
@@ -40,16 +39,16 @@ BREAKS = (OSError, EOFError, paramiko.SSHException)  # how a connection that is 
 logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 
-class CannotRun(Exception):
-    """A command cannot be run on the host; the message says why."""
-
-
-class ConnectionBroken(CannotRun):
+class ConnectionBroken(Exception):
     """The host, or what was spoken to on it, does not answer any more; the message says how that showed."""
 
 
 class NoAnswer(ConnectionBroken):
     """The other side has said nothing for as long as it may be silent."""
+
+
+class OutOfBounds(ConnectionBroken, paramiko.SSHException):
+    """The other side takes longer or says more than its bound (bounds.py); of a kind that pyinfra knows."""
 
 
 class TunnelRefused(Exception):
@@ -76,52 +75,72 @@ class CommandResult:
     output: str
 
 
-def run_command(state: State, host: Host, command: str, stdin: str | None = None) -> CommandResult:
-    """What came of `command`, which reads `stdin`, on the host.
+@dataclass
+class _Asked:
+    """What this run waits for on a connection: its bound, and the mark that shows that the command has begun."""
 
-    A lost connection is a failure, and nothing is an answer then.
+    bound: Bound
+    mark: str
+    began: bool = False
+
+
+_asked: ContextVar[_Asked | None] = ContextVar("asked", default=None)
+
+
+def run_command(state: State, host: Host, command: str, stdin: str | None = None, bound: Bound = LOOK) -> CommandResult:
+    """What came of `command`, which reads `stdin`, on the host, within `bound`.
+
+    A lost connection and a bound that is reached are failures, and nothing is an answer then.
     """
-    mark = new_mark()
+    asked = _Asked(bound, new_mark())
     arguments = _arguments(state, host) | ({} if stdin is None else {"_stdin": [stdin]})
+    before = _asked.set(asked)
     try:
-        status, said = host.run_shell_command(StringCommand(marked(command, mark)), **arguments)
+        status, said = host.run_shell_command(StringCommand(marked(command, asked.mark)), **arguments)
+    except OutOfBounds as error:
+        where = "it runs on there: see with ps what it waits for" if asked.began else HANGING
+        return CommandResult(False, "", f"{error}: {where}")
+    except EOFError:  # pyinfra asks the terminal for sudo's password
+        return CommandResult(False, "", "sudo asks for a password, and there is no terminal to give it")
+    except PyinfraError as error:  # of its script that gives sudo a password
+        return CommandResult(False, "", f"the command did not run: {last_words(str(error))}")
     except BREAKS as error:
         return CommandResult(False, "", f"the connection broke: {error}")
+    finally:
+        _asked.reset(before)
     if not status and not is_connected(host):
-        return CommandResult(False, "", f"the connection broke: {said.output}".rstrip(": "))
-    lines = said.stdout_lines
-    at = next((number for number, line in enumerate(lines, 1) if line.endswith(mark)), None)
+        return CommandResult(False, "", f"the connection broke: {last_words(said.output)}")
+    out, err = said.stdout_lines, said.stderr_lines
+    at = next((number for number, line in enumerate(out, 1) if line.endswith(asked.mark)), None)
     if at is None:
-        return CommandResult(False, "", f"the command did not run: {said.output or 'nothing was printed'}")
-    own = lines[at:]
-    return CommandResult(status, "\n".join(own), "\n".join([*own, *said.stderr_lines]))
+        seen = last_words("\n".join(err)) or last_words("\n".join(out)) or "nothing was printed"
+        return CommandResult(False, "", f"the command did not run: {seen}")
+    own = out[at:]
+    return CommandResult(status, "\n".join(own), "\n".join([*own, *err]))
 
 
-def read_host(state: State, host: Host, name: str, arguments: Sequence[str], read: Callable[[str, str], T]) -> T:
+HANGING = "it has not even begun: log in there as this run does and see whether the shell or sudo hangs"
+
+
+def read_host(
+    state: State,
+    host: Host,
+    name: str,
+    arguments: Sequence[str],
+    read: Callable[[str, str], T],
+    **parameters: Parameter,
+) -> T:
     """What the reading script `name` says of the host (tasks/observed/records.py), through `read`, given text and mark.
 
     Raises Unobserved when that cannot be read.
     """
     mark = new_mark()
-    result = run_command(state, host, script(name, *arguments, mark=mark, limit=LIMIT))
+    result = run_command(state, host, script(name, *arguments, mark=mark, limit=LIMIT, **parameters))
     try:
         return read(unframe(result.stdout.split("\n"), mark), mark)
     except Unreadable as error:
-        why = f"cannot be read: {error}" if result.succeeded else excerpt(result.output, 200)
-        raise Unobserved(f"what {name}.sh says of the host: {why}") from error
-
-
-def read_fact(state: State, host: Host, fact: type[FactBase[T]], arguments: Mapping[str, Any]) -> T | None:
-    """What a fact says of the host, None when its command failed, which pyinfra prints. Raises CannotRun."""
-    try:
-        said: T | None = get_fact(state, host, fact, kwargs=arguments, apply_failed_hosts=False)
-    except EOFError as error:  # pyinfra asks the terminal for sudo's password
-        raise CannotRun("sudo asks for a password, and there is no terminal to give it") from error
-    except BREAKS as error:
-        raise ConnectionBroken(f"the connection broke: {error}") from error
-    if said is None and not is_connected(host):
-        raise ConnectionBroken("the connection broke")
-    return said
+        why = result.output if not result.stdout and not result.succeeded else f"what it says cannot be read: {error}"
+        raise Unobserved(f"{name}.sh: {why}") from error
 
 
 def is_connected(host: Host) -> bool:
@@ -140,22 +159,89 @@ def reconnect(host: Host) -> bool:
     return True
 
 
-def notice_loss(host: Host) -> None:
-    """A new connection to the host that is lost ends, after SILENCE at the latest, with an error that pyinfra knows.
+def bound_connection(host: Host) -> None:
+    """Whatever is done over a new connection to the host ends: when it is lost, after SILENCE, else at its bound.
 
-    paramiko raises EOFError too, which is no OSError and ends a whole run with a traceback when an operation meets it.
+    With an error that pyinfra knows, and what is kept of its output is bounded, too.
     """
     _bound_silence(host)
     client = getattr(host.connector, "client", None)
     if client is not None:
-        client.exec_command = partial(_execute, client.exec_command)
+        client.exec_command = partial(_execute, host, client.exec_command)
 
 
-def _execute(execute: Callable[..., T], *words: Any, **options: Any) -> T:
+def _execute(host: Host, execute: Callable[..., Any], *words: Any, **options: Any) -> tuple[Any, _Output, _Output]:
+    """As paramiko's SSHClient.exec_command does it, which has no bound for a host that hangs, nor for what it says."""
+    asked = _asked.get() or _Asked(_usual_bound(host), "")
+    meter = Meter(asked.bound, partial(_tell, host))
     try:
-        return execute(*words, **options)
+        with _within(START):
+            stdin, stdout, _ = execute(*words, **options)
     except EOFError as error:
         raise paramiko.SSHException("the other side is gone") from error
+    except TimeoutError as error:
+        raise OutOfBounds(f"the host has been logged in to and starts no command within {START} s") from error
+    channel: paramiko.Channel = stdout.channel
+    channel.settimeout(SILENCE)  # of what it is given on standard input
+    return stdin, _Output(channel, channel.recv, meter, asked), _Output(channel, channel.recv_stderr, meter, asked)
+
+
+def _usual_bound(host: Host) -> Bound:
+    """That of what pyinfra itself runs: an operation may install, anything else only looks."""
+    stage = getattr(getattr(host, "state", None), "current_stage", None)
+    return CHANGE if stage == StateStage.Execute else LOOK
+
+
+def _tell(host: Host, words: str) -> None:
+    logger.info(f"{host.print_prefix}{words}")
+
+
+@dataclass
+class _Output:
+    """One of the two outputs of a command, as pyinfra reads it: its lines, and by `channel` its exit status."""
+
+    _channel: paramiko.Channel
+    _receive: Callable[[int], bytes]
+    _meter: Meter
+    _asked: _Asked = field(repr=False)
+
+    def __iter__(self) -> Iterator[str]:
+        for line in lines(self._meter, self._wait):
+            self._asked.began = self._asked.began or bool(self._asked.mark and line.endswith(self._asked.mark))
+            yield line
+        if self._meter.hit:
+            self._channel.close()  # ends the other one
+
+    def _wait(self, seconds: float) -> bytes:
+        self._channel.settimeout(seconds)
+        return self._receive(PIECE)
+
+    @property
+    def channel(self) -> _Output:
+        """What is asked for the exit status."""
+        return self
+
+    def recv_exit_status(self) -> int:
+        """The exit status, once both outputs have been read. Raises OutOfBounds when they were not to their end."""
+        try:
+            with _within(self._meter.left):
+                status = self._channel.recv_exit_status()
+        except TimeoutError:
+            self._meter.over_time()
+            self._channel.close()
+        if self._meter.hit:
+            raise OutOfBounds(self._meter.hit)
+        return status
+
+
+PIECE = 65536  # bytes that are taken at once
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """What has no bound of its own is given up after so many seconds, by a TimeoutError."""
+    with gevent.Timeout(max(seconds, 0.001), TimeoutError("no answer")):
+        yield
 
 
 def _bound_silence(host: Host) -> None:
@@ -173,21 +259,24 @@ def _bound_silence(host: Host) -> None:
 
 
 class Channel:
-    """Bytes to and from a command or a server on a host. Whatever breaks it, silence too, raises ConnectionBroken."""
+    """Bytes to and from a command or a server on a host. Whatever breaks it raises ConnectionBroken: its bound, too."""
 
-    def __init__(self, channel: paramiko.Channel, patience: float) -> None:
-        channel.settimeout(patience)
+    def __init__(self, channel: paramiko.Channel, bound: Bound) -> None:
         self._channel = channel
+        self._meter = Meter(bound)
 
     def send(self, data: bytes) -> None:
         """All of `data` is on its way."""
-        with _own_errors():
+        with _own_errors(), _within(self._meter.bound.seconds):
+            self._channel.settimeout(self._meter.bound.silence)
             self._channel.sendall(data)
 
     def receive(self) -> bytes:
         """What has come, at least a byte; nothing when the other side has closed."""
         with _own_errors():
-            return self._channel.recv(65536)
+            data = self._meter.read(self._wait)
+        self._check()
+        return data
 
     def read_marked(self, mark: str) -> str:
         """What stands behind the mark in the first line that has it; empty when the other side has closed.
@@ -195,43 +284,53 @@ class Channel:
         What a login prints before is skipped.
         """
         with _own_errors():
-            lines = self._channel.makefile("rb")
-            for _ in range(STARTUP_LINES):
-                line = lines.readline(4096)
-                _, found, said = line.decode(errors="replace").partition(f"{mark} ")
-                if found or not line:
-                    return str(said).strip()
+            for line in lines(self._meter, self._wait):
+                _, found, said = line.partition(f"{mark} ")
+                if found:
+                    return said.strip()
+        self._check()
         return ""
 
     def close(self) -> None:
         """The other side sees the end."""
         self._channel.close()
 
+    def _wait(self, seconds: float) -> bytes:
+        self._channel.settimeout(seconds)
+        return self._channel.recv(PIECE)
 
-def open_command(state: State, host: Host, command: str, patience: float) -> Channel:
-    """A channel on which `command` runs until it ends or the channel is closed.
+    def _check(self) -> None:
+        if self._meter.hit:
+            raise OutOfBounds(self._meter.hit)
 
-    Raises ConnectionBroken, the channel too when nothing comes for `patience` seconds.
+
+def open_command(state: State, host: Host, command: str, bound: Bound = HOLD) -> Channel:
+    """A channel on which `command` runs until it ends or the channel is closed; `bound` is that of its answer.
+
+    Raises ConnectionBroken.
     """
     arguments = _arguments(state, host)
     for name in ("_get_pty", "_timeout", "_stdin", "_success_exit_codes"):
         arguments.pop(name, None)
     words = make_unix_command_for_host(state, host, StringCommand(prepared(command)), **arguments).get_raw_value()
-    with _own_errors():
-        channel = _connected(host).open_session()
+    with _own_errors(), _within(START):
+        channel = _connected(host).open_session(timeout=2 * START)
         channel.exec_command(words)
-    return Channel(channel, patience)
+    return Channel(channel, bound)
 
 
-def open_tunnel(host: Host, address: str, port: int, patience: float) -> Channel:
+def open_tunnel(host: Host, address: str, port: int, bound: Bound = EXCHANGE) -> Channel:
     """A channel to whoever listens at `address:port`, as a client on the host would reach it.
 
-    Raises TunnelRefused or ConnectionBroken, the channel too when nothing comes for `patience` seconds.
+    Raises TunnelRefused or ConnectionBroken.
     """
+    transport = _connected(host)
+    patience = bound.silence or bound.seconds
     try:
-        with _own_errors():
+        # One after the other: paramiko keeps one refusal of a connection, and tells it to one of those who wait.
+        with _own_errors(), _opening.setdefault(transport, BoundedSemaphore()), _within(patience):
             to, origin = (address, port), ("127.0.0.1", 0)
-            return Channel(_connected(host).open_channel("direct-tcpip", to, origin, timeout=patience), patience)
+            return Channel(transport.open_channel("direct-tcpip", to, origin, timeout=2 * patience), bound)
     except ConnectionBroken as error:
         if isinstance(error.__cause__, paramiko.ChannelException):
             if error.__cause__.code == 1:  # "administratively prohibited", RFC 4254
@@ -240,10 +339,15 @@ def open_tunnel(host: Host, address: str, port: int, patience: float) -> Channel
         raise
 
 
+_opening: WeakKeyDictionary[paramiko.Transport, BoundedSemaphore] = WeakKeyDictionary()
+
+
 @contextmanager
 def _own_errors() -> Iterator[None]:
     try:
         yield
+    except ConnectionBroken:
+        raise
     except TimeoutError as error:
         raise NoAnswer("no answer") from error
     except BREAKS as error:

@@ -11,14 +11,20 @@ from collections.abc import Iterator, Sequence
 import hiredis
 from pyinfra.api.host import Host
 
-from tasks.catalogue.printable import excerpt
-from tasks.observed.connection import Channel, ConnectionBroken, NoAnswer, TunnelForbidden, TunnelRefused, open_tunnel
+from tasks.catalogue.printable import excerpt, printable
+from tasks.observed.connection import (
+    Channel,
+    ConnectionBroken,
+    NoAnswer,
+    OutOfBounds,
+    TunnelForbidden,
+    TunnelRefused,
+    open_tunnel,
+)
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import HEADER, Reply, ReplyError, StrangeReply, checked, require_an_end, require_numbers
 
 __all__ = ["ExchangeError", "Reply", "ReplyError", "exchange", "info_fields"]
-
-TIMEOUT = 10.0  # seconds a server may be silent; a loading one answers at once with -LOADING
 
 
 class ExchangeError(Exception):
@@ -32,10 +38,11 @@ class ExchangeError(Exception):
 def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[str]]) -> list[Reply]:
     """The replies to `commands`, in order, from the instance at `address:port` of `host`.
 
-    An error reply is a ReplyError in its place. Raises ExchangeError when there is no connection or it breaks.
+    An error reply is a ReplyError in its place. Raises ExchangeError when there is no connection, it breaks, or its
+    bound is reached (EXCHANGE).
     """
     try:
-        channel = open_tunnel(host, address, port, TIMEOUT)
+        channel = open_tunnel(host, address, port)
     except (ConnectionBroken, TunnelRefused) as error:
         raise ExchangeError(_cause(error), f"no connection to {address}:{port}: {error}") from error
     try:
@@ -75,7 +82,7 @@ def _read(channel: Channel, count: int, where: str) -> list[Reply]:
         data = channel.receive()
         if not data:
             last = replies[-1] if replies and isinstance(replies[-1], ReplyError) else None
-            said = f": {last}"[:120] if last else ""
+            said = f": {printable(str(last))}"[:120] if last else ""
             cause = refusal(last).cause if last else Cause.BROKEN
             raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
         require_an_end(before + data)
@@ -104,6 +111,8 @@ def _cause(error: Exception) -> Cause:
         return Cause.FORBIDDEN
     if isinstance(error, TunnelRefused):
         return Cause.CLOSED
+    if isinstance(error, OutOfBounds):
+        return Cause.STRANGE
     return Cause.SILENT if isinstance(error, NoAnswer) else Cause.BROKEN
 
 

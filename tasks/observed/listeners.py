@@ -17,8 +17,18 @@ _LISTENER = re.compile(
 )
 
 
-def read_listeners(lines: Iterable[str]) -> Iterator[Listener]:
-    """Lines of `ss -Hltnp`; one that is none goes on with the one before, in which a name breaks it."""
+def read_listeners(lines: Iterable[str]) -> list[Listener]:
+    """Lines of `ss -Hltnp`; one that is none goes on with the one before, in which a name breaks it.
+
+    Raises Unreadable. A host that nobody listens on cannot be spoken to, so nothing is no answer.
+    """
+    found = list(_read(lines))
+    if not found:
+        raise Unreadable("ss printed nothing")
+    return found
+
+
+def _read(lines: Iterable[str]) -> Iterator[Listener]:
     whole: list[list[str]] = []
     for line in lines:
         if whole and not line.startswith("LISTEN "):

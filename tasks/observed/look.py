@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pyinfra.api import FactBase, StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
@@ -16,75 +14,23 @@ from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.catalogue.ignored import is_unit
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
-from tasks.observed.connection import CannotRun, Unobserved, begin, read_fact
+from tasks.observed.bounds import PROGRAM
+from tasks.observed.connection import begin, read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
 from tasks.observed.own_server import own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
-from tasks.observed.records import LIMIT, Unreadable, new_mark, unframe
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
-from tasks.observed.script import prepared, script
+from tasks.observed.script import Parameter
 from tasks.observed.state import PASSWORD_DIGITS, Observed, Server, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
     "ExecMainStartTimestamp,InactiveEnterTimestamp,LimitNOFILE"
 )
-
-
-class HostSnapshot(FactBase[Observed | None]):
-    """Everything of one host that the desired state speaks of, in one command that changes nothing.
-
-    Does not say whether a server answers: see `observe_server`. Needs root. Raises FactProcessError when cut off.
-    """
-
-    def __init__(self) -> None:
-        self.mark = new_mark()
-
-    @staticmethod
-    def default() -> None:
-        return None
-
-    def command(
-        self,
-        files: Sequence[str],
-        secrets: Sequence[str],
-        directories: Sequence[str],
-        units: Sequence[str],
-        sysctls: Sequence[str],
-    ) -> StringCommand:
-        """Of `directories`, which roles own, nothing is opened: root would follow what a role put there."""
-        return StringCommand(
-            prepared(
-                script(
-                    "look",
-                    mark=self.mark,
-                    limit=LIMIT,
-                    root=DATA_ROOT,
-                    lock=LOCK_FILE,
-                    files=files,
-                    secrets=secrets,
-                    directories=directories,
-                    units=units,
-                    unit_properties=UNIT_PROPERTIES,
-                    sysctls=[f"/proc/sys/{name.replace('.', '/')}" for name in sysctls],
-                    sysctl_names="|".join(name.replace(".", "[./]") for name in sysctls) or "none",
-                    packages="|".join(PACKAGES),
-                    managed=MANAGED,
-                    default_line=DEFAULT_LINE,
-                    digits=PASSWORD_DIGITS,
-                )
-            )
-        )
-
-    def process(self, output: Iterable[str]) -> Observed:
-        try:
-            return parse_snapshot(unframe(output, self.mark), self.mark)
-        except Unreadable as error:
-            raise FactProcessError(f"the look at the host cannot be read: {error}") from error
 
 
 def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
@@ -137,20 +83,43 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
-    arguments = {
-        "files": sorted(own - secrets - directories),
-        "secrets": sorted(secrets),
-        "directories": sorted(directories),
-        "units": [unit.name for unit in desired.units] + [name for name in desired.ignored if is_unit(name)],
-        "sysctls": [*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
+    asked = parameters(
+        files=sorted(own - secrets - directories),
+        secrets=sorted(secrets),
+        directories=sorted(directories),
+        units=[unit.name for unit in desired.units] + [name for name in desired.ignored if is_unit(name)],
+        sysctls=[*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
+    )
+    return read_host(state, host, "look", [], parse_snapshot, **asked)
+
+
+def parameters(
+    files: Sequence[str],
+    secrets: Sequence[str],
+    directories: Sequence[str],
+    units: Sequence[str],
+    sysctls: Sequence[str],
+) -> dict[str, Parameter]:
+    """What look.sh is told to look at: everything of one host that the desired state speaks of. Pure.
+
+    Of `directories`, which roles own, nothing is opened: root would follow what a role put there.
+    """
+    return {
+        "root": DATA_ROOT,
+        "lock": LOCK_FILE,
+        "files": files,
+        "secrets": secrets,
+        "directories": directories,
+        "units": units,
+        "unit_properties": UNIT_PROPERTIES,
+        "sysctls": [f"/proc/sys/{name.replace('.', '/')}" for name in sysctls],
+        "sysctl_names": "|".join(name.replace(".", "[./]") for name in sysctls) or "none",
+        "packages": "|".join(PACKAGES),
+        "managed": MANAGED,
+        "default_line": DEFAULT_LINE,
+        "digits": PASSWORD_DIGITS,
+        "patience": PROGRAM,
     }
-    try:
-        snapshot = read_fact(state, host, HostSnapshot, arguments)
-    except CannotRun as error:
-        raise Unobserved(str(error)) from error
-    if snapshot is None:
-        raise Unobserved("the snapshot failed, see above: a user other than root needs _sudo = True")
-    return snapshot
 
 
 def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | Refusal:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from tasks.observed.reader import UNIT
 from tasks.observed.state import Marker
 
-RUNS_AS = r"[0-9]{1,10}:[0-9]{1,10}:([0-9]{1,10} ?)*"  # /proc/PID/status: user, group, further groups
+RUNS_AS = r"[0-9]{1,10}:[0-9]{1,10}: ?([0-9]{1,10} ?)*"  # /proc/PID/status: user, group, further groups
 # What a marker's file says: each a text of this form.
 RECORDED = {
     "server": "[^\\x00-\\x1f\\x7f]{1,300}",

@@ -6,9 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
+from tasks.catalogue.printable import excerpt
+from tasks.observed.records import Unreadable
 from tasks.observed.state import Ranges, Taking
 
 OUR_TABLE = "redis_inner_port"
+NFT = "nft"  # what the look prints where nft is installed
+HEADER = "payload expression, "  # begins what nft says of a field of a packet's header
 EVERY: Ranges = ((0, (1 << 32) - 1),)  # addresses or ports, as numbers
 # What gives a connection another end. tproxy hands it to any socket; iptables-nft names what it cannot translate.
 _TAKES = re.compile(r"\b(dnat|redirect|tproxy)\b|\bxt target \"(DNAT|REDIRECT|TPROXY)\"")
@@ -17,6 +21,24 @@ _GOES_TO = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
 _RULE = re.compile(r"ip daddr ([0-9.]+) tcp dport ([0-9]{1,5}) dnat to ([0-9.]+:[0-9]{1,5})")
 
 Chains = dict[str, list[str]]  # chain → its rules and what it says of itself
+
+
+def read_rules(lines: Sequence[str]) -> dict[str, list[str]]:
+    """The tables in the look's part about rules; none where nft is not installed. Raises Unreadable.
+
+    A host without any rule prints none: so nft was also asked for what it always knows.
+    """
+    if not lines:
+        return {}
+    said = [line for line in lines if line]
+    if said[0] != NFT or len(said) < 2:
+        raise Unreadable("nft printed nothing, not even of what it always knows")
+    if not said[1].startswith(HEADER):
+        raise Unreadable(f"nft says {excerpt(said[1])}, expected what it knows of a header")
+    for line in said[2:]:
+        if not line.startswith(("\t", " ", "}", "#", "table ")):
+            raise Unreadable(f"nft says {excerpt(line)}, expected tables")
+    return tables(said[2:])
 
 
 def tables(lines: Sequence[str]) -> dict[str, list[str]]:

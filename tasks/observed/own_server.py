@@ -12,15 +12,16 @@ from itertools import chain
 
 from pyinfra.api.host import Host
 
+from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import Unobserved, read_host
 from tasks.observed.exchange import ExchangeError, Reply, exchange
 from tasks.observed.foreign_listeners import EVERYWHERE
 from tasks.observed.listeners import read_listeners
-from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, tables, takings
-from tasks.observed.reader import addresses_in, unseen_parts
+from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, read_rules, takings
+from tasks.observed.reader import addresses_in, unless_unseen, unseen_parts
 from tasks.observed.records import lines_of, number, split_parts
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import Listener, Observed, Taking
+from tasks.observed.state import Listener, Observed, Taking, Unseen
 
 Endpoint = tuple[str, int]
 Login = tuple[str, str]  # user and password
@@ -36,7 +37,7 @@ class Sockets:
     addresses: frozenset[str]
     takings: tuple[Taking, ...]
     forwards: frozenset[tuple[str, str, int, str]]
-    unseen: Mapping[str, str]
+    unseen: Mapping[str, Unseen]
 
 
 def sockets_of(observed: Observed) -> Sockets:
@@ -47,6 +48,8 @@ def sockets_of(observed: Observed) -> Sockets:
 def own_endpoint(pid: int, wanted: Endpoint | None, seen: Sockets) -> Endpoint | Refusal:
     """Where a process may be logged in to: at `wanted`, or else where it listens before a change; or why nowhere."""
     where = listens_at(pid, wanted, seen.listeners)
+    if where is None and "listeners" in seen.unseen:
+        return Refusal(Cause.TAKEN, f"who listens was not seen: {seen.unseen['listeners'].because}")
     if where is None:
         return Refusal(Cause.NOT_ITS_OWN, "its own process was not seen to listen anywhere")
     return taken(pid, where, seen) or where
@@ -71,7 +74,7 @@ def taken(pid: int, where: Endpoint, seen: Sockets) -> Refusal | None:
     if address not in seen.addresses:
         return Refusal(Cause.NOT_ITS_OWN, f"{address} is no address of its host: another may answer there")
     unseen = (
-        f"who else may take its connections was not seen: {why}"
+        f"who else may take its connections was not seen: {why.because}"
         for part, why in seen.unseen.items()
         if part in ("listeners", "forwards")
     )
@@ -135,7 +138,7 @@ def exchange_with(
 
 def _refusal(host: Host, unit: str, where: Endpoint, pid: int = 0) -> Refusal | None:
     try:
-        main, seen = read_host(host.state, host, "who-serves", [unit], read_sockets)
+        main, seen = read_host(host.state, host, "who-serves", [unit], read_sockets, patience=PROGRAM)
     except Unobserved as error:
         return Refusal(Cause.BROKEN, str(error))
     pid = pid or main
@@ -152,11 +155,9 @@ def read_sockets(text: str, mark: str) -> tuple[int, Sockets]:
     """The main process of a unit, 0 if none, and who takes connections, as who-serves.sh says. Raises Unreadable."""
     parts = {name: lines_of(part) for name, part in split_parts(text, mark, PARTS).items()}
     unseen = dict(unseen_parts(parts["unseen"]))
-    if not parts["listeners"]:
-        unseen.setdefault("listeners", "ss printed nothing")
-    rules = tables(parts["forwards"])
+    rules = unless_unseen(unseen, "forwards", read_rules, parts["forwards"]) or {}
     sockets = Sockets(
-        listeners=tuple(read_listeners(parts["listeners"])),
+        listeners=tuple(unless_unseen(unseen, "listeners", read_listeners, parts["listeners"]) or ()),
         addresses=frozenset(addresses_in(parts["addresses"])),
         takings=(*takings(rules), *legacy_takings(parts["legacy"])),
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
+from tasks.observed.bounds import PROGRAM
 from tasks.observed.listeners import read_listeners
-from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, tables, takings
+from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, read_rules, takings
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
-from tasks.observed.state import FileState, FileUser, Observed
+from tasks.observed.state import FileState, FileUser, Observed, Unseen
+
+T = TypeVar("T")
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
@@ -43,12 +47,11 @@ def parse_snapshot(text: str, mark: str) -> Observed:
     found = [_found(record) for record in read_records(parts["found"], 6)]
     units = _units(lines["units"])
     digests = dict(_digests(lines["digests"]))
-    rules = tables(lines["forwards"])
     unseen = dict(unseen_parts(lines["unseen"]))
-    if not lines["listeners"]:
-        unseen.setdefault("listeners", "ss printed nothing")
     _require_answers(found, digests, units)
-    free = {} if "disk" in unseen else _free(lines["disk"])
+    rules = unless_unseen(unseen, "forwards", read_rules, lines["forwards"]) or {}
+    listeners = unless_unseen(unseen, "listeners", read_listeners, lines["listeners"]) or ()
+    free = unless_unseen(unseen, "disk", _free, lines["disk"]) or {}
     return Observed(
         os=_pairs(texts.get("/etc/os-release", [])),
         systemd="systemd=yes" in lines["facts"],
@@ -61,7 +64,7 @@ def parse_snapshot(text: str, mark: str) -> Observed:
         disk_free=next(iter(free.values()), 0),
         data_used=_used(found),
         addresses=frozenset(addresses_in(texts.get("/proc/net/fib_trie", []))),
-        listeners=tuple(read_listeners(lines["listeners"])),
+        listeners=tuple(listeners),
         sysctls=_sysctls(texts),
         thp=_value(texts, THP),
         boot_sysctls=_boot_sysctls(matches),
@@ -107,14 +110,38 @@ def _require_answers(
             raise Unreadable(f"{program} answered nothing, not even of what every host has")
 
 
-def unseen_parts(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+def unseen_parts(lines: Iterable[str]) -> Iterator[tuple[str, Unseen]]:
     """(part, why) of each program that failed. Without systemd's answer nothing is known of any role."""
     for line in lines:
-        part, _, rest = line.partition(" ")
-        why = matching("[a-z]+ ended with [0-9]{1,3}", rest, "why something was not seen")
+        part, program, status, said = (*line.split(" ", 3), "", "", "")[:4]
+        matching("disk|listeners|forwards|units", part, "what was not seen")
+        matching("[a-z-]+", program, "what failed")
+        why = _why(program, number(status, "how a program ended"), said)
         if part == "units":
-            raise Unreadable(f"the state of its units: {why}")
-        yield matching("disk|listeners|forwards", part, "what was not seen"), why
+            raise Unreadable(f"the state of its units: {why.because}")
+        yield part, why
+
+
+def _why(program: str, status: int, said: str) -> Unseen:
+    """Why a program failed, by its exit status: `timeout` has one for a program that it ended, one for none at all."""
+    if status == 127:
+        return Unseen(f"{program} is not installed", missing=True)
+    if status in (124, 137):
+        return Unseen(f"{program} has not ended within {PROGRAM} s")
+    return Unseen(f"{program} ended with {status}" + (f" and said {excerpt(said, 120)}" if said.strip() else ""))
+
+
+def unless_unseen(
+    unseen: dict[str, Unseen], part: str, read: Callable[[Sequence[str]], T], lines: list[str]
+) -> T | None:
+    """What a part says. One that says something else than it should is not seen, and the rest of the look is."""
+    if part in unseen:
+        return None
+    try:
+        return read(lines)
+    except Unreadable as error:
+        unseen[part] = Unseen(str(error))
+    return None
 
 
 def _free(lines: Sequence[str]) -> dict[str, int]:

@@ -24,6 +24,15 @@ class Unreadable(ValueError):
     """A host's output is not what its script prints; the message says in one short printable line what it is."""
 
 
+SHOWN = 200  # characters of what a host said
+
+
+def last_words(text: str) -> str:
+    """The last line that somebody on a host said, where programs say why they failed, in quotes; empty when none."""
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    return excerpt(last, SHOWN) if last else ""
+
+
 def new_mark() -> str:
     """A word that nobody on a host knows beforehand."""
     return secrets.token_hex(16)

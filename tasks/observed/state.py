@@ -73,6 +73,14 @@ class Taking:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """Why a part of the look failed; `missing`: the program that would say it is not there."""
+
+    because: str
+    missing: bool = False
+
+
+@dataclass(frozen=True)
 class Server:
     """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
@@ -175,7 +183,7 @@ class Observed:
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
-    unseen: Mapping[str, str] = field(default_factory=dict)  # part of the look that failed → why
+    unseen: Mapping[str, Unseen] = field(default_factory=dict)  # by the part of the look that failed
     memory_available: int = 0  # what the kernel says that programs may still take
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
     descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from logging import LogRecord
-from pathlib import Path
 from runpy import run_path
-from types import FrameType
 from typing import Any
 
 import click
+import pyinfra_cli.cli
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -18,12 +18,11 @@ from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.catalogue.printable import printable_lines
-from tasks.observed.connection import is_connected, notice_loss
+from tasks.observed.connection import bound_connection, is_connected
 from tasks.run.ending import Refusal
 from tasks.run.options import only_plans, options, remember_options
-from tasks.run.session import current
+from tasks.run.session import ROOT, current
 
-ROOT = Path(__file__).parents[2]
 CHANGING = ("deploy.py", "tasks/rehearse.py")
 READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
 REPORTING = ("tasks/verify.py", "tasks/drift.py")  # on hosts that nobody can reach, too
@@ -46,9 +45,13 @@ def guard(state: State) -> None:
     entries = entry_points()
     if not entries:
         return
+    if alone := only_alone(entries):
+        raise Refusal(alone)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # what the terminal's language cannot say
     logger.addFilter(make_printable)
     set_echo(echo_printable)
-    signal.signal(signal.SIGINT, interrupted)
+    pyinfra_cli.cli._do_confirm = partial(confirmed, pyinfra_cli.cli._do_confirm)
     initialise = state.init
 
     def init_and_check(*args: Any, **kwargs: Any) -> None:
@@ -80,7 +83,7 @@ class LostConnections(BaseStateCallback):  # type: ignore[misc]
     @staticmethod
     def host_connect(state: State, host: Host) -> None:
         """Called for every connection that was made."""
-        notice_loss(host)
+        bound_connection(host)
 
     @staticmethod
     def operation_host_error(state: State, host: Host, op_hash: str, *attempts: int) -> None:
@@ -123,6 +126,20 @@ def check(state: State, entries: list[str]) -> None:
     current(state, new_passwords="deploy.py" in entries and not only_plans())
 
 
-def interrupted(signum: int, frame: FrameType | None) -> None:
-    """Ctrl-C must not look like success; pyinfra's own handler exits 0."""
-    sys.exit("Interrupted: not everything was done. Run the same command again to go on.")
+def only_alone(entries: list[str]) -> str:
+    """Why these commands cannot be one run, empty when they can: one that reads ends it before any other begins."""
+    others = len(options().get("operations", ())) - 1
+    if len(entries) > 1 or (others and entries[0] in READING):
+        return f"{entries[0]}: {others} more in the same call, of which nothing would be done: give each its own call"
+    return ""
+
+
+def confirmed(ask: Callable[[str], bool], question: str) -> bool:
+    """Whether a person wants it. Raises Refusal when the plan is turned down: pyinfra would exit 0."""
+    try:
+        answer = ask(question)
+    except EOFError:
+        answer = False
+    if not answer and question.startswith("Detected changes"):
+        raise Refusal("Nothing was changed: the plan was not confirmed (Enter confirms it, everything else does not)")
+    return answer

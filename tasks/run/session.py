@@ -6,9 +6,11 @@ pyinfra runs a deploy file once per host; whatever concerns all hosts happens in
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+import pyinfra
 from pyinfra.api.state import State
 
 from tasks.observed.connection import Job, begin
@@ -17,6 +19,7 @@ from tasks.run.options import options
 from tasks.run.tier import Tier, build_tier
 
 T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
 
 
 class Run:
@@ -44,6 +47,11 @@ _runs: WeakKeyDictionary[State, Run] = WeakKeyDictionary()
 def current(state: State, new_passwords: bool = False) -> Run:
     """The run of `state`. Raises Refusal with every problem of catalogue, inventory and secrets file."""
     if state not in _runs:
+        if pyinfra.is_cli and not options():
+            raise Refusal(
+                f"Nothing was done: the config.py of this repository was not read, which checks the run's data: run "
+                f"pyinfra in {ROOT} (cd there, or --chdir {ROOT}), without --config"
+            )
         inventory_file = str(options().get("inventory") or "")
         tier, problems = build_tier(state.inventory, inventory_file, new_passwords)
         if problems:

@@ -15,6 +15,7 @@ from tasks.compare.health import health
 from tasks.compare.host import compare, notices
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
+from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
@@ -79,7 +80,7 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
         with ctx_state.use(state), ctx_host.use(host):
             seen = judge(desired, passwords, observe(state, host, desired, passwords))
     except Unobserved as error:
-        seen = Look(desired, passwords, None, (), str(error))
+        seen = Look(desired, passwords, None, (), explained(str(error)))
     except Exception as error:  # a host may say what nobody thought of: that is its own error, and hides no other host
         seen = Look(desired, passwords, None, (), fault(error))
     return replace(seen, seconds=time.monotonic() - began, began=began)

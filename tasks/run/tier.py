@@ -20,7 +20,7 @@ from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secret import Secret
-from tasks.catalogue.secrets_file import generate, missing, read_passwords, users_of
+from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
@@ -43,6 +43,7 @@ class Tier:
     secrets_files: Mapping[str, Path] = field(default_factory=dict)
     lacking: Mapping[Path, Sequence[tuple[str, str]]] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # about the passwords in the secrets files
 
     def placed(self, *names: str) -> dict[str, list[str]]:
         """Which of the hosts `names` carry each role."""
@@ -58,7 +59,7 @@ class Tier:
             f"{role}: no host of the inventory carries this role of roles.yaml: put its host into group "
             f"{GROUP_PREFIX}{role}, or remove the role"
             for role in self.unplaced
-        ]
+        ] + list(self.doubts)
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,21 @@ def build_tier(
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     files: dict[Path, dict[str, dict[str, str]]] = {}
     lacking: dict[Path, list[tuple[str, str]]] = {}
+    doubts: list[str] = []
     for path in sorted({host.secrets_file for host in inputs if host.roles}):
         files[path], wrong = read_passwords(path)
         problems += wrong
         needing = [role for host in inputs if host.secrets_file == path for role in host.roles]
+        weak, doubtful = judge(path, files[path], needing)
+        problems += weak
+        doubts += doubtful
         lacking[path] = list(dict.fromkeys(missing(files[path], needing)))
     generated = {path: {key: generate() for key in keys} for path, keys in lacking.items() if keys and new_passwords}
     known = {path: _merged(files[path], generated.get(path, {})) for path in files}
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
     secrets_files = {host.name: host.secrets_file for host in inputs}
-    return Tier(desired, passwords, generated, secrets_files, lacking, unplaced), problems
+    return Tier(desired, passwords, generated, secrets_files, lacking, unplaced, tuple(doubts)), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
@@ -130,7 +135,7 @@ def read_inputs(
     """What the inventory and the catalogue say of each host, the roles that none carries, and every problem."""
     if not catalogue_file.exists():
         return [], (), [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
-    catalogue, problems = read_catalogue(catalogue_file.read_text())
+    catalogue, problems = read_catalogue(catalogue_file.read_text(encoding="utf-8"))
     if catalogue is None:
         return [], (), problems
     sound = not problems

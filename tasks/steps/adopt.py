@@ -28,6 +28,7 @@ from tasks.desired.paths import (
     old_marker_file,
     snapshot_file,
 )
+from tasks.observed.bounds import CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins, unfinished_save
 from tasks.observed.listeners import read_listeners
@@ -38,7 +39,7 @@ from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
-from tasks.steps.gate import PATIENCE, read_info
+from tasks.steps.gate import read_info
 from tasks.steps.log import own_script
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
 from tasks.steps.operations import call
@@ -110,7 +111,7 @@ def write_marker(state: State, host: Host, instance: Instance, marker: Marker) -
 
 def ask_host(state: State, host: Host, command: str, failure: str) -> str:
     """What the command answered. Raises AdoptionFailed with `failure` and all it printed when it does not succeed."""
-    done = run_command(state, host, command)
+    done = run_command(state, host, command, bound=CHANGE)
     if not done.succeeded:
         raise AdoptionFailed(f"{failure}: {done.output.strip()}")
     return done.stdout
@@ -140,7 +141,7 @@ def end_server(state: State, host: Host, instance: Instance, server: ForeignServ
     marker = new_marker(server)
     marker = replace(marker, before=identify(state, host, marker, f"{who}: {marker.rdb} is not where it saved to"))
     write_marker(state, host, instance, marker)
-    stop = run_command(state, host, stop_script(server))
+    stop = run_command(state, host, stop_script(server), bound=CHANGE)
     if not stop.succeeded:
         restore(host, server, known)
         raise AdoptionFailed(

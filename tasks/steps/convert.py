@@ -10,6 +10,7 @@ from pyinfra.api.state import State
 
 from tasks.desired.host import Instance
 from tasks.desired.paths import OLD
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.steps.log import own_script
 from tasks.steps.throwaway import Form, convert_script
@@ -28,9 +29,9 @@ def make_snapshots(state: State, host: Host, instances: Sequence[Instance]) -> b
 def _convert(state: State, host: Host, instance: Instance, to: Form) -> bool:
     limit = 0 if host.data.get("allow_eviction") is True else instance.role.maxmemory
     # Whoever put the data there, the server can read it and write beside.
-    done = run_command(state, host, own_script(instance))
+    done = run_command(state, host, own_script(instance), bound=CHANGE)
     if done.succeeded:
-        done = run_command(state, host, convert_script(instance, to, limit))
+        done = run_command(state, host, convert_script(instance, to, limit), bound=CHANGE)
     if done.succeeded:
         keys = ", ".join(line for line in done.stdout.splitlines() if line.startswith("db")) or "no keys"
         kept = "" if to == "log" else f"; the log is kept in {instance.role.appenddirname}{OLD}"

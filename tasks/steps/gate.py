@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra.api.host import Host
@@ -18,6 +18,7 @@ from tasks.compare.server import keeps_log
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file, snapshot_file
+from tasks.observed.bounds import PASSING, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, Login, exchange_as
@@ -26,8 +27,6 @@ from tasks.observed.state import Server, count_keys
 from tasks.steps import witness
 from tasks.steps.witness import Witness
 
-PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
-PASSING = 30.0  # seconds to wait for what may pass by itself: a script, a crowd of clients, a pause
 POLL = 0.1  # seconds between two looks, at first
 LONGEST_POLL = 1.0  # and later: each is a command on the host, too
 SPARE_DISK = 64 << 20  # bytes beside the snapshot that a server with save points writes when it stops
@@ -74,14 +73,9 @@ def before(
     problems = [*not_replayable(state, host, [instance]), *_skipped_before(instance, previously)]
     looked = run_command(state, host, before_script(instance.role))
     words = looked.stdout.split()
-    if "looked" not in words:
+    if "looked" not in words or not words[0].isdecimal():
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
-    if "blocked" in words:
-        problems.append(
-            f"{snapshot_file(instance.role)} is a directory, where it would save as it stops, and not stop: move it away"
-        )
-    if instance.role.appendonly and "manifest" not in words:
-        problems.append(f"{manifest_file(instance.role)} is missing, a restart would begin empty: bring it back first")
+    problems += _about_files(instance.role, words)
     if isinstance(info, Refusal):
         return None, problems
     if is_busy(info):
@@ -93,6 +87,17 @@ def before(
     if not problems and _keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
+
+
+def _about_files(role: Role, words: Collection[str]) -> list[str]:
+    """What forbids a stop of all that before_script printed."""
+    problems = []
+    if "blocked" in words:
+        file = snapshot_file(role)
+        problems.append(f"{file} is a directory, where it would save as it stops, and not stop: move it away")
+    if role.appendonly and "manifest" not in words:
+        problems.append(f"{manifest_file(role)} is missing, a restart would begin empty: bring it back first")
+    return problems
 
 
 def _skipped_before(instance: Instance, previously: Server | None) -> list[str]:

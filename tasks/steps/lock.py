@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -22,14 +23,14 @@ from pyinfra.api.state import State
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import ByHand
 from tasks.desired.paths import LOCK_FILE
-from tasks.observed.connection import BEAT, SILENCE, Channel, ConnectionBroken, begin, open_command
+from tasks.observed.bounds import BEAT, HOLD_PATIENCE, SILENCE
+from tasks.observed.connection import Channel, ConnectionBroken, begin, open_command
 from tasks.observed.records import new_mark
 from tasks.observed.script import script
 from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
-PATIENCE = 3  # seconds for a deploy that has just ended to let go
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
 
 
@@ -72,7 +73,7 @@ def _hold_all(state: State) -> list[str]:
     if problems:
         _let_go(holds.channels)
     else:
-        begin(partial(_keep, holds.channels))
+        keep(holds.channels)
     return problems
 
 
@@ -104,14 +105,14 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
         "hold",
         mark=mark,
         file=LOCK_FILE,
-        patience=PATIENCE,
+        patience=HOLD_PATIENCE,
         silence=SILENCE,
         seen=seen.observed.last_deploy if seen.observed else "",
         mine=mine,
         changed=CHANGED,
     )
     try:
-        channel = open_command(state, host, command, patience=PATIENCE + SILENCE)
+        channel = open_command(state, host, command)
         answer = channel.read_marked(mark)
     except ConnectionBroken as error:
         return None, str(error)
@@ -134,15 +135,18 @@ def refusal(answer: str) -> str:
     return f"nothing was changed: cannot be held: {answer or 'no answer'}"
 
 
-def _keep(channels: list[Channel]) -> None:
-    """Say on every channel that this run lives, until one has been closed."""
-    while channels:
+def keep(held: list[Channel]) -> None:
+    """Say on every channel that this run lives, each by itself: a host that hangs does not cost the others theirs."""
+    for channel in held:
+        begin(partial(_keep, held, channel))
+
+
+def _keep(held: list[Channel], channel: Channel) -> None:
+    """Say on a channel that this run lives, as long as it is among those held."""
+    while channel in held:
+        with suppress(ConnectionBroken):  # this host's own commands fail, and tasks/run/entry.py says why
+            channel.send(b"\n")
         time.sleep(BEAT)
-        for channel in channels:
-            try:
-                channel.send(b"\n")
-            except ConnectionBroken:
-                continue  # this host's own commands fail, and tasks/run/entry.py says why
 
 
 def _let_go(channels: list[Channel]) -> None:

@@ -19,6 +19,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import excerpt, printable
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, log_directory, manifest_file
+from tasks.observed.bounds import CHANGE, CHECK_PATIENCE, OWN_PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.steps.gate import write_log_anew
@@ -26,8 +27,6 @@ from tasks.steps.sandbox import as_role
 
 LOOKS = 5  # at a log that somebody writes on: a look may meet half a command
 BETWEEN = 0.5  # seconds between two of them
-OWN_PATIENCE = 60  # seconds for a few files to change hands
-CHECK_PATIENCE = 600  # seconds for one; 500 MB take three to six
 WHOLE = "All AOF files and manifest are valid"  # 7.0 and 8.0; an empty manifest is no error to redis-check-aof
 ANALYSED = re.compile(r"^AOF analyzed: filename=(.+), size=(\d+), ok_up_to=(\d+),", re.MULTILINE)
 
@@ -45,7 +44,7 @@ class Checked:
 
 def own_data(state: State, host: Host, instances: Sequence[Instance]) -> bool:
     """The data of each instance belongs to redis, files and directories."""
-    done = {instance.name: run_command(state, host, own_script(instance)) for instance in instances}
+    done = {instance.name: run_command(state, host, own_script(instance), bound=CHANGE) for instance in instances}
     for role, result in done.items():
         if not result.succeeded:
             text = f"{role}: its data cannot be given back to redis: {result.output}"
@@ -110,7 +109,7 @@ def check_script(instance: Instance) -> str:
 
 
 def _look(state: State, host: Host, instance: Instance) -> Checked:
-    done = run_command(state, host, check_script(instance))
+    done = run_command(state, host, check_script(instance), bound=CHANGE)
     return read_check(done.stdout if done.succeeded else f"{done.stdout}\n{done.output}")
 
 

@@ -18,6 +18,7 @@ from tasks.compare.server import keeps_log
 from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
+from tasks.observed.bounds import CHANGE, LOOK, PATIENCE, Bound
 from tasks.observed.connection import CommandResult, run_command
 from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server, count_keys
@@ -25,7 +26,7 @@ from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
 from tasks.steps import gate, log
-from tasks.steps.gate import PATIENCE, Before
+from tasks.steps.gate import Before
 from tasks.steps.loaded import after_a_cut, said_while_loading, words_for
 from tasks.steps.log import Checked
 from tasks.steps.operations import call
@@ -54,9 +55,9 @@ class Target:
         """What it said before this deploy, if it let its operator in."""
         return self.previously if self.previously is not None and self.previously.refusal is None else None
 
-    def run(self, command: str) -> CommandResult:
+    def run(self, command: str, bound: Bound = LOOK) -> CommandResult:
         """How a command ended on the host, and what it printed."""
-        return run_command(self.state, self.host, command)
+        return run_command(self.state, self.host, command, bound=bound)
 
     def fail(self, problem: str) -> bool:
         """Say what is wrong."""
@@ -79,7 +80,7 @@ def start(state: State, host: Host, instances: Sequence[Instance], passwords: Pa
     units = " ".join(instance.unit for instance in instances)
     # What systemd tried until now is no crash of what runs now: tasks/compare/server_health.py counts from here.
     command = f"timeout {PATIENCE:.0f} systemctl start {units} && systemctl reset-failed {units}"
-    started = run_command(state, host, command).succeeded
+    started = run_command(state, host, command, bound=CHANGE).succeeded
     came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)
 
@@ -124,7 +125,7 @@ def _restart(target: Target) -> bool:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
     began = time.monotonic()
-    started = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}").succeeded
+    started = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}", CHANGE).succeeded
     took = time.monotonic() - began
     well = _come_up(target, started, was)
     if well:
@@ -197,7 +198,7 @@ def _roll_back(target: Target, was: Before | None) -> str:
     """Put the previous configuration and unit back and start them; says which of the two runs."""
     if not _put_back(target):
         return ": there is no previous configuration to go back to"
-    target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}")
+    target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}", CHANGE)
     found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
     problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
     where = target.answered.endpoint if target.answered else None

@@ -27,6 +27,7 @@ from tasks.desired.paths import (
     role_of,
     unit_name,
 )
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.session import current
@@ -113,7 +114,7 @@ def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
 def _end(state: State, host: Host, seen: Look) -> bool:
     """The leftovers of one host end, one after the other; what is kept of them is said, and what is left."""
     for command, stdin in end_commands(seen):
-        done = run_command(state, host, command, stdin)
+        done = run_command(state, host, command, stdin, CHANGE)
         if not done.succeeded:
             host.log_styled(f"not retired: {done.output}", fg="red", log_func=logger.error)
             return False

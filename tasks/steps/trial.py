@@ -11,6 +11,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, RECORDS, UNITS
+from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import begin, run_command
 from tasks.run.options import options
 from tasks.run.session import current
@@ -78,7 +79,7 @@ def _try_all(state: State) -> dict[str, list[str]]:
 def _try(state: State, host: PyinfraHost) -> list[str]:
     problems = []
     for what, script in current(state).kept(Trials).scripts[host.name].items():
-        trial = run_command(state, host, script)
+        trial = run_command(state, host, script, bound=CHANGE)
         if not trial.succeeded:
             problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {trial.output}")
     return problems

@@ -5,8 +5,18 @@
 # takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
 : "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${directories?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
-: "${packages?}" "${managed?}" "${default_line?}" "${digits?}"
+: "${packages?}" "${managed?}" "${default_line?}" "${digits?}" "${patience?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
+# A program that may hang, and why one failed, with the last that it says then: of that, the rest of the look is kept.
+bounded() { timeout -k 1 "$patience" "$@" 2>/dev/null; }
+unseen=''
+failed() {
+  what=$1 status=$2 said=''
+  shift 2
+  [ "$status" -ge 124 ] || said=$(timeout -k 1 "$patience" "$@" 2>&1 >/dev/null | tail -n 1 | head -c 400)
+  unseen="$unseen$what $1 $status $said
+"
+}
 printf '%s <' "$mark"
 {
 part facts; [ -d /run/systemd/system ] && echo systemd=yes
@@ -17,17 +27,14 @@ part packages
 grep -shE -A13 "^Package: ($packages)\$" /var/lib/dpkg/status /var/lib/dpkg/updates/* /var/lib/apt/extended_states
 part candidate
 # Without the two options apt-cache would write its cache files: a dry run writes nothing.
-[ -x /usr/bin/redis-server ] || apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
+[ -x /usr/bin/redis-server ] || bounded apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy redis-server
 part disk
-unseen=''
-failed() { unseen="$unseen$1 $2 ended with $3
-"; }
 where=/var/lib; [ ! -d "$root" ] || where=$root
 for file in $directories; do
   [ ! -d "$file" ] || where="$where $file"
 done
-df -k --output=avail,file $where || failed disk df $?
-part listeners; ss -Hltnp || failed listeners ss $?
+bounded df -k --output=avail,file $where || failed disk $? df -k $where
+part listeners; bounded ss -Hltnp || failed listeners $? ss -Hltnp
 part units
 # By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
 units=" $units "
@@ -36,7 +43,8 @@ for file in /etc/systemd/system/redis-*.service; do
   case $file in *[!a-z0-9_.-]*) continue ;; esac  # no role of ours has such a name
   case $units in *" $file "*) ;; *) units="$units$file ";; esac
 done
-units=$(systemctl show --timestamp=unix --property="$unit_properties" $units 2>/dev/null) || failed units systemctl $?
+asked=$units
+units=$(bounded systemctl show --timestamp=unix --property="$unit_properties" $asked) || failed units $? systemctl show $asked
 echo "$units"
 binaries=''; allowances=/proc/1/limits
 for line in $units; do
@@ -71,11 +79,14 @@ for directory in "$root"/*/; do
 done
 find / $files $secrets $binaries $directories $others ! -path "$root/*" -prune , \
   -printf '%y %d %s %b %D:%i %m %n %T@ %C@\0=%u\0=%g\0=%H\0=%p\0=%l\0' 2>/dev/null
-part forwards; [ ! -x /usr/sbin/nft ] || nft -st list ruleset 2>/dev/null || failed forwards nft $?
+part forwards
+# A host may have no rule at all. What nft says of a header shows that it was nft that said so, and is no look at rules.
+[ ! -x /usr/sbin/nft ] || { echo nft; bounded nft -st 'describe ip ttl; list ruleset'; } || failed forwards $? nft list ruleset
 part legacy  # what nft does not show; asked only for tables that are there: asking makes them
-if [ -r /proc/net/ip_tables_names ]; then
+if [ -r /proc/net/ip_tables_names ] && command -v iptables-legacy-save >/dev/null; then
   while read -r table; do
-    case $table in nat|mangle) iptables-legacy-save -t "$table" 2>/dev/null || failed forwards iptables $?;; esac
+    case $table in nat|mangle) ;; *) continue ;; esac
+    bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table"
   done </proc/net/ip_tables_names
 fi
 part unseen; printf '%s' "$unseen"

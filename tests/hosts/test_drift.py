@@ -3,7 +3,9 @@
 import itertools
 import json
 import re
+import resource
 import shlex
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.hosts import figures
 from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, layout, output, wait_for
 from tests.hosts.every_way import kept
 from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering
@@ -130,7 +133,7 @@ class Site:
         for row in rows:
             self._do(row.steps)
         with ThreadPoolExecutor(1) as beside:
-            dry = beside.submit(self.tier.run, "deploy.py", "--dry", yes=False)
+            dry = beside.submit(self.tier.run, "deploy.py", "--dry", "-v", yes=False)
             drift, plan = self.check(), dry.result()
         deploy = self.tier.run("deploy.py")
         for row in rows:
@@ -259,6 +262,103 @@ def test_a_host_whose_sudo_asks_for_a_password_is_an_error_and_hides_nothing_of_
     assert drift.hosts["redis-socket"]["message"]
     assert drift.keys == {("gateway", "file", "/etc/redis/gateway.conf")}
     assert_in_sync(check(pair, tmp_path, "--ssh-user", "admin", "--sudo"))
+
+
+# What is done to a host, what undoes it, and what is said of it: what was seen, and the likely cause.
+ODD_LOGINS = {
+    "nologin": (
+        "usermod -s /usr/sbin/nologin admin",
+        "usermod -s /bin/bash admin",
+        "'This account is currently not available.': its login shell turns everybody away",
+    ),
+    "an expired password": (
+        "chage -d 0 admin",
+        "chage -d -1 admin",
+        "its password or account has expired: log in by hand",
+    ),
+    "a ForceCommand": (
+        "printf 'Match User admin\\n ForceCommand echo menu\\n' >/etc/ssh/sshd_config.d/00-test.conf"
+        " && systemctl reload ssh",
+        "rm /etc/ssh/sshd_config.d/00-test.conf && systemctl reload ssh",
+        "'menu': log in there as this run does and see what answers: a ForceCommand",
+    ),
+    "requiretty": (
+        "echo 'Defaults requiretty' >/etc/sudoers.d/tty",
+        "rm /etc/sudoers.d/tty",
+        "must have a tty to run sudo': remove `Defaults requiretty`",
+    ),
+    "no rights": (
+        "mv /etc/sudoers.d/admin /root/admin.kept && echo 'admin ALL=(ALL) NOPASSWD: /bin/true' >/etc/sudoers.d/admin",
+        "mv /root/admin.kept /etc/sudoers.d/admin",
+        "give sudo the right password",
+    ),
+    "a systemd that does not answer": (
+        "mv /usr/bin/systemctl /root/systemctl.kept"
+        " && printf '#!/bin/sh\\necho no bus >&2; exit 1\\n' >/usr/bin/systemctl && chmod 755 /usr/bin/systemctl",
+        "mv /root/systemctl.kept /usr/bin/systemctl",
+        "the state of its units: systemctl ended with 1 and said 'no bus': see as root there",
+    ),
+}
+
+
+def assert_said(drift: Drift, words: str) -> None:
+    """One host is an error in these words, with nothing of how it was asked, and the other one is reported as usual."""
+    assert statuses(drift) == {"redis-gateway": "drifted", "redis-socket": "error"}, output(drift.done)
+    assert words in drift.hosts["redis-socket"]["message"]
+    assert "sysctl" not in output(drift.done) and "_sudo = True" not in output(drift.done)
+    assert "Traceback" not in output(drift.done)
+    assert drift.keys == {("gateway", "file", "/etc/redis/gateway.conf")}
+
+
+@contextmanager
+def odd(tier: Tier, make: str, mend: str) -> Iterator[None]:
+    """One host is odd, the other one is drifted."""
+    host = tier.host("socket")
+    tier.host("gateway").sh("chmod 600 /etc/redis/gateway.conf")
+    host.sh(make)
+    try:
+        yield
+    finally:
+        host.sh(mend)
+        tier.host("gateway").sh("chmod 640 /etc/redis/gateway.conf")
+
+
+@pytest.mark.parametrize("name", ODD_LOGINS)
+def test_a_host_that_cannot_be_looked_at_says_what_was_seen_and_the_likely_cause(
+    pair: Tier, tmp_path: Path, name: str
+) -> None:
+    make, mend, words = ODD_LOGINS[name]
+    with odd(pair, make, mend):
+        assert_said(check(pair, tmp_path, "--ssh-user", "admin", "--sudo"), words)
+
+
+@pytest.mark.parametrize("prints", ["head -c 2G /dev/zero | tr '\\0' A", "yes", "yes ''"])
+def test_a_host_that_answers_without_end_costs_neither_time_nor_memory(pair: Tier, tmp_path: Path, prints: str) -> None:
+    began = time.monotonic()
+    with odd(pair, f'cp /root/.bashrc /root/kept; echo "{prints}" >/root/.bashrc', "mv /root/kept /root/.bashrc"):
+        drift = check(pair, tmp_path)
+        pair.host("socket").sh("pkill -x yes; pkill -x head; true")
+    assert_said(drift, "says more than 16 MiB, expected far less: it has not even begun: log in there")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
+    figures.add("A host that answers without end", f"{time.monotonic() - began:.1f} s, {peak} MiB at most: {prints}")
+    assert peak < 300
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("where", ["the login", "sudo"])
+def test_a_host_that_hangs_is_given_up_and_the_others_are_reported(pair: Tier, tmp_path: Path, where: str) -> None:
+    make, mend = {
+        "the login": ("echo 'sleep 1000' >/home/admin/.bashrc", "rm /home/admin/.bashrc"),
+        "sudo": (
+            "cp /etc/pam.d/sudo /root/kept; sed -i '1a account required pam_exec.so /bin/sleep 1000' /etc/pam.d/sudo",
+            "mv /root/kept /etc/pam.d/sudo",
+        ),
+    }[where]
+    with odd(pair, make, mend):
+        drift = check(pair, tmp_path, "--ssh-user", "admin", "--sudo")
+        pair.host("socket").sh("pkill -x sleep; true")
+    assert_said(drift, "has not ended after 120 s, expected far less: it has not even begun")
 
 
 def test_all_in_sync_is_one_line_and_exit_code_0(pair: Tier, tmp_path: Path) -> None:

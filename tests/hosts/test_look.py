@@ -4,8 +4,10 @@ import shlex
 
 import pytest
 
-from tasks.observed.look import HostSnapshot
-from tasks.observed.reader import UNREADABLE
+from tasks.observed.look import parameters
+from tasks.observed.reader import UNREADABLE, parse_snapshot
+from tasks.observed.records import LIMIT, new_mark, unframe
+from tasks.observed.script import prepared, script
 from tasks.observed.state import FileState, Observed
 from tests.hosts.conftest import Tier, output
 from tests.lab.container import Container
@@ -22,12 +24,13 @@ def host(onebox: Tier) -> Container:
 
 def look(host: Container) -> Observed:
     """What the command says, printed as pyinfra would run it."""
-    fact = HostSnapshot()
-    command = fact.command(
+    mark = new_mark()
+    asked = parameters(
         files=[ODD], secrets=[], directories=[], units=["redis-gateway.service"], sysctls=["net.core.somaxconn"]
     )
-    printed = host.sh(f"timeout 20 sh -c {shlex.quote(command.get_raw_value())}")
-    return fact.process(printed.splitlines())
+    command = prepared(script("look", mark=mark, limit=LIMIT, **asked))
+    printed = host.sh(f"timeout 20 sh -c {shlex.quote(command)}")
+    return parse_snapshot(unframe(printed.splitlines(), mark), mark)
 
 
 ADDRESSES = (

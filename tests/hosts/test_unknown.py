@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,49 @@ def test_a_host_without_ss_is_unknown(untouched: Tier, tmp_path: Path) -> None:
         assert "who listens on the host" in [item["what"] for item in unknown(untouched, tmp_path)]
     finally:
         host.sh("mv /root/ss.kept /usr/bin/ss")
+
+
+BROKEN = {
+    "ss": ("/usr/bin/ss", "echo usage", "ss says 'usage', expected a socket that listens"),
+    "df": ("/usr/bin/df", "echo full", "what df says of the free disk space is 'full', expected numbers and paths"),
+    "nft": ("/usr/sbin/nft", "true", "nft printed nothing, not even of what it always knows"),
+}
+
+
+@contextmanager
+def replaced(tier: Tier, programs: Mapping[str, str]) -> Iterator[None]:
+    """These programs of the host do something else, by path."""
+    host = tier.host(ROLE)
+    for path, does in programs.items():
+        host.sh(f"mv {path} {path}.kept && printf '#!/bin/sh\\n%s\\n' '{does}' >{path} && chmod 755 {path}")
+    try:
+        yield
+    finally:
+        for path in programs:
+            host.sh(f"mv {path}.kept {path}")
+
+
+def test_programs_that_say_something_else_leave_their_part_unknown_and_hide_nothing(
+    untouched: Tier, tmp_path: Path
+) -> None:
+    host = untouched.host(ROLE)
+    host.sh("chmod 600 /etc/redis/gateway.conf")
+    with replaced(untouched, {path: does for path, does, _ in BROKEN.values()}):
+        found = unknown(untouched, tmp_path)
+        report = json.loads((tmp_path / "drift.json").read_text())["hosts"]["redis-1"]
+        plan = untouched.run("deploy.py", "--dry", yes=False)
+    host.sh("chmod 640 /etc/redis/gateway.conf")
+    parts = {item["because"] for item in found if item["role"] is None}
+    assert parts == {because for _, _, because in BROKEN.values()}
+    assert not any("install" in item["remedy"] for item in found)
+    assert [(item["subject"], item["name"]) for item in report["differences"]] == [("file", "/etc/redis/gateway.conf")]
+    assert "inner-port" not in output(plan)
+
+
+def test_a_program_that_hangs_leaves_its_part_unknown(untouched: Tier, tmp_path: Path) -> None:
+    with replaced(untouched, {"/usr/bin/ss": "exec sleep 1000"}):
+        found = [item["because"] for item in unknown(untouched, tmp_path) if item["role"] is None]
+    assert found == ["ss has not ended within 20 s"]
 
 
 # --- The server is under way

@@ -7,7 +7,6 @@ connector, which says yes to everything; the one here says so only to what a tes
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import pickle
@@ -165,6 +164,34 @@ WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\n
 HARMLESS = {"may replay": "", "said since the start": f"0 {READY}", "check the log": WHOLE, "who serves": ""}
 
 
+@dataclass
+class Hold:
+    """The channel of a process that holds a host, and what it says."""
+
+    said: str
+    started: Callable[[str], None]
+    answer: bytes = b""
+
+    def settimeout(self, seconds: float) -> None:
+        """Answers come at once."""
+
+    def exec_command(self, command: str) -> None:
+        """Only the holding process is started this way."""
+        self.started(command)
+        self.answer = f"welcome\n{re.findall('mark=([0-9a-f]{32})', command)[-1]} {self.said}\n".encode()
+
+    def recv(self, size: int) -> bytes:
+        """What the holding process says."""
+        answer, self.answer = self.answer, b""
+        return answer
+
+    def sendall(self, data: bytes) -> None:
+        """A sign of life."""
+
+    def close(self) -> None:
+        """The host is let go."""
+
+
 class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     """pyinfra's fake connector, but what nobody scripted fails and is remembered."""
 
@@ -197,7 +224,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         run, mark = read_call(text), output_mark(text)
         if run is not None and run.name == "look":
             own = run.parameters["mark"]
-            return True, _lines(printed(snapshot_text(self._state(), own), own))
+            return True, _lines(f"{mark}\n{printed(snapshot_text(self._state(), own), own)}")
         if run is not None and run.name == "who-serves":
             own = run.parameters["mark"]
             unit = "".join(run.arguments)
@@ -255,29 +282,15 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
     def set_keepalive(self, seconds: int) -> None:
         """The connection never breaks."""
 
-    def open_session(self) -> ScriptedConnector:
-        """The channel of the process that holds the host."""
-        return self
-
-    def settimeout(self, seconds: float) -> None:
-        """Answers come at once."""
-
     def exec_command(self, command: str) -> None:
-        """Only the holding process is started this way."""
-        self.events.append(Event(self.host.name, "hold", command))
-        self.mark = re.findall("mark=([0-9a-f]{32})", command)[-1]
+        """Commands are run by `run_shell_command`."""
+        raise AssertionError(command)
 
-    def makefile(self, mode: str) -> io.BytesIO:
-        """What the holding process says."""
+    def open_session(self, timeout: float) -> Hold:
+        """The channel of the process that holds the host."""
         said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
         self.asked += 1
-        return io.BytesIO(f"welcome\n{self.mark} {said}\n".encode())
-
-    def sendall(self, data: bytes) -> None:
-        """A sign of life."""
-
-    def close(self) -> None:
-        """The host is let go."""
+        return Hold(said, lambda command: self.events.append(Event(self.host.name, "hold", command)))
 
     def open_channel(self, kind: str, target: tuple[str, int], origin: tuple[str, int], timeout: float) -> Channel:
         """A channel to the instance that listens there, or the refusal of sshd."""
@@ -322,20 +335,27 @@ def run(
     inventory: str = "inventory/prod.py",
     command: str = "deploy.py",
     unscripted_is_fine: bool = False,
+    types: str | None = None,
+    directory: Path | None = None,
+    encoding: str = "utf-8",
 ) -> Result:
-    """`pyinfra ARGUMENTS INVENTORY COMMAND` on these hosts; fails when a command came that nobody scripted."""
-    argv = ["pyinfra", *arguments, "--data", f"redis_secrets_file={secrets_file}", inventory, command]
-    with TemporaryDirectory() as directory:
-        here = Path(directory)
+    """`pyinfra ARGUMENTS INVENTORY COMMAND` on these hosts; fails when a command came that nobody scripted.
+
+    `types`: what a person types, who sits at a terminal then. `directory`: where it is run, not in the repository.
+    `encoding`: of its output.
+    """
+    argv = ["pyinfra", *arguments, "--data", f"redis_secrets_file={secrets_file}", inventory, *command.split()]
+    with TemporaryDirectory() as results:
+        here = Path(results)
         child = os.fork()
         if child == 0:
             try:
-                _in_child(argv, sites, here)
+                _in_child(argv, sites, here, types, directory, encoding)
             finally:
                 os._exit(70)
         os.waitpid(child, 0)
-        stdout = (here / "stdout").read_text()
-        said = _plain((here / "stderr").read_text() + stdout)
+        stdout = (here / "stdout").read_text(encoding=encoding, errors="replace")
+        said = _plain((here / "stderr").read_text(encoding=encoding, errors="replace") + stdout)
         assert (here / "result").exists(), said
         exit_code, events, operations, unscripted = pickle.loads((here / "result").read_bytes())
     assert unscripted_is_fine or not unscripted, f"nobody scripted: {unscripted}\n{said}"
@@ -346,12 +366,18 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def _in_child(argv: list[str], sites: Mapping[str, Site], here: Path) -> None:
-    sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+def _in_child(
+    argv: list[str], sites: Mapping[str, Site], here: Path, types: str | None, directory: Path | None, encoding: str
+) -> None:
+    person, terminal = os.openpty() if types is not None else (-1, os.open(os.devnull, os.O_RDONLY))
+    if types is not None:
+        os.write(person, types.encode())
+    os.dup2(terminal, 0)
+    sys.stdin = os.fdopen(0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(here / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    os.chdir(tree())
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding=encoding) for number in (1, 2))
+    os.chdir(directory or tree())
     os.environ["PYINFRA_PROGRESS"] = "off"
     os.environ.pop("PYINFRA_YES", None)
     ScriptedConnector.sites, ScriptedConnector.events, ScriptedConnector.unscripted = sites, [], []

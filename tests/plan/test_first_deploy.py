@@ -1,12 +1,14 @@
 """The first deploy of bare production hosts: which operations, in which order, with which commands."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tasks.observed.script import PREAMBLE
 from tests.plan.harness import Event, Result, Site, json_of, run, short
-from tests.plan.hosts import PROD, bare_takes, changing, first_deploy
+from tests.plan.hosts import PROD, bare_takes, changing, first_deploy, production
 from tests.unit.builders import FIVE, as_desired, fresh, roles, secrets_of, sha256
 
 OPERATIONS = [
@@ -194,3 +196,12 @@ def test_an_instance_that_does_not_start_is_reported_with_its_journal(secrets_fi
     assert "crypto: did not come up, its unit is it failed, expected active" in failed.output
     assert "there is no previous configuration to go back to" in failed.output
     assert "Bad directive" in failed.output
+
+
+def test_every_command_says_itself_with_which_umask_path_language_and_where_it_runs(secrets_file: Path) -> None:
+    bare = production(crypto=Site([fresh, as_desired], bare_takes("crypto")))
+    result = run(bare, "-y", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    others = [event.text for event in result.events if event.kind in ("command", "hold") and PREAMBLE not in event.text]
+    # apt's own, whose PATH is DPkg::Path; its files have modes of their own (tests/hosts/test_strange_logins.py).
+    assert [text for text in others if not re.search("apt-get|apt/periodic|^if command -v dpkg", text)] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.desired.host import Host
-from tasks.observed.state import Observed
+from tasks.observed.state import Observed, Unseen
 from tasks.run.entry import make_printable
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, production
@@ -177,7 +177,7 @@ def test_a_kernel_value_that_is_no_number_is_refused_in_words(tmp_path: Path, se
 
 def not_seen(host: Host) -> Observed:
     """A right host of which one thing was not seen."""
-    return replace(as_desired(host), unseen={"disk": "df ended with 1"})
+    return replace(as_desired(host), unseen={"disk": Unseen("df ended with 1")})
 
 
 @pytest.mark.parametrize("options", [("--dry",), ("--json",), ("--dry", "--json")], ids=" ".join)

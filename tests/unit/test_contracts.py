@@ -1,6 +1,7 @@
 """What each folder may import (pyproject.toml, [tool.importlinter]): every contract breaks when it should."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,3 +80,12 @@ def test_a_folder_that_has_no_place_in_the_order_is_found(tree: Path) -> None:
     (tree / "tasks" / "helpers").mkdir()
     (tree / "tasks" / "helpers" / "__init__.py").touch()
     assert broken(tree) == [STAGES]
+
+
+TEXT = re.compile(r"\.(read_text|write_text|open|fdopen)\((?!.*encoding=)(?!.*O_RDONLY)")
+
+
+def test_every_file_is_read_and_written_as_utf_8_whatever_the_language_of_the_terminal() -> None:
+    files = [REPOSITORY / "deploy.py", REPOSITORY / "config.py", *(REPOSITORY / "tasks").rglob("*.py")]
+    lines = [(file, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [(file.name, line) for file, line in lines if TEXT.search(line)] == []

@@ -1,12 +1,15 @@
 """The secrets file (catalogue/secrets_file.py): complete, private, written whole, and silent about its content."""
 
+import os
 import stat
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
+from hypothesis import strategies as st
 
-from tasks.catalogue.secrets_file import generate, missing, read_passwords, save_passwords, users_of
+from tasks.catalogue.secrets_file import bits, generate, judge, missing, read_passwords, save_passwords, users_of
 from tests.unit.builders import roles
 
 
@@ -164,3 +167,132 @@ def test_what_is_missing_is_what_the_roles_need_and_the_file_has_not() -> None:
         ("crypto", "operator"),
         ("socket", "socket-service-2"),
     ]
+
+
+# Who else could read or replace it
+
+ME = os.geteuid()
+OTHER = 54321
+
+
+def given(path: Path, uid: int) -> None:
+    """The file or directory belongs to this user; only root can do that."""
+    os.chown(path, uid, -1)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "gid", "fine"),
+    [
+        (0o700, ME, True),
+        (0o755, ME, True),
+        (0o775, os.getegid(), True),
+        (0o777, ME, False),
+        (0o1777, ME, False),
+        (0o703, ME, False),
+        (0o770, OTHER, False),
+    ],
+)
+def test_a_directory_in_which_others_can_replace_the_file_is_refused(
+    path: Path, mode: int, gid: int, fine: bool, exists: bool
+) -> None:
+    path.parent.mkdir()
+    if exists:
+        save_passwords(path, {("gateway", "operator"): "one"})
+    if gid == OTHER:
+        needs_root()
+        os.chown(path.parent, -1, OTHER)
+    path.parent.chmod(mode)
+    _, problems = read_passwords(path)
+    words = f"{path.parent}: mode is {mode:04o}, others can replace prod.yaml there: run chmod 700 {path.parent}"
+    assert problems == ([] if fine else [words])
+
+
+def needs_root() -> None:
+    """Skip where files cannot be given to others."""
+    if ME != 0:
+        pytest.skip("only root can give files to others")
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_file_or_directory_of_another_user_is_refused(path: Path, what: str) -> None:
+    needs_root()
+    save_passwords(path, {("gateway", "operator"): "one"})
+    given(path if what == "file" else path.parent, OTHER)
+    passwords, problems = read_passwords(path)
+    assert passwords == {}
+    [problem] = problems
+    assert f"it belongs to the user with the number {OTHER}, expected {ME}, who can" in problem
+    assert f"run chown {ME} {path if what == 'file' else path.parent}" in problem
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_who_became_root_by_sudo_may_own_it(path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_root()
+    monkeypatch.setenv("SUDO_UID", str(OTHER))
+    save_passwords(path, {("gateway", "operator"): "one"})
+    given(path if what == "file" else path.parent, OTHER)
+    assert read_passwords(path)[1] == []
+
+
+def test_a_link_to_a_file_of_another_user_is_refused(path: Path, tmp_path: Path) -> None:
+    needs_root()
+    elsewhere = written(tmp_path / "elsewhere.yaml", "gateway: {operator: 'one'}")
+    given(elsewhere, OTHER)
+    path.parent.mkdir(mode=0o700)
+    path.symlink_to(elsewhere)
+    assert f"it belongs to the user with the number {OTHER}" in read_passwords(path)[1][0]
+
+
+# How good a password is
+
+
+@pytest.mark.parametrize(
+    ("password", "at_least", "below"),
+    [
+        ("", 0, 1),
+        ("x", 4, 5),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 4, 5),
+        ("secret", 28, 29),
+        ("12345678", 26, 27),
+        ("correct horse battery", 110, 128),
+        ("pässwort", 48, 49),
+        ("0123456789abcdef0123456789abcdef", 128, 200),
+    ],
+)
+def test_the_bits_of_a_password_follow_from_its_length_and_its_kinds_of_characters(
+    password: str, at_least: float, below: float
+) -> None:
+    assert at_least <= bits(password) < below
+
+
+@hypothesis.given(password=st.text(max_size=60), more=st.text(max_size=5))
+def test_more_of_a_password_is_never_less(password: str, more: str) -> None:
+    assert 0 <= bits(password) <= bits(password + more)
+
+
+def judged(password: str) -> tuple[list[str], list[str]]:
+    """What is said of gateway's operator with this password; the others have good ones."""
+    role = roles()["gateway"]
+    known = {"gateway": {user: generate() for user in users_of(role)} | {"operator": password, "default": "x"}}
+    return judge(Path("secrets/prod.yaml"), known, [role])
+
+
+@pytest.mark.parametrize(
+    ("password", "refused", "noted"),
+    [("x", 1, 0), ("secret", 1, 0), ("aaaaaaaaaaaa", 1, 0), ("longer-secret", 0, 1), (generate(), 0, 0)],
+)
+def test_a_password_that_can_be_guessed_is_refused_and_a_doubtful_one_is_noted(
+    password: str, refused: int, noted: int
+) -> None:
+    weak, notes = judged(password)
+    assert (len(weak), len(notes)) == (refused, noted)
+    for text in (*weak, *notes):
+        assert text.startswith("secrets/prod.yaml: gateway: operator: its password has fewer than ")
+        assert "new_passwords=gateway" in text
+        assert password not in text.removeprefix("secrets/prod.yaml: ") or len(password) == 1
+
+
+@hypothesis.given(st.integers(0, 1000))
+def test_what_this_tool_makes_is_never_doubted(seed: int) -> None:
+    assert judged(generate()) == ([], [])

@@ -12,7 +12,7 @@ from tasks.compare.server_health import evictable
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import Observed
+from tasks.observed.state import Observed, Unseen
 from tests.unit.builders import EVERY, FIVE, as_desired, desired, limits, with_server, with_setting, with_unit
 
 Change = Callable[[Observed], Observed]
@@ -221,7 +221,7 @@ def test_a_server_that_loads_has_no_health_yet() -> None:
 
 
 def test_a_disk_that_was_not_seen_is_unknown_and_not_full() -> None:
-    assert found("crypto", parts(unseen={"disk": "df ended with 1"}, disk_free=0, free_of={})) == []
+    assert found("crypto", parts(unseen={"disk": Unseen("df ended with 1")}, disk_free=0, free_of={})) == []
 
 
 def test_what_is_critical_comes_first() -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
-from tasks.compare.unknown import PARTS, Unknown, acted_on, unknowns, way_out
+from tasks.compare.unknown import PARTS, Unknown, acted_on, part_in_words, unknowns, way_out
 from tasks.observed.exchange import ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Observed, Server, Unseen
 from tests.unit.builders import as_desired, desired, with_server, with_setting, with_unit
 
 UNSEEN = [cause for cause in Cause if cause is not Cause.DENIED]
@@ -102,7 +102,7 @@ def test_nothing_is_done_about_a_role_of_which_something_is_not_known_but_for_it
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_of_the_look_that_failed_is_unknown(part: str) -> None:
     right = as_desired(desired("crypto"))
-    found = unknowns(desired("crypto"), replace(right, unseen={part: "it failed"}))
+    found = unknowns(desired("crypto"), replace(right, unseen={part: Unseen("it failed")}))
     assert [(item.role, item.because) for item in found] == [(None, "it failed")]
 
 
@@ -133,3 +133,15 @@ def test_a_server_seen_in_the_middle_of_one_more_failing_start_is_one_that_does_
 def test_what_is_unknown_reads_as_one_line() -> None:
     found = Unknown("crypto", "its data", "it loads", "wait")
     assert str(found) == "crypto: its data: unknown, because it loads: wait"
+
+
+@pytest.mark.parametrize("part", ["listeners", "forwards"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_role_that_is_not_logged_in_to_for_an_unseen_part_is_told_what_makes_that_part_visible(
+    part: str, missing: bool
+) -> None:
+    refused = refusing(Refusal(Cause.TAKEN, "who else may take its connections was not seen"))
+    observed = replace(refused, unseen={part: Unseen("it failed", missing)})
+    remedies = {item.remedy for item in unknowns(desired("gateway", "crypto"), observed)}
+    assert remedies == {part_in_words(part, Unseen("it failed", missing))[1]}
+    assert any("install iproute2" in text for text in remedies) == (missing and part == "listeners")

@@ -56,7 +56,8 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
         "found": [],
         "forwards": _rules(observed),
         "legacy": [],
-        "unseen": [f"{part} {why}" for part, why in observed.unseen.items()],
+        # Of programs that ended with a status, and said nothing.
+        "unseen": [f"{part} {why.because.replace(' ended with ', ' ')} " for part, why in observed.unseen.items()],
         "end": [],
     }
     texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in parts.items()}
@@ -154,6 +155,7 @@ def _found(observed: Observed) -> Iterator[str]:
 
 
 def _rules(observed: Observed) -> list[str]:
+    asked = ["nft", "payload expression, datatype integer (integer), 8 bits"] if "nftables" in observed.packages else []
     lines = ["table ip redis_inner_port {"] if observed.forwards else []
     for chain in sorted({rule[0] for rule in observed.forwards}):
         lines += [f"\tchain {chain} {{", f"\t\ttype nat hook {chain} priority -100; policy accept;"]
@@ -167,7 +169,7 @@ def _rules(observed: Observed) -> list[str]:
     for item in observed.takings:
         head = f"table ip {item.table} {{", "\tchain out {", "\t\ttype nat hook output priority -100; policy accept;"
         lines += [*head, f"\t\t{item.rule}", "\t}", "}"]
-    return lines
+    return [*asked, *lines]
 
 
 def answers_text(pairs: Mapping[str, str], who: int | str) -> str:

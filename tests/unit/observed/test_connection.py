@@ -1,37 +1,46 @@
 """What callers meet at the door to a host (tasks/observed/connection.py), against a real SSH server in this process."""
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import paramiko
 import pytest
+from pyinfra.api import Config, Inventory, State
 
+from tasks.observed.bounds import EXCHANGE, LINE, SILENCE, Bound
 from tasks.observed.connection import (
-    SILENCE,
-    STARTUP_LINES,
     Channel,
     ConnectionBroken,
+    OutOfBounds,
     TunnelRefused,
     begin,
+    bound_connection,
     is_connected,
-    notice_loss,
+    open_command,
     open_tunnel,
+    run_command,
 )
 
 FORBIDDEN, REFUSED, OPEN = 1, 2, 3  # ports of the server below
 
 
+Answer = Callable[[paramiko.Channel, str], None]  # what a host does that was given a command
+
+
 class Server(paramiko.ServerInterface):
-    """Admits everybody, and leads to port OPEN only."""
+    """Admits everybody, leads to port OPEN only, and does with commands what `answer` does."""
 
     def __init__(self, transport: paramiko.Transport) -> None:
         self.transport = transport
+        self.answer: Answer | None = None
 
     def check_auth_none(self, username: str) -> int:
         return paramiko.common.AUTH_SUCCESSFUL
@@ -44,10 +53,18 @@ class Server(paramiko.ServerInterface):
         return codes.get(destination[1], paramiko.common.OPEN_SUCCEEDED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        """A command is what this server dies of, before it has answered."""
+        """A command is what this server dies of, before it has answered, if it has nothing to do with it."""
+        if self.answer is not None:
+            return paramiko.common.OPEN_SUCCEEDED
         assert not isinstance(self.transport.sock, paramiko.Channel)
         self.transport.sock.shutdown(socket.SHUT_RDWR)
         return paramiko.common.OPEN_FAILED_CONNECT_FAILED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        """It is done beside."""
+        assert self.answer is not None
+        threading.Thread(target=self.answer, args=(channel, command.decode()), daemon=True).start()
+        return True
 
 
 @dataclass
@@ -56,16 +73,22 @@ class Link:
 
     near: paramiko.Transport
     far: paramiko.Transport
+    server: Server = field(init=False)
+    state: State = field(init=False)
     host: Any = field(init=False)
 
     def __post_init__(self) -> None:
         client = paramiko.SSHClient()
         client._transport = self.near  # type: ignore[attr-defined]
-        self.host = SimpleNamespace(connector=SimpleNamespace(client=client))
+        self.server = Server(self.far)
+        inventory = Inventory((["redis-1"], {}))
+        self.state = State(inventory, Config())
+        self.host = inventory.get_host("redis-1")
+        self.host.connector.client = client
 
-    def tunnel(self, patience: float = 10) -> tuple[Channel, paramiko.Channel]:
+    def tunnel(self, bound: Bound = EXCHANGE) -> tuple[Channel, paramiko.Channel]:
         """A tunnel and its other end."""
-        near = open_tunnel(self.host, "172.28.2.1", OPEN, patience)
+        near = open_tunnel(self.host, "172.28.2.1", OPEN, bound)
         far = self.far.accept(10)
         assert far is not None
         return near, far
@@ -85,7 +108,7 @@ def linked(near: Any, far: Any, stack: ExitStack) -> Link:
     stack.callback(link.far.close)
     stack.callback(link.near.close)
     link.far.add_server_key(paramiko.ECDSAKey.generate())
-    link.far.start_server(server=Server(link.far), event=threading.Event())
+    link.far.start_server(server=link.server, event=threading.Event())
     link.near.start_client(timeout=30)
     link.near.auth_none("root")
     return link
@@ -121,7 +144,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 )
 def test_a_tunnel_that_is_refused_says_by_whom(link: Link, port: int, words: str) -> None:
     with pytest.raises(TunnelRefused) as caught:
-        open_tunnel(link.host, "172.28.2.1", port, 10)
+        open_tunnel(link.host, "172.28.2.1", port)
     assert str(caught.value) == words
 
 
@@ -150,14 +173,8 @@ def test_whoever_says_nothing_has_no_answer(link: Link, said: bytes) -> None:
     assert near.read_marked("0f") == ""
 
 
-def test_what_a_login_prints_without_end_is_not_read_for_ever(link: Link) -> None:
-    near, far = link.tunnel()
-    far.sendall(b"y\n" * (STARTUP_LINES + 1) + b"0f held\n")
-    assert near.read_marked("0f") == ""
-
-
 def test_silence_is_a_broken_connection(link: Link) -> None:
-    near, _ = link.tunnel(patience=0.05)
+    near, _ = link.tunnel(Bound("it", 10, 100, silence=0.05))
     with pytest.raises(ConnectionBroken, match="no answer"):
         near.receive()
 
@@ -177,13 +194,13 @@ def test_whatever_is_said_over_a_lost_connection_breaks_in_one_way(link: Link) -
 def test_a_host_without_ssh_is_not_connected_and_no_fault_of_the_program(connector: Any) -> None:
     host: Any = SimpleNamespace(connector=connector)
     assert not is_connected(host)
-    notice_loss(host)
+    bound_connection(host)
     with pytest.raises(ConnectionBroken, match="there is no SSH connection"):
-        open_tunnel(host, "172.28.2.1", OPEN, 10)
+        open_tunnel(host, "172.28.2.1", OPEN)
 
 
 def test_a_connection_that_ends_under_a_command_is_an_error_that_pyinfra_knows(link: Link) -> None:
-    notice_loss(link.host)
+    bound_connection(link.host)
     with pytest.raises(paramiko.SSHException, match="the other side is gone"):
         link.host.connector.client.exec_command("true")
 
@@ -197,14 +214,14 @@ def silence(transport: paramiko.Transport) -> int:
 
 def test_silence_is_bounded(link: Link) -> None:
     assert silence(link.near) == 0
-    notice_loss(link.host)
+    bound_connection(link.host)
     assert silence(link.near) == SILENCE * 1000
 
 
 def test_behind_a_jump_host_silence_is_bounded_on_the_way_to_it(link: Link, stack: ExitStack) -> None:
     near = link.near.open_channel("direct-tcpip", ("10.0.0.9", OPEN), ("127.0.0.1", 0))
     far = link.far.accept(10)
-    notice_loss(linked(near, far, stack).host)
+    bound_connection(linked(near, far, stack).host)
     assert silence(link.near) == SILENCE * 1000
 
 
@@ -214,7 +231,7 @@ def test_a_proxy_command_is_left_to_bound_its_own_silence(stack: ExitStack) -> N
         proxy = Proxy(f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & exec cat >&3'")
         far, _ = door.accept()
     link = linked(proxy, far, stack)
-    notice_loss(link.host)
+    bound_connection(link.host)
     near, other = link.tunnel()
     other.sendall(b"still there")
     assert near.receive() == b"still there"
@@ -230,3 +247,184 @@ def test_work_goes_on_beside_and_its_error_waits_for_who_asks(capfd: pytest.Capt
         with pytest.raises(ValueError, match="refused"):
             bad.result()
     assert capfd.readouterr() == ("", "")
+
+
+# Whatever a host does, it ends: in time and in bytes. The hosts of these tests may take a fifth of a second.
+
+SHORT = Bound("the command", 0.2, 1 << 20)
+LARGE = Bound("the command", 20, 1 << 20)
+LONG = Bound("the command", 20, 1 << 20, ends=False)
+
+
+def mark_in(command: str) -> str:
+    """What a command is to print before its output."""
+    return str(re.findall("echo ([0-9a-f]{32})", command)[0])
+
+
+def drip(channel: paramiko.Channel, command: str) -> None:
+    """One byte now and then, for ever."""
+    with suppress(OSError):
+        while True:
+            channel.sendall(b".")
+            time.sleep(0.02)
+
+
+def hang(channel: paramiko.Channel, command: str) -> None:
+    """Nothing at all, for ever."""
+
+
+def begin_and_hang(channel: paramiko.Channel, command: str) -> None:
+    """The command begins, says something, and hangs."""
+    channel.sendall(f"welcome\n{mark_in(command)}\nabc".encode())
+
+
+def end_without_status(channel: paramiko.Channel, command: str) -> None:
+    """Both outputs end, and nothing says how the command did."""
+    channel.sendall(f"{mark_in(command)}\nabc".encode())
+    channel.shutdown_write()
+
+
+def flood(what: bytes, of: Callable[[paramiko.Channel], Callable[[bytes], None]]) -> Answer:
+    """The same for ever."""
+
+    def answer(channel: paramiko.Channel, command: str) -> None:
+        channel.sendall(f"{mark_in(command)}\n".encode())
+        with suppress(OSError):
+            while True:
+                of(channel)(what * (65536 // len(what)))
+
+    return answer
+
+
+def stdout(channel: paramiko.Channel) -> Callable[[bytes], None]:
+    return channel.sendall
+
+
+def stderr(channel: paramiko.Channel) -> Callable[[bytes], None]:
+    return channel.sendall_stderr
+
+
+def says(out: bytes, err: bytes = b"", status: int = 0) -> Answer:
+    """A command that says this, the mark in the place of MARK, and ends."""
+
+    def answer(channel: paramiko.Channel, command: str) -> None:
+        channel.sendall(out.replace(b"MARK", mark_in(command).encode()))
+        channel.sendall_stderr(err)
+        channel.send_exit_status(status)
+        channel.close()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "where"),
+    [
+        (hang, "it has not even begun: log in there as this run does and see whether the shell or sudo hangs"),
+        (drip, "it has not even begun: log in there as this run does and see whether the shell or sudo hangs"),
+        (begin_and_hang, "it runs on there: see with ps what it waits for"),
+        (end_without_status, "it runs on there: see with ps what it waits for"),
+    ],
+)
+def test_a_command_that_does_not_end_is_given_up(link: Link, answer: Answer, where: str) -> None:
+    link.server.answer = answer
+    bound_connection(link.host)
+    done = run_command(link.state, link.host, "true", bound=SHORT)
+    assert not done.succeeded
+    assert (done.stdout, done.output) == ("", f"the command has not ended after 0 s, expected far less: {where}")
+
+
+@pytest.mark.parametrize("of", [stdout, stderr])
+@pytest.mark.parametrize("what", [b"yes\n", b"\n", b"A", b"\xff\0"])
+def test_a_command_that_says_too_much_is_ended(link: Link, what: bytes, of: Any) -> None:
+    link.server.answer = flood(what, of)
+    bound_connection(link.host)
+    done = run_command(link.state, link.host, "true", bound=LARGE)
+    assert not done.succeeded
+    assert "the command says more than 1 MiB, expected far less: it runs on there" in done.output
+    assert is_connected(link.host)  # and the host can be asked something else
+
+
+def test_a_change_that_says_much_goes_on_and_only_the_rest_is_left_out(link: Link) -> None:
+    link.server.answer = says(b"MARK\nfirst\n" + b"y\n" * (2 * LONG.size // LINE))
+    bound_connection(link.host)
+    done = run_command(link.state, link.host, "true", bound=LONG)
+    assert done.succeeded
+    said = done.stdout.split("\n")
+    assert said[0] == "first"
+    assert LONG.size // LINE * 0.9 < len(said) <= LONG.size // LINE
+
+
+def test_a_change_that_takes_long_is_spoken_of(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("tasks.observed.reading.WORD", 0.05)
+    monkeypatch.setattr("tasks.observed.connection._tell", lambda host, words: told.append(words))
+
+    def answer(channel: paramiko.Channel, command: str) -> None:
+        wait_for(lambda: len(told) >= 2)
+        says(b"MARK\ndone\n")(channel, command)
+
+    link.server.answer = answer
+    bound_connection(link.host)
+    assert run_command(link.state, link.host, "true", bound=LONG).stdout == "done"
+    assert told[0] == "goes on since 0 s (at most 20 s are waited for)"
+
+
+def test_what_a_command_prints_is_read_whatever_bytes_it_has(link: Link) -> None:
+    link.server.answer = says(b"M\xfcller\nno line endMARK\na\n\xff\nb", b"sudo: unable to resolve host\n", 3)
+    bound_connection(link.host)
+    done = run_command(link.state, link.host, "false")
+    assert not done.succeeded
+    assert (done.stdout, done.output) == ("a\n\ufffd\nb", "a\n\ufffd\nb\nsudo: unable to resolve host")
+
+
+@pytest.mark.parametrize(
+    ("said", "complained", "words"),
+    [
+        (b"This account is currently not available.\n", b"", "'This account is currently not available.'"),
+        (b"hello\n", b"x\nsudo: sorry, you must have a tty\n\n", "'sudo: sorry, you must have a tty'"),
+        (b"\x1b[2J" + b"A" * 400, b"", r"'\x1b[2J" + "A" * 193 + "…'"),
+        (b"", b"", "nothing was printed"),
+    ],
+)
+def test_a_command_that_did_not_run_is_told_by_the_last_that_was_said(
+    link: Link, said: bytes, complained: bytes, words: str
+) -> None:
+    link.server.answer = says(said, complained, 1)
+    bound_connection(link.host)
+    assert run_command(link.state, link.host, "true").output == f"the command did not run: {words}"
+
+
+def test_a_host_that_starts_nothing_after_the_login_is_given_up(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound_connection(link.host)
+    monkeypatch.setattr("tasks.observed.connection.START", 0.1)
+    monkeypatch.setattr(Server, "check_channel_exec_request", lambda *_: time.sleep(1))
+    link.server.answer = hang
+    words = "the host has been logged in to and starts no command"
+    assert words in run_command(link.state, link.host, "true").output
+    with pytest.raises(ConnectionBroken, match="no answer"):
+        open_command(link.state, link.host, "true")
+
+
+@pytest.mark.parametrize("what", [b".", b"y\n" * 3000, b"\n" * 6000, b"A" * 2_000_000])
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_server_that_never_stops_is_given_up(link: Link, what: bytes, marked: bool) -> None:
+    near, far = link.tunnel(Bound("the server", 0.5, 1 << 20, silence=0.4))
+
+    def speak() -> None:
+        with suppress(OSError):
+            while True:
+                far.sendall(what)
+                time.sleep(0.01)
+
+    threading.Thread(target=speak, daemon=True).start()
+    with pytest.raises(OutOfBounds, match=r"the server (has not ended after|says more than)"):
+        while near.read_marked("0f") if marked else near.receive():
+            pass
+
+
+def test_many_tunnels_that_are_refused_at_once_are_refused_in_the_same_words(link: Link) -> None:
+    ports = [FORBIDDEN, REFUSED] * 5
+    jobs = [begin(partial(open_tunnel, link.host, "172.28.2.1", port)) for port in ports]
+    for port, job in zip(ports, jobs, strict=True):
+        with pytest.raises(TunnelRefused, match="forbids" if port == FORBIDDEN else "connection refused"):
+            job.result()

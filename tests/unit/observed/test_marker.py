@@ -55,6 +55,15 @@ def test_a_record_of_which_one_field_has_no_form_says_nothing(changes: dict[str,
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda some: st.lists(some), max_leaves=3)
 
 
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [("115 27 ", "--groups=115,27"), ("0 ", "--groups=0"), (" ", "--clear-groups"), ("", "--clear-groups")],
+)
+def test_the_groups_of_a_process_are_read_as_proc_says_them(groups: str, words: str) -> None:
+    marker = read_marker(json.dumps(RIGHT | {"runs_as": f"111:115:{groups}"}))
+    assert reader_words(marker.runs_as) == ["--reuid=111", "--regid=115", words]
+
+
 @given(st.dictionaries(st.sampled_from(sorted(RIGHT)), JSON))
 def test_whatever_a_record_says_what_follows_from_it_has_a_form(changes: dict[str, object]) -> None:
     marker = read_marker(json.dumps(RIGHT | changes))

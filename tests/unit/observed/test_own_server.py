@@ -11,9 +11,12 @@ from tasks.observed.look import endpoint
 from tasks.observed.nft import OUR_TABLE, takings
 from tasks.observed.own_server import is_led_inward, listens_at, own_endpoint, read_sockets, sockets_of
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import Listener, Observed, Server
+from tasks.observed.state import Listener, Observed, Server, Unseen
+from tests.tree import REPOSITORY
 from tests.unit.builders import as_desired, desired, stopped, with_listener, with_unit
 from tests.unit.observed.printed import MARK, sockets_text
+
+TASKS = REPOSITORY / "tasks"
 
 UNIT, ADDRESS, PORT = "redis-crypto.service", "172.28.2.5", 6383
 HOST = desired("crypto")
@@ -38,7 +41,8 @@ def heard(address: str, process: str = "nc", pid: int = 4711) -> Change:
 
 
 def without_listeners(observed: Observed) -> Observed:
-    return replace(observed, listeners=())
+    """Only somebody else listens, elsewhere."""
+    return replace(observed, listeners=(Listener("0.0.0.0", 22, "sshd", 9),))
 
 
 OTHERS: dict[str, tuple[Change, Cause]] = {
@@ -58,8 +62,8 @@ OTHERS: dict[str, tuple[Change, Cause]] = {
     "a rule in our table does": (ruled(f"tcp dport {PORT} redirect to :7000", OUR_TABLE), Cause.TAKEN),
     "a rule of our form does": (led("output", ADDRESS, PORT, f"{ADDRESS}:7000"), Cause.TAKEN),
     "its address is another host's": (lambda seen: replace(seen, addresses=frozenset()), Cause.NOT_ITS_OWN),
-    "nft did not say": (lambda seen: replace(seen, unseen={"forwards": "nft ended with 1"}), Cause.TAKEN),
-    "ss did not say": (lambda seen: replace(seen, unseen={"listeners": "ss ended with 1"}), Cause.TAKEN),
+    "nft did not say": (lambda seen: replace(seen, unseen={"forwards": Unseen("nft ended with 1")}), Cause.TAKEN),
+    "ss did not say": (lambda seen: replace(seen, unseen={"listeners": Unseen("ss ended with 1")}), Cause.TAKEN),
 }
 
 
@@ -90,7 +94,7 @@ FINE: dict[str, Change] = {
     ),
     "a rule takes another port": ruled("tcp dport 8080 redirect to :80"),
     "a rule takes another address": ruled("ip daddr 10.0.0.9 redirect to :80"),
-    "df did not say": lambda seen: replace(seen, unseen={"disk": "df ended with 1"}),
+    "df did not say": lambda seen: replace(seen, unseen={"disk": Unseen("df ended with 1")}),
 }
 
 
@@ -143,3 +147,19 @@ def test_the_inner_port_is_proved_where_it_is_shown_to_lead_to_the_role(change: 
 
 def test_a_unit_that_was_told_to_stop_and_still_listens_is_its_own() -> None:
     assert endpoint(HOST.instances[0], with_unit(RIGHT, UNIT, ActiveState="deactivating")) == (ADDRESS, PORT)
+
+
+# Each of them asks own_endpoint or taken before, or says nothing that is a real password.
+LOGINS = {
+    "observed/own_server.py",
+    "observed/look.py",
+    "observed/leftover.py",
+    "observed/foreign.py",
+    "prove/behaviour.py",
+}
+
+
+def test_no_other_module_logs_in() -> None:
+    files = {path.relative_to(TASKS).as_posix(): path.read_text() for path in TASKS.rglob("*.py")}
+    sends = {name for name, text in files.items() if '("AUTH"' in text}
+    assert sends == LOGINS

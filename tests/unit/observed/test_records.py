@@ -5,19 +5,19 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyinfra.api.exceptions import FactProcessError
 
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.observed.listeners import read_listeners
-from tasks.observed.look import HostSnapshot
+from tasks.observed.nft import HEADER
 from tasks.observed.reader import parse_snapshot
 from tasks.observed.records import LIMIT, Unreadable, number, read_records, split_parts, unframe
-from tasks.observed.state import FileState, Listener, Observed
+from tasks.observed.state import FileState, Listener, Observed, Unseen
 from tests.unit.builders import FIVE, as_desired, desired
 from tests.unit.observed.printed import MARK, printed, record, snapshot_text
 from tests.unit.observed.test_reader import RECORDED, begin, with_text
@@ -28,16 +28,19 @@ FIELDS = settings(max_examples=300, deadline=2000, suppress_health_check=[Health
 
 def process(text: bytes) -> Observed:
     """What a look becomes whose host printed this between the marks."""
-    fact = HostSnapshot()
-    fact.mark = MARK
-    return fact.process([f"{MARK} <{base64.b64encode(text).decode()}> {MARK}"])
+    return read_look([f"{MARK} <{base64.b64encode(text).decode()}> {MARK}"])
+
+
+def read_look(lines: list[str]) -> Observed:
+    """What a look becomes whose host printed these lines."""
+    return parse_snapshot(unframe(lines, MARK), MARK)
 
 
 def read_or_refuse(action: Callable[[], Observed]) -> None:
     """A reading that can be compared and judged, or one short printable refusal."""
     try:
         observed = action()
-    except FactProcessError as error:
+    except Unreadable as error:
         assert str(error).isprintable()
         assert len(str(error)) < 300
         return
@@ -47,7 +50,7 @@ def read_or_refuse(action: Callable[[], Observed]) -> None:
 
 @given(output=st.lists(st.text(), max_size=5))
 def test_any_output_is_read_or_refused(output: list[str]) -> None:
-    read_or_refuse(lambda: HostSnapshot().process(output))
+    read_or_refuse(lambda: read_look(output))
 
 
 @FIELDS
@@ -209,17 +212,69 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         number(text, "it")
 
 
-@pytest.mark.parametrize("line", ["listeners ss ended with 127", "forwards nft ended with 1", "disk df ended with 1"])
-def test_a_program_of_the_look_that_failed_leaves_its_part_unseen(line: str) -> None:
-    part, _, why = line.partition(" ")
-    right = as_desired(desired("crypto"))
-    read = parse_snapshot(snapshot_text(replace(right, unseen={part: why}), MARK), MARK)
-    assert read.unseen == {part: why}
+NFT = "table ip redis_inner_port {"
+
+
+@pytest.mark.parametrize(
+    ("line", "unseen"),
+    [
+        ("listeners ss 127 ", Unseen("ss is not installed", missing=True)),
+        ("listeners ss 1 Cannot open netlink\x1b[2J", Unseen(r"ss ended with 1 and said 'Cannot open netlink\x1b[2J'")),
+        ("forwards nft 1 ", Unseen("nft ended with 1")),
+        ("forwards nft 124 ", Unseen("nft has not ended within 20 s")),
+        ("disk df 137 ", Unseen("df has not ended within 20 s")),
+    ],
+)
+def test_a_program_of_the_look_that_failed_leaves_its_part_unseen(line: str, unseen: Unseen) -> None:
+    part = line.split()[0]
+    read = parse_snapshot(with_text("unseen", f"{line}\n"), MARK)
+    assert read.unseen == {part: unseen}
+    assert replace(read, **SEEN) == replace(parse_snapshot(RECORDED, MARK), **SEEN)
+
+
+# What only these parts say.
+SEEN: dict[str, Any] = {
+    "unseen": {},
+    "listeners": (),
+    "forwards": frozenset(),
+    "takings": (),
+    "disk_free": 0,
+    "free_of": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "because"),
+    [
+        ("listeners", "usage: ss [ OPTIONS ]\n", "ss says 'usage: ss [ OPTIONS ]"),
+        ("listeners", None, "ss printed nothing"),
+        ("disk", "Filesystem Avail\nfull\n", "what df says of the free disk space is"),
+        ("disk", None, "what df says of the free disk space is"),
+        ("forwards", "nft\n", "nft printed nothing, not even of what it always knows"),
+        ("forwards", "nft\nhello\n", "nft says 'hello', expected what it knows"),
+        ("forwards", f"nft\n{HEADER}x\nhello\n", "nft says 'hello', expected tables"),
+        ("forwards", f"{NFT}\n}}\n", "nft printed nothing, not even of what it always knows"),
+    ],
+)
+def test_a_part_that_says_something_else_is_unseen_by_itself(part: str, text: str | None, because: str) -> None:
+    lines = re.compile(re.escape(begin(part)) + r"[^\0]*")
+    read = parse_snapshot(lines.sub(lambda _: begin(part) + (text or ""), RECORDED), MARK)
+    assert list(read.unseen) == [part]
+    assert read.unseen[part].because.startswith(because)
+    assert not read.unseen[part].missing
+    assert replace(read, **SEEN) == replace(parse_snapshot(RECORDED, MARK), **SEEN)
+
+
+def test_a_host_without_nft_has_no_rules_and_one_whose_nft_knows_of_none_has_none() -> None:
+    lines = re.compile(re.escape(begin("forwards")) + r"[^\0]*")
+    for text in ("", f"nft\n{HEADER}datatype integer (integer), 8 bits\n"):
+        read = parse_snapshot(lines.sub(lambda _, text=text: begin("forwards") + text, RECORDED), MARK)  # type: ignore[misc]
+        assert (read.unseen, read.forwards) == ({}, frozenset())
 
 
 def test_without_an_answer_of_systemd_nothing_is_known_of_the_host() -> None:
-    text = snapshot_text(replace(as_desired(desired("crypto")), unseen={"units": "systemctl ended with 1"}), MARK)
-    with pytest.raises(Unreadable, match="the state of its units: systemctl ended with 1"):
+    text = with_text("unseen", "units systemctl 1 Failed to connect to bus\n")
+    with pytest.raises(Unreadable, match="the state of its units: systemctl ended with 1 and said 'Failed to connect"):
         parse_snapshot(text, MARK)
 
 
@@ -235,8 +290,3 @@ def test_a_program_that_answers_nothing_has_seen_nothing(program: str, pattern: 
     text = re.sub(pattern, "", snapshot_text(as_desired(desired("crypto"))), count=1, flags=re.DOTALL)
     with pytest.raises(Unreadable, match=f"{program} answered nothing"):
         parse_snapshot(text, MARK)
-
-
-def test_listeners_are_unseen_where_ss_prints_nothing() -> None:
-    read = parse_snapshot(snapshot_text(replace(as_desired(desired("crypto")), listeners=())), MARK)
-    assert read.unseen == {"listeners": "ss printed nothing"}

@@ -12,7 +12,7 @@ import pytest
 from tasks.compare.elsewhere import moved_roles
 from tasks.compare.fitness import unfit
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import FileState, Leftover, Listener, Marker, Observed, Taking
+from tasks.observed.state import FileState, Leftover, Listener, Marker, Observed, Taking, Unseen
 from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table
 from tasks.run.ending import listed
 from tasks.run.survey import Look, judge
@@ -72,7 +72,9 @@ OUTSIDE: dict[str, Change] = {
         host, stored={f"{DATA}/{EVIL}": FileState("file", EVIL, EVIL, "0644", EVIL)}
     ),
     "a link": lambda host: with_file(host, DATA, kind="link", content=EVIL),
-    "what was not seen": lambda host: replace(host, unseen={"forwards": EVIL, "listeners": EVIL, "disk": EVIL}),
+    "what was not seen": lambda host: replace(
+        host, unseen=dict.fromkeys(("forwards", "listeners", "disk"), Unseen(EVIL))
+    ),
     "a role that left": lambda host: replace(host, leftovers=(Leftover("old", True, ("10.0.0.1", 1), None, EVIL),)),
     "an adoption": lambda host: replace(host, adopting={"crypto": Marker(EVIL, 7, EVIL, EVIL, EVIL, EVIL)}),
 }

@@ -1,0 +1,81 @@
+"""Whatever answers where a server should, the conversation ends in replies, or in one refusal that names it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.observed import exchange as module
+from tasks.observed.connection import NoAnswer, OutOfBounds
+from tasks.observed.exchange import ExchangeError, exchange
+from tasks.observed.refusal import Cause
+
+COMMANDS = [("AUTH", "operator", "secret"), ("INFO",)]
+
+
+class Said:
+    """A channel on which this is said; at its end the other side closes, or what `last` is happens."""
+
+    def __init__(self, said: bytes, last: Exception | None = None) -> None:
+        self.said, self.last = said, last
+
+    def send(self, data: bytes) -> None:
+        """Nobody listens."""
+
+    def receive(self) -> bytes:
+        """All at once."""
+        said, self.said = self.said, b""
+        if not said and self.last is not None:
+            raise self.last
+        return said
+
+    def close(self) -> None:
+        """It is over."""
+
+
+def answered(said: bytes, last: Exception | None = None) -> list[Any] | ExchangeError:
+    """The replies, or the refusal."""
+    host: Any = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "open_tunnel", lambda *_: Said(said, last))
+        try:
+            return exchange(host, "10.0.0.1", 6379, COMMANDS)
+        except ExchangeError as error:
+            return error
+
+
+@pytest.mark.parametrize(
+    ("said", "last", "cause"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, Cause.STRANGE),
+        (b"*4294967295\r\n", None, Cause.STRANGE),
+        (b"*9999999999\r\n", None, Cause.STRANGE),
+        (b"+OK\r\n+OK\r\n+OK\r\n", None, Cause.STRANGE),
+        (b"*1\r\n" * 5000, None, Cause.STRANGE),
+        (b"$9999999999\r\nabc", OutOfBounds("it says more than 4 MiB"), Cause.STRANGE),
+        (b"+OK\r\n", OutOfBounds("it has not ended after 60 s"), Cause.STRANGE),
+        (b"+OK\r\n", NoAnswer("no answer"), Cause.SILENT),
+        (b"+OK\r\n", None, Cause.BROKEN),
+        (b"", None, Cause.BROKEN),
+    ],
+)
+def test_what_is_no_answer_of_a_redis_is_refused_by_its_cause(
+    said: bytes, last: Exception | None, cause: Cause
+) -> None:
+    refused = answered(said, last)
+    assert isinstance(refused, ExchangeError)
+    assert refused.refusal.cause is cause
+    assert refused.refusal.said.startswith("10.0.0.1:6379 ")
+    assert refused.refusal.said.isprintable()
+    assert "secret" not in refused.refusal.said
+
+
+@given(said=st.binary(max_size=200) | st.text(alphabet="*$+-:~%>#,_(=|!.0123456789\r\n", max_size=60).map(str.encode))
+def test_any_bytes_are_as_many_replies_as_questions_or_one_refusal(said: bytes) -> None:
+    replies = answered(said)
+    if isinstance(replies, ExchangeError):
+        assert replies.refusal.said.isprintable()
+        assert len(replies.refusal.said) < 300
+    else:
+        assert len(replies) == len(COMMANDS)
