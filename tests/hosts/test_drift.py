@@ -133,7 +133,7 @@ class Site:
         for row in rows:
             self._do(row.steps)
         with ThreadPoolExecutor(1) as beside:
-            dry = beside.submit(self.tier.run, "deploy.py", "--dry", yes=False)
+            dry = beside.submit(self.tier.run, "deploy.py", "--dry", "-v", yes=False)
             drift, plan = self.check(), dry.result()
         deploy = self.tier.run("deploy.py")
         for row in rows:

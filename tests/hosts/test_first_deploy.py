@@ -40,7 +40,7 @@ def tier(bare: Tier) -> Tier:
 
 def test_a_dry_run_on_bare_hosts_lists_everything_and_changes_nothing(bare: Tier) -> None:
     before = {name: fingerprint(host) for name, host in bare.lab.hosts.items()}
-    done = bare.run("deploy.py", "--dry", yes=False)
+    done = bare.run("deploy.py", "--dry", "-v", yes=False)
     assert done.returncode == 0, output(done)
     for text in ("redis-server: not installed → installed", "redis-crypto.service: inactive → active", "Install Redis"):
         assert text in output(done)
