@@ -136,8 +136,8 @@ def load_its_file(instance: Instance) -> str:
     """What a person does about a server that runs with other users than its ACL file has."""
     return (
         "somebody changed the running server alone: whoever can log in there as an administrator lets it load that "
-        f"file (ACL LOAD); if nobody can, --data new_passwords={instance.name} restarts it, and changes no password "
-        "that the file has"
+        "file (ACL LOAD; on Redis 7.0 every client has to connect again); if nobody can, --data "
+        f"new_passwords={instance.name} restarts it, and changes no password that the file has"
     )
 
 

@@ -120,7 +120,8 @@ def test_the_names_that_a_role_gives_its_files_are_read_as_names(onebox: Tier, h
         done = onebox.run("deploy.py", "--dry", yes=False)
         assert done.returncode == 0, output(done)
         assert "1 difference on 1 host, 0 instances will restart" in output(done)
-        assert r"also '\x1b[2J' (a file of root), 'c\nd' (a link of root), 'x\n@@ matches\n'" in output(done)
+        said = r"also 'c\nd' (a link of root), 'x\n@@ matches\n' (a directory of root), '�\x1b[2J' (a file of root)"
+        assert said in output(done)
     finally:
         host.sh(f"{here}; rm -rf x* c*d \"$(printf '\\377\\033[2J')\"")
     assert host.sh("find / -xdev -name forged") == ""

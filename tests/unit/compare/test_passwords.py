@@ -114,8 +114,8 @@ def test_a_server_that_was_changed_alone_is_not_blamed_on_the_secrets_file() -> 
     host, observed = HOST, refusing(Cause.WRONGPASS)
     way = (
         "somebody changed the running server alone: whoever can log in there as an administrator lets it load that "
-        "file (ACL LOAD); if nobody can, --data new_passwords=crypto restarts it, and changes no password that the "
-        "file has"
+        "file (ACL LOAD; on Redis 7.0 every client has to connect again); if nobody can, --data new_passwords=crypto "
+        "restarts it, and changes no password that the file has"
     )
     assert problems(observed) == [
         "crypto: operator: the running server refuses the password of secrets/prod.yaml (so it said), which "
