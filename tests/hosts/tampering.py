@@ -499,7 +499,7 @@ BY_HAND = Round(
         ),
         Tampering(
             "append-only files moved away under a running server",
-            ("mv /var/lib/redis/gateway/appendonlydir /var/lib/redis/gateway/moved",),
+            ("mv /var/lib/redis/gateway/appendonlydir /var/lib/redis/gateway/appendonlydir.old",),
             keys(("gateway", "persistence", "appendonlydir/appendonly.aof.manifest")),
         ),
         Tampering("inner ports stopped", ("systemctl stop redis-inner-port",), keys(INNER_UNIT, *ALL_INNER)),
