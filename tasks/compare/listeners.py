@@ -33,7 +33,7 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
         yield from _others_in_its_place(role, observed, pids)
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
-        yield from foreign_forwards(desired, observed)
+        yield from _foreign_forwards(desired, observed)
 
 
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
@@ -51,13 +51,6 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
         yield Difference(instance.name, "listener", other, "not listened on", "listens", Remedy.RESTART)
 
 
-def led_away(desired: Host, instance: Instance, observed: Observed) -> Difference | None:
-    """A rule of somebody else's that takes the connections to an instance's assigned port: another may answer there."""
-    where = f"{instance.address}:{instance.role.port}"
-    found = foreign_forwards(desired, observed) if "forwards" not in observed.unseen else ()
-    return next((item for item in found if (item.role, item.name) == (instance.name, where)), None)
-
-
 def _others_in_its_place(role: Role, observed: Observed, pids: Collection[int]) -> Iterator[Difference]:
     """Whoever listens where a role's clients go, and is no Redis, of which another difference tells."""
     for listener in observed.listeners:
@@ -69,7 +62,7 @@ def _others_in_its_place(role: Role, observed: Observed, pids: Collection[int]) 
             yield Difference(role.name, "listener", where, "nobody beside the role", found, remedy)
 
 
-def foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
+def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]:
     """A rule of somebody else's that takes a role's connections."""
     for role in desired.roles:
         for port in sorted(role.ports):

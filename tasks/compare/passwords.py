@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.acl_file import is_in_file, others_in_file, users_in_file
 from tasks.compare.difference import ByHand
-from tasks.compare.listeners import led_away
 from tasks.compare.unknown import LOCKED_OUT, load_its_file
 from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import acl_file
@@ -57,10 +56,10 @@ def password_problems(desired: Host, observed: Observed, file: str, lacking: Col
     for instance in desired.instances:
         if not instance.new_passwords:
             new = [user for user in instance.users if (instance.name, user.name) in lacking]
-            yield from _problems(desired, instance, observed, file, new)
+            yield from _problems(instance, observed, file, new)
 
 
-def _problems(desired: Host, instance: Instance, observed: Observed, file: str, new: Iterable[User]) -> Iterator[str]:
+def _problems(instance: Instance, observed: Observed, file: str, new: Iterable[User]) -> Iterator[str]:
     server = observed.servers.get(instance.name)
     users = server.users if server is not None else {}
     there = users_in_file(instance, observed).keys() | users.keys()
@@ -72,7 +71,7 @@ def _problems(desired: Host, instance: Instance, observed: Observed, file: str, 
         )
         return
     if server is not None and server.refusal is not None and server.refusal.cause in LOCKED_OUT:
-        yield _locked_out(desired, instance, observed, file, server.refusal)
+        yield _locked_out(instance, observed, file, server.refusal)
         return
     others = keeps_other_passwords(instance, observed)
     if others:
@@ -89,14 +88,8 @@ def _problems(desired: Host, instance: Instance, observed: Observed, file: str, 
         )
 
 
-def _locked_out(desired: Host, instance: Instance, observed: Observed, file: str, refusal: Refusal) -> str:
-    """A server that does not take the operator's password: its own, or whoever answers in its place."""
-    away = led_away(desired, instance, observed)
-    if away is not None:
-        return (
-            f"{instance.name}: {OPERATOR}: what answers on {away.name} refuses the password of {file} ({refusal}), and "
-            f"a rule leads there ({away.observed}), expected the role's own server: {away.to_do}"
-        )
+def _locked_out(instance: Instance, observed: Observed, file: str, refusal: Refusal) -> str:
+    """A server that does not take the operator's password: the file is another one, or the server was changed."""
     words = f"{instance.name}: {OPERATOR}: the running server refuses the password of {file} ({refusal})"
     if is_in_file(instance, OPERATOR, observed):
         path = acl_file(instance.name)

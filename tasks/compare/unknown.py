@@ -9,7 +9,6 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import printable
 from tasks.compare.acl_file import is_in_file, users_in_file
 from tasks.compare.difference import Difference, Remedy
-from tasks.compare.listeners import led_away
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import acl_file
 from tasks.observed.refusal import Cause, Refusal
@@ -34,7 +33,7 @@ def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
     """Everything of the desired state of which this look does not know whether it is so."""
     found = [*_unseen_parts(desired, observed)]
     for instance in desired.instances:
-        found += [*_between_states(instance, observed), *_unseen_server(desired, instance, observed)]
+        found += [*_between_states(instance, observed), *_unseen_server(instance, observed)]
         found += _unknown_passwords(instance, observed)
     return found
 
@@ -86,28 +85,24 @@ def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]
         yield Unknown(instance.name, "its data", because, "wait until it has loaded: nothing is done about it")
 
 
-def _unseen_server(desired: Host, instance: Instance, observed: Observed) -> Iterator[Unknown]:
+def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
     server = observed.servers.get(instance.name)
     if server is None or server.refusal is None or instance.address not in observed.addresses:
         return  # it does not run, was seen, or its cause, the missing address, is listed
     listed = is_own_silence(server.refusal) and "listeners" not in observed.unseen
     if listed or is_difference(instance, server.refusal):
         return
-    remedy = _way_out_here(desired, instance, observed, server.refusal)
+    remedy = _way_out_here(instance, observed, server.refusal)
     yield Unknown(instance.name, "its settings, users and data", str(server.refusal), remedy)
 
 
-def _way_out_here(desired: Host, instance: Instance, observed: Observed, refusal: Refusal) -> str:
-    """What a person can do, by what else was seen of the host: whoever refuses a password need not be the server."""
+def _way_out_here(instance: Instance, observed: Observed, refusal: Refusal) -> str:
+    """What a person can do, by what else was seen of the host: a password that its file has is not a lost one."""
     unseen = [part for part in ("listeners", "forwards") if part in observed.unseen]
     if refusal.cause is Cause.TAKEN and unseen:
         return part_in_words(unseen[0], observed.unseen[unseen[0]])[1]
-    if refusal.cause in LOCKED_OUT:
-        away = led_away(desired, instance, observed)
-        if away is not None:
-            return f"a rule leads {away.name} elsewhere ({away.observed}): {away.to_do}"
-        if is_in_file(instance, OPERATOR, observed):
-            return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}"
+    if refusal.cause in LOCKED_OUT and is_in_file(instance, OPERATOR, observed):
+        return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}"
     return way_out(instance, refusal)
 
 
@@ -141,8 +136,8 @@ def load_its_file(instance: Instance) -> str:
     """What a person does about a server that runs with other users than its ACL file has."""
     return (
         "somebody changed the running server alone: whoever can log in there as an administrator lets it load that "
-        f"file (ACL LOAD); if nobody can, --data new_passwords={instance.name} restarts it, and changes no password "
-        "that the file has"
+        "file (ACL LOAD; on Redis 7.0 every client has to connect again); if nobody can, --data "
+        f"new_passwords={instance.name} restarts it, and changes no password that the file has"
     )
 
 

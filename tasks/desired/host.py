@@ -24,7 +24,7 @@ class File:
     """A file (or, without content, a directory) with its owner, group and octal mode."""
 
     path: str
-    content: str | None
+    content: str | None = field(repr=False)  # of a secret one, hashes of passwords
     owner: str = "root"
     group: str = "root"
     mode: str = "0644"
@@ -52,7 +52,7 @@ class User:
     """An ACL user; `password_sha256` is None while its password is still to be generated."""
 
     name: str
-    password_sha256: str | None
+    password_sha256: str | None = field(repr=False)
     rules: str
 
 

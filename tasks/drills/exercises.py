@@ -15,6 +15,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.roles import RESERVED_PREFIX
 from tasks.desired.host import Instance, Passwords
+from tasks.observed.bounds import BACK_PATIENCE
 from tasks.observed.connection import reconnect, run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import exchange_as
@@ -25,7 +26,6 @@ KEYS = 500  # plain keys per instance; a tenth as many in every other way
 FILLER = "x" * 4096  # bytes per key when an instance is filled
 ROOM = 2 << 20  # bytes an instance may grow by while it is filled
 FILLS = 2000  # writes of FILLER: four times ROOM
-PATIENCE = 300.0  # seconds for a server or a host to come back; a VM without KVM boots in half a minute
 
 
 class DrillFailed(Exception):
@@ -64,11 +64,11 @@ def read_witnesses(host: Host, instance: Instance, passwords: Passwords) -> None
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
-    """Return when `condition` holds; DrillFailed after PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
+    """Return when `condition` holds; DrillFailed after BACK_PATIENCE."""
+    deadline = time.monotonic() + BACK_PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise DrillFailed(f"{what}: not within {PATIENCE:.0f} s")
+            raise DrillFailed(f"{what}: not within {BACK_PATIENCE:.0f} s")
         time.sleep(0.5)
 
 

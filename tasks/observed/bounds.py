@@ -1,4 +1,4 @@
-"""How long a host may take and how much it may say, and why: every bound of a run stands here, and no other. Pure.
+"""How long a host may take and how much it may say, and why: every bound of a run stands here. Pure.
 
 A bound is total: what says a little for ever reaches it, too. A slow but honest host does not come near one.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 BEAT = 5  # seconds between two signs of life on a connection
 SILENCE = 30  # seconds without an answer after which either side takes the other for gone
+START = 60  # seconds for a host to begin a command: sshd only forks, but a host may swap
 WORD = 60  # seconds between two words about a change that goes on
 
 # Seconds for one program of a look. All of them answer in a hundredth on a calm host; systemctl waits for a
@@ -55,3 +56,16 @@ EXCHANGE = Bound("the conversation with the server", 60, 4 << 20, silence=10)
 
 # The word of the process that holds a host for a deploy, and what a login prints before it.
 HOLD = Bound("the command that holds the host", 120, 1 << 20, silence=SILENCE + 5)
+
+# What is waited for within those, in seconds.
+PATIENCE = 900.0  # for a rewrite to end, or for a server to load its data
+PASSING = 30.0  # for what may pass by itself: a script, a crowd of clients, a pause
+LOAD_PATIENCE = 900  # to load a data set and write it anew; 512 MB take about two
+CHECK_PATIENCE = 600  # for one look at a log; 500 MB take three to six
+ASIDE_PATIENCE = 300  # for an old log to be deleted, which may be large and its disk slow
+APT_PATIENCE = 300  # for an apt that goes on after its controller was killed, or unattended-upgrades
+OWN_PATIENCE = 60  # for a few files to change hands
+TRIAL_PATIENCE = 60  # for an empty server to come up; a virtual machine without KVM takes three
+JOURNAL_PATIENCE = 10.0  # for what a server has said to be in the journal; it is there at once on a calm host
+HOLD_PATIENCE = 3  # for a deploy that has just ended to let go
+BACK_PATIENCE = 300.0  # for a server or a host to come back in a drill; a VM without KVM boots in half a minute

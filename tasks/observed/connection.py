@@ -26,7 +26,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.util import make_unix_command_for_host
 
-from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, HOLD, LOOK, SILENCE, Bound
+from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, HOLD, LOOK, SILENCE, START, Bound
 from tasks.observed.reading import Meter, lines
 from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
 from tasks.observed.script import Parameter, marked, prepared, script
@@ -175,12 +175,12 @@ def _execute(host: Host, execute: Callable[..., Any], *words: Any, **options: An
     asked = _asked.get() or _Asked(_usual_bound(host), "")
     meter = Meter(asked.bound, partial(_tell, host))
     try:
-        with _within(SILENCE):
+        with _within(START):
             stdin, stdout, _ = execute(*words, **options)
     except EOFError as error:
         raise paramiko.SSHException("the other side is gone") from error
     except TimeoutError as error:
-        raise OutOfBounds(f"the host has been logged in to and starts no command within {SILENCE} s") from error
+        raise OutOfBounds(f"the host has been logged in to and starts no command within {START} s") from error
     channel: paramiko.Channel = stdout.channel
     channel.settimeout(SILENCE)  # of what it is given on standard input
     return stdin, _Output(channel, channel.recv, meter, asked), _Output(channel, channel.recv_stderr, meter, asked)
@@ -313,8 +313,8 @@ def open_command(state: State, host: Host, command: str, bound: Bound = HOLD) ->
     for name in ("_get_pty", "_timeout", "_stdin", "_success_exit_codes"):
         arguments.pop(name, None)
     words = make_unix_command_for_host(state, host, StringCommand(prepared(command)), **arguments).get_raw_value()
-    with _own_errors(), _within(SILENCE):
-        channel = _connected(host).open_session(timeout=SILENCE)
+    with _own_errors(), _within(START):
+        channel = _connected(host).open_session(timeout=2 * START)
         channel.exec_command(words)
     return Channel(channel, bound)
 

@@ -88,7 +88,7 @@ class Server:
     endpoint: tuple[str, int] = ("", 0)
     config: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, str] = field(default_factory=dict)
-    users: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    users: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)  # with hashes of passwords
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
     said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
     said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read

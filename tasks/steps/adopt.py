@@ -28,7 +28,7 @@ from tasks.desired.paths import (
     old_marker_file,
     snapshot_file,
 )
-from tasks.observed.bounds import CHANGE
+from tasks.observed.bounds import CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.foreign import logins, unfinished_save
 from tasks.observed.listeners import read_listeners
@@ -39,7 +39,7 @@ from tasks.observed.script import script
 from tasks.observed.state import ForeignServer, Marker, count_keys
 from tasks.run.survey import Look
 from tasks.steps.convert import make_logs
-from tasks.steps.gate import PATIENCE, read_info
+from tasks.steps.gate import read_info
 from tasks.steps.log import own_script
 from tasks.steps.old_server import AdoptionFailed, Logins, prepare, restore, settle_script, stop_script
 from tasks.steps.operations import call

@@ -18,6 +18,7 @@ from tasks.compare.server import keeps_log
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import acl_file, data_directory, manifest_file, snapshot_file
+from tasks.observed.bounds import PASSING, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, Login, exchange_as
@@ -26,8 +27,6 @@ from tasks.observed.state import Server, count_keys
 from tasks.steps import witness
 from tasks.steps.witness import Witness
 
-PATIENCE = 900.0  # seconds to wait for a rewrite to end, or for a server to load its data
-PASSING = 30.0  # seconds to wait for what may pass by itself: a script, a crowd of clients, a pause
 POLL = 0.1  # seconds between two looks, at first
 LONGEST_POLL = 1.0  # and later: each is a command on the host, too
 SPARE_DISK = 64 << 20  # bytes beside the snapshot that a server with save points writes when it stops
@@ -74,7 +73,7 @@ def before(
     problems = [*not_replayable(state, host, [instance]), *_skipped_before(instance, previously)]
     looked = run_command(state, host, before_script(instance.role))
     words = looked.stdout.split()
-    if "looked" not in words:
+    if "looked" not in words or not words[0].isdecimal():
         return None, [*problems, f"its host cannot be looked at: {looked.output or 'no answer'}: deploy again"]
     problems += _about_files(instance.role, words)
     if isinstance(info, Refusal):

@@ -8,6 +8,7 @@ from tasks.compare.adoption import packaged_is_adopted
 from tasks.compare.difference import ByHand, Remedy, chosen
 from tasks.desired.host import File
 from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT
+from tasks.observed.bounds import APT_PATIENCE
 from tasks.run.survey import Look
 from tasks.steps.operations import run_commands, write_files
 
@@ -38,8 +39,7 @@ def install_redis(seen: Look) -> None:
             cache_time=3600,  # seconds
             no_recommends=True,
             allow_downgrades=True,
-            # An apt that goes on after its controller was killed, or unattended-upgrades, is waited for.
-            extra_install_args="-o DPkg::Lock::Timeout=300",  # seconds
+            extra_install_args=f"-o DPkg::Lock::Timeout={APT_PATIENCE}",
         )
     kept = [item.name for item in chosen(differences, "package", remedy=Remedy.KEEP)]
     if kept:

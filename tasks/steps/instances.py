@@ -22,6 +22,7 @@ from tasks.desired.paths import (
     previous_file,
     start_files,
 )
+from tasks.observed.bounds import ASIDE_PATIENCE
 from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
@@ -36,8 +37,6 @@ from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.retire import NO_TABLE
 from tasks.steps.sandbox import as_role
 from tasks.steps.trial import try_candidates
-
-ASIDE_PATIENCE = 300  # seconds for an old log to be deleted, which may be large and its disk slow
 
 
 def converge_instances(state: State, seen: Look) -> None:

@@ -15,9 +15,10 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import Instance, Passwords, User
+from tasks.observed.bounds import PATIENCE
 from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server
-from tasks.steps.gate import PATIENCE, is_busy, wait_until_calm
+from tasks.steps.gate import is_busy, wait_until_calm
 from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, send
 
 

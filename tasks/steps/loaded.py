@@ -13,13 +13,12 @@ from tasks.catalogue.roles import Role
 from tasks.compare.loading import bytes_cut, cut_tails, faults_of, is_cut_only, load_faults
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import manifest_file
+from tasks.observed.bounds import JOURNAL_PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.journal import Said, reaches_end_of_loading, said_since_start
 from tasks.observed.own_server import Endpoint
 from tasks.observed.refusal import Refusal
 from tasks.steps.gate import POLL, read_info, write_log_anew
-
-JOURNAL_PATIENCE = 10.0  # seconds for what a server has said to be in the journal; it is there at once on a calm host
 
 
 def said_while_loading(

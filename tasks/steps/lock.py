@@ -23,7 +23,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import ByHand
 from tasks.desired.paths import LOCK_FILE
-from tasks.observed.bounds import BEAT, SILENCE
+from tasks.observed.bounds import BEAT, HOLD_PATIENCE, SILENCE
 from tasks.observed.connection import Channel, ConnectionBroken, begin, open_command
 from tasks.observed.records import new_mark
 from tasks.observed.script import script
@@ -31,7 +31,6 @@ from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
-PATIENCE = 3  # seconds for a deploy that has just ended to let go
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
 
 
@@ -106,7 +105,7 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
         "hold",
         mark=mark,
         file=LOCK_FILE,
-        patience=PATIENCE,
+        patience=HOLD_PATIENCE,
         silence=SILENCE,
         seen=seen.observed.last_deploy if seen.observed else "",
         mine=mine,

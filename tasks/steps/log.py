@@ -19,7 +19,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import excerpt, printable
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import data_directory, log_directory, manifest_file
-from tasks.observed.bounds import CHANGE
+from tasks.observed.bounds import CHANGE, CHECK_PATIENCE, OWN_PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.steps.gate import write_log_anew
@@ -27,8 +27,6 @@ from tasks.steps.sandbox import as_role
 
 LOOKS = 5  # at a log that somebody writes on: a look may meet half a command
 BETWEEN = 0.5  # seconds between two of them
-OWN_PATIENCE = 60  # seconds for a few files to change hands
-CHECK_PATIENCE = 600  # seconds for one; 500 MB take three to six
 WHOLE = "All AOF files and manifest are valid"  # 7.0 and 8.0; an empty manifest is no error to redis-check-aof
 ANALYSED = re.compile(r"^AOF analyzed: filename=(.+), size=(\d+), ok_up_to=(\d+),", re.MULTILINE)
 

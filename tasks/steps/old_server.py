@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pyinfra.api.host import Host
 
 from tasks.desired.paths import PACKAGED_UNIT
+from tasks.observed.bounds import PATIENCE
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.foreign_listeners import endpoint
 from tasks.observed.own_server import exchange_with
 from tasks.observed.script import script
 from tasks.observed.state import ForeignServer
-from tasks.steps.gate import PATIENCE, POLL, is_busy
+from tasks.steps.gate import POLL, is_busy
 
 Logins = Sequence[tuple[str, str]]
 

@@ -18,7 +18,7 @@ from tasks.compare.server import keeps_log
 from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import previous_file, start_files
-from tasks.observed.bounds import CHANGE, LOOK, Bound
+from tasks.observed.bounds import CHANGE, LOOK, PATIENCE, Bound
 from tasks.observed.connection import CommandResult, run_command
 from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server, count_keys
@@ -26,7 +26,7 @@ from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
 from tasks.steps import gate, log
-from tasks.steps.gate import PATIENCE, Before
+from tasks.steps.gate import Before
 from tasks.steps.loaded import after_a_cut, said_while_loading, words_for
 from tasks.steps.log import Checked
 from tasks.steps.operations import call

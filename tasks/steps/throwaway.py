@@ -21,13 +21,12 @@ from tasks.desired.paths import (
     manifest_file,
 )
 from tasks.desired.rendering import config_text
+from tasks.observed.bounds import LOAD_PATIENCE, TRIAL_PATIENCE
 from tasks.observed.script import script
 from tasks.steps.sandbox import as_role, sandbox
 
 Form = Literal["log", "snapshot"]
 
-TRIAL_PATIENCE = 60  # seconds for an empty server to come up; a virtual machine without KVM takes three
-LOAD_PATIENCE = 900  # seconds to load a data set and write it anew; 512 MB take about two
 UNUSED_HASH = "0" * 64  # in a trial only the form of a user's line matters
 
 

@@ -83,9 +83,10 @@ part forwards
 # A host may have no rule at all. What nft says of a header shows that it was nft that said so, and is no look at rules.
 [ ! -x /usr/sbin/nft ] || { echo nft; bounded nft -st 'describe ip ttl; list ruleset'; } || failed forwards $? nft list ruleset
 part legacy  # what nft does not show; asked only for tables that are there: asking makes them
-if [ -r /proc/net/ip_tables_names ]; then
+if [ -r /proc/net/ip_tables_names ] && command -v iptables-legacy-save >/dev/null; then
   while read -r table; do
-    case $table in nat|mangle) bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table" ;; esac
+    case $table in nat|mangle) ;; *) continue ;; esac
+    bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table"
   done </proc/net/ip_tables_names
 fi
 part unseen; printf '%s' "$unseen"

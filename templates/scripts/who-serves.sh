@@ -21,9 +21,10 @@ part addresses; cat /proc/net/fib_trie
 part forwards
 [ ! -x /usr/sbin/nft ] || { echo nft; bounded nft -st 'describe ip ttl; list ruleset'; } || failed forwards $? nft list ruleset
 part legacy
-if [ -r /proc/net/ip_tables_names ]; then
+if [ -r /proc/net/ip_tables_names ] && command -v iptables-legacy-save >/dev/null; then
   while read -r table; do
-    case $table in nat|mangle) bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table" ;; esac
+    case $table in nat|mangle) ;; *) continue ;; esac
+    bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table"
   done </proc/net/ip_tables_names
 fi
 part unseen; printf '%s' "$unseen"

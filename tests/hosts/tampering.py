@@ -449,18 +449,6 @@ BY_HAND = Round(
             mend=("rm -r /run/systemd/system.control/redis-compliance.service.d; systemctl daemon-reload",),
         ),
         Tampering(
-            "Redis of somebody else on a role's address",
-            rogue("rogue-1", "172.28.2.1", 7000),
-            keys((None, "listener", "172.28.2.1:7000")),
-            mend=("systemctl stop rogue-1",),
-        ),
-        Tampering(
-            "Redis of somebody else on loopback",
-            rogue("rogue-2", "127.0.0.1", 6379),
-            keys((None, "listener", "127.0.0.1:6379")),
-            mend=("systemctl stop rogue-2",),
-        ),
-        Tampering(
             "executable and link in a data directory",
             (f"{AS_REDIS} sh -c 'cd /var/lib/redis/gateway; cp /bin/true x; ln -s /etc/shadow dump.rdb.new'",),
             keys(data("gateway")),
@@ -499,7 +487,7 @@ BY_HAND = Round(
         ),
         Tampering(
             "append-only files moved away under a running server",
-            ("mv /var/lib/redis/gateway/appendonlydir /var/lib/redis/gateway/appendonlydir.old",),
+            ("mv /var/lib/redis/gateway/appendonlydir /var/tmp/moved",),
             keys(("gateway", "persistence", "appendonlydir/appendonly.aof.manifest")),
         ),
         Tampering("inner ports stopped", ("systemctl stop redis-inner-port",), keys(INNER_UNIT, *ALL_INNER)),
@@ -587,10 +575,22 @@ OTHER_VERSION = Round(
     ),
 )
 
-ADDRESSES = Round(
-    "addresses",
+UNFIT = Round(
+    "what makes a host unfit",
     ("trixie",),
     (
+        Tampering(
+            "Redis of somebody else on a role's address",
+            rogue("rogue-1", "172.28.2.1", 7000),
+            keys((None, "listener", "172.28.2.1:7000")),
+            mend=("systemctl stop rogue-1",),
+        ),
+        Tampering(
+            "Redis of somebody else on loopback",
+            rogue("rogue-2", "127.0.0.1", 6379),
+            keys((None, "listener", "127.0.0.1:6379")),
+            mend=("systemctl stop rogue-2",),
+        ),
         Tampering(
             "address taken from the host",
             ("ip addr del 172.28.2.5/24 dev host0",),
@@ -611,5 +611,5 @@ ROUNDS = (
     RESTARTS,
     PACKAGES,
     OTHER_VERSION,
-    ADDRESSES,
+    UNFIT,
 )

@@ -43,7 +43,7 @@ def deployed_before(tmp_path: Path, suite: str) -> Iterator[Tier]:
 def test_a_tier_deployed_before_is_made_safe_by_one_deploy_that_loses_nothing(tmp_path: Path, suite: str) -> None:
     with deployed_before(tmp_path, suite) as tier:
         written = {role: write(tier, role) for role in ROLES}
-        dry = output(tier.run("deploy.py", "--dry", yes=False))
+        dry = output(tier.run("deploy.py", "--dry", "-v", yes=False))
         assert "gateway: acl default in /etc/redis/gateway.acl: may not replay the log" in dry
         done = tier.deploy(*overriding({role: {"databases": 17} for role in ROLES}))  # restarts every instance
         assert {role: changes(tier, role, written[role]) for role in ROLES} == {role: [] for role in ROLES}

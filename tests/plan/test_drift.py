@@ -222,6 +222,19 @@ def test_an_instance_without_its_manifest_is_never_restarted(secrets_file: Path)
     assert [item for item in result.commands("redis-crypto") if "systemctl" in item] == []
 
 
+@pytest.mark.parametrize("said", ["", "full\nlooked\n", "df: Stale file handle\nmanifest\nlooked\n"])
+def test_an_instance_whose_host_does_not_tell_of_its_disk_is_never_restarted(secrets_file: Path, said: str) -> None:
+    def upgraded(seen: Observed) -> Observed:
+        return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
+
+    sites = production(crypto=Site([state(upgraded)], {"before a restart": said}, fails="^test -e"))
+    result = run(sites, "-y", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert "not restarted: its host cannot be looked at" in result.output
+    assert "Traceback" not in result.output
+    assert [item for item in result.commands("redis-crypto") if "systemctl" in item] == []
+
+
 def test_after_the_first_gate_that_fails_no_other_instance_is_restarted(secrets_file: Path) -> None:
     def upgraded(host: Host) -> Observed:
         seen = as_desired(host)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tasks.catalogue.secret import HIDDEN
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.prove import proof
@@ -99,3 +100,18 @@ def test_a_form_of_the_report_that_fails_keeps_no_other_from_being_written(
     assert (tmp_path / "drift_report").exists()
     assert (tmp_path / "drift_metrics").exists()
     assert "5 roles" in result.stdout
+
+
+def test_whoever_prints_what_a_run_carries_prints_no_password_nor_hash(
+    secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = survey.judge
+
+    def telling(*arguments: Any) -> Any:
+        print(arguments, f"{arguments[1]}")
+        return judge(*arguments)
+
+    monkeypatch.setattr(survey, "judge", telling)
+    result = run(production(), "--dry", secrets_file=secrets_file)
+    assert result.stdout.count(HIDDEN) > 10
+    assert without_secrets(result.output)

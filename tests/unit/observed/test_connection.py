@@ -396,7 +396,7 @@ def test_a_command_that_did_not_run_is_told_by_the_last_that_was_said(
 
 def test_a_host_that_starts_nothing_after_the_login_is_given_up(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     bound_connection(link.host)
-    monkeypatch.setattr("tasks.observed.connection.SILENCE", 0.1)
+    monkeypatch.setattr("tasks.observed.connection.START", 0.1)
     monkeypatch.setattr(Server, "check_channel_exec_request", lambda *_: time.sleep(1))
     link.server.answer = hang
     words = "the host has been logged in to and starts no command"

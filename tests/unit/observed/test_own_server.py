@@ -12,8 +12,11 @@ from tasks.observed.nft import OUR_TABLE, takings
 from tasks.observed.own_server import is_led_inward, listens_at, own_endpoint, read_sockets, sockets_of
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Listener, Observed, Server, Unseen
+from tests.tree import REPOSITORY
 from tests.unit.builders import as_desired, desired, stopped, with_listener, with_unit
 from tests.unit.observed.printed import MARK, sockets_text
+
+TASKS = REPOSITORY / "tasks"
 
 UNIT, ADDRESS, PORT = "redis-crypto.service", "172.28.2.5", 6383
 HOST = desired("crypto")
@@ -144,3 +147,19 @@ def test_the_inner_port_is_proved_where_it_is_shown_to_lead_to_the_role(change: 
 
 def test_a_unit_that_was_told_to_stop_and_still_listens_is_its_own() -> None:
     assert endpoint(HOST.instances[0], with_unit(RIGHT, UNIT, ActiveState="deactivating")) == (ADDRESS, PORT)
+
+
+# Each of them asks own_endpoint or taken before, or says nothing that is a real password.
+LOGINS = {
+    "observed/own_server.py",
+    "observed/look.py",
+    "observed/leftover.py",
+    "observed/foreign.py",
+    "prove/behaviour.py",
+}
+
+
+def test_no_other_module_logs_in() -> None:
+    files = {path.relative_to(TASKS).as_posix(): path.read_text() for path in TASKS.rglob("*.py")}
+    sends = {name for name, text in files.items() if '("AUTH"' in text}
+    assert sends == LOGINS
