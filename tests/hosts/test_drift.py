@@ -19,7 +19,7 @@ import redis
 from tests.hosts import figures
 from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, layout, output, wait_for
 from tests.hosts.every_way import kept
-from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering
+from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering, until
 from tests.hosts.test_first_deploy import fingerprint
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
@@ -442,9 +442,11 @@ def test_the_same_said_in_other_words_is_no_drift(site: Site) -> None:
         with site.tier.operator(role) as client:
             assert client.execute_command(*shlex.split(command)) in (True, "OK", b"OK")
     host.sh(
-        "nft -s list table ip redis_inner_port >/root/kept.nft; nft flush table ip redis_inner_port;"
-        " for chain in output prerouting; do tac /root/kept.nft | sed -n '/dnat/p' | sort -ur |"
-        ' sed "s/^/add rule ip redis_inner_port $chain /"; done | nft -f -'
+        "nft -s list table ip redis_inner_port >/run/kept.nft; { echo flush table ip redis_inner_port;"
+        " for chain in output prerouting; do tac /run/kept.nft | sed -n '/dnat/p' | sort -ur |"
+        ' sed "s/^/add rule ip redis_inner_port $chain /"; done; } >/run/again.nft;'
+        """ echo 'include "/run/again.nft"' >/run/redis-inner-port/commands;"""
+        + until("! nft -s list table ip redis_inner_port | cmp -s - /run/kept.nft")
     )
     overrides = {
         "gateway": {"maxmemory": str(256 << 20), "client_output_buffer_limit": {"pubsub": "32768kb 8mb 60"}},
