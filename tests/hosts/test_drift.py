@@ -364,7 +364,25 @@ def test_a_host_that_hangs_is_given_up_and_the_others_are_reported(pair: Tier, t
 def test_all_in_sync_is_one_line_and_exit_code_0(pair: Tier, tmp_path: Path) -> None:
     drift = check(pair, tmp_path)
     assert_in_sync(drift)
-    assert re.search(r"2 roles on 2 hosts in sync, checked in [\d.]+ s \(2 commands, 2 exchanges\)", drift.done.stdout)
+    assert re.search(r"2 roles on 2 hosts in sync, checked in [\d.]+ s \(4 commands, 2 exchanges\)", drift.done.stdout)
+
+
+def test_ports_that_a_packet_filter_closes_to_other_hosts_are_found_by_drift_and_by_verify(
+    pair: Tier, tmp_path: Path
+) -> None:
+    """As ufw does that admits 6379 only, which it sees translated: from the host itself both ports answer."""
+    host, closing = pair.host("socket"), "table inet closing"
+    rule = "iifname != lo tcp dport 6380 reject with tcp reset"
+    host.sh(f"nft '{closing} {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}'")
+    try:
+        drift, verified = check(pair, tmp_path), pair.run("tasks/verify.py")
+    finally:
+        host.sh(f"nft delete {closing}")
+    assert drift.keys == {("socket", "listener", f"172.28.2.2:{port}") for port in (6379, 6380)}
+    assert not drift.in_sync
+    assert verified.returncode != 0
+    assert "172.28.2.2:6380: Connection refused from redis-gateway" in output(verified)
+    assert_in_sync(check(pair, tmp_path))
 
 
 def test_a_limit_that_matches_nobody_is_an_error(pair: Tier, tmp_path: Path) -> None:
