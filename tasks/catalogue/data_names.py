@@ -12,9 +12,19 @@ from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
 
+TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
 NAMES = (
-    *("redis_overrides", "redis_sysctl", "redis_secrets_file", "redis_version", "redis_rehearsal", HEALTH, IGNORE),
+    *(
+        "redis_overrides",
+        "redis_sysctl",
+        "redis_secrets_file",
+        "redis_version",
+        "redis_rehearsal",
+        HEALTH,
+        IGNORE,
+        TRIED,
+    ),
     *("allow_eviction", *WORDS, *REPORTS),
 )
 OURS = ("redis_", "drift_")  # what begins so is meant for this repository

@@ -199,6 +199,9 @@ def _enabled(unit: Unit, desired: Host, observed: Observed) -> Iterator[Differen
         yield Difference(unit.role, "unit", unit.name, "enabled", enabled, Remedy.ENABLE)
     if state.get("NeedDaemonReload") == "yes":
         yield Difference(unit.role, "unit", unit.name, "loaded as on disk", "changed on disk", Remedy.RELOAD)
+    if unit.digest and state["ActiveState"] == "active" and observed.started.get(unit.name) != unit.digest:
+        expected, found = "started from the unit as it is", "started before it changed"
+        yield Difference(unit.role, "unit", unit.name, expected, found, Remedy.LEAD)
     drop_ins = _foreign_drop_ins(state)
     if drop_ins:
         remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")

@@ -8,9 +8,8 @@ from tasks.catalogue.roles import Role
 from tasks.compare.adoption import adopted_pids
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import INNER_PORT_UNIT, PACKAGED_UNIT
+from tasks.desired.paths import INNER_PORT_TABLE, INNER_PORT_UNIT, PACKAGED_UNIT
 from tasks.observed.foreign_listeners import EVERYWHERE, ignored_pids
-from tasks.observed.nft import OUR_TABLE
 from tasks.observed.state import Observed, Server
 
 NO_OTHER = "no other Redis"
@@ -68,9 +67,22 @@ def _foreign_forwards(desired: Host, observed: Observed) -> Iterator[Difference]
         for port in sorted(role.ports):
             where, remedy = f"{role.address}:{port}", ByHand(f"remove that rule, or let it leave out {role.address}")
             for item in observed.takings:
-                if item.table != OUR_TABLE and item.takes(str(role.address), port):
+                if item.table != INNER_PORT_TABLE and item.takes(str(role.address), port):
                     found = f"{item.table}: {item.rule}"
                     yield Difference(role.name, "listener", where, "led by no other table", found, remedy)
+
+
+def _owner(observed: Observed) -> Iterator[Difference]:
+    """Rules that another than the unit's process owns, or none: no flush passes those by (docs/decisions/0015)."""
+    owner, unit = observed.forwards_owner, observed.unit(INNER_PORT_UNIT)
+    if owner and unit["ActiveState"] == "active":
+        return
+    if unit["ActiveState"] == "active" and not observed.pid(INNER_PORT_UNIT):
+        return  # the unit is one of before, which had no process: that is listed
+    found = f"owned by a process {owner} of somebody else's" if owner else "owned by nobody, so that a flush takes it"
+    remedy = ByHand("end that process: ps -C NAME, by its name") if owner else Remedy.LEAD
+    table = f"table ip {INNER_PORT_TABLE}"
+    yield Difference(None, "listener", table, f"owned by {INNER_PORT_UNIT}", found, remedy)
 
 
 def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
@@ -83,6 +95,8 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
         return
     if "nftables" in desired.packages and "nftables" not in observed.packages:
         return  # without nft nothing is known of the rules: the missing package is listed
+    if wanted and observed.forwards:
+        yield from _owner(observed)
     role_at = {str(role.address): role.name for role in desired.roles}
     for address, port in sorted({(rule[1], rule[2]) for rule in wanted ^ observed.forwards}):
         expected = sorted({rule[3] for rule in wanted if rule[1:3] == (address, port)})

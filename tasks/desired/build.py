@@ -15,6 +15,7 @@ from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
     INNER_PORT_RULES,
+    INNER_PORT_TABLE,
     INNER_PORT_UNIT,
     PACKAGED_UNIT,
     RECORDS,
@@ -83,7 +84,7 @@ def desired_host(
 def with_forwards(host: Host, more: Sequence[Forward]) -> Host:
     """`host`, whose rules lead some inner ports more than those of its roles."""
     forwards = (*host.forwards, *more)
-    rules = render("inner-port.nft.j2", forwards=forwards)
+    rules = _inner_port_rules(forwards)
     files = (replace(file, content=rules) if file.path == INNER_PORT_RULES else file for file in host.files)
     return replace(host, forwards=forwards, files=tuple(files)) if more else host
 
@@ -120,7 +121,9 @@ def _absent(roles: Sequence[Role], forwards: Sequence[Forward], version: str | N
 
 
 def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ...]:
-    inner_port = Unit(INNER_PORT_UNIT, "enabled", "active") if forwards else Unit(INNER_PORT_UNIT, "absent", "inactive")
+    inner_port = Unit(INNER_PORT_UNIT, "absent", "inactive")
+    if forwards:
+        inner_port = Unit(INNER_PORT_UNIT, "enabled", "active", digest=_digest(_inner_port_unit("")))
     return (
         Unit(PACKAGED_UNIT, "masked", "inactive"),
         inner_port,
@@ -146,10 +149,9 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
     if version:
         files.append(File(APT_PIN_FILE, render("apt-preferences.j2", version=version)))
     if forwards:
-        unit = render("redis-inner-port.service.j2", rules_file=INNER_PORT_RULES)
         files += [
-            File(INNER_PORT_RULES, render("inner-port.nft.j2", forwards=forwards)),
-            File(f"{UNITS}/{INNER_PORT_UNIT}", unit),
+            File(INNER_PORT_RULES, _inner_port_rules(forwards)),
+            File(f"{UNITS}/{INNER_PORT_UNIT}", _inner_port_unit(_digest(_inner_port_unit("")))),
         ]
     return files
 
@@ -174,8 +176,21 @@ def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
         User(name, sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else SERVICE_RULES)
         for name in sorted((*role.services, OPERATOR))
     )
-    digest = hashlib.sha256(process_part(_unit_text(role, "")).encode()).hexdigest()[:16]
+    digest = _digest(_unit_text(role, ""))
     return Instance(role, settings(role), users, digest, _unit_text(role, digest))
+
+
+def _digest(unit_text: str) -> str:
+    """What a running process says of the text of the unit that it was started from."""
+    return hashlib.sha256(process_part(unit_text).encode()).hexdigest()[:16]
+
+
+def _inner_port_rules(forwards: Sequence[Forward]) -> str:
+    return render("inner-port.nft.j2", table=INNER_PORT_TABLE, forwards=forwards)
+
+
+def _inner_port_unit(digest: str) -> str:
+    return render("redis-inner-port.service.j2", table=INNER_PORT_TABLE, rules_file=INNER_PORT_RULES, digest=digest)
 
 
 def settings(role: Role) -> dict[str, str]:

@@ -39,12 +39,16 @@ class File:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit: `enabled` as systemctl is-enabled says it, `active` as is-active does."""
+    """A systemd unit: `enabled` as systemctl is-enabled says it, `active` as is-active does.
+
+    `digest`: of the text that its process has to be started from; empty where an `Instance` has it, or nothing runs.
+    """
 
     name: str
     enabled: Literal["enabled", "masked", "absent"]
     active: Literal["active", "inactive"]
     role: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True)

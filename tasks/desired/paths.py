@@ -7,6 +7,7 @@ from tasks.catalogue.roles import Role
 PACKAGED_UNIT = "redis-server.service"
 INNER_PORT_UNIT = "redis-inner-port.service"
 INNER_PORT_RULES = "/etc/redis/inner-port.nft"
+INNER_PORT_TABLE = "redis_inner_port"  # of nftables, family ip
 SYSCTL_FILE = "/etc/sysctl.d/60-redis.conf"
 THP_FILE = "/etc/tmpfiles.d/60-redis-thp.conf"
 APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"

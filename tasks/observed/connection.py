@@ -29,7 +29,7 @@ from pyinfra.connectors.util import make_unix_command_for_host
 from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, HOLD, LOOK, SILENCE, START, Bound
 from tasks.observed.reading import Meter, lines
 from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
-from tasks.observed.script import Parameter, marked, prepared, script
+from tasks.observed.script import Parameter, between, marked, prepared, script
 
 T = TypeVar("T")
 
@@ -82,6 +82,7 @@ class _Asked:
     bound: Bound
     mark: str
     began: bool = False
+    left_out: bool = False  # whether not all of its output was kept
 
 
 _asked: ContextVar[_Asked | None] = ContextVar("asked", default=None)
@@ -111,11 +112,11 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
     if not status and not is_connected(host):
         return CommandResult(False, "", f"the connection broke: {last_words(said.output)}")
     out, err = said.stdout_lines, said.stderr_lines
-    at = next((number for number, line in enumerate(out, 1) if line.endswith(asked.mark)), None)
-    if at is None:
+    own = between(out + [asked.mark] * asked.left_out, asked.mark)
+    if own is None:
         seen = last_words("\n".join(err)) or last_words("\n".join(out)) or "nothing was printed"
-        return CommandResult(False, "", f"the command did not run: {seen}")
-    own = out[at:]
+        what = "was cut off" if asked.began else "did not run"
+        return CommandResult(False, "", f"the command {what}: {seen}")
     return CommandResult(status, "\n".join(own), "\n".join([*own, *err]))
 
 
@@ -209,6 +210,7 @@ class _Output:
         for line in lines(self._meter, self._wait):
             self._asked.began = self._asked.began or bool(self._asked.mark and line.endswith(self._asked.mark))
             yield line
+        self._asked.left_out = self._meter.left_out
         if self._meter.hit:
             self._channel.close()  # ends the other one
 

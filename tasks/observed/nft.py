@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from tasks.catalogue.printable import excerpt
+from tasks.desired.paths import INNER_PORT_TABLE
 from tasks.observed.records import Unreadable
 from tasks.observed.state import Ranges, Taking
 
-OUR_TABLE = "redis_inner_port"
+OUR_TABLE = INNER_PORT_TABLE
 NFT = "nft"  # what the look prints where nft is installed
 HEADER = "payload expression, "  # begins what nft says of a field of a packet's header
 EVERY: Ranges = ((0, (1 << 32) - 1),)  # addresses or ports, as numbers
@@ -42,13 +43,16 @@ def read_rules(lines: Sequence[str]) -> dict[str, list[str]]:
 
 
 def tables(lines: Sequence[str]) -> dict[str, list[str]]:
-    """The lines of `nft list ruleset` by table of IPv4: `ip` by its name, `inet`, which takes IPv4 too, by both."""
+    """The lines of `nft list ruleset` by table of IPv4: `ip` by its name, `inet`, which takes IPv4 too, by both.
+
+    The first line of each is what nft remarks on the table, its owner's name.
+    """
     found: dict[str, list[str]] = {}
     current: list[str] = []
     for line in lines:
-        if match := re.match(r"table (\w+) (\S+) \{", line):
-            family, name = match.groups()
-            current = found.setdefault(name if family == "ip" else f"{family} {name}", [])
+        if match := re.match(r"table (\w+) (\S+) \{(.*)", line):
+            family, name, remark = match.groups()
+            current = found.setdefault(name if family == "ip" else f"{family} {name}", [remark.strip()])
         else:
             current.append(line.strip())
     return {name: own for name, own in found.items() if " " not in name or name.startswith("inet ")}
@@ -174,6 +178,18 @@ def legacy_takings(lines: Iterable[str]) -> Iterator[Taking]:
             yield Taking("iptables-legacy", line, addresses, ports)
 
 
+def owner(lines: Sequence[str]) -> str:
+    """The process that owns the table with these lines, by name: nobody else can change it, and it ends with it.
+
+    Empty where nobody owns it.
+    """
+    flags = (line.removeprefix("flags ") for line in lines if line.startswith("flags "))
+    if not any("owner" in re.split("[, ]+", words) for words in flags):
+        return ""
+    named = re.fullmatch(r"# progname ([\w.-]{1,15})", lines[0])
+    return named[1] if named else "unknown"
+
+
 def forwards(lines: Sequence[str]) -> Iterable[tuple[str, str, int, str]]:
     """(chain, address, inner port, target) of every rule in our table; a rule of another form counts as one."""
     chain = ""
@@ -182,5 +198,5 @@ def forwards(lines: Sequence[str]) -> Iterable[tuple[str, str, int, str]]:
             chain = match[1]
         elif match := _RULE.fullmatch(line):
             yield chain, match[1], int(match[2]), match[3]
-        elif line and line != "}" and not line.startswith(("table ", "type nat hook")):
+        elif line and line != "}" and not line.startswith(("type nat hook", "flags ", "comment ", "# progname ")):
             yield chain, line, 0, ""

@@ -24,6 +24,7 @@ class Meter:
     def __init__(self, bound: Bound, tell: Callable[[str], object] = _nothing) -> None:
         self.bound = bound
         self.hit = ""
+        self.left_out = False  # whether something was said that is not kept
         self._tell = tell
         self._began = time.monotonic()
         self._next_word = self._began + WORD
@@ -61,6 +62,7 @@ class Meter:
         self._size += size
         if self._size <= self.bound.size:
             return True
+        self.left_out = True
         if self.bound.ends:
             self.hit = self.bound.too_much()
         return False

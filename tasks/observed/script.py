@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,8 +28,21 @@ def prepared(command: str) -> str:
 
 
 def marked(command: str, mark: str) -> str:
-    """`command` prepared, its output behind a line that ends with `mark`: what a login prints comes before it."""
-    return prepared(f"echo {mark}\n{command}")
+    """`command` prepared, its output between a line that ends with `mark` and one that has it: see `between`.
+
+    What a login prints comes before it; a wrapper around the login's commands may print behind it.
+    """
+    return prepared(f"echo {mark}\n(\n{command}\n)\nended=$?; echo; echo {mark}; exit $ended")
+
+
+def between(lines: Sequence[str], mark: str) -> list[str] | None:
+    """What a marked command printed, of all that came; None when it has not begun, or not come to its end."""
+    begun = next((number for number, line in enumerate(lines, 1) if line.endswith(mark)), None)
+    ended = next((number for number in range(len(lines) - 1, -1, -1) if lines[number] == mark), None)
+    if begun is None or ended is None or ended < begun:
+        return None
+    own = list(lines[begun:ended])
+    return own[:-1] if own and not own[-1] else own  # of a text that ends with a line break, or of one that does not
 
 
 def script(name: str, *arguments: str, **parameters: Parameter) -> str:

@@ -34,9 +34,10 @@ from tasks.prove.behaviour import (
     writing_checks,
 )
 from tasks.run.fault import fault
+from tasks.run.network import try_from_others
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
-from tasks.run.survey import Look, look
+from tasks.run.survey import Look, look, survey
 from tasks.steps.retire import Proofs, before_the_end
 
 NOT_SEEN = Server(refusal=Refusal(Cause.NOT_ITS_OWN, "it does not run"))
@@ -90,9 +91,18 @@ def _verify(state: State, run: Run) -> int:
     began = time.monotonic()
     as_clients = not options().get("dry")
     hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts}
-    jobs = {name: begin(partial(findings, state, host, run, as_clients)) for name, host in sorted(hosts.items())}
+    looks = survey(state, run)
+    from_others = begin(partial(try_from_others, state, looks))
+    jobs = {
+        name: begin(partial(findings, state, host, run, as_clients, seen=looks[name]))
+        for name, host in sorted(hosts.items())
+    }
+    tried = from_others.result()
     problems = [f"{name}: not reachable over SSH" for name in unreachable(state)]
     problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
+    for name in jobs:
+        found = (*tried.differences.get(name, ()), *tried.unknown.get(name, ()))
+        problems += [f"{name}: {item}" for item in found]
     for problem in problems:
         logger.error(problem)
     for note in run.tier.notices():

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pyinfra.api.state import State
 from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
 from tasks.run.ending import Refusal
 from tasks.run.fault import fault
+from tasks.run.network import FromOthers, try_from_others
 from tasks.run.session import Run, current
 from tasks.run.survey import Look, survey
 
@@ -34,25 +36,34 @@ def check_drift(state: State) -> int:
 def _check(state: State, run: Run) -> int:
     checked_at, began = datetime.now(UTC), time.monotonic()
     looks = survey(state, run)
-    report = build_report(state, run, looks, checked_at, time.monotonic() - began)
+    tried = try_from_others(state, looks)
+    report = build_report(state, run, looks, tried, checked_at, time.monotonic() - began)
     deliver(state, report)
     return report.exit_code
 
 
 def build_report(
-    state: State, run: Run, looks: Mapping[str, Look], checked_at: datetime, seconds: float
+    state: State, run: Run, looks: Mapping[str, Look], tried: FromOthers, checked_at: datetime, seconds: float
 ) -> DriftReport:
     """The report on every host that the run asked for, those that could not be reached among them."""
     asked = [host for host in state.inventory if state.is_host_in_limit(host) and host.name in run.tier.hosts]
     observed = [seen.observed for seen in looks.values() if seen.observed is not None]
     return DriftReport(
         checked_at=checked_at.replace(microsecond=0),
-        hosts=tuple(_host(run, host, looks.get(host.name)) for host in asked),
+        hosts=tuple(_host(run, host, _with(looks.get(host.name), host.name, tried)) for host in asked),
         seconds=seconds,
-        commands=len(looks),
+        commands=len(looks) + tried.commands,
         exchanges=sum(len(item.servers) for item in observed),
         notes=tuple(run.tier.notices()),
     )
+
+
+def _with(seen: Look | None, name: str, tried: FromOthers) -> Look | None:
+    """A look, with what other hosts say of the host's ports."""
+    if seen is None:
+        return None
+    more, unknown = tried.differences.get(name, []), tried.unknown.get(name, [])
+    return replace(seen, differences=(*seen.differences, *more), unknown=(*seen.unknown, *unknown))
 
 
 def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:

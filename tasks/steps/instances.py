@@ -12,7 +12,6 @@ from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
     DATA_ROOT,
-    INNER_PORT_UNIT,
     OLD,
     PREVIOUS,
     RECORDS,
@@ -28,13 +27,13 @@ from tasks.observed.state import Server
 from tasks.run.survey import Look
 from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
+from tasks.steps.inner_port import lead_inner_ports
 from tasks.steps.install import PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.log import own_data
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
-from tasks.steps.retire import NO_TABLE
 from tasks.steps.sandbox import as_role
 from tasks.steps.trial import try_candidates
 
@@ -202,15 +201,3 @@ def load_units(seen: Look, written: bool) -> None:
         commands += [f"systemctl {verb} --quiet {' '.join(enable)}" for verb in ("unmask", "enable")]
     if commands:
         run_commands(name="Load and enable the units", commands=commands)
-
-
-def lead_inner_ports(seen: Look) -> None:
-    """The inner ports lead to the assigned ones; connections through them survive a change of the rules."""
-    wrong = [item for item in chosen(seen.differences, "unit", remedy=Remedy.START) if item.name == INNER_PORT_UNIT]
-    rules = [item for item in chosen(seen.differences, "file") if item.name.endswith("inner-port.nft")]
-    stray = chosen(seen.differences, "listener", remedy=Remedy.LEAD)
-    if stray and not seen.desired.forwards:
-        run_commands(name="Remove the inner ports", commands=[NO_TABLE])
-    unseen = [item for item in chosen(seen.differences, "package", remedy=Remedy.INSTALL) if item.name == "nftables"]
-    if (wrong or rules or stray or unseen) and seen.desired.forwards:
-        run_commands(name="Lead the inner ports", commands=[f"systemctl reload-or-restart {INNER_PORT_UNIT}"])

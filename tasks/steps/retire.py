@@ -18,7 +18,6 @@ from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
-    INNER_PORT_UNIT,
     UNITS,
     acl_file,
     begun_file,
@@ -32,11 +31,9 @@ from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.session import current
 from tasks.run.survey import Look, look, survey
+from tasks.steps.inner_port import lead_commands
 from tasks.steps.install import files_of
 from tasks.steps.operations import call, file_command
-
-# Declared before it is deleted: stopping the unit may have removed it already.
-NO_TABLE = "nft 'table ip redis_inner_port; delete table ip redis_inner_port'"
 
 
 @dataclass
@@ -150,11 +147,8 @@ def _inner_port_commands(seen: Look) -> Iterator[tuple[str, str | None]]:
         yield file_command(file).get_raw_value(), file.content
     if any(file.path.startswith(UNITS) for file in files):
         yield "systemctl daemon-reload", None
-    stray = chosen(seen.differences, "listener", remedy=Remedy.LEAD)
-    if seen.desired.forwards and (files or stray):
-        yield f"systemctl reload-or-restart {INNER_PORT_UNIT}", None
-    elif stray:
-        yield NO_TABLE, None
+    for command in lead_commands(seen.differences, wanted=bool(seen.desired.forwards)):
+        yield command, None
 
 
 def retire_commands(units: Sequence[str]) -> list[str]:

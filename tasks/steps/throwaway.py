@@ -13,6 +13,7 @@ from tasks.catalogue.acl_rules import DEFAULT_LINE
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     INNER_PORT_RULES,
+    INNER_PORT_TABLE,
     INNER_PORT_UNIT,
     NEW,
     OLD,
@@ -58,7 +59,8 @@ def try_inner_port_script(host: Host) -> str:
     return script(
         "try-inner-port",
         run="/run/redis-trial-inner-port",
-        rules=texts[INNER_PORT_RULES],
+        # Under another name: the table that is in force belongs to its process, and takes no rules of others.
+        rules=texts[INNER_PORT_RULES].replace(f" {INNER_PORT_TABLE} ", f" {INNER_PORT_TABLE}_trial "),
         unit=INNER_PORT_UNIT,
         unit_text=texts[f"{UNITS}/{INNER_PORT_UNIT}"],
     )

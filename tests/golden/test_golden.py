@@ -160,18 +160,33 @@ def test_more_clients_get_more_descriptors() -> None:
     assert "\nLimitNOFILE=101024\n" in unit
 
 
-def test_the_inner_ports_are_replaced_at_once_in_both_directions() -> None:
+def test_the_inner_ports_are_led_in_both_directions_by_a_table_that_has_an_owner() -> None:
     text = RENDERED["all-five/etc/redis/inner-port.nft"]
-    assert (
-        text.index("\ntable ip redis_inner_port\n")
-        < text.index("delete table")
-        < text.index("table ip redis_inner_port {")
-    )
+    assert "\ntable ip redis_inner_port {\n\tflags owner\n" in text
     for role in ("socket", "shared", "compliance", "crypto"):
         built = roles()[role]
         rule = f"ip daddr {built.address} tcp dport 6379 dnat to {built.address}:{built.port}\n"
         assert text.count(rule) == 2
     assert "172.28.2.1" not in text
+
+
+def test_no_start_stop_or_reload_of_another_unit_reaches_the_inner_port_and_nothing_stops_it_from_trying_again() -> (
+    None
+):
+    unit = RENDERED["all-five/etc/systemd/system/redis-inner-port.service"]
+    lines = {line for line in unit.splitlines() if not line.startswith("#")}
+    assert {"Restart=always", "StartLimitIntervalSec=0", "Before=network-online.target"} <= lines
+    ties = (
+        "PartOf",
+        "BindsTo",
+        "Requires",
+        "Requisite",
+        "Conflicts",
+        "ReloadPropagatedFrom",
+        "StopPropagatedFrom",
+        "After",
+    )
+    assert [line for line in lines if line.startswith(tuple(f"{tie}=" for tie in ties))] == []
 
 
 def test_only_what_has_another_inner_port_is_led_and_from_that_port() -> None:

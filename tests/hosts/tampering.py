@@ -381,6 +381,16 @@ UNIT_STATES = Round(
 CHAIN = "ip redis_inner_port prerouting"
 HANDLE = f"$(nft -a list chain {CHAIN} | sed -n '/{{0}}:/s/.*handle //p')"
 
+
+def by_the_owner(command: str, then: str) -> tuple[str, ...]:
+    """A command of nft through the process that owns the table: the kernel takes it from nobody else."""
+    return f'echo "{command}" >/run/redis-inner-port/commands', until(then)
+
+
+def shows(text: str) -> str:
+    """Shell that succeeds when a rule of the chain has this text."""
+    return f"nft list chain {CHAIN} | grep -q {text}"
+
 # Nobody logs in to that role meanwhile: of a round with others, its other differences would be left as they are.
 ASSIGNED_PORT = Round(
     "assigned port",
@@ -388,11 +398,14 @@ ASSIGNED_PORT = Round(
     (
         Tampering(
             "assigned port led to another role",
-            (f"nft insert rule {CHAIN} ip daddr 172.28.2.1 tcp dport 6379 dnat to 172.28.2.5:6383",),
+            by_the_owner(
+                f"insert rule {CHAIN} ip daddr 172.28.2.1 tcp dport 6379 dnat to 172.28.2.5:6383", shows("172.28.2.1")
+            ),
             keys(inner("gateway")),
         ),
     ),
 )
+
 
 INNER_PORTS = Round(
     "inner ports",
@@ -400,15 +413,18 @@ INNER_PORTS = Round(
     (
         Tampering(
             "inner port led to another role",
-            (
-                f"nft replace rule {CHAIN} handle {HANDLE.format(ADDRESS['shared'])}"
+            by_the_owner(
+                f"replace rule {CHAIN} handle {HANDLE.format(ADDRESS['shared'])}"
                 " ip daddr 172.28.2.3 tcp dport 6379 dnat to 172.28.2.5:6383",
+                shows("172.28.2.3.*172.28.2.5:6383"),
             ),
             keys(inner("shared")),
         ),
         Tampering(
             "inner port not led for other hosts",
-            (f"nft delete rule {CHAIN} handle {HANDLE.format(ADDRESS['compliance'])}",),
+            by_the_owner(
+                f"delete rule {CHAIN} handle {HANDLE.format(ADDRESS['compliance'])}", f"! {shows('172.28.2.4')}"
+            ),
             keys(inner("compliance")),
         ),
         Tampering(
@@ -530,7 +546,11 @@ RESTARTS = Round(
             (("gateway", f"CONFIG SET requirepass {CANARY}"),),
             keys(("gateway", "setting", "requirepass"), ("gateway", "acl", "default")),
         ),
-        Tampering("table of the inner ports flushed", ("nft flush table ip redis_inner_port",), keys(*ALL_INNER)),
+        Tampering(
+            "table of the inner ports flushed by its own process",
+            by_the_owner("flush table ip redis_inner_port", f"! {shows('dnat')}"),
+            keys(*ALL_INNER),
+        ),
     ),
 )
 

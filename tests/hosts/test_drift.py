@@ -19,7 +19,7 @@ import redis
 from tests.hosts import figures
 from tests.hosts.conftest import ROLES, TABLE, Finished, Tier, layout, output, wait_for
 from tests.hosts.every_way import kept
-from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering
+from tests.hosts.tampering import CANARY, ROUNDS, Key, Round, Step, Tampering, until
 from tests.hosts.test_first_deploy import fingerprint
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
@@ -364,7 +364,25 @@ def test_a_host_that_hangs_is_given_up_and_the_others_are_reported(pair: Tier, t
 def test_all_in_sync_is_one_line_and_exit_code_0(pair: Tier, tmp_path: Path) -> None:
     drift = check(pair, tmp_path)
     assert_in_sync(drift)
-    assert re.search(r"2 roles on 2 hosts in sync, checked in [\d.]+ s \(2 commands, 2 exchanges\)", drift.done.stdout)
+    assert re.search(r"2 roles on 2 hosts in sync, checked in [\d.]+ s \(4 commands, 2 exchanges\)", drift.done.stdout)
+
+
+def test_ports_that_a_packet_filter_closes_to_other_hosts_are_found_by_drift_and_by_verify(
+    pair: Tier, tmp_path: Path
+) -> None:
+    """As ufw does that admits 6379 only, which it sees translated: from the host itself both ports answer."""
+    host, closing = pair.host("socket"), "table inet closing"
+    rule = "iifname != lo tcp dport 6380 reject with tcp reset"
+    host.sh(f"nft '{closing} {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}'")
+    try:
+        drift, verified = check(pair, tmp_path), pair.run("tasks/verify.py")
+    finally:
+        host.sh(f"nft delete {closing}")
+    assert drift.keys == {("socket", "listener", f"172.28.2.2:{port}") for port in (6379, 6380)}
+    assert not drift.in_sync
+    assert verified.returncode != 0
+    assert "172.28.2.2:6380: Connection refused from redis-gateway" in output(verified)
+    assert_in_sync(check(pair, tmp_path))
 
 
 def test_a_limit_that_matches_nobody_is_an_error(pair: Tier, tmp_path: Path) -> None:
@@ -442,9 +460,11 @@ def test_the_same_said_in_other_words_is_no_drift(site: Site) -> None:
         with site.tier.operator(role) as client:
             assert client.execute_command(*shlex.split(command)) in (True, "OK", b"OK")
     host.sh(
-        "nft -s list table ip redis_inner_port >/root/kept.nft; nft flush table ip redis_inner_port;"
-        " for chain in output prerouting; do tac /root/kept.nft | sed -n '/dnat/p' | sort -ur |"
-        ' sed "s/^/add rule ip redis_inner_port $chain /"; done | nft -f -'
+        "nft -s list table ip redis_inner_port >/run/kept.nft; { echo flush table ip redis_inner_port;"
+        " for chain in output prerouting; do tac /run/kept.nft | sed -n '/dnat/p' | sort -ur |"
+        ' sed "s/^/add rule ip redis_inner_port $chain /"; done; } >/run/again.nft;'
+        """ echo 'include "/run/again.nft"' >/run/redis-inner-port/commands;"""
+        + until("! nft -s list table ip redis_inner_port | cmp -s - /run/kept.nft")
     )
     overrides = {
         "gateway": {"maxmemory": str(256 << 20), "client_output_buffer_limit": {"pubsub": "32768kb 8mb 60"}},

@@ -222,7 +222,7 @@ def broken(tier: Tier, break_it: str, mend_it: str = "true") -> Iterator[None]:
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [
-        ("nft flush table ip redis_inner_port", ("socket: listener 172.28.2.2:6379",)),
+        ("systemctl stop redis-inner-port", ("unit redis-inner-port.service: inactive → active",)),
         ("systemctl stop redis-crypto", ("crypto: unit redis-crypto.service: inactive → active",)),
         ("rm /etc/redis/gateway.conf", ("gateway: file /etc/redis/gateway.conf: absent",)),
         ("chmod 644 /etc/redis/shared.acl", ("shared: file /etc/redis/shared.acl: file root:redis 0644",)),

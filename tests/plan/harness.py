@@ -55,6 +55,7 @@ class Site:
     fails: str | None = None  # a pattern: commands that match do not succeed
     reachable: bool = True
     holds: Sequence[str] = ("held",)  # what the process that holds the host says, in turn and the last for ever
+    unreached: Mapping[str, str] = field(default_factory=dict)  # ADDRESS:PORT of others → why it gets no connection
     lenient: bool = False  # its servers let every service administer them
     meanwhile: State | None = None  # what a look right before a login shows
     others: Mapping[tuple[str, int], OtherRedis] = field(default_factory=dict)  # servers of somebody else's
@@ -157,11 +158,22 @@ def _short_call(run: Call) -> str:
     return known.get(run.name, usual)
 
 
-LOOKS = {"read-journals": "said since the start", "check-log": "check the log", "who-serves": "who serves"}
+LOOKS = {
+    "read-journals": "said since the start",
+    "check-log": "check the log",
+    "who-serves": "who serves",
+    "knock": "knock",
+}
 READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
 WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\nAll AOF files and manifest are valid\n"
 # Looks that find nothing wrong, unless a site says otherwise.
-HARMLESS = {"may replay": "", "said since the start": f"0 {READY}", "check the log": WHOLE, "who serves": ""}
+HARMLESS = {
+    "may replay": "",
+    "said since the start": f"0 {READY}",
+    "check the log": WHOLE,
+    "who serves": "",
+    "knock": "",
+}
 
 
 @dataclass
@@ -222,24 +234,30 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         stdin = arguments.get("_stdin") or ""
         self.events.append(Event(self.host.name, "command", text, "".join(stdin)))
         run, mark = read_call(text), output_mark(text)
-        if run is not None and run.name == "look":
-            own = run.parameters["mark"]
-            return True, _lines(f"{mark}\n{printed(snapshot_text(self._state(), own), own)}")
-        if run is not None and run.name == "who-serves":
-            own = run.parameters["mark"]
-            unit = "".join(run.arguments)
-            return True, _lines(f"{mark}\n{printed(sockets_text(self._serving(unit), unit, own), own)}")
+        if run is not None and (said := self._looked(run)) is not None:
+            return True, _said(mark, said)
         if self.site.fails and re.search(self.site.fails, short(text)):
-            return False, _lines(f"{mark}\nit failed")
+            return False, _said(mark, "it failed")
         if short(text).startswith("trial "):
-            return True, _lines(f"{mark}\n")
+            return True, _said(mark, "")
         for pattern, output in {**HARMLESS, **self.site.commands}.items():
             if re.fullmatch(pattern, short(text)):
                 if run is not None and run.parameters.keys() >= FRAME:
                     output = printed(output.replace(MARK, run.parameters["mark"]), run.parameters["mark"])
-                return True, _lines(f"{mark}\n{output}")
+                return True, _said(mark, output)
         self.unscripted.append(f"{self.host.name}: {short(text)}")
-        return False, _lines(f"{mark}\nnobody scripted this command")
+        return False, _said(mark, "nobody scripted this command")
+
+    def _looked(self, run: Call) -> str | None:
+        """What the scripts say that only look; None of the others."""
+        own, unit = run.parameters.get("mark", ""), "".join(run.arguments)
+        if run.name == "look":
+            return printed(snapshot_text(self._state(), own), own)
+        if run.name == "who-serves":
+            return printed(sockets_text(self._serving(unit), unit, own), own)
+        if run.name == "knock" and self.site.fails != run.name:
+            return "\n".join(f"{at} {self.site.unreached.get(at, 'open')}" for at in run.arguments)
+        return None
 
     def put_file(self, *_: Any, **__: Any) -> bool:
         """Nothing is uploaded in this repository."""
@@ -317,8 +335,10 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         self.events.append(Event(self.host.name, "exchange", f"{role}: {' '.join(shown)}", password=password, to=to))
 
 
-def _lines(text: str) -> CommandOutput:
-    return CommandOutput([OutputLine("stdout", line) for line in text.splitlines()])
+def _said(mark: str, text: str) -> CommandOutput:
+    """What a command prints, between its marks if it has any."""
+    whole = f"{mark}\n{text}\n{mark}\n" if mark else text
+    return CommandOutput([OutputLine("stdout", line) for line in whole.splitlines()])
 
 
 def write_secrets(path: Path) -> Path:

@@ -21,7 +21,7 @@ from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host, Instance, User
-from tasks.desired.paths import SYSCTL_FILE, THP_FILE, acl_file, data_directory
+from tasks.desired.paths import INNER_PORT_UNIT, SYSCTL_FILE, THP_FILE, acl_file, data_directory
 from tasks.observed.state import FileState, FileUser, Listener, Observed, Server
 from tests.tree import ROLES, tree
 
@@ -97,6 +97,7 @@ def limits(**changes: int) -> Limits:
 def as_desired(host: Host) -> Observed:
     """A virtual machine on which everything is as `host` wants it."""
     pids = {instance.unit: FIRST_PID + number for number, instance in enumerate(host.instances)}
+    owner = {INNER_PORT_UNIT: FIRST_PID + len(pids)} if host.forwards else {}
     return Observed(
         os={"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
         systemd=True,
@@ -122,10 +123,16 @@ def as_desired(host: Host) -> Observed:
         boot_sysctls={name: (value, SYSCTL_FILE) for name, value in host.sysctls.items()},
         boot_thp={THP_FILE: host.thp},
         our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
-        units={unit.name: _unit(unit.enabled, unit.active, pids.get(unit.name, 0)) for unit in host.units},
-        binaries=dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
+        units={unit.name: _unit(unit.enabled, unit.active, (pids | owner).get(unit.name, 0)) for unit in host.units},
+        binaries={
+            **dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
+            **dict.fromkeys(owner.values(), "/usr/sbin/nft"),
+        },
         descriptors={1: 1048576, **{pids[instance.unit]: instance.descriptors for instance in host.instances}},
-        started={instance.unit: instance.unit_digest for instance in host.instances},
+        started={
+            **{instance.unit: instance.unit_digest for instance in host.instances},
+            **{unit.name: unit.digest for unit in host.units if unit.digest},
+        },
         files={
             file.path: FileState(
                 "directory" if file.content is None else "file",
@@ -141,6 +148,7 @@ def as_desired(host: Host) -> Observed:
             for item in host.forwards
             for chain in ("prerouting", "output")
         ),
+        forwards_owner="nft" if host.forwards else "",
         statoverrides=dict(host.statoverrides),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
         stored={
@@ -194,6 +202,7 @@ def fresh(host: Host) -> Observed:
         started={},
         files={},
         forwards=frozenset(),
+        forwards_owner="",
         statoverrides={},
         data_files={},
         stored={},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.observed.script import DIRECTORY, PREAMBLE
 
-MARKED = re.compile(r"\Aecho ([0-9a-f]{32})\n")
+MARKED = re.compile(r"\Aecho ([0-9a-f]{32})\n\(\n(.*)\n\)\nended=.*\Z", re.DOTALL)
 NAMES = {path.read_text(): path.stem for path in sorted(DIRECTORY.glob("*.sh"))}
 
 
@@ -24,7 +24,9 @@ class Call:
 
 def bare(command: str) -> str:
     """A command without what stands before every one."""
-    return MARKED.sub("", command.removeprefix(PREAMBLE))
+    text = command.removeprefix(PREAMBLE)
+    found = MARKED.match(text)
+    return found[2] if found else text
 
 
 def output_mark(command: str) -> str:

@@ -356,6 +356,55 @@ def test_an_inner_port_that_leads_nowhere_or_elsewhere_is_a_difference(
     assert found == ("crypto", "listener", "172.28.2.5:6379", expected, observed, remedy)
 
 
+INNER_UNIT = "redis-inner-port.service"
+TABLE = "table ip redis_inner_port"
+
+
+def test_rules_that_nobody_owns_get_an_owner(host: Host, right: Observed) -> None:
+    found = only(compare(host, replace(right, forwards_owner="")))
+    assert found[:3] == (None, "listener", TABLE)
+    assert found[3:] == (
+        f"owned by {INNER_UNIT}",
+        "owned by nobody, so that a flush takes it",
+        "load the inner port's rules",
+    )
+
+
+def test_rules_of_somebody_else_s_process_are_left_to_a_person_and_the_unit_is_started(
+    host: Host, right: Observed
+) -> None:
+    """The kernel lets one process own a table: while that one has it, the unit's own is refused, and tries again."""
+    state = {"ActiveState": "activating", "SubState": "auto-restart", "MainPID": "0", "NRestarts": "7"}
+    found = compare(host, with_unit(replace(right, forwards_owner="nft"), INNER_UNIT, **state))
+    assert [(item.name, item.observed.split(" (")[0], str(item.remedy)[:7]) for item in found] == [
+        (TABLE, "owned by a process nft of somebody else's", "by hand"),
+        (INNER_UNIT, "activating", "start"),
+    ]
+
+
+def test_an_inner_port_whose_process_is_gone_is_started_and_its_rules_are_missed(host: Host, right: Observed) -> None:
+    gone = replace(with_unit(right, INNER_UNIT, ActiveState="failed", MainPID="0"), forwards=frozenset())
+    found = compare(host, replace(gone, forwards_owner=""))
+    assert [(item.name, str(item.remedy)) for item in found] == [
+        (INNER_UNIT, "start"),
+        ("172.28.2.5:6379", "load the inner port's rules"),
+    ]
+
+
+@pytest.mark.parametrize("digest", ["", "0123456789abcdef"])
+def test_an_inner_port_started_from_another_unit_is_started_from_the_new_one(
+    host: Host, right: Observed, digest: str
+) -> None:
+    found = only(compare(host, replace(right, started={**right.started, INNER_UNIT: digest})))
+    assert found[2:5] == (INNER_UNIT, "started from the unit as it is", "started before it changed")
+
+
+def test_a_unit_of_before_that_had_no_process_is_one_difference(host: Host, right: Observed) -> None:
+    state = {"ActiveState": "active", "SubState": "exited", "MainPID": "0"}
+    before = replace(with_unit(right, INNER_UNIT, **state), forwards_owner="", started={UNIT: right.started[UNIT]})
+    assert only(compare(host, before))[2] == INNER_UNIT
+
+
 def test_a_foreign_rule_in_our_table_is_a_difference(host: Host, right: Observed) -> None:
     rule = ("prerouting", "tcp dport 80 accept", 0, "")
     found = only(compare(host, replace(right, forwards=right.forwards | {rule})))
@@ -495,7 +544,7 @@ def test_an_instance_that_still_runs_a_removed_binary_is_restarted(host: Host, r
 def test_an_instance_started_before_its_unit_changed_is_restarted(
     host: Host, right: Observed, started: dict[str, str]
 ) -> None:
-    found = only(compare(host, replace(right, started=started)))
+    found = only(compare(host, replace(right, started={**right.started, UNIT: ""} | started)))
     expected = "started from the unit as it is"
     assert found == ("crypto", "instance", "unit", expected, "started before it changed", "restart")
 

@@ -157,6 +157,8 @@ def _found(observed: Observed) -> Iterator[str]:
 def _rules(observed: Observed) -> list[str]:
     asked = ["nft", "payload expression, datatype integer (integer), 8 bits"] if "nftables" in observed.packages else []
     lines = ["table ip redis_inner_port {"] if observed.forwards else []
+    if observed.forwards_owner:
+        lines = [f"table ip redis_inner_port {{ # progname {observed.forwards_owner}", "\tflags owner", ""]
     for chain in sorted({rule[0] for rule in observed.forwards}):
         lines += [f"\tchain {chain} {{", f"\t\ttype nat hook {chain} priority -100; policy accept;"]
         lines += [

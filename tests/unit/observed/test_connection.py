@@ -345,7 +345,7 @@ def test_a_command_that_says_too_much_is_ended(link: Link, what: bytes, of: Any)
 
 
 def test_a_change_that_says_much_goes_on_and_only_the_rest_is_left_out(link: Link) -> None:
-    link.server.answer = says(b"MARK\nfirst\n" + b"y\n" * (2 * LONG.size // LINE))
+    link.server.answer = says(b"MARK\nfirst\n" + b"y\n" * (2 * LONG.size // LINE) + b"\nMARK\n")
     bound_connection(link.host)
     done = run_command(link.state, link.host, "true", bound=LONG)
     assert done.succeeded
@@ -361,7 +361,7 @@ def test_a_change_that_takes_long_is_spoken_of(link: Link, monkeypatch: pytest.M
 
     def answer(channel: paramiko.Channel, command: str) -> None:
         wait_for(lambda: len(told) >= 2)
-        says(b"MARK\ndone\n")(channel, command)
+        says(b"MARK\ndone\n\nMARK\n")(channel, command)
 
     link.server.answer = answer
     bound_connection(link.host)
@@ -370,7 +370,9 @@ def test_a_change_that_takes_long_is_spoken_of(link: Link, monkeypatch: pytest.M
 
 
 def test_what_a_command_prints_is_read_whatever_bytes_it_has(link: Link) -> None:
-    link.server.answer = says(b"M\xfcller\nno line endMARK\na\n\xff\nb", b"sudo: unable to resolve host\n", 3)
+    link.server.answer = says(
+        b"M\xfcller\nno line endMARK\na\n\xff\nb\nMARK\nbye\n", b"sudo: unable to resolve host\n", 3
+    )
     bound_connection(link.host)
     done = run_command(link.state, link.host, "false")
     assert not done.succeeded

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.observed.nft import EVERY, OUR_TABLE, forwards, legacy_takings, narrowed, tables, takings, without
+from tasks.desired.paths import INNER_PORT_TABLE
+from tasks.observed.nft import EVERY, forwards, legacy_takings, narrowed, owner, tables, takings, without
 from tasks.observed.state import Ranges
 
 PRINTED = """\
@@ -43,7 +44,7 @@ table ip mine {
 
 
 def test_our_rules_are_known_by_chain_address_port_and_target() -> None:
-    assert set(forwards(tables(PRINTED)[OUR_TABLE])) == {
+    assert set(forwards(tables(PRINTED)[INNER_PORT_TABLE])) == {
         (chain, "172.28.2.5", 6379, "172.28.2.5:6383") for chain in ("prerouting", "output")
     }
 
@@ -184,3 +185,25 @@ def test_a_connection_that_passes_every_rule_of_ours_is_taken_by_none() -> None:
     ours = [line for line in PRINTED[: PRINTED.index("}") + 1] if not re.fullmatch(r"\s*", line)]
     assert not takes(ours)
     assert not takes(ours, port=6379)
+
+
+HEAD = "table ip redis_inner_port {"
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        (f"{HEAD}\n", ""),
+        (f"{HEAD} # progname nft\n\tflags owner\n", "nft"),
+        (f'{HEAD} # progname nft\n\tflags owner\n\tcomment "loaded 1795678064.558562907"\n', "nft"),
+        (f"{HEAD} # progname firewalld\n\tflags owner,persist\n", "firewalld"),
+        (f"{HEAD} # progname a\x1b[31mb\n\tflags owner\n", "unknown"),
+        (f"{HEAD}\n\tflags owner\n", "unknown"),
+        (f"{HEAD}\n\tflags dormant\n", ""),
+        (f'{HEAD}\n\tcomment "flags owner"\n', ""),
+    ],
+)
+def test_who_owns_the_table_is_read_and_takes_no_rule_away(printed: str, expected: str) -> None:
+    lines = tables([*printed.split("\n"), *PRINTED[1:7]])[INNER_PORT_TABLE]
+    assert owner(lines) == expected
+    assert list(forwards(lines)) == [("prerouting", "172.28.2.5", 6379, "172.28.2.5:6383")]

@@ -7,8 +7,9 @@ import pytest
 
 from tasks.compare.host import compare
 from tasks.compare.unknown import unknowns
+from tasks.desired.paths import INNER_PORT_TABLE
 from tasks.observed.look import endpoint
-from tasks.observed.nft import OUR_TABLE, takings
+from tasks.observed.nft import takings
 from tasks.observed.own_server import is_led_inward, listens_at, own_endpoint, read_sockets, sockets_of
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Listener, Observed, Server, Unseen
@@ -59,7 +60,7 @@ OTHERS: dict[str, tuple[Change, Cause]] = {
     "a rule leads to another host": (ruled(f"ip daddr {ADDRESS} tcp dport {PORT} dnat to 10.0.0.9:1"), Cause.TAKEN),
     "a rule leads to another port": (ruled(f"tcp dport {PORT} redirect to :7000"), Cause.TAKEN),
     "a rule hands it to another socket": (ruled(f"tcp dport {PORT} tproxy to 127.0.0.1:7000"), Cause.TAKEN),
-    "a rule in our table does": (ruled(f"tcp dport {PORT} redirect to :7000", OUR_TABLE), Cause.TAKEN),
+    "a rule in our table does": (ruled(f"tcp dport {PORT} redirect to :7000", INNER_PORT_TABLE), Cause.TAKEN),
     "a rule of our form does": (led("output", ADDRESS, PORT, f"{ADDRESS}:7000"), Cause.TAKEN),
     "its address is another host's": (lambda seen: replace(seen, addresses=frozenset()), Cause.NOT_ITS_OWN),
     "nft did not say": (lambda seen: replace(seen, unseen={"forwards": Unseen("nft ended with 1")}), Cause.TAKEN),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.observed import script as module
-from tasks.observed.script import DIRECTORY, prepared, script
+from tasks.observed.script import DIRECTORY, between, marked, prepared, script
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -62,3 +62,27 @@ def test_a_script_says_which_shell_and_what_it_is_for(path: Path) -> None:
     assert first in ("#!/bin/sh", "#!/bin/bash")
     assert second.startswith("# ")
     subprocess.run([first.rpartition("/")[2], "-n", path], check=True)
+
+
+@pytest.mark.parametrize("printed", ["", "a", "a\\n", "a\\n\\n", "\\n", "\\na", "a\\nb", "0f"])
+@pytest.mark.parametrize("ends", ["", "exit 3", "false", "exec sh -c 'exit 3'"])
+def test_what_a_command_prints_is_what_stands_between_its_marks_whatever_is_printed_around_it(
+    printed: str, ends: str
+) -> None:
+    command = marked(f"printf '{printed}'\n{ends}", "0f0f")
+    done = subprocess.run(
+        ["sh", "-c", f"printf 'welcome\\nno end'; ( {command}\n); ended=$?; echo bye; exit $ended"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = between(done.stdout.split("\n"), "0f0f")
+    text = printed.replace("\\n", "\n")
+    assert found is not None
+    assert "\n".join(found) == text.removesuffix("\n")
+    assert done.returncode == {"": 0, "false": 1}.get(ends, 3)
+
+
+@pytest.mark.parametrize("lines", [[], ["0f"], ["a", "b"], ["x0f", "a"], ["0f", "a", "0fb"], ["a0", "f"]])
+def test_what_has_not_begun_or_not_ended_is_nothing(lines: list[str]) -> None:
+    assert between(lines, "0f") is None

@@ -118,6 +118,12 @@ def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> 
     ]
 
 
+def test_the_rules_of_the_inner_ports_are_tried_under_a_name_that_nobody_owns() -> None:
+    rules = call(SCRIPTS["inner port"]).parameters["rules"]
+    assert "\ntable ip redis_inner_port_trial {\n" in rules
+    assert "table ip redis_inner_port {" not in rules
+
+
 def test_a_trial_has_the_sandbox_of_the_role_s_unit_but_for_its_directories() -> None:
     lines = call(SCRIPTS["trial of crypto"]).parameters["sandbox"].splitlines()
     unit = desired("crypto").instances[0].unit_text.splitlines()

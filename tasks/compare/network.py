@@ -1,0 +1,90 @@
+"""Whether the roles' ports are reached over the network: which are tried from where, and what follows. Pure.
+
+A look sees a host from the inside, and a proof comes through SSH: neither passes what filters packets on the way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.compare.difference import ByHand, Difference
+from tasks.compare.unknown import Unknown
+from tasks.desired.host import Host
+from tasks.observed.state import Observed
+
+FROM = 2  # hosts that try a port; one of them may be on the same switch, or be let through by itself
+
+Endpoint = tuple[str, int]  # address and port
+
+
+@dataclass(frozen=True)
+class Tries:
+    """The ports of one host that are tried, each with its role, and the hosts that try them."""
+
+    ports: Mapping[Endpoint, str]
+    hosts: tuple[str, ...]
+
+
+def tries(seen: Mapping[str, tuple[Host, Observed]]) -> dict[str, Tries]:
+    """host → what is tried of it; `seen`: the hosts of a run with roles. Where there is one host only, nothing is."""
+    names = sorted(seen)
+    planned = {
+        name: Tries(_open(*seen[name]), tuple([other for other in names if other != name][:FROM])) for name in names
+    }
+    return {name: item for name, item in planned.items() if item.ports and item.hosts}
+
+
+def _open(desired: Host, observed: Observed) -> dict[Endpoint, str]:
+    """Where clients get in as far as the host itself knows; what is wrong with others it has said."""
+    listening = {(item.address, item.port) for item in observed.listeners}
+    open_ports: dict[Endpoint, str] = {}
+    for role in desired.roles:
+        address = str(role.address)
+        if (address, role.port) not in listening or address not in observed.addresses:
+            continue
+        target = f"{address}:{role.port}"
+        led = {
+            port for chain, led, port, to in observed.forwards if (chain, led, to) == ("prerouting", address, target)
+        }
+        open_ports |= {(address, port): role.name for port in role.ports if port == role.port or port in led}
+    return open_ports
+
+
+def to_try(planned: Mapping[str, Tries]) -> dict[str, list[Endpoint]]:
+    """host → the ports of others that it tries, in one command."""
+    asked: dict[str, list[Endpoint]] = {}
+    for item in planned.values():
+        for name in item.hosts:
+            asked.setdefault(name, []).extend(item.ports)
+    return asked
+
+
+def differences(tried: Tries, heard: Mapping[str, Mapping[Endpoint, str]]) -> list[Difference]:
+    """The ports of a host that another does not reach; `heard`: host that tried → port → why not, empty if it did."""
+    found = []
+    for (address, port), role in tried.ports.items():
+        said = {name: heard[name][address, port] for name in tried.hosts if name in heard}
+        closed = [f"{why} from {name}" for name, why in said.items() if why]
+        if closed:
+            remedy = ByHand("let the packet filters of the host and on the way admit it: see nft list ruleset")
+            expected = f"reached over the network from {', '.join(said)}"
+            found.append(Difference(role, "listener", f"{address}:{port}", expected, "; ".join(closed), remedy))
+    return found
+
+
+def unheard(tried: Tries, failed: Mapping[str, str]) -> list[Unknown]:
+    """That nobody could try the ports of a host; `failed`: host that was to try → why it could not."""
+    if not set(tried.hosts) <= failed.keys():
+        return []
+    because = "; ".join(f"{name} could not try: {failed[name]}" for name in tried.hosts)
+    return [Unknown(None, "whether its ports are reached over the network", because, "try again")]
+
+
+def hosts_with_roles(seen: Mapping[str, tuple[Host, Observed | None]]) -> dict[str, tuple[Host, Observed]]:
+    """Those that carry roles and were seen."""
+    return {
+        name: (desired, observed)
+        for name, (desired, observed) in seen.items()
+        if observed is not None and desired.roles and "listeners" not in observed.unseen
+    }
