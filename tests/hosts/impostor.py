@@ -66,11 +66,16 @@ def listening(host: Container, address: str, port: int) -> Iterator[None]:
     install(host)
     host.sh(f"rm -f {SAID}; touch {SAID}")
     host.sh(f"systemd-run --quiet --unit=impostor /usr/bin/perl {PROGRAM} {address} {port} {SAID}")
-    host.sh(f"timeout 10 sh -c 'until ss -Hltn | grep -q {address}:{port}; do sleep 0.1; done'")
+    wait_for(host, address, port)
     try:
         yield
     finally:
         host.sh("systemctl stop impostor")
+
+
+def wait_for(host: Container, address: str, port: int) -> None:
+    """Somebody listens there."""
+    host.sh(f"timeout 30 sh -c 'until ss -Hltn | grep -q {address}:{port}; do sleep 0.1; done'")
 
 
 def told(host: Container) -> str:
@@ -85,6 +90,7 @@ def as_unit(host: Container, unit: str, address: str, port: int) -> Iterator[Non
     directory = f"/run/systemd/system/{unit}.d"
     host.sh(f"mkdir -p {directory} && cat >{directory}/impostor.conf", input=DROP_IN % (address, port))
     host.sh(f"systemctl daemon-reload && systemctl restart {unit}")
+    wait_for(host, address, port)
     try:
         yield
     finally:

@@ -250,6 +250,7 @@ def test_a_server_that_loads_is_waited_for_not_started(onebox: Tier, tmp_path: P
         assert onebox.pid(ROLE) == pid
     finally:
         host.sh(f"systemctl set-property --runtime {unit} CPUQuota=")
+        host.sh(f"rm -r /run/systemd/system.control/{unit}.d && systemctl daemon-reload")
     wait_for(lambda: onebox.answers(ROLE), "it has loaded")
     with onebox.operator(ROLE) as operator:
         assert operator.dbsize() >= 1_000_000
