@@ -391,6 +391,7 @@ def shows(text: str) -> str:
     """Shell that succeeds when a rule of the chain has this text."""
     return f"nft list chain {CHAIN} | grep -q {text}"
 
+
 # Nobody logs in to that role meanwhile: of a round with others, its other differences would be left as they are.
 ASSIGNED_PORT = Round(
     "assigned port",
