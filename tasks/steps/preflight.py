@@ -93,6 +93,8 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
     findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
+        unknown = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.unknown]
+        findings += [item for item in unknown if item not in findings]
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 
 

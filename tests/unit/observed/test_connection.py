@@ -23,6 +23,7 @@ from tasks.observed.connection import (
     TunnelRefused,
     begin,
     bound_connection,
+    bound_greetings,
     is_connected,
     open_command,
     open_tunnel,
@@ -223,6 +224,36 @@ def test_behind_a_jump_host_silence_is_bounded_on_the_way_to_it(link: Link, stac
     far = link.far.accept(10)
     bound_connection(linked(near, far, stack).host)
     assert silence(link.near) == SILENCE * 1000
+
+
+@pytest.mark.parametrize("greeting", [b"A" * 4096, b"A" * 100 + b"\n"], ids=["one line", "many lines"])
+def test_a_host_whose_greeting_has_no_end_is_refused_and_others_go_on(greeting: bytes) -> None:
+    bound_greetings()
+    bound_greetings()  # once is enough
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        near = socket.create_connection(door.getsockname())
+        far, _ = door.accept()
+
+    def greet() -> None:
+        with far, suppress(OSError):
+            while not ended.is_set():
+                far.sendall(greeting)
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    beside = begin(lambda: [time.sleep(0.05) for _ in range(5)])  # type: ignore[func-returns-value]
+    transport = paramiko.Transport(near)
+    try:
+        began = time.monotonic()
+        with pytest.raises((paramiko.SSHException, EOFError)):
+            transport.start_client(timeout=30)
+        assert len(beside.result()) == 5
+        assert time.monotonic() - began < 25
+    finally:
+        ended.set()
+        transport.close()
+        thread.join(10)
 
 
 def test_a_proxy_command_is_left_to_bound_its_own_silence(stack: ExitStack) -> None:
