@@ -281,6 +281,8 @@ def _bound_silence(host: Host) -> None:
         transport = sock.get_transport() if isinstance(sock, paramiko.Channel) else None
         if transport is None and hasattr(sock, "setsockopt"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
+            # A request in two packets would wait for a delayed acknowledgement: 40 ms an exchange.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Channel:
