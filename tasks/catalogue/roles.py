@@ -95,7 +95,7 @@ class Catalogue(BaseModel):
     roles: dict[str, dict[str, Any]]
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(yaml.CSafeLoader):
     """YAML in which a key may stand once: of two equal ones the last would win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
