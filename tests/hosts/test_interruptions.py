@@ -271,7 +271,8 @@ def test_a_second_deploy_is_told_who_holds_the_host_and_since_when_and_changes_n
         onebox.deploy()
     assert done.returncode == 0, output(done)
     assert second.returncode != 0
-    holder = r"another deploy holds this host: \S+@\S+, process \d+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    since = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    holder = rf"another deploy holds this host: process \d+ \(\w+\) of root, \S+@\S+, process \d+, {since}"
     assert re.search(holder, output(second)), output(second)
     assert "Traceback" not in output(second)
     assert after == before

@@ -52,7 +52,7 @@ def announced(done: Finished) -> Announced:
     """The lines between the loading of the deploy and its operations, as any of the commands prints them."""
     assert done.returncode == 0, output(done)
     text = done.stderr.partition("Loading: deploy.py\n")[2]
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.splitlines() if "] Loaded fact" not in " ".join(line.split())]
     return Announced(lines[: next(at for at, line in enumerate(lines) if READY.search(line))])
 
 
@@ -72,10 +72,10 @@ class Compared:
 
 def compare(tier: Tier, *options: str) -> Compared:
     """Plan as text, plan as JSON, run: they have to say the same, and the run has to do it, and nothing but it."""
-    text = tier.run("deploy.py", "--dry", *options, yes=False)
-    data = tier.run("deploy.py", "--dry", "--json", *options, yes=False)
+    text = tier.run("deploy.py", "--dry", "-v", *options, yes=False)  # -v: every line by itself
+    data = tier.run("deploy.py", "--dry", "--json", "-v", *options, yes=False)
     before = pids(tier)
-    run = tier.run("deploy.py", "--json", *options)
+    run = tier.run("deploy.py", "--json", "-v", *options)
     assert announced(text) == announced(data) == announced(run)
     plan = {row["name"]: sorted(row["hosts_with_change"]) for row in json.loads(data.stdout)["plan"]}
     results = json.loads(run.stdout)["results"]["operations"]

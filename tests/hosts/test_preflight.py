@@ -99,7 +99,7 @@ def test_sudo_that_asks_for_a_password_is_refused(bare: Tier) -> None:
     saved = host.sh("tar -cC / etc/sudoers etc/sudoers.d | base64")
     host.sh("sed -i 's/NOPASSWD://' /etc/sudoers /etc/sudoers.d/* 2>/dev/null")
     try:
-        words = "redis-gateway: could not be read: sudo asks for a password"
+        words = "redis-gateway: could not be read: look.sh: sudo asks for a password"
         assert_refused(bare, words, options=("--ssh-user", "admin", "--sudo"))
     finally:
         host.sh("base64 -d | tar -xC /", input=saved)
