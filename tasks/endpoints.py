@@ -1,6 +1,8 @@
-"""Say where every role answers and who may use it; no passwords, no contact with a role beyond the SSH login.
+"""Say where every role answers and who may use it, and give each service a file to connect by.
 
-pyinfra [-y] INVENTORY tasks/endpoints.py
+pyinfra [-y] INVENTORY tasks/endpoints.py     no passwords, no contact with a role beyond the SSH login
+  --data endpoints_dir=DIR      a file SERVICE.env for each service, with its passwords, and endpoints.json without any
+  --data endpoints_port=inner   with the inner ports in place of the assigned ones
 """
 
 import sys

@@ -14,6 +14,8 @@ from tasks.catalogue.requested import WORDS
 
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
+ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
+ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
 NAMES = (
     *(
         "redis_overrides",
@@ -25,9 +27,9 @@ NAMES = (
         IGNORE,
         TRIED,
     ),
-    *("allow_eviction", *WORDS, *REPORTS),
+    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT),
 )
-OURS = ("redis_", "drift_")  # what begins so is meant for this repository
+OURS = ("redis_", "drift_", "endpoints_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt
 
 

@@ -9,15 +9,14 @@ import fcntl
 import math
 import os
 import secrets
-import stat
 import string
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.private_files import exposed, write_private
 from tasks.catalogue.roles import Role
 
 Passwords = dict[str, dict[str, str]]
@@ -31,7 +30,7 @@ def users_of(role: Role) -> tuple[str, ...]:
 def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
     """The passwords in `path`, empty when there is no such file, and what is wrong with the file."""
     try:
-        if problem := _exposed(path):
+        if problem := exposed(path):
             return {}, [problem]
         if not path.exists():
             return {}, []
@@ -45,40 +44,6 @@ def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
         return {}, [f"{path}{where}: not readable as YAML: correct it"]
     problems = list(_malformed(path, data))
     return ({} if problems else data), problems
-
-
-def _exposed(path: Path) -> str:
-    """How somebody else could read or replace the file; empty when nobody can."""
-    directory = path.parent.resolve()
-    if not directory.exists():
-        return ""
-    known = directory.stat()
-    mode = stat.S_IMODE(known.st_mode)
-    # A group is often its user's alone (umask 002): then only its members may write, which is nobody else.
-    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and known.st_gid != os.getegid()):
-        return f"{directory}: mode is {mode:04o}, others can replace {path.name} there: run chmod 700 {directory}"
-    if known.st_uid not in owners():
-        whose = _owned(known.st_uid)
-        return f"{directory}: {whose}, who can replace {path.name} there: run chown {os.geteuid()} {directory}"
-    if not path.exists():
-        return ""
-    known = path.stat()
-    mode = stat.S_IMODE(known.st_mode)
-    if known.st_uid not in owners():
-        return f"{path}: {_owned(known.st_uid)}, who can read and replace it: run chown {os.geteuid()} {path}"
-    if mode & 0o077:
-        return f"{path}: mode is {mode:04o}, expected 0600: run chmod 600 {path}"
-    return ""
-
-
-def owners() -> set[int]:
-    """Users who may own the file and its directory: who runs this, root, and who became root by sudo for it."""
-    by_sudo = os.environ.get("SUDO_UID", "")
-    return {os.geteuid(), 0, *([int(by_sudo)] if os.geteuid() == 0 and by_sudo.isdecimal() else [])}
-
-
-def _owned(uid: int) -> str:
-    return f"it belongs to the user with the number {uid}, expected {os.geteuid()}"
 
 
 def _malformed(path: Path, data: object) -> Iterable[str]:
@@ -171,15 +136,7 @@ def save_passwords(path: Path, added: Mapping[tuple[str, str], str]) -> bool:
 
 
 def _write(path: Path, passwords: Passwords) -> None:
-    """Write beside, sync, rename."""
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("# Passwords of the Redis users, by role. Written by deploy.py; never commit this file.\n")
-            yaml.safe_dump(passwords, file, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).rename(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    text = yaml.safe_dump(passwords, sort_keys=True)
+    write_private(
+        path, f"# Passwords of the Redis users, by role. Written by deploy.py; never commit this file.\n{text}"
+    )

@@ -1,27 +1,106 @@
-"""The endpoints of a run's hosts, printed: role, host, address and ports, services, what it is for."""
+"""The endpoints of a run's hosts: printed as a table, and written as a file for every service."""
 
 from __future__ import annotations
 
 import shutil
+import stat
 import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from pyinfra import logger
 from pyinfra.api.state import State
 from rich.console import Console
 
+from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
+from tasks.catalogue.private_files import exposed, owners, write_private
 from tasks.desired.host import Host
+from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table
-from tasks.run.session import current
+from tasks.run.ending import Refusal, listed
+from tasks.run.session import Run, current
+
+LIST = "endpoints.json"
 
 
 def print_endpoints(state: State) -> int:
-    """Print the endpoints of every host of the run on standard output, once; returns the exit code."""
+    """Print the endpoints of every host of the run on standard output, once; returns the exit code.
+
+    Where a directory was asked for, every service's file is in it: all of them, or none when one could not be used.
+    """
     run = current(state)
     wanted = {host.name for host in state.inventory if state.is_host_in_limit(host)}
     hosts = [host for name, host in sorted(run.tier.hosts.items()) if name in wanted]
-    return run.only_once("endpoints", lambda: _print(hosts))
+    asked = {name: host.data.get(name) for host in state.inventory for name in (ENDPOINTS_DIR, ENDPOINTS_PORT)}
+    return run.only_once("endpoints", lambda: _print(run, hosts, asked))
 
 
-def _print(hosts: list[Host]) -> int:
+def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
+    if asked.get(ENDPOINTS_DIR) is not None:
+        write_files(run, hosts, asked)
     width = shutil.get_terminal_size((120, 24)).columns
-    Console(file=sys.stdout, width=width).print(endpoint_table(hosts))
+    Console(file=sys.stdout, width=width).print(endpoint_table(hosts, width))
     return 0 if any(host.roles for host in hosts) else 1
+
+
+def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> None:
+    """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any."""
+    named, port = asked[ENDPOINTS_DIR], asked[ENDPOINTS_PORT] or PORTS[0]
+    if not isinstance(named, str) or not named:
+        raise Refusal(f"{ENDPOINTS_DIR}: expected a directory, observed {named!r}: name one")
+    if port not in PORTS:
+        raise Refusal(f"{ENDPOINTS_PORT}: expected {' or '.join(PORTS)}, observed {port!r}: correct it")
+    directory = Path(named)
+    found, problems = accesses([(host.name, role) for host in hosts for role in host.roles], run.tier.passwords)
+    files = environment_files(found, inner=port == INNER) if not problems else {}
+    problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST])]
+    if problems:
+        raise Refusal(listed("No file was written: not every service would have got its way in", problems))
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for name, text in {**files, LIST: as_json(found)}.items():
+            write_private(directory / name, text)
+    except OSError as error:
+        raise Refusal(f"{directory}: cannot be written: {error.strerror or error}: name another directory") from error
+    logger.info(f"--> {len(files)} files of services and {LIST} are in {directory}")
+    for path in _left_over(directory, files):
+        logger.warning(f"note: {path}: no role names this service any more: remove the file")
+
+
+def _left_out(run: Run, hosts: list[Host], found: list[Access]) -> Iterator[str]:
+    """A file is written whole: one without the roles that a run leaves out would take a service's way in from it."""
+    services = {item.service for item in found}
+    seen = {role.name for host in hosts for role in host.roles}
+    for name, host in sorted(run.tier.hosts.items()):
+        for role in host.roles:
+            if role.name not in seen and (cut := sorted(services & set(role.services))):
+                yield f"{role.name}: {name} is left out, and {', '.join(cut)} would lack that role: let it take part"
+
+
+def _unfit(directory: Path, names: list[str]) -> Iterator[str]:
+    """Why passwords must not be written there."""
+    if not directory.exists():
+        if not directory.parent.is_dir():
+            yield f"{directory}: {directory.parent.absolute()} does not exist: create it or name another directory"
+        elif problem := exposed(directory.parent / directory.name / "x"):
+            yield problem
+        return
+    if not directory.is_dir():
+        yield f"{directory}: not a directory: name another"
+        return
+    known = directory.stat()
+    mode = stat.S_IMODE(known.st_mode)
+    if known.st_uid not in owners() or mode & 0o077:
+        yield (
+            f"{directory}: of user {known.st_uid}, mode {mode:04o}, expected your own and 0700: run chmod 700 "
+            f"{directory}, or name another directory"
+        )
+    for name in names:
+        if (directory / name).is_dir():
+            yield f"{directory / name}: a directory stands in the place of this file: move it away"
+
+
+def _left_over(directory: Path, files: Mapping[str, str]) -> list[Path]:
+    """Files that an earlier run wrote for services which have no role now."""
+    others = (path for path in sorted(directory.glob("*.env")) if path.name not in files and path.is_file())
+    return [path for path in others if OURS.match(path.read_text(encoding="utf-8", errors="replace"))]

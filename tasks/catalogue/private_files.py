@@ -1,0 +1,56 @@
+"""Files of the controller with passwords in them: nobody else may read or replace them; written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def exposed(path: Path) -> str:
+    """How somebody else could read or replace the file; empty when nobody can."""
+    directory = path.parent.resolve()
+    if not directory.exists():
+        return ""
+    known = directory.stat()
+    mode = stat.S_IMODE(known.st_mode)
+    # A group is often its user's alone (umask 002): then only its members may write, which is nobody else.
+    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and known.st_gid != os.getegid()):
+        return f"{directory}: mode is {mode:04o}, others can replace {path.name} there: run chmod 700 {directory}"
+    if known.st_uid not in owners():
+        whose = _owned(known.st_uid)
+        return f"{directory}: {whose}, who can replace {path.name} there: run chown {os.geteuid()} {directory}"
+    if not path.exists():
+        return ""
+    known = path.stat()
+    mode = stat.S_IMODE(known.st_mode)
+    if known.st_uid not in owners():
+        return f"{path}: {_owned(known.st_uid)}, who can read and replace it: run chown {os.geteuid()} {path}"
+    if mode & 0o077:
+        return f"{path}: mode is {mode:04o}, expected 0600: run chmod 600 {path}"
+    return ""
+
+
+def owners() -> set[int]:
+    """Users who may own the file and its directory: who runs this, root, and who became root by sudo for it."""
+    by_sudo = os.environ.get("SUDO_UID", "")
+    return {os.geteuid(), 0, *([int(by_sudo)] if os.geteuid() == 0 and by_sudo.isdecimal() else [])}
+
+
+def _owned(uid: int) -> str:
+    return f"it belongs to the user with the number {uid}, expected {os.geteuid()}"
+
+
+def write_private(path: Path, text: str) -> None:
+    """`path` holds `text`, mode 0600: written beside it, flushed to the disk and renamed. Raises OSError."""
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).rename(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,129 @@
+"""What a service needs in order to connect: a file of environment variables for each, a list of them all. Pure.
+
+The values are written so that systemd's EnvironmentFile, docker's env-file and a shell read the same: without quotes,
+of characters that none of them and no URL takes for anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.catalogue.roles import Role
+
+INNER = "inner"
+PORTS = ("assigned", INNER)
+HEAD = "# Written by tasks/endpoints.py: how {} reaches Redis. It holds passwords.\n"
+OURS = re.compile(re.escape(HEAD).replace(r"\{\}", r"[A-Za-z0-9._-]+"))
+PLAIN = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._~-]*")  # what RFC 3986 calls unreserved; a shell expands a first ~
+DATABASE = 0  # the one that services use
+
+
+@dataclass(frozen=True)
+class Access:
+    """A service's way into one role."""
+
+    service: str
+    role: Role
+    host: str  # of the inventory
+    password: str = field(repr=False)
+
+    def port(self, inner: bool) -> int:
+        """The port that it is to use; a role without an inner one has the assigned one only."""
+        return self.role.inner_port if inner and self.role.inner_port is not None else self.role.port
+
+
+def accesses(
+    carried: Iterable[tuple[str, Role]], passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]]
+) -> tuple[list[Access], list[str]]:
+    """Every service's way into every role, and why a file of it could not be used.
+
+    `carried`: (host, role) of a run; `passwords`: host → role → user → password, None where the secrets file lacks it.
+    """
+    found: list[Access] = []
+    hosts: dict[str, list[str]] = {}
+    problems: list[str] = []
+    for host, role in sorted(carried, key=lambda item: (item[1].name, item[0])):
+        hosts.setdefault(role.name, []).append(host)
+        own = passwords[host][role.name]
+        lacking = [service for service in role.services if not own.get(service)]
+        odd = [service for service in role.services if own.get(service) and not _is_plain(own[service])]
+        problems += [
+            f"{role.name}: the secrets file has no password for {service}, expected one: bring the file back, or deploy"
+            for service in lacking
+        ]
+        problems += [
+            f"{role.name}: the password of {service} has other characters than letters, digits and . _ - or ~ behind "
+            "the first, which URLs and shells read otherwise: remove its line, and deploy with --data "
+            f"new_passwords={role.name}"
+            for service in odd
+        ]
+        found += [Access(service, role, host, own[service] or "") for service in role.services]
+    problems += [
+        f"{name}: {' and '.join(names)} carry it, expected one host: name that by --limit"
+        for name, names in hosts.items()
+        if len(names) > 1
+    ]
+    return found, [*problems, *_alike(hosts)]
+
+
+def _is_plain(password: str | None) -> bool:
+    return password is not None and PLAIN.fullmatch(_revealed(password)) is not None
+
+
+def _alike(names: Iterable[str]) -> Iterable[str]:
+    """Roles whose variables would have one name."""
+    prefixes: dict[str, list[str]] = {}
+    for name in names:
+        prefixes.setdefault(prefix(name), []).append(name)
+    for text, both in sorted(prefixes.items()):
+        if len(both) > 1:
+            yield f"{' and '.join(both)}: both would be {text}_URL, expected names that differ by more than - and _"
+
+
+def prefix(role: str) -> str:
+    """How the names of a role's variables begin."""
+    return f"REDIS_{role.upper().replace('-', '_')}"
+
+
+def _revealed(password: str) -> str:
+    """The text of a password, whatever shows it elsewhere (tasks/catalogue/secret.py)."""
+    return password.encode().decode()
+
+
+def environment_files(found: Sequence[Access], inner: bool = False) -> dict[str, str]:
+    """Name → text of every service's file, role by role; `inner`: with the inner ports, where roles have one."""
+    own = {name: [item for item in found if item.service == name] for name in sorted({item.service for item in found})}
+    return {f"{name}.env": _environment(name, items, inner) for name, items in own.items()}
+
+
+def _environment(service: str, own: Iterable[Access], inner: bool) -> str:
+    lines = []
+    for item in own:
+        name, address, number = prefix(item.role.name), item.role.address, item.port(inner)
+        password = _revealed(item.password)
+        lines += [
+            f"{name}_URL=redis://{service}:{password}@{address}:{number}/{DATABASE}",
+            f"{name}_HOST={address}",
+            f"{name}_PORT={number}",
+            f"{name}_USERNAME={service}",
+            f"{name}_PASSWORD={password}",
+        ]
+    return HEAD.format(service) + "".join(f"{line}\n" for line in lines)
+
+
+def as_json(found: Iterable[Access]) -> str:
+    """service → role → where it answers and as whom, without passwords, for inventories of others."""
+    services: dict[str, dict[str, object]] = {}
+    for item in found:
+        services.setdefault(item.service, {})[item.role.name] = {
+            "host": item.host,
+            "address": str(item.role.address),
+            "port": item.role.port,
+            "inner_port": item.role.inner_port,
+            "username": item.service,
+            "database": DATABASE,
+        }
+    return json.dumps({"version": 1, "services": services}, indent=2, sort_keys=True) + "\n"

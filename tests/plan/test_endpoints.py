@@ -1,0 +1,154 @@
+"""`tasks/endpoints.py`: every service's way in, in a file of its own, or no file at all."""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.plan.harness import Result, Site, run
+from tests.unit.builders import FIVE, as_desired, roles
+
+SERVICES = {name for role in FIVE for name in roles()[role].services}
+
+
+def endpoints(secrets_file: Path, *options: str) -> Result:
+    """The command, on hosts that are as they should be."""
+    sites = {f"redis-{role}": Site([as_desired]) for role in FIVE}
+    return run(sites, *options, secrets_file=secrets_file, command="tasks/endpoints.py")
+
+
+def written(directory: Path) -> list[str]:
+    """What lies there; nothing where it is not."""
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+def asking(directory: Path, *more: str) -> list[str]:
+    """The options that have files written there."""
+    return ["-y", "--data", f"endpoints_dir={directory}", *more]
+
+
+def test_every_service_gets_a_file_that_only_its_owner_reads(secrets_file: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "ways"
+    result = endpoints(secrets_file, *asking(directory))
+    assert result.exit_code == 0, result.output
+    assert written(directory) == sorted([*(f"{name}.env" for name in SERVICES), "endpoints.json"])
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+    assert set(json.loads((directory / "endpoints.json").read_text())["services"]) == SERVICES
+
+
+def test_a_file_has_the_passwords_of_its_service_and_no_other(secrets_file: Path, tmp_path: Path) -> None:
+    endpoints(secrets_file, *asking(tmp_path / "ways"))
+    known = yaml.safe_load(secrets_file.read_text())
+    for name in SERVICES:
+        text = (tmp_path / "ways" / f"{name}.env").read_text()
+        there = {(role, user) for role, users in known.items() for user, password in users.items() if password in text}
+        assert there == {(role, name) for role in FIVE if name in roles()[role].services}
+
+
+def test_no_password_is_in_what_it_prints(secrets_file: Path, tmp_path: Path) -> None:
+    result = endpoints(secrets_file, *asking(tmp_path / "ways"))
+    assert "secret-of" not in result.output
+
+
+def test_a_second_run_replaces_files_and_says_which_no_role_names_any_more(secrets_file: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "ways"
+    endpoints(secrets_file, *asking(directory))
+    (directory / "gone.env").write_text((directory / "gateway.env").read_text())
+    (directory / "mine.env").write_text("A=1\n")
+    (directory / "gateway.env").write_text("old\n")
+    result = endpoints(secrets_file, *asking(directory, "--data", "endpoints_port=inner"))
+    assert result.exit_code == 0, result.output
+    assert "REDIS_SHARED_PORT=6379\n" in (directory / "gateway.env").read_text()
+    assert f"note: {directory}/gone.env: no role names this service any more: remove the file" in result.output
+    assert "mine.env" not in result.output
+    assert (directory / "mine.env").read_text() == "A=1\n"
+
+
+def _open(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o755)
+
+
+def _file(path: Path) -> None:
+    path.write_text("")
+
+
+def _in_the_way(path: Path) -> None:
+    (path / "gateway.env").mkdir(parents=True)
+
+
+def _nothing(path: Path) -> None:
+    """What it would be made in is not there."""
+
+
+REFUSED: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "open to others": ("{}: of user", _open),
+    "a file": ("{}: not a directory: name another", _file),
+    "in the way": ("{}/gateway.env: a directory stands in", _in_the_way),
+    "below nothing": ("does not exist: create it or name another directory", _nothing),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_where_passwords_must_not_lie_nothing_is_written(secrets_file: Path, tmp_path: Path, case: str) -> None:
+    directory = tmp_path / ("none/ways" if case == "below nothing" else "ways")
+    words, prepare = REFUSED[case]
+    before = os.umask(0o077)
+    try:
+        prepare(directory)
+    finally:
+        os.umask(before)
+    result = endpoints(secrets_file, *asking(directory))
+    assert result.exit_code != 0
+    assert words.format(directory) in result.output, result.output
+    assert "endpoints.json" not in (written(directory) if directory.is_dir() else [])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("endpoints_port=both", "endpoints_port: expected assigned or inner, observed 'both': correct it"),
+        ("endpoint_port=inner", "endpoint_port: nothing reads host data or --data of this name"),
+    ],
+)
+def test_a_slip_is_refused(secrets_file: Path, tmp_path: Path, data: str, words: str) -> None:
+    result = endpoints(secrets_file, *asking(tmp_path / "ways", "--data", data))
+    assert result.exit_code != 0
+    assert words in result.output
+    assert written(tmp_path / "ways") == []
+
+
+def test_a_password_that_is_not_known_or_is_read_otherwise_keeps_all_files_from_being_written(
+    secrets_file: Path, tmp_path: Path
+) -> None:
+    known = yaml.safe_load(secrets_file.read_text())
+    del known["shared"]["gateway"]
+    known["crypto"]["crypto-service"] = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
+    secrets_file.write_text(yaml.safe_dump(known))
+    result = endpoints(secrets_file, *asking(tmp_path / "ways"))
+    assert result.exit_code != 0
+    assert "No file was written: not every service would have got its way in (2 problems)" in result.output
+    assert written(tmp_path / "ways") == []
+
+
+def test_a_file_is_not_replaced_by_one_that_lacks_roles_which_the_run_leaves_out(
+    secrets_file: Path, tmp_path: Path
+) -> None:
+    limited = asking(tmp_path / "ways", "--limit", "redis-shared")
+    result = endpoints(secrets_file, *limited)
+    assert result.exit_code != 0
+    assert "gateway: redis-gateway is left out, and gateway would lack that role: let it take part" in result.output
+    assert written(tmp_path / "ways") == []
+
+
+def test_the_table_fits_80_columns_and_names_every_user(secrets_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = endpoints(secrets_file, "-y")
+    rows = [line for line in result.stdout.splitlines() if line.strip()]
+    assert max(map(len, rows)) <= 80
+    assert {row.split()[-1] for row in rows} >= SERVICES
