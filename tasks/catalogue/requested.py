@@ -50,16 +50,21 @@ def malformed(host: str, data: Mapping[str, object]) -> Iterator[str]:
             yield f"{host}: {word}: expected the name of a role, or several as gateway,socket, observed {data[word]!r}"
 
 
-def unknown_adoptions(asked: Iterable[tuple[Iterable[str], Iterable[str]]], catalogue: Iterable[str]) -> Iterator[str]:
-    """Roles that nobody can adopt data for. `asked`: of each host, the roles it carries and adopts for."""
-    carried: set[str] = set()
-    wanted: set[str] = set()
-    for roles, adopt in asked:
-        carried |= set(roles) & set(adopt)
-        wanted |= set(adopt)
+def unmet(asked: Iterable[tuple[Iterable[str], Requests]], catalogue: Iterable[str]) -> Iterator[str]:
+    """Requests for roles that no host carries. `asked`: of each host, the roles it carries and what is asked there.
+
+    Not `purge`: what it names is carried by nobody any more.
+    """
+    carried: set[tuple[str, str]] = set()
+    wanted: set[tuple[str, str]] = set()
+    for roles, found in asked:
+        here = {(word, name) for word in WORDS if word != "purge" for name in getattr(found, word)}
+        wanted |= here
+        carried |= {(word, name) for word, name in here if name in roles}
     known = sorted(catalogue)
-    for name in sorted(wanted - carried):
+    for word, name in sorted(wanted - carried):
         if name in known:
-            yield f"adopt={name}: no host of the inventory carries {name}, expected one: put it into group redis_{name}"
+            expected = f"expected one: put it into group redis_{name}"
+            yield f"{word}={name}: no host of the inventory carries {name}, {expected}"
         else:
-            yield f"adopt={name}: no such role, expected one of {', '.join(known)}: correct the name"
+            yield f"{word}={name}: no such role, expected one of {', '.join(known)}: correct the name"

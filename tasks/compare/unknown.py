@@ -78,7 +78,11 @@ def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]
     state, server = observed.unit(instance.unit)["ActiveState"], observed.servers.get(instance.name)
     if state == "deactivating":
         because = "it is being stopped, and its process has not ended"
-        yield Unknown(instance.name, "whether it serves", because, f"see systemctl status {instance.unit} and wait")
+        remedy = (
+            f"see journalctl -u {instance.unit} and wait; where it cannot save, make room on the disk, then "
+            f"systemctl kill -s TERM {instance.unit} once more (never KILL: that loses what is not on disk)"
+        )
+        yield Unknown(instance.name, "whether it serves", because, remedy)
     elif server is not None and server.refusal is None and server.info.get("loading", "0") != "0":
         done = server.info.get("loading_loaded_perc", "?")
         because = f"it loads its data ({done} %)"

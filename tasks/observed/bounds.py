@@ -15,6 +15,7 @@ WORD = 60  # seconds between two words about a change that goes on
 # Seconds for one program of a look. All of them answer in a hundredth on a calm host; systemctl waits for a
 # daemon-reload, which takes seconds with many units. What hangs (df on a lost network disk) hangs for ever.
 PROGRAM = 20
+GREETING = 8192  # bytes of a line that a host greets with before SSH begins; the protocol allows 255
 LINE = 200  # bytes that a line costs beside its text: five million empty ones would take a gigabyte
 
 

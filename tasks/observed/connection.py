@@ -26,7 +26,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.util import make_unix_command_for_host
 
-from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, HOLD, LOOK, SILENCE, START, Bound
+from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, GREETING, HOLD, LOOK, SILENCE, START, Bound
 from tasks.observed.reading import Meter, lines
 from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
 from tasks.observed.script import Parameter, between, marked, prepared, script
@@ -37,6 +37,29 @@ BREAKS = (OSError, EOFError, paramiko.SSHException)  # how a connection that is 
 
 # A refused channel is an observation, reported with its address; paramiko would print it without one.
 logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
+
+
+def bound_greetings() -> None:
+    """From here on a host whose greeting has no end is refused.
+
+    paramiko would read on, and as there is always more to read, no other host would have its turn.
+    """
+    packetizer: Any = paramiko.packet.Packetizer
+    read_more = packetizer._read_timeout
+    if getattr(read_more, "is_bounded", False):
+        return
+
+    def bounded(self: Any, timeout: float) -> bytes:
+        more: bytes = read_more(self, timeout)
+        # A line is read in pieces: what has come before and holds no end of one.
+        self.greeted = 0 if b"\n" in more else getattr(self, "greeted", 0) + len(more)
+        if self.greeted > GREETING:
+            raise paramiko.SSHException("it greets with a line without end")
+        gevent.sleep(0)
+        return more
+
+    bounded.is_bounded = True  # type: ignore[attr-defined]
+    packetizer._read_timeout = bounded
 
 
 class ConnectionBroken(Exception):

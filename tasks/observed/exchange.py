@@ -22,7 +22,17 @@ from tasks.observed.connection import (
     open_tunnel,
 )
 from tasks.observed.refusal import Cause, Refusal, refusal
-from tasks.observed.replies import HEADER, Reply, ReplyError, StrangeReply, checked, require_an_end, require_numbers
+from tasks.observed.replies import (
+    HEADER,
+    LINES,
+    Reply,
+    ReplyError,
+    StrangeReply,
+    checked,
+    require_an_end,
+    require_numbers,
+    without,
+)
 
 __all__ = ["ExchangeError", "Reply", "ReplyError", "exchange", "info_fields"]
 
@@ -47,9 +57,10 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         raise ExchangeError(_cause(error), f"no connection to {address}:{port}: {error}") from error
     try:
         replies: list[Reply] = []
+        sent = secrets_in(commands)
         for batch in batches(commands):
             channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in batch))  # type: ignore[arg-type]
-            replies += _read(channel, len(batch), f"{address}:{port}")
+            replies += _read(channel, len(batch), f"{address}:{port}", sent)
         return replies
     except ConnectionBroken as error:
         raise ExchangeError(_cause(error), f"{address}:{port} broke off: {error}") from error
@@ -57,6 +68,17 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
     finally:
         channel.close()
+
+
+def secrets_in(commands: Sequence[Sequence[str]]) -> list[str]:
+    """What of these commands nobody may read: passwords of AUTH, passwords and hashes of ACL SETUSER. Pure."""
+    found: set[str] = set()
+    for command in commands:
+        if command[0] == "AUTH":
+            found.add(command[-1].encode().decode())  # of a Secret, what it hides
+        elif command[:2] == ("ACL", "SETUSER"):
+            found |= {word[1:] for word in command if word[:1] in (">", "#", "<", "!")}
+    return sorted(found - {""}, key=len, reverse=True)
 
 
 def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
@@ -74,10 +96,10 @@ def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
         yield batch
 
 
-def _read(channel: Channel, count: int, where: str) -> list[Reply]:
+def _read(channel: Channel, count: int, where: str, secrets: Sequence[str]) -> list[Reply]:
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
     replies: list[Reply] = []
-    before = b""
+    before, lines = b"", 0
     while len(replies) < count:
         data = channel.receive()
         if not data:
@@ -86,9 +108,12 @@ def _read(channel: Channel, count: int, where: str) -> list[Reply]:
             cause = refusal(last).cause if last else Cause.BROKEN
             raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
         require_an_end(before + data)
+        lines += data.count(b"\n")
+        if lines > LINES:
+            raise StrangeReply(f"more than {LINES} lines")
         before = data[-HEADER:]
         reader.feed(data)
-        replies += _complete(reader)
+        replies += [without(secrets, reply) for reply in _complete(reader)]
     if len(replies) > count or reader.has_data():
         raise StrangeReply(f"more replies than the {count} that it was asked for")
     return replies

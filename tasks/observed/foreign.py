@@ -32,15 +32,15 @@ DEFAULTS = {"dbfilename": "dump.rdb", "appendfilename": "appendonly.aof", "appen
 DIRECTIVES = ("dir", "dbfilename", "appendonly", "appenddirname", "appendfilename", "save", "shutdown-on-sigterm")
 
 
-def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Observed, passwords: Passwords) -> Observed:
-    """`snapshot`, with the servers of others on ports of roles and the adoptions that were interrupted."""
+def with_foreign(state: State, host: PyinfraHost, desired: Host, seen: Observed, passwords: Passwords) -> Observed:
+    """`seen`, with the servers of others on ports of roles and the adoptions that were interrupted."""
     servers = [
         ForeignServer(
             pid, sockets[0].process if sockets else "redis-server", tuple((item.address, item.port) for item in sockets)
         )
-        for pid, sockets in foreign_listeners(desired, snapshot).items()
+        for pid, sockets in foreign_listeners(desired, seen).items()
     ]
-    files = {role.name: snapshot.files.get(marker_file(role.name)) for role in desired.roles}
+    files = {role.name: seen.files.get(marker_file(role.name)) for role in desired.roles}
     # One that is not root's own file says nothing but that there is one: the role does not start, nothing is done.
     markers = {
         role: read_marker(file.content if (file.kind, file.owner) == ("file", "root") else "")
@@ -48,11 +48,11 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
         if file is not None
     }
     if not servers and not markers:
-        return snapshot
-    servers = [ask(host, desired, server, passwords, snapshot) for server in servers]
+        return seen
+    servers = [ask(host, desired, server, passwords, seen) for server in servers]
     said = read_host(state, host, "ask-others", questions(servers, markers), read_answers)
     return replace(
-        snapshot,
+        seen,
         foreign=tuple(complete_server(server, said.get(str(server.pid), Answer())) for server in servers),
         adopting={
             role: replace(
@@ -65,9 +65,7 @@ def with_foreign(state: State, host: PyinfraHost, desired: Host, snapshot: Obser
     )
 
 
-def ask(
-    host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Passwords, snapshot: Observed
-) -> ForeignServer:
+def ask(host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Passwords, seen: Observed) -> ForeignServer:
     """The server with what it says of itself; it gets the password for its `default` only if it demands one."""
     if not server.listens:
         return replace(server, refusal="it listens on no TCP port")
@@ -75,8 +73,8 @@ def ask(
     where = endpoint(server)
     try:
         replies = exchange(host, *where, questions)
-        known = logins(desired, server, passwords, snapshot) if demands_login(replies) else []
-        other = taken(server.pid, where, sockets_of(snapshot)) if known else None
+        known = logins(desired, server, passwords, seen) if demands_login(replies) else []
+        other = taken(server.pid, where, sockets_of(seen)) if known else None
         if other is not None:
             return replace(server, refusal=f"{replies[0]} (not logged in: {other})")
         if known:
@@ -91,14 +89,14 @@ def demands_login(replies: Sequence[Reply]) -> bool:
     return any(isinstance(reply, ReplyError) and str(reply).startswith("NOAUTH") for reply in replies)
 
 
-def logins(desired: Host, server: ForeignServer, passwords: Passwords, snapshot: Observed) -> list[tuple[str, str]]:
+def logins(desired: Host, server: ForeignServer, passwords: Passwords, seen: Observed) -> list[tuple[str, str]]:
     """What an old server is told first, if anything. In the form that every version understands.
 
     An operator puts the password of its user `default` into the secrets file: `ROLE: {default: PASSWORD}`. It is for
     the server in that role's place, so no role that runs by itself has one any more; where a server holds ports of
     several roles, the one that is to adopt its data tells which password is its.
     """
-    waiting = {item.name for item in desired.instances if not snapshot.is_active(item.unit)}
+    waiting = {item.name for item in desired.instances if not seen.is_active(item.unit)}
     roles = [role.name for role in roles_met(desired, server) if role.name in waiting]
     known = {role: passwords.get(role, {}).get(DEFAULT) for role in roles}
     for some in (known, {role: known[role] for role in roles if role in desired.requests.adopt}):

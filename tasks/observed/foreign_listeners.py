@@ -1,6 +1,6 @@
 """Who is foreign on a port of a role: Redis processes of no unit of ours, and where they can be spoken to. Pure.
 
-Found in what the snapshot says anyway; only then are they asked anything (tasks/observed/foreign.py).
+Found in what the seen says anyway; only then are they asked anything (tasks/observed/foreign.py).
 """
 
 from __future__ import annotations

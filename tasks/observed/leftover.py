@@ -20,22 +20,22 @@ from tasks.observed.refusal import Refusal
 from tasks.observed.state import Leftover, Observed, count_keys
 
 
-def with_leftovers(host: PyinfraHost, desired: Host, snapshot: Observed, passwords: Passwords) -> Observed:
-    """`snapshot`, with the units that this tool wrote for roles the host no longer carries."""
+def with_leftovers(host: PyinfraHost, desired: Host, seen: Observed, passwords: Passwords) -> Observed:
+    """`seen`, with the units that this tool wrote for roles the host no longer carries."""
     known = {unit.name for unit in desired.units}
-    found = [unseen_leftover(unit, snapshot) for unit in snapshot.our_units if unit not in known]
+    found = [unseen_leftover(unit, seen) for unit in seen.our_units if unit not in known]
     jobs = [begin(partial(ask, host, item, passwords.get(item.role, {}).get(OPERATOR))) for item in found]
-    return replace(snapshot, leftovers=tuple(job.result() for job in jobs)) if jobs else snapshot
+    return replace(seen, leftovers=tuple(job.result() for job in jobs)) if jobs else seen
 
 
-def unseen_leftover(unit: str, snapshot: Observed) -> Leftover:
+def unseen_leftover(unit: str, seen: Observed) -> Leftover:
     """What the host says of a unit, before its server is asked. Pure."""
     role = role_of(unit)
-    configured = snapshot.configured.get(role)
-    if not snapshot.is_active(unit):
+    configured = seen.configured.get(role)
+    if not seen.is_active(unit):
         return Leftover(role, False, configured, because="it does not run")
-    pid = snapshot.pid(unit)
-    where, own = listens_at(pid, configured, snapshot.listeners), own_endpoint(pid, configured, sockets_of(snapshot))
+    pid = seen.pid(unit)
+    where, own = listens_at(pid, configured, seen.listeners), own_endpoint(pid, configured, sockets_of(seen))
     return Leftover(role, True, where, because=own.said if isinstance(own, Refusal) else "")
 
 

@@ -21,7 +21,7 @@ from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
 from tasks.observed.own_server import own_endpoint, sockets_of
-from tasks.observed.reader import MANAGED, PACKAGES, parse_snapshot
+from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import Parameter
@@ -35,24 +35,24 @@ UNIT_PROPERTIES = (
 
 def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
-    snapshot = with_foreign(state, host, desired, _snapshot(state, host, desired), passwords)
-    snapshot = with_leftovers(host, desired, snapshot, passwords)
-    running = [instance for instance in desired.instances if snapshot.is_active(instance.unit)]
+    seen = with_foreign(state, host, desired, _look_at(state, host, desired), passwords)
+    seen = with_leftovers(host, desired, seen, passwords)
+    running = [instance for instance in desired.instances if seen.is_active(instance.unit)]
     known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
     jobs = {
-        item.name: begin(partial(observe_server, host, item, endpoint(item, snapshot), known[item.name]))
+        item.name: begin(partial(observe_server, host, item, endpoint(item, seen), known[item.name]))
         for item in running
     }
     servers = {name: job.result() for name, job in jobs.items()}
-    sizes = {item.name: log_size(item, snapshot) for item in running}
-    return replace(snapshot, servers=with_journals(state, host, running, servers, sizes))
+    sizes = {item.name: log_size(item, seen) for item in running}
+    return replace(seen, servers=with_journals(state, host, running, servers, sizes))
 
 
-def log_size(instance: Instance, snapshot: Observed) -> int:
+def log_size(instance: Instance, seen: Observed) -> int:
     """Bytes of an instance's append-only log on disk: its base and what was written since."""
     name = f"{log_directory(instance.role)}/{instance.role.appendfilename}"
     part = re.compile(rf"{re.escape(name)}\.[0-9]+\.(base|incr)\.(rdb|aof)")
-    return sum(size for path, size in snapshot.data_files.items() if part.fullmatch(path))
+    return sum(size for path, size in seen.data_files.items() if part.fullmatch(path))
 
 
 def with_journals(
@@ -77,7 +77,7 @@ def with_journals(
     }
 
 
-def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
+def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
     secrets = {file.path for file in desired.files if file.secret}
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
@@ -90,7 +90,7 @@ def _snapshot(state: State, host: PyinfraHost, desired: Host) -> Observed:
         units=[unit.name for unit in desired.units] + [name for name in desired.ignored if is_unit(name)],
         sysctls=[*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     )
-    return read_host(state, host, "look", [], parse_snapshot, **asked)
+    return read_host(state, host, "look", [], parse_look, **asked)
 
 
 def parameters(
@@ -122,13 +122,13 @@ def parameters(
     }
 
 
-def endpoint(instance: Instance, snapshot: Observed) -> tuple[str, int] | Refusal:
+def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
     """Where a running instance is spoken to: as desired, or where it still listens before a change.
 
     A Refusal where another may answer: that one gets no password.
     """
     wanted = (instance.address, instance.role.port)
-    return own_endpoint(snapshot.pid(instance.unit), wanted, sockets_of(snapshot))
+    return own_endpoint(seen.pid(instance.unit), wanted, sockets_of(seen))
 
 
 def observe_server(

@@ -39,7 +39,7 @@ ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
 
 
-def parse_snapshot(text: str, mark: str) -> Observed:
+def parse_look(text: str, mark: str) -> Observed:
     """The state in a look's text. Raises Unreadable when it is incomplete, or holds what no host can have."""
     parts = split_parts(text, mark, PARTS)
     lines = {name: lines_of(part) for name, part in parts.items() if name != "found"}

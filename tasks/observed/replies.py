@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import TypeAlias
 
 import hiredis
 
 from tasks.catalogue.printable import excerpt
+from tasks.catalogue.secret import HIDDEN
 
 ReplyError = hiredis.ReplyError
 Reply: TypeAlias = "str | int | hiredis.ReplyError | list[Reply] | None"
 
 HEADER = 24  # bytes of the longest line that says how long a list is
 ENDLESS = re.compile(rb"(?:\A|\n)[*%~>|][0-9]{7,24}\r")  # the longest list that is asked for has a thousand items
+BEGINS = 6  # characters of a password that are not shown either
+LINES = 100_000  # of RESP in one conversation, each of which may become an object; a full look has some thousand
 DEPTH = 4  # lists in lists; ACL GETUSER with selectors has three
 WHOLE = r"-?[0-9]{1,19}"
 # What of INFO and CONFIG GET this tool reckons with.
@@ -39,6 +43,25 @@ def require_an_end(data: bytes) -> None:
     """Nothing of it begins a list of millions: a place for each would be made before the first has come."""
     if ENDLESS.search(data):
         raise StrangeReply("a list of millions")
+
+
+def without(secrets: Iterable[str], reply: Reply) -> Reply:
+    """`reply`, what it repeats of passwords left out: Redis names the arguments of a command that it does not know.
+
+    An error cuts them, so there their beginnings go, too; elsewhere, where a path may begin like one, only a whole one.
+    """
+    if isinstance(reply, list):
+        return [without(secrets, item) for item in reply]
+    if not isinstance(reply, (str, ReplyError)):
+        return reply
+    text = str(reply)
+    for secret in secrets:
+        begins, at = secret[:BEGINS] if isinstance(reply, ReplyError) else secret, 0
+        while secret and (at := text.find(begins, at)) >= 0:
+            end = at + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(secret, text[at:], strict=False)))
+            text = f"{text[:at]}{HIDDEN}{text[end:]}"
+            at += len(HIDDEN)
+    return ReplyError(text) if isinstance(reply, ReplyError) else text
 
 
 def checked(reply: object, depth: int = 0) -> Reply:

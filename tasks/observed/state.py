@@ -1,4 +1,4 @@
-"""Observed state: the shapes of what one snapshot and one exchange per instance say of a host."""
+"""Observed state: the shapes of what one look and one exchange per instance say of a host."""
 
 from __future__ import annotations
 

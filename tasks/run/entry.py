@@ -18,7 +18,7 @@ from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from tasks.catalogue.printable import printable_lines
-from tasks.observed.connection import bound_connection, is_connected
+from tasks.observed.connection import bound_connection, bound_greetings, is_connected
 from tasks.run.ending import Refusal
 from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import ROOT, current
@@ -50,6 +50,7 @@ def guard(state: State) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # what the terminal's language cannot say
     logger.addFilter(make_printable)
+    bound_greetings()
     set_echo(echo_printable)
     pyinfra_cli.cli._do_confirm = partial(confirmed, pyinfra_cli.cli._do_confirm)
     initialise = state.init

@@ -17,7 +17,7 @@ from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
-from tasks.catalogue.requested import WORDS, Requests, malformed, named_roles, requests, unknown_adoptions
+from tasks.catalogue.requested import WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, users_of
@@ -140,7 +140,7 @@ def read_inputs(
         return [], (), problems
     sound = not problems
     inputs: list[HostInput] = []
-    asked: list[tuple[list[str], tuple[str, ...]]] = []
+    asked: list[tuple[list[str], Requests]] = []
     overridden: dict[str, tuple[list[str], list[str]]] = {}
     given: dict[str, list[str]] = {}
     for host in hosts:
@@ -153,7 +153,7 @@ def read_inputs(
             for name in names
             if name not in catalogue.roles
         ]
-        asked.append((names, named_roles(host.data.get("adopt")) or ()))
+        asked.append((names, requests({word: host.data.get(word) for word in WORDS})))
         overrides = host.data.get("redis_overrides") or {}
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
@@ -170,7 +170,7 @@ def read_inputs(
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
-    problems += [*unknown_adoptions(asked, catalogue.roles), *idle_overrides(overridden), *slips(given)]
+    problems += [*unmet(asked, catalogue.roles), *idle_overrides(overridden), *slips(given)]
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
     return inputs, tuple(unplaced), problems
 
@@ -193,6 +193,8 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
     yield from malformed(host.name, {word: data.get(word) for word in WORDS})
+    if not isinstance(data.get("allow_eviction", False), bool):
+        yield f"{host.name}: allow_eviction: expected true or false, observed {data.get('allow_eviction')!r}"
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
     if not isinstance(data.get("redis_secrets_file") or "", str | Path):

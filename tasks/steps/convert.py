@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired.host import Instance
-from tasks.desired.paths import OLD
-from tasks.observed.bounds import CHANGE
+from tasks.desired.paths import NEW, OLD, data_directory, manifest_file
+from tasks.observed.bounds import CHANGE, LOAD_PATIENCE
 from tasks.observed.connection import run_command
+from tasks.observed.script import script
 from tasks.steps.log import own_script
-from tasks.steps.throwaway import Form, convert_script
+from tasks.steps.sandbox import as_role
+from tasks.steps.throwaway import private_config
+
+Form = Literal["log", "snapshot"]
 
 
 def make_logs(state: State, host: Host, instances: Sequence[Instance]) -> bool:
@@ -40,3 +45,46 @@ def _convert(state: State, host: Host, instance: Instance, to: Form) -> bool:
         text = f"{instance.name}: its data on disk could not be made a {to}, it is not started: {done.output}"
         host.log_styled(text, fg="red", log_func=logger.error)
     return done.succeeded
+
+
+def convert_script(instance: Instance, to: Form, limit: int) -> str:
+    """Shell that turns the data of a stopped instance into the form its configuration loads, losing none.
+
+    to log: dump.rdb becomes an append-only log, built beside and renamed when complete. to snapshot: the log becomes
+    dump.rdb, and the log is put aside as `appenddirname`.old. Refuses a data set of more than `limit` bytes (0: any):
+    the role's maxmemory would evict from it at once. Prints INFO keyspace. Done already: succeeds.
+    Runs as redis in the role's sandbox (tasks/steps/sandbox.py), the instance is stopped first.
+    docs: redis-facts §2 (a start with `appendonly yes` and no manifest begins empty).
+    """
+    role, directory = instance.role, data_directory(instance.name)
+    log = f"{directory}/{role.appenddirname}"
+    run = "/tmp/convert"  # of the job's own (PrivateTmp=)
+    changes = {
+        "dir": directory,
+        "unixsocket": f"{run}/socket",
+        "unixsocketperm": "700",
+        "save": "",
+        "appendonly": "no" if to == "log" else "yes",
+        "appenddirname": role.appenddirname + (NEW if to == "log" else ""),
+        # All of it first: what does not fit is refused below, not evicted.
+        "maxmemory": "0",
+        "maxmemory-policy": "noeviction",
+        # And whole: what it has to leave out ends it, with the reason and none of the data (docs/decisions/0009).
+        "propagation-error-behavior": "panic",
+        "crash-log-enabled": "no",
+    }
+    job = script(
+        "convert-data",
+        task=to,
+        run=run,
+        config=private_config(instance, changes),
+        patience=LOAD_PATIENCE,
+        directory=directory,
+        log=log,
+        new_log=log + NEW,
+        old_log=log + OLD,
+        manifest=manifest_file(role),
+        new_manifest=f"{log}{NEW}/{role.appendfilename}.manifest",
+        limit=limit,
+    )
+    return as_role(instance, job, 2 * LOAD_PATIENCE, stopped=instance.unit)

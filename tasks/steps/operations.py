@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import wraps
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
 from tasks.desired.host import File
 from tasks.desired.paths import DATA_ROOT, previous_file
 from tasks.observed.script import prepared, script
+from tasks.run.fault import fault
 
 
 def file_command(file: File, keep: bool = False) -> StringCommand:
@@ -58,5 +63,19 @@ def run_commands(commands: Sequence[str]) -> Iterator[StringCommand]:
 
 @operation()
 def call(function: Callable[..., bool], **arguments: Any) -> Iterator[FunctionCommand]:
-    """`function(state, host, **arguments)` was called and returned True."""
-    yield FunctionCommand(function, (), arguments)
+    """`function(state, host, **arguments)` was called and returned True. A fault of it is that host's, and said."""
+    yield FunctionCommand(kept_to_the_host(function), (), arguments)
+
+
+def kept_to_the_host(function: Callable[..., bool]) -> Callable[..., bool]:
+    """pyinfra would end every host with a traceback, which shows what the function was called with."""
+
+    @wraps(function)
+    def guarded(state: State, host: Host, **arguments: Any) -> bool:
+        try:
+            return function(state, host, **arguments)
+        except Exception as error:
+            host.log_styled(fault(error), fg="red", log_func=logger.error)
+            return False
+
+    return guarded

@@ -93,7 +93,19 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
     findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
+        findings += unknown_beside(findings, looks)
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
+
+
+def unknown_beside(findings: Collection[str], looks: Mapping[str, Look]) -> list[str]:
+    """What else is not known; not of a role that the findings speak of already: it may be the same thing. Pure."""
+    return [
+        f"{name}: {item}"
+        for name, seen in sorted(looks.items())
+        for item in seen.unknown
+        if f"{name}: {item}" not in findings
+        and not (item.role and any(text.startswith(f"{name}: {item.role}: ") for text in findings))
+    ]
 
 
 def read(looks: Mapping[str, Look]) -> dict[str, tuple[Host, Observed]]:

@@ -34,7 +34,7 @@ from tasks.run.session import current
 from tasks.run.survey import Look, look, survey
 from tasks.steps.inner_port import lead_commands
 from tasks.steps.install import files_of
-from tasks.steps.operations import call, file_command
+from tasks.steps.operations import call, file_command, kept_to_the_host
 
 
 @dataclass
@@ -78,7 +78,7 @@ def end_leftovers(state: State, seen: Look) -> None:
 def end(seen: Look) -> Iterator[FunctionCommand]:
     """All leftovers of the run have ended, begun by the last host that is proved; no change where there is none."""
     if ctx_state.get().is_executing or ending(seen).differences:
-        yield FunctionCommand(end_in_turn, (), {"due": bool(ending(seen).differences)})
+        yield FunctionCommand(kept_to_the_host(end_in_turn), (), {"due": bool(ending(seen).differences)})
 
 
 def end_in_turn(state: State, host: Host, due: bool) -> bool:
@@ -174,7 +174,7 @@ def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:
     for item in chosen(seen.differences, "unit", remedy=Remedy.RETIRE):
         directory = data_directory(role_of(item.name))
         used = run_command(state, host, f"du -sh {directory}")
-        if used.succeeded and role_of(item.name) not in seen.desired.requests.purge:
+        if used.succeeded and used.stdout.split() and role_of(item.name) not in seen.desired.requests.purge:
             kept = kept_data(role_of(item.name), host.name, hosts)
             text = f"{item.role}: its data is kept in {directory} ({used.stdout.split()[0]}): {kept}"
             logger.info(f"{host.print_prefix}{text}")

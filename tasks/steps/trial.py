@@ -10,16 +10,20 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_UNIT, RECORDS, UNITS
-from tasks.observed.bounds import CHANGE
+from tasks.catalogue.acl_rules import DEFAULT_LINE
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import INNER_PORT_RULES, INNER_PORT_TABLE, INNER_PORT_UNIT, RECORDS, UNITS
+from tasks.observed.bounds import CHANGE, TRIAL_PATIENCE
 from tasks.observed.connection import begin, run_command
+from tasks.observed.script import script
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import Look
 from tasks.steps.install import files_of
 from tasks.steps.operations import call
 from tasks.steps.restart import Restarts
-from tasks.steps.throwaway import try_inner_port_script, try_script
+from tasks.steps.sandbox import sandbox
+from tasks.steps.throwaway import private_config
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Trials:
     scripts: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
 
+UNUSED_HASH = "0" * 64  # only the form of a user's line matters
 INNER_PORT_FILES = (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
 
 
@@ -78,8 +83,49 @@ def _try_all(state: State) -> dict[str, list[str]]:
 
 def _try(state: State, host: PyinfraHost) -> list[str]:
     problems = []
-    for what, script in current(state).kept(Trials).scripts[host.name].items():
-        trial = run_command(state, host, script, bound=CHANGE)
+    for what, text in current(state).kept(Trials).scripts[host.name].items():
+        trial = run_command(state, host, text, bound=CHANGE)
         if not trial.succeeded:
             problems.append(f"{what}: the new configuration does not come up, nothing of it is written: {trial.output}")
     return problems
+
+
+def try_script(instance: Instance) -> str:
+    """Shell that succeeds when the installed redis-server comes up with the role's candidate configuration and sandbox.
+
+    And when systemd finds nothing wrong with its unit. What they say against it is printed. Leaves nothing behind.
+    """
+    run = f"/run/redis-trial-{instance.name}"
+    work = f"{run}/work"
+    changes = {"dir": work, "unixsocket": f"{work}/socket", "unixsocketperm": "700"}
+    return script(
+        "try-server",
+        run=run,
+        work=work,
+        config=_users(instance, private_config(instance, changes)),
+        ready="PONG|NOAUTH",
+        patience=TRIAL_PATIENCE,
+        unit=instance.unit,
+        unit_text=instance.unit_text,
+        trial=f"redis-trial-{instance.name}.service",
+        sandbox="\n".join([*sandbox(instance), f"ReadWritePaths={work}"]),
+    )
+
+
+def try_inner_port_script(host: Host) -> str:
+    """Shell that succeeds when nft and systemd find nothing wrong with the inner port's rules and unit."""
+    texts = {file.path: file.content or "" for file in host.files}
+    return script(
+        "try-inner-port",
+        run="/run/redis-trial-inner-port",
+        # Under another name: the table that is in force belongs to its process, and takes no rules of others.
+        rules=texts[INNER_PORT_RULES].replace(f" {INNER_PORT_TABLE} ", f" {INNER_PORT_TABLE}_trial "),
+        unit=INNER_PORT_UNIT,
+        unit_text=texts[f"{UNITS}/{INNER_PORT_UNIT}"],
+    )
+
+
+def _users(instance: Instance, config: str) -> str:
+    """The configuration with the role's users in it, none of them with its password's hash."""
+    users = [f"user {user.name} on #{UNUSED_HASH} {user.rules}" for user in instance.users]
+    return "\n".join([config.rstrip("\n"), DEFAULT_LINE, *users, ""])

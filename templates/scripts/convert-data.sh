@@ -1,5 +1,5 @@
 #!/bin/sh
-# A throw-away redis-server makes of a stopped role's data the form that its configuration loads (tasks/steps/throwaway.py).
+# A throw-away redis-server makes of a stopped role's data the form that its configuration loads (tasks/steps/convert.py).
 # A job: runs as redis, in a sandbox in which only the role's directory can be written (as-role.sh).
 #
 # log: the snapshot becomes an append-only log, built beside and renamed when it is complete. Done already: succeeds.

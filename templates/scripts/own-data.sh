@@ -2,8 +2,8 @@
 # The data of a role belongs to redis, so that its next start can open it (tasks/steps/log.py). A job: runs as root with
 # nothing but the right to change owners, in a sandbox in which only the role's directory can be written (as-role.sh).
 #
-# The role may put anything there at any time. A link leads to what cannot be written here. A file of the host with a
-# second name here is one that has two: what is changed is the file that is open, after it was counted.
+# The role may put anything there at any time, and another thing in its place a moment later. So what is changed is the
+# file that is open, after the kernel has said that it is the one under this name and has no other.
 : "${directory?}" "${log?}" "${snapshot?}" "${log_file?}"
 failed=0
 
@@ -11,6 +11,12 @@ failed=0
 own() {
   [ -f "$1" ] && [ ! -L "$1" ] || return 0
   exec 3<"$1" || return 1
+  opened=$(readlink /proc/self/fd/3)
+  if [ "$opened" != "$here/${1#./}" ]; then
+    echo "$here/${1#./}: leads to $opened, expected a file of its own: see who changes files there"
+    failed=1
+    return 0
+  fi
   what=$(stat -L -c '%h %F' /proc/self/fd/3)
   case $what in
   '1 regular file' | '1 regular empty file') ;;
@@ -21,14 +27,16 @@ own() {
     return 0
     ;;
   esac
-  chown redis:redis /proc/self/fd/3 || failed=1
+  # Not for nothing: it would make the file look as if somebody had put it there just now (its ctime).
+  case $(stat -L -c %U:%G /proc/self/fd/3) in redis:redis) ;; *) chown redis:redis /proc/self/fd/3 || failed=1 ;; esac
   case $(stat -L -c %a /proc/self/fd/3) in 600 | 640) ;; *) chmod 0600 /proc/self/fd/3 || failed=1 ;; esac
 }
 
 enter() {
   cd -P -- "$1" || exit 1
-  [ "$(pwd -P)" = "$1" ] || { echo "$1: leads to $(pwd -P), expected a directory of its own"; exit 1; }
-  chown redis:redis . || failed=1
+  here=$(pwd -P)
+  [ "$here" = "$1" ] || { echo "$1: leads to $here, expected a directory of its own"; exit 1; }
+  case $(stat -c %U:%G .) in redis:redis) ;; *) chown redis:redis . || failed=1 ;; esac
   case $(stat -c %a .) in 700 | 750) ;; *) chmod "$2" . || failed=1 ;; esac
 }
 

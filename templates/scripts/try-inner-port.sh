@@ -1,5 +1,5 @@
 #!/bin/sh
-# nft and systemd find nothing wrong with the inner port's rules and unit (tasks/steps/throwaway.py).
+# nft and systemd find nothing wrong with the inner port's rules and unit (tasks/steps/trial.py).
 : "${run?}" "${rules?}" "${unit?}" "${unit_text?}"
 rm -rf "$run"
 trap 'rm -rf "$run"' EXIT

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A candidate configuration comes up inside its unit's sandbox, in a throw-away server that nobody else can reach, and
-# systemd finds nothing wrong with the unit (tasks/steps/throwaway.py). What is wrong is printed. Leaves nothing behind.
+# systemd finds nothing wrong with the unit (tasks/steps/trial.py). What is wrong is printed. Leaves nothing behind.
 #
 # Root's own files lie in `run`, where the server can write nothing; what the server writes lies in `work`, where root
 # opens nothing.

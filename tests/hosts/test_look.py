@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from tasks.observed.look import parameters
-from tasks.observed.reader import UNREADABLE, parse_snapshot
+from tasks.observed.reader import UNREADABLE, parse_look
 from tasks.observed.records import LIMIT, new_mark, unframe
 from tasks.observed.script import prepared, script
 from tasks.observed.state import FileState, Observed
@@ -30,7 +30,7 @@ def look(host: Container) -> Observed:
     )
     command = prepared(script("look", mark=mark, limit=LIMIT, **asked))
     printed = host.sh(f"timeout 20 sh -c {shlex.quote(command)}")
-    return parse_snapshot(unframe(printed.splitlines(), mark), mark)
+    return parse_look(unframe(printed.splitlines(), mark), mark)
 
 
 ADDRESSES = (

@@ -197,3 +197,32 @@ def test_a_lock_that_everybody_can_read_holds_nobody_up(tier: Tier) -> None:
         tier.deploy(*overriding({"gateway": {"timeout": 30}}))
     finally:
         host.sh("systemctl stop holder; rm /run/redis-deploy.lock")
+
+
+def test_a_link_that_takes_a_file_s_place_at_the_last_moment_leads_nowhere(tier: Tier) -> None:
+    """A role that is fast enough is past what looks at the name: here nothing looks at it."""
+    host = tier.host("gateway")
+    looks_at_the_name = '[ -f "$1" ] && [ ! -L "$1" ] || return 0'
+    text = own_script(next(item for item in desired("gateway").instances))
+    assert looks_at_the_name in text
+    host.sh(f"cp {VICTIM}/file /dev/shm/victim; chmod 0600 /dev/shm/victim")
+    for name in ("dump.rdb", "appendonlydir/appendonly.aof.9.incr.aof"):
+        host.sh(f"cd /var/lib/redis/gateway && rm -f {name} && {AS_REDIS} ln -s /dev/shm/victim {name}")
+    try:
+        done = host.call(text.replace(looks_at_the_name, ""))
+        assert done.returncode != 0
+        assert "leads to /dev/shm/victim, expected a file of its own" in done.stdout + done.stderr
+        assert host.sh("stat -c '%U %a' /dev/shm/victim") == "root 600\n"
+    finally:
+        host.sh("rm -f /dev/shm/victim")
+
+
+def test_owning_what_is_owned_changes_nothing_of_it(tier: Tier) -> None:
+    """A changed ctime would make a snapshot look as if somebody had just put it there."""
+    host = tier.host("crypto")
+    with tier.operator("crypto") as operator:
+        operator.save()
+    times = "find /var/lib/redis/crypto -printf '%p %C@\\n'"
+    before = host.sh(times)
+    host.sh(own_script(next(item for item in desired("crypto").instances)))
+    assert host.sh(times) == before

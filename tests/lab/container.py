@@ -67,6 +67,7 @@ class Container:
             capture_output=True,
             text=True,
             timeout=timeout,
+            start_new_session=True,  # `kill 0` there, of a process that is gone, would reach the tests' own group
             **stdin,
         )
 

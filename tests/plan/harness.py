@@ -36,7 +36,7 @@ from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.tree import tree
 from tests.unit.builders import passwords, roles
-from tests.unit.observed.printed import MARK, printed, snapshot_text, sockets_text
+from tests.unit.observed.printed import MARK, look_text, printed, sockets_text
 from tests.unit.scripts import Call, bare, output_mark, read_call
 
 State = Callable[[Host], Observed]
@@ -108,7 +108,7 @@ class Result:
             if (event.host, event.kind) == (host, "command") and not is_look(event.text)
         ]
 
-    def snapshots(self, host: str) -> int:
+    def looks(self, host: str) -> int:
         """How often a host was looked at."""
         return sum(is_look(event.text) for event in self.events if event.host == host)
 
@@ -252,7 +252,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         """What the scripts say that only look; None of the others."""
         own, unit = run.parameters.get("mark", ""), "".join(run.arguments)
         if run.name == "look":
-            return printed(snapshot_text(self._state(), own), own)
+            return printed(look_text(self._state(), own), own)
         if run.name == "who-serves":
             return printed(sockets_text(self._serving(unit), unit, own), own)
         if run.name == "knock" and self.site.fails != run.name:

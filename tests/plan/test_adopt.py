@@ -82,7 +82,7 @@ def test_where_nobody_else_serves_nothing_is_asked(secrets_file: Path) -> None:
     result = run(production(), "--dry", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
     assert [event.text for event in result.events if "another" in event.text or "process 812" in event.text] == []
-    assert [result.snapshots(host) for host in production()] == [1] * 5
+    assert [result.looks(host) for host in production()] == [1] * 5
     assert [result.commands(host) for host in production()] == [[]] * 5
 
 

@@ -136,7 +136,7 @@ def test_a_password_reaches_a_server_only_inside_the_connection(result: Result, 
 
 @pytest.mark.parametrize("host", PROD)
 def test_every_host_is_looked_at_once_before_and_once_after(result: Result, host: str) -> None:
-    assert result.snapshots(host) == 2
+    assert result.looks(host) == 2
 
 
 def test_passwords_that_cannot_be_saved_stop_the_deploy_before_anything_is_changed(tmp_path: Path) -> None:

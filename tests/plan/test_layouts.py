@@ -123,5 +123,5 @@ def test_a_host_without_a_role_is_looked_at_once_and_not_touched(tmp_path: Path,
     result = run(sites, "-y", secrets_file=secrets_file, inventory=str(inventory))
     assert result.exit_code == 0, result.output
     assert [event.kind for event in result.events if event.host == "web-1"] == ["connect", "command"]
-    assert result.snapshots("web-1") == 1
+    assert result.looks("web-1") == 1
     assert [operation for operation in result.operations if "web-1" in operation.hosts] == []

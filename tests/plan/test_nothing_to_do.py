@@ -36,7 +36,7 @@ def test_a_second_deploy_sends_a_host_nothing_but_one_look(secrets_file: Path) -
     """And its proof: where nothing was done since, the look is the one that the proof begins with."""
     result = run(production(), "-y", secrets_file=secrets_file)
     assert [result.commands(host) for host in PROD] == [[]] * 5
-    assert [result.snapshots(host) for host in PROD] == [1] * 5
+    assert [result.looks(host) for host in PROD] == [1] * 5
     for role in FIVE:
         assert [text for text in asked(result, role) if text.startswith("SET caas-verify:")]
 
@@ -46,7 +46,7 @@ def test_a_look_that_somebody_was_asked_about_for_a_while_is_repeated(
 ) -> None:
     monkeypatch.setattr("tasks.run.survey.FRESH", 0)
     result = run(production(), "-y", secrets_file=secrets_file)
-    assert [result.snapshots(host) for host in PROD] == [2] * 5
+    assert [result.looks(host) for host in PROD] == [2] * 5
 
 
 def test_a_host_that_was_changed_is_looked_at_again_and_no_other(secrets_file: Path) -> None:
@@ -55,14 +55,14 @@ def test_a_host_that_was_changed_is_looked_at_again_and_no_other(secrets_file: P
     )
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert {host: result.snapshots(host) for host in PROD} == dict.fromkeys(PROD, 1) | {"redis-crypto": 2}
+    assert {host: result.looks(host) for host in PROD} == dict.fromkeys(PROD, 1) | {"redis-crypto": 2}
 
 
 def test_a_dry_run_looks_once_and_asks_servers_only_what_changes_nothing(secrets_file: Path) -> None:
     result = run(production(), "--dry", secrets_file=secrets_file)
     assert result.exit_code == 0
     assert [result.commands(host) for host in PROD] == [[]] * 5
-    assert [result.snapshots(host) for host in PROD] == [1] * 5
+    assert [result.looks(host) for host in PROD] == [1] * 5
     for role in FIVE:
         users = ["default", *sorted((*roles()[role].services, "operator"))]
         assert asked(result, role) == [*REPEATED, *(f"ACL GETUSER {user}" for user in users)]

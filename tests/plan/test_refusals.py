@@ -110,7 +110,8 @@ redis_socket = [("redis-socket", {"redis_overrides": {"socket": {"address": "172
 redis_shared = ["redis-shared"]
 redis_cache = ["redis-crypto"]
 redis_crypto = [("redis-crypto", {"redis_overrides": "64mb"})]
-redis_compliance = [("redis-compliance", {"redis_version": 7.0, "drift_reprot": "drift.json", "redis_overrides": {
+redis_compliance = [("redis-compliance", {"redis_version": 7.0, "drift_reprot": "drift.json", "allow_eviction": "maybe",
+    "accept_loss": "gatway", "redis_overrides": {
     "crypto": {"maxmemory": "1gb"},
 }})]
 """
@@ -137,6 +138,8 @@ def test_wrong_data_is_refused_before_any_connection_with_all_problems_at_once(
         "redis-crypto: group redis_cache names no role of roles.yaml",
         "redis-crypto: redis_overrides: expected role → fields, observed '64mb'",
         "redis-compliance: redis_version: expected a Debian version in quotes, observed 7.0",
+        "redis-compliance: allow_eviction: expected true or false, observed 'maybe'",
+        "accept_loss=gatway: no such role",
         "drift_reprot: nothing reads host data or --data of this name (on redis-compliance), expected drift_report",
         "redis_overrides: crypto: no host that has them carries crypto (redis-compliance)",
         f"{secrets_file}: mode is 0644, expected 0600: run chmod 600",

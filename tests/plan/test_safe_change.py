@@ -55,7 +55,7 @@ def test_a_host_on_which_another_deploy_was_is_looked_at_again_and_changed_when_
     sites = edited_everywhere(holds=["changed by eve@desk, ended", "held"], states=states)
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    assert [result.snapshots(host) for host in PROD] == [2, 2, 2, 2, 3]
+    assert [result.looks(host) for host in PROD] == [2, 2, 2, 2, 3]
 
 
 def test_every_host_that_will_be_changed_is_held_before_anything_is_done(secrets_file: Path) -> None:

@@ -4,7 +4,7 @@ from types import MappingProxyType
 
 import pytest
 
-from tasks.catalogue.requested import malformed, named_roles, unknown_adoptions
+from tasks.catalogue.requested import WORDS, malformed, named_roles, requests, unmet
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,14 @@ def test_only_names_that_a_role_can_have_are_taken(value: object, names: tuple[s
     assert len(wrong) == (names is None)
 
 
-def test_roles_that_nobody_carries_cannot_adopt() -> None:
-    asked = [(["gateway"], ["gateway", "socket", "gatway"]), ([], ["gateway", "socket", "gatway"])]
-    assert list(unknown_adoptions(asked, ["gateway", "socket"])) == [
-        "adopt=gatway: no such role, expected one of gateway, socket: correct the name",
-        "adopt=socket: no host of the inventory carries socket, expected one: put it into group redis_socket",
+@pytest.mark.parametrize("word", [word for word in WORDS if word != "purge"])
+def test_nothing_can_be_asked_for_a_role_that_nobody_carries(word: str) -> None:
+    wish = requests({word: "gateway,socket,gatway"})
+    assert list(unmet([(["gateway"], wish), ([], wish)], ["gateway", "socket"])) == [
+        f"{word}=gatway: no such role, expected one of gateway, socket: correct the name",
+        f"{word}=socket: no host of the inventory carries socket, expected one: put it into group redis_socket",
     ]
+
+
+def test_data_of_a_role_that_nobody_carries_any_more_can_be_purged() -> None:
+    assert list(unmet([(["gateway"], requests({"purge": "before"}))], ["gateway"])) == []

@@ -16,7 +16,7 @@ MARK = "0123456789abcdef"
 OWN_FILE = FileState("file", "redis", "redis", "0600", "")
 
 
-def snapshot_text(observed: Observed, mark: str = MARK) -> str:
+def look_text(observed: Observed, mark: str = MARK) -> str:
     """The output of one look; parts in the order of the script."""
     parts = {
         "facts": ["systemd=yes"] if observed.systemd else [],
@@ -67,7 +67,7 @@ def snapshot_text(observed: Observed, mark: str = MARK) -> str:
 
 def sockets_text(observed: Observed, unit: str, mark: str = MARK) -> str:
     """What templates/scripts/who-serves.sh prints on such a host."""
-    whole = dict(part.partition("\n")[::2] for part in snapshot_text(observed, mark).split(f"\0{mark} ")[1:])
+    whole = dict(part.partition("\n")[::2] for part in look_text(observed, mark).split(f"\0{mark} ")[1:])
     texts = {name: whole[name] for name in ("listeners", "forwards", "legacy", "unseen", "end")}
     texts |= {"pid": f"{observed.pid(unit)}\n" if unit else "", "addresses": "".join(_routes(observed))}
     order = ("listeners", "pid", "addresses", "forwards", "legacy", "unseen", "end")

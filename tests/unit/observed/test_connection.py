@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ from tasks.observed.connection import (
     TunnelRefused,
     begin,
     bound_connection,
+    bound_greetings,
     is_connected,
     open_command,
     open_tunnel,
@@ -225,6 +226,36 @@ def test_behind_a_jump_host_silence_is_bounded_on_the_way_to_it(link: Link, stac
     assert silence(link.near) == SILENCE * 1000
 
 
+@pytest.mark.parametrize("greeting", [b"A" * 4096, b"A" * 100 + b"\n"], ids=["one line", "many lines"])
+def test_a_host_whose_greeting_has_no_end_is_refused_and_others_go_on(greeting: bytes) -> None:
+    bound_greetings()
+    bound_greetings()  # once is enough
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        near = socket.create_connection(door.getsockname())
+        far, _ = door.accept()
+
+    def greet() -> None:
+        with far, suppress(OSError):
+            while not ended.is_set():
+                far.sendall(greeting)
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    beside = begin(lambda: [time.sleep(0.05) for _ in range(5)])  # type: ignore[func-returns-value]
+    transport = paramiko.Transport(near)
+    try:
+        began = time.monotonic()
+        with pytest.raises((paramiko.SSHException, EOFError)):
+            transport.start_client(timeout=30)
+        assert len(beside.result()) == 5
+        assert time.monotonic() - began < 25
+    finally:
+        ended.set()
+        transport.close()
+        thread.join(10)
+
+
 def test_a_proxy_command_is_left_to_bound_its_own_silence(stack: ExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
@@ -328,9 +359,12 @@ def says(out: bytes, err: bytes = b"", status: int = 0) -> Answer:
 def test_a_command_that_does_not_end_is_given_up(link: Link, answer: Answer, where: str) -> None:
     link.server.answer = answer
     bound_connection(link.host)
-    done = run_command(link.state, link.host, "true", bound=SHORT)
+    # Long enough for a busy machine to have begun it.
+    bound = SHORT if answer in (hang, drip) else replace(SHORT, seconds=2)
+    done = run_command(link.state, link.host, "true", bound=bound)
     assert not done.succeeded
-    assert (done.stdout, done.output) == ("", f"the command has not ended after 0 s, expected far less: {where}")
+    said = f"the command has not ended after {bound.seconds:.0f} s, expected far less: {where}"
+    assert (done.stdout, done.output) == ("", said)
 
 
 @pytest.mark.parametrize("of", [stdout, stderr])

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.catalogue.secret import HIDDEN, Secret
+from tasks.desired.host import sha256
 from tasks.observed import exchange as module
 from tasks.observed.connection import NoAnswer, OutOfBounds
 from tasks.observed.exchange import ExchangeError, exchange
 from tasks.observed.refusal import Cause
+from tasks.observed.replies import BEGINS, ReplyError, without
 
 COMMANDS = [("AUTH", "operator", "secret"), ("INFO",)]
 
@@ -79,3 +82,49 @@ def test_any_bytes_are_as_many_replies_as_questions_or_one_refusal(said: bytes) 
         assert len(replies.refusal.said) < 300
     else:
         assert len(replies) == len(COMMANDS)
+
+
+PASSWORD = "k3yThatNobodyMaySee-0123456789"
+CUT = PASSWORD[:20]
+LOGIN = [("AUTH", "operator", Secret(PASSWORD)), ("ACL", "SETUSER", "x", f"#{sha256(PASSWORD)}", f">{PASSWORD}")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"-ERR unknown command 'AUTH', with args beginning with: 'operator' '{PASSWORD}' \r\n+OK\r\n",
+        f"-ERR unknown command 'AUTH', with args beginning with: 'operator' '{CUT}\r\n+OK\r\n",
+        f"-WRONGPASS {PASSWORD}{PASSWORD} and {CUT} and {PASSWORD}\r\n+OK\r\n",
+        f"+OK\r\n-ERR Error in ACL SETUSER modifier '>{PASSWORD}'\r\n",
+        f"+OK\r\n-ERR Error in ACL SETUSER modifier '#{sha256(PASSWORD)}'\r\n",
+        f"+{PASSWORD}\r\n+OK\r\n",
+        f"+OK\r\n*2\r\n${len(PASSWORD)}\r\n{PASSWORD}\r\n+OK {PASSWORD}\r\n",
+    ],
+)
+def test_a_server_that_repeats_what_it_was_sent_does_not_have_it_shown(said: str) -> None:
+    host: Any = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "open_tunnel", lambda *_: Said(said.encode()))
+        shown = str(exchange(host, "10.0.0.1", 6379, LOGIN))
+    assert HIDDEN in shown
+    assert [secret for secret in (PASSWORD, CUT, PASSWORD[:6], sha256(PASSWORD)) if str(secret) in shown] == []
+
+
+def test_a_path_that_begins_as_a_password_does_stays_what_it_is() -> None:
+    assert without(["redis-gateway-2026"], ["/run/redis-gateway/redis.pid", 3, None]) == [
+        "/run/redis-gateway/redis.pid",
+        3,
+        None,
+    ]
+
+
+@given(secret=st.text(min_size=1, max_size=40), before=st.text(max_size=20), cut=st.integers(0, 40))
+def test_no_error_shows_the_beginning_of_a_password(secret: str, before: str, cut: int) -> None:
+    shown = str(without([secret], ReplyError(f"ERR {before}{secret}{before}{secret[:cut]}")))
+    assert secret[:BEGINS] not in shown.replace(HIDDEN, "") or secret[:BEGINS] in f"ERR {before}{before}"
+
+
+def test_a_conversation_of_countless_small_things_is_no_redis() -> None:
+    refused = answered(b"+OK\r\n*999999\r\n" + b"*0\r\n" * 999_999)
+    assert isinstance(refused, ExchangeError)
+    assert refused.refusal.cause is Cause.STRANGE

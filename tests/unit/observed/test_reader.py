@@ -11,7 +11,7 @@ from tasks.catalogue.acl_rules import allowed
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.leftover import unseen_leftover
 from tasks.observed.look import endpoint, read_server
-from tasks.observed.reader import UNREADABLE, parse_snapshot
+from tasks.observed.reader import UNREADABLE, parse_look
 from tasks.observed.records import Unreadable
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.script import script
@@ -28,7 +28,7 @@ from tests.unit.builders import (
     with_listener,
     with_unit,
 )
-from tests.unit.observed.printed import MARK, record, snapshot_text
+from tests.unit.observed.printed import MARK, look_text, record
 
 # Printed on a Debian 12 container that carries crypto, by templates/scripts/look.sh; ACL hashes replaced, every zero
 # byte made visible, each record of find on a line of its own.
@@ -39,7 +39,7 @@ RECORDED = FILE.replace("␀\n", "\0").replace("␀", "\0").replace("MARK", MARK
 @pytest.fixture(scope="module")
 def recorded() -> Observed:
     """The state of the recorded host."""
-    return parse_snapshot(RECORDED, MARK)
+    return parse_look(RECORDED, MARK)
 
 
 def begin(part: str) -> str:
@@ -54,13 +54,13 @@ def with_text(part: str, text: str) -> str:
 
 def with_lines(part: str, *lines: str) -> Observed:
     """The state of the recorded host, had one part of its look had more lines."""
-    return parse_snapshot(with_text(part, "".join(f"{line}\n" for line in lines)), MARK)
+    return parse_look(with_text(part, "".join(f"{line}\n" for line in lines)), MARK)
 
 
 def without_lines(*texts: str) -> Observed:
     """The state of the recorded host, had it not printed the lines that begin so."""
     kept = [line for line in RECORDED.split("\n") if not line.startswith(texts)]
-    return parse_snapshot("\n".join(kept), MARK)
+    return parse_look("\n".join(kept), MARK)
 
 
 def found_record(kind: str, size: int, path: str) -> str:
@@ -73,7 +73,7 @@ def with_file_on_disk(content: str, size: int) -> FileState:
     path = "/etc/redis/x.conf"
     lines = "".join(f"{path}:{line}\n" for line in (content.removesuffix("\n").split("\n") if content else []))
     text = with_text("texts", lines).replace(begin("found"), begin("found") + found_record("f", size, path))
-    return parse_snapshot(text, MARK).files[path]
+    return parse_look(text, MARK).files[path]
 
 
 def test_the_system_of_a_real_host_is_read(recorded: Observed) -> None:
@@ -94,29 +94,29 @@ def test_the_packages_of_a_real_host_are_read(recorded: Observed) -> None:
 def test_packages_that_nobody_asked_for_are_read_from_apt_and_lose_no_version() -> None:
     stanzas = "Package: redis-tools\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: libc6\nAuto-Installed: 1\n"
     text = RECORDED.replace(f"\0{MARK} candidate", f"{stanzas}\0{MARK} candidate")
-    seen = parse_snapshot(text, MARK)
+    seen = parse_look(text, MARK)
     assert seen.automatic == {"redis-tools"}
-    assert seen.packages == parse_snapshot(RECORDED, MARK).packages
-    assert parse_snapshot(text.replace("Auto-Installed: 1", "Auto-Installed: 0"), MARK).automatic == frozenset()
+    assert seen.packages == parse_look(RECORDED, MARK).packages
+    assert parse_look(text.replace("Auto-Installed: 1", "Auto-Installed: 0"), MARK).automatic == frozenset()
 
 
 def test_how_many_files_a_process_may_open_is_read_from_its_limits() -> None:
     line = "/proc/430/limits:Max open files            1024                 65535                files     \n"
     text = RECORDED.replace("/proc/meminfo:MemTotal", f"{line}/proc/meminfo:MemTotal")
-    assert parse_snapshot(text, MARK).descriptors == {430: 65535}
+    assert parse_look(text, MARK).descriptors == {430: 65535}
     with pytest.raises(Unreadable, match="how many files a process may open"):
-        parse_snapshot(text.replace("65535  ", "many  "), MARK)
+        parse_look(text.replace("65535  ", "many  "), MARK)
 
 
 def test_the_room_on_every_disk_is_read_by_directory() -> None:
     text = RECORDED.replace("81042596 /var/lib\n", "81042596 /var/lib/redis\n40960 /var/lib/redis/crypto\n")
-    seen = parse_snapshot(text, MARK)
+    seen = parse_look(text, MARK)
     assert (seen.disk_free, seen.free_of) == (81042596 * 1024, {"/var/lib/redis/crypto": 40960 * 1024})
 
 
 @pytest.mark.parametrize("line", ["81042596", "lots /var/lib", ""])
 def test_room_on_a_disk_that_df_does_not_say_in_numbers_is_not_known(line: str) -> None:
-    seen = parse_snapshot(RECORDED.replace("81042596 /var/lib\n", f"{line}\n"), MARK)
+    seen = parse_look(RECORDED.replace("81042596 /var/lib\n", f"{line}\n"), MARK)
     assert "the free disk space" in seen.unseen["disk"].because
     assert seen.disk_free == 0
 
@@ -169,18 +169,18 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
 def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
     host = desired(*names)
     for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
-        assert parse_snapshot(snapshot_text(state), MARK) == replace(state, servers={})
+        assert parse_look(look_text(state), MARK) == replace(state, servers={})
 
 
 def test_links_and_files_that_are_no_text_are_read() -> None:
     state = with_file(as_desired(desired()), "/etc/redis/gateway.conf", kind="link", content="/etc/passwd")
-    assert parse_snapshot(snapshot_text(state), MARK).files == state.files
+    assert parse_look(look_text(state), MARK).files == state.files
 
 
 @pytest.mark.parametrize("until", ["facts", "units", "found", "end"])
 def test_a_look_that_was_cut_off_is_refused(until: str) -> None:
     with pytest.raises(Unreadable, match="it is cut off"):
-        parse_snapshot(RECORDED[: RECORDED.index(begin(until))], MARK)
+        parse_look(RECORDED[: RECORDED.index(begin(until))], MARK)
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\r\n", "\n\n", " \n"])
@@ -200,9 +200,7 @@ def test_a_file_that_was_not_read_whole_is_like_no_other() -> None:
 def test_the_content_of_what_is_no_file_does_not_count() -> None:
     text = with_text("texts", "/etc/redis/x.conf:port 1\n")
     text = text.replace(begin("found"), begin("found") + found_record("p", 0, "/etc/redis/x.conf"))
-    assert parse_snapshot(text, MARK).files["/etc/redis/x.conf"] == FileState(
-        "other", "root", "redis", "2640", "", 7, 8
-    )
+    assert parse_look(text, MARK).files["/etc/redis/x.conf"] == FileState("other", "root", "redis", "2640", "", 7, 8)
 
 
 TRIE = """\
@@ -230,7 +228,7 @@ def with_routes(*lines: str) -> frozenset[str]:
     """The addresses of the recorded host, had its kernel these routes."""
     kept = [line for line in RECORDED.split("\n") if not line.startswith("/proc/net/fib_trie:")]
     added = "".join(f"/proc/net/fib_trie:{line}\n" for line in lines)
-    return parse_snapshot("\n".join(kept).replace(begin("texts"), begin("texts") + added), MARK).addresses
+    return parse_look("\n".join(kept).replace(begin("texts"), begin("texts") + added), MARK).addresses
 
 
 def test_only_the_hosts_own_addresses_are_on_the_host() -> None:
@@ -255,12 +253,12 @@ def test_a_package_that_is_not_wholly_installed_does_not_count(status: str) -> N
     text = RECORDED.replace(
         "Package: redis-tools\nStatus: install ok installed", f"Package: redis-tools\nStatus: {status}"
     )
-    assert "redis-tools" not in parse_snapshot(text, MARK).packages
+    assert "redis-tools" not in parse_look(text, MARK).packages
 
 
 def test_a_held_package_is_installed() -> None:
     text = RECORDED.replace("Package: redis-tools\nStatus: install", "Package: redis-tools\nStatus: hold")
-    assert "redis-tools" in parse_snapshot(text, MARK).packages
+    assert "redis-tools" in parse_look(text, MARK).packages
 
 
 @pytest.mark.parametrize(
@@ -274,17 +272,17 @@ def test_a_held_package_is_installed() -> None:
 def test_what_an_interrupted_dpkg_had_done_counts(stanza: tuple[str, ...], version: str | None) -> None:
     added = "".join(f"{line}\n" for line in ("--", "Package: redis-tools", *stanza))
     text = RECORDED.replace(begin("candidate"), added + begin("candidate"))
-    assert parse_snapshot(text, MARK).packages.get("redis-tools") == version
+    assert parse_look(text, MARK).packages.get("redis-tools") == version
 
 
 def test_the_package_below_a_short_one_is_not_taken_for_it(recorded: Observed) -> None:
     text = RECORDED.replace("Suggests: firewalld", "Package: nginx\nStatus: install ok installed\nVersion: 1.22")
-    assert parse_snapshot(text, MARK).packages == recorded.packages
+    assert parse_look(text, MARK).packages == recorded.packages
 
 
 def test_a_rule_of_another_form_in_our_table_is_kept_as_text() -> None:
     text = RECORDED.replace("\n\t\tip daddr 172.28.2.5 tcp dport 6379 dnat to 172.28.2.5:6383", "\n\t\tcounter drop", 1)
-    assert ("prerouting", "counter drop", 0, "") in parse_snapshot(text, MARK).forwards
+    assert ("prerouting", "counter drop", 0, "") in parse_look(text, MARK).forwards
 
 
 def test_lines_that_were_found_by_the_pattern_of_another_part_are_left_out(recorded: Observed) -> None:
@@ -307,7 +305,7 @@ def test_a_setting_in_etc_hides_the_file_of_the_same_name_elsewhere() -> None:
 
 def test_the_user_that_counts_is_the_effective_one() -> None:
     text = RECORDED.replace("self/status:Uid:\t0\t0", "self/status:Uid:\t1000\t0")
-    assert parse_snapshot(text, MARK).uid == 0
+    assert parse_look(text, MARK).uid == 0
 
 
 def test_a_file_with_two_names_takes_its_space_once() -> None:
@@ -317,7 +315,7 @@ def test_a_file_with_two_names_takes_its_space_once() -> None:
         record(f"f {depth} 70000 144 83:7 600 1 0.0 0.0", "redis", "redis", top, f"{top}/{name}", "")
         for depth, name in names
     ]
-    observed = parse_snapshot(with_text("found", "".join(records)), MARK)
+    observed = parse_look(with_text("found", "".join(records)), MARK)
     assert observed.data_used == {top: (20 + 72) * 1024}
     assert observed.data_files[f"{top}/a b"] == 70000
     assert f"{top}/d/e/f" not in observed.data_files
@@ -325,12 +323,12 @@ def test_a_file_with_two_names_takes_its_space_once() -> None:
 
 def test_a_binary_that_was_replaced_while_it_ran_is_known_by_its_whole_path() -> None:
     text = RECORDED.replace("=/usr/bin/redis-check-rdb\0", "=/usr/bin/redis-check-rdb (deleted)\0")
-    assert parse_snapshot(text, MARK).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
+    assert parse_look(text, MARK).binaries[430] == "/usr/bin/redis-check-rdb (deleted)"
 
 
 def test_a_process_that_went_away_while_the_host_was_read_has_no_binary() -> None:
     (gone,) = [line.replace("␀", "\0") for line in FILE.split("\n") if "/proc/430/" in line]
-    assert parse_snapshot(RECORDED.replace(gone, ""), MARK).binaries == {430: ""}
+    assert parse_look(RECORDED.replace(gone, ""), MARK).binaries == {430: ""}
 
 
 def test_files_that_a_host_does_not_have_are_read_as_empty() -> None:

@@ -15,11 +15,11 @@ from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import HEADER
-from tasks.observed.reader import parse_snapshot
+from tasks.observed.reader import parse_look
 from tasks.observed.records import LIMIT, Unreadable, number, read_records, split_parts, unframe
 from tasks.observed.state import FileState, Listener, Observed, Unseen
 from tests.unit.builders import FIVE, as_desired, desired
-from tests.unit.observed.printed import MARK, printed, record, snapshot_text
+from tests.unit.observed.printed import MARK, look_text, printed, record
 from tests.unit.observed.test_reader import RECORDED, begin, with_text
 
 HOST = desired(*FIVE)
@@ -33,7 +33,7 @@ def process(text: bytes) -> Observed:
 
 def read_look(lines: list[str]) -> Observed:
     """What a look becomes whose host printed these lines."""
-    return parse_snapshot(unframe(lines, MARK), MARK)
+    return parse_look(unframe(lines, MARK), MARK)
 
 
 def read_or_refuse(action: Callable[[], Observed]) -> None:
@@ -97,7 +97,7 @@ def test_a_file_s_name_is_only_a_name(name: str) -> None:
     state = as_desired(desired("crypto"))
     top = "/var/lib/redis/crypto"
     for path, target in ((f"{top}/{name}", ""), (f"{top}/link", name), (f"{top}/link", f"{MARK} end\n")):
-        text = snapshot_text(state)
+        text = look_text(state)
         text = text.replace(
             begin("found"), begin("found") + record("f 1 7 0 1:1 600 1 0.0 0.0", "u", "g", top, path, target)
         )
@@ -111,14 +111,14 @@ def test_a_file_s_name_is_only_a_name(name: str) -> None:
 def test_a_file_that_lies_elsewhere_than_it_was_looked_for_is_refused(path: str) -> None:
     text = record("f 1 7 0 1:1 600 1 0.0 0.0", "redis", "redis", "/var/lib/redis/crypto", path, "")
     with pytest.raises(Unreadable, match="lies below"):
-        parse_snapshot(with_text("found", text), MARK)
+        parse_look(with_text("found", text), MARK)
 
 
 @pytest.mark.parametrize("name", ["redis-$(reboot).service", "redis-a b.service", "redis-.service", "redis-A.service"])
 def test_a_unit_whose_name_is_none_of_ours_is_not_ours(name: str) -> None:
     line = f"/etc/systemd/system/{name}:# Written by the CAAS Redis repository\n"
-    observed = parse_snapshot(with_text("matches", line), MARK)
-    assert observed.our_units == parse_snapshot(RECORDED, MARK).our_units
+    observed = parse_look(with_text("matches", line), MARK)
+    assert observed.our_units == parse_look(RECORDED, MARK).our_units
 
 
 def listeners(*lines: str) -> list[Listener]:
@@ -193,7 +193,7 @@ def test_the_time_that_a_reading_takes_does_not_grow_faster_than_it() -> None:
 )
 def test_parts_in_another_order_are_refused(text: str) -> None:
     with pytest.raises(Unreadable, match="its parts are not in their order"):
-        parse_snapshot(text, MARK)
+        parse_look(text, MARK)
 
 
 def test_a_part_without_another_is_read() -> None:
@@ -227,9 +227,9 @@ NFT = "table ip redis_inner_port {"
 )
 def test_a_program_of_the_look_that_failed_leaves_its_part_unseen(line: str, unseen: Unseen) -> None:
     part = line.split()[0]
-    read = parse_snapshot(with_text("unseen", f"{line}\n"), MARK)
+    read = parse_look(with_text("unseen", f"{line}\n"), MARK)
     assert read.unseen == {part: unseen}
-    assert replace(read, **SEEN) == replace(parse_snapshot(RECORDED, MARK), **SEEN)
+    assert replace(read, **SEEN) == replace(parse_look(RECORDED, MARK), **SEEN)
 
 
 # What only these parts say.
@@ -258,24 +258,24 @@ SEEN: dict[str, Any] = {
 )
 def test_a_part_that_says_something_else_is_unseen_by_itself(part: str, text: str | None, because: str) -> None:
     lines = re.compile(re.escape(begin(part)) + r"[^\0]*")
-    read = parse_snapshot(lines.sub(lambda _: begin(part) + (text or ""), RECORDED), MARK)
+    read = parse_look(lines.sub(lambda _: begin(part) + (text or ""), RECORDED), MARK)
     assert list(read.unseen) == [part]
     assert read.unseen[part].because.startswith(because)
     assert not read.unseen[part].missing
-    assert replace(read, **SEEN) == replace(parse_snapshot(RECORDED, MARK), **SEEN)
+    assert replace(read, **SEEN) == replace(parse_look(RECORDED, MARK), **SEEN)
 
 
 def test_a_host_without_nft_has_no_rules_and_one_whose_nft_knows_of_none_has_none() -> None:
     lines = re.compile(re.escape(begin("forwards")) + r"[^\0]*")
     for text in ("", f"nft\n{HEADER}datatype integer (integer), 8 bits\n"):
-        read = parse_snapshot(lines.sub(lambda _, text=text: begin("forwards") + text, RECORDED), MARK)  # type: ignore[misc]
+        read = parse_look(lines.sub(lambda _, text=text: begin("forwards") + text, RECORDED), MARK)  # type: ignore[misc]
         assert (read.unseen, read.forwards) == ({}, frozenset())
 
 
 def test_without_an_answer_of_systemd_nothing_is_known_of_the_host() -> None:
     text = with_text("unseen", "units systemctl 1 Failed to connect to bus\n")
     with pytest.raises(Unreadable, match="the state of its units: systemctl ended with 1 and said 'Failed to connect"):
-        parse_snapshot(text, MARK)
+        parse_look(text, MARK)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +287,6 @@ def test_without_an_answer_of_systemd_nothing_is_known_of_the_host() -> None:
     ],
 )
 def test_a_program_that_answers_nothing_has_seen_nothing(program: str, pattern: str) -> None:
-    text = re.sub(pattern, "", snapshot_text(as_desired(desired("crypto"))), count=1, flags=re.DOTALL)
+    text = re.sub(pattern, "", look_text(as_desired(desired("crypto"))), count=1, flags=re.DOTALL)
     with pytest.raises(Unreadable, match=f"{program} answered nothing"):
-        parse_snapshot(text, MARK)
+        parse_look(text, MARK)

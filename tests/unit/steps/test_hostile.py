@@ -15,7 +15,7 @@ from tasks.compare.host import compare
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.observed.nft import EVERY
-from tasks.observed.reader import parse_snapshot
+from tasks.observed.reader import parse_look
 from tasks.observed.records import Unreadable
 from tasks.observed.state import FileState, FileUser, ForeignServer, Leftover, Listener, Marker, Observed, Taking
 from tasks.run.survey import Look
@@ -25,7 +25,7 @@ from tasks.steps.instances import removable
 from tasks.steps.old_server import settle_script, stop_script
 from tasks.steps.retire import end_commands, ending
 from tests.unit.builders import as_desired, desired, with_unit
-from tests.unit.observed.printed import MARK, snapshot_text
+from tests.unit.observed.printed import MARK, look_text
 from tests.unit.scripts import call
 
 HOSTILE = [
@@ -110,7 +110,7 @@ def test_a_unit_that_a_host_names_is_ours_only_by_a_role_s_name(text: str) -> No
     host = HOSTS["crypto"]
     observed = replace(as_desired(host), our_units=(f"redis-{text}.service",))
     try:
-        read = parse_snapshot(snapshot_text(observed), MARK)
+        read = parse_look(look_text(observed), MARK)
     except Unreadable:
         return
     assert all(re.fullmatch(r"redis-[a-z][a-z0-9_-]{0,30}\.service", unit) for unit in read.our_units)

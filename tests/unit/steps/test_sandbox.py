@@ -8,10 +8,10 @@ import pytest
 from tasks.desired.host import Instance
 from tasks.observed.state import Marker
 from tasks.steps.adopt import copy_script
+from tasks.steps.convert import convert_script
 from tasks.steps.instances import aside_command
 from tasks.steps.log import check_script, own_script
 from tasks.steps.sandbox import reader_words
-from tasks.steps.throwaway import convert_script
 from tests.unit.builders import EVERY, desired
 from tests.unit.scripts import call, path_of
 

@@ -5,11 +5,14 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyinfra.api.state import State
 
 from tasks.compare.host import compare
 from tasks.compare.server import wanted_settings
+from tasks.compare.unknown import Unknown
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
@@ -18,8 +21,8 @@ from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
 from tasks.steps.instances import aside_command
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
-from tasks.steps.operations import file_command
-from tasks.steps.preflight import counted, plan_lines
+from tasks.steps.operations import file_command, kept_to_the_host
+from tasks.steps.preflight import counted, plan_lines, unknown_beside
 from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, file_script
 from tests.unit.builders import (
     FIVE,
@@ -371,3 +374,29 @@ def test_a_log_that_is_no_longer_written_is_renamed_and_not_removed() -> None:
     job = call(call(aside_command(desired("crypto").instances[0])).parameters["job"])
     assert (job.name, job.parameters) == ("put-aside", {"log": directory, "old_log": f"{directory}.old"})
     assert 'rm -rf "$old_log" && mv -T "$log" "$old_log"' in path_of(job.name).read_text()
+
+
+def test_a_fault_in_a_step_fails_its_host_alone_and_shows_no_argument() -> None:
+    said: list[str] = []
+    state, host = State(), SimpleNamespace(log_styled=lambda text, **_: said.append(text))
+
+    def step(state: State, host: object, password: str) -> bool:
+        return bool([][len(password)])
+
+    assert kept_to_the_host(step)(state, host, password="only-here") is False
+    (text,) = said
+    assert text.startswith("a fault of this program, IndexError")
+    assert "only-here" not in text
+    assert kept_to_the_host(lambda *_: True)(state, host) is True
+
+
+def test_a_refusal_tells_of_what_is_unknown_beside_it_and_not_twice_of_one_role() -> None:
+    unknown = (
+        Unknown(None, "disk", "no answer", "look"),
+        *(Unknown(role, "x", "y", "z") for role in ("crypto", "shared")),
+    )
+    looks = {"one": replace(look(desired("crypto"), right("crypto")), unknown=unknown)}
+    assert unknown_beside(["one: crypto: refused", "two: shared: refused"], looks) == [
+        "one: disk: unknown, because no answer: look",
+        "one: shared: x: unknown, because y: z",
+    ]

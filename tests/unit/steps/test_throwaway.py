@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tasks.steps.throwaway import Form, convert_script, try_inner_port_script, try_script
+from tasks.steps.convert import Form, convert_script
+from tasks.steps.trial import try_inner_port_script, try_script
 from tests.unit.builders import EVERY, desired, password, roles, secrets_of
 from tests.unit.scripts import Call, call, path_of
 
