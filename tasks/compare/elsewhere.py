@@ -13,7 +13,7 @@ from tasks.compare.adoption import adoptions, has_own_data
 from tasks.compare.data_files import pieces
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import data_directory, unit_name
-from tasks.observed.state import Leftover, Observed
+from tasks.observed.state import Leftover, Observed, count_keys
 
 Seen = Mapping[str, tuple[Host, Observed]]  # by inventory name
 Placed = Mapping[str, Sequence[str]]  # role → hosts of the inventory that carry it and that the run leaves out
@@ -23,15 +23,22 @@ NEXT_TO_NOTHING = 1 << 10  # bytes
 
 
 def moved_roles(hosts: Seen) -> list[str]:
-    """Every role that would begin empty, or with old data, while its data is elsewhere in the run.
+    """Every role that would begin empty, or with old data, while its data is elsewhere in the run, or end there.
 
     `host: role: …, what to do`
     """
-    return [
+    begun = [
         f"{name}: {problem}"
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
         for problem in _problems(name, instance, hosts)
+    ]
+    return begun + [
+        f"{name}: {problem}"
+        for name, (_, observed) in sorted(hosts.items())
+        for leftover in observed.leftovers
+        if _holds_keys(leftover)
+        for problem in _second_servers(name, leftover, hosts)
     ]
 
 
@@ -52,14 +59,54 @@ def unserved_roles(hosts: Seen, left_out: Placed) -> list[str]:
 
 
 def unseen_beginnings(hosts: Seen, left_out: Sequence[str]) -> list[str]:
-    """Notes on the roles that begin empty in a run that does not look at all hosts of the inventory."""
+    """Notes on the roles that begin, empty or with what they kept, in a run without some hosts of the inventory."""
     return [
-        f"{instance.name} begins empty on {name}: whether its data is on a host that this run leaves out is not known "
-        f"({', '.join(left_out)})"
+        f"{instance.name} begins {how} is on a host that this run leaves out is not known ({', '.join(left_out)})"
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
-        if left_out and _begins_empty(instance, desired, observed)
+        if left_out and (how := _beginning(name, instance, desired, observed))
     ]
+
+
+def _beginning(name: str, instance: Instance, desired: Host, observed: Observed) -> str:
+    """How an instance begins on its host, and what nobody knows then; empty when it runs or gets other data."""
+    if _begins_empty(instance, desired, observed):
+        return f"empty on {name}: whether its data"
+    if observed.is_active(instance.unit) or not has_own_data(instance, observed):
+        return ""
+    return f"on {name} with what it has there ({_held(instance.name, observed)}): whether newer data"
+
+
+def endings(hosts: Seen) -> list[str]:
+    """Notes on the servers that a run ends and that hold keys, or do not tell."""
+    return [
+        f"{_described_with_age(leftover, name, observed)}: it ends when all hosts are proved"
+        for name, (_, observed) in sorted(hosts.items())
+        for leftover in observed.leftovers
+        if _holds_keys(leftover)
+    ]
+
+
+def kept_data(role: str, name: str, hosts: Seen) -> str:
+    """What a host keeps of a role that ended there, as it was before the run, and how to delete it.
+
+    That is not offered where the role's new host had no data that is as new: this may be the only copy.
+    """
+    observed = hosts[name][1]
+    leftover = next((item for item in observed.leftovers if item.role == role), None)
+    held = _held(role, observed)
+    keys = "" if leftover is None or leftover.keys is None else f"{_keys(leftover)}, "
+    place = _Place("", "", leftover, held)
+    others = [other for other, (desired, _) in sorted(hosts.items()) if any(i.name == role for i in desired.instances)]
+    behind = [
+        other
+        for other in others
+        if _is_behind(own := _held(role, hosts[other][1]), place)
+        or (held.newest > own.newest and (leftover is None or leftover.keys != 0))
+    ]
+    if behind:
+        return f"{keys}{held}: newer than what {', '.join(behind)} had of it, and maybe the only copy"
+    return f"{keys}{held}; --data purge={role} deletes it"
 
 
 def leftovers_in_place(desired: Host, observed: Observed) -> Iterator[tuple[Instance, Leftover]]:
@@ -97,6 +144,55 @@ def _problems(name: str, instance: Instance, hosts: Seen) -> Iterator[str]:
         )
 
 
+def _second_servers(name: str, leftover: Leftover, hosts: Seen) -> Iterator[str]:
+    """Why a server with keys does not end for another one that has other keys; one that does not run is asked before.
+
+    No run brings data from one host to another: what runs elsewhere began without what was written here since.
+    """
+    role = leftover.role
+    for other, (desired, observed) in sorted(hosts.items()):
+        instance = next((item for item in desired.instances if item.name == role), None)
+        if instance is None or role in desired.requests.begin_empty or other == name:
+            continue
+        if observed.is_active(instance.unit):
+            there = _described_with_age(_as_leftover(instance, observed), other, observed)
+        elif not _begins_empty(instance, desired, observed) and not has_own_data(instance, observed):
+            there = f"{role} on {other} takes over the data of another server"
+        else:
+            continue
+        yield (
+            f"{role}: {_described_with_age(leftover, name, hosts[name][1])}, and {there}, expected keys in one of them "
+            f"before the other ends: put {name} back into group redis_{role}, in place of {other} if its data is "
+            f"wanted; or stop the one whose data is not wanted, which keeps that: systemctl disable --now "
+            f"{unit_name(role)}; or --data begin_empty={role}, which ends the one on {name} after all hosts are "
+            "proved, and leaves its data where it is"
+        )
+
+
+def _holds_keys(leftover: Leftover) -> bool:
+    """Whether a server that is to end runs, and has keys or does not tell."""
+    return leftover.running and leftover.keys != 0
+
+
+def _as_leftover(instance: Instance, observed: Observed) -> Leftover:
+    """A running server of a role that its host carries, in the words of one that is to end."""
+    server = observed.servers.get(instance.name)
+    endpoint = (instance.address, instance.role.port)
+    if server is None or server.refusal is not None or server.info.get("loading") != "0":
+        return Leftover(instance.name, True, endpoint, because="it does not tell")
+    return Leftover(instance.name, True, server.endpoint, count_keys(server.info)[0])
+
+
+def _described_with_age(leftover: Leftover, host: str, observed: Observed) -> str:
+    text = _described(leftover.role, host, leftover, observed)
+    newest = _held(leftover.role, observed).newest
+    return f"{text}, written last {_utc(newest)}" if newest else text
+
+
+def _utc(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 @dataclass(frozen=True)
 class _Held:
     """The data files of a role on a host: bytes of all of them, and when one was written last."""
@@ -105,7 +201,7 @@ class _Held:
     newest: int
 
     def __str__(self) -> str:
-        return f"{self.size} bytes, written last {datetime.fromtimestamp(self.newest, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.size} bytes, written last {_utc(self.newest)}"
 
 
 @dataclass(frozen=True)

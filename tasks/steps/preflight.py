@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference, Remedy
-from tasks.compare.elsewhere import moved_roles, unseen_beginnings, unserved_roles
+from tasks.compare.elsewhere import endings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.passwords import password_problems
@@ -123,6 +123,7 @@ def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
     return [
         *(f"{path} lacks {counted(n, 'password')}: a deploy makes up what is lacking" for path, n in lacking.items()),
         *unseen_beginnings(read(looks), _left_out(state, looks)),
+        *endings(read(looks)),
     ]
 
 

@@ -14,6 +14,7 @@ from pyinfra.context import ctx_state
 
 from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
+from tasks.compare.elsewhere import kept_data
 from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
@@ -167,13 +168,15 @@ def purge_command(role: str) -> str:
 
 
 def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:
-    """Where the data lies of roles that have just been retired."""
+    """Where the data lies of roles that have just been retired, and what it was at the beginning of the run."""
+    looks = survey(state, current(state))
+    hosts = {name: (item.desired, item.observed) for name, item in looks.items() if item.observed is not None}
     for item in chosen(seen.differences, "unit", remedy=Remedy.RETIRE):
         directory = data_directory(role_of(item.name))
         used = run_command(state, host, f"du -sh {directory}")
         if used.succeeded and used.stdout.split() and role_of(item.name) not in seen.desired.requests.purge:
-            size = used.stdout.split()[0]
-            text = f"{item.role}: its data is kept in {directory} ({size}); --data purge={item.role} deletes it"
+            kept = kept_data(role_of(item.name), host.name, hosts)
+            text = f"{item.role}: its data is kept in {directory} ({used.stdout.split()[0]}): {kept}"
             logger.info(f"{host.print_prefix}{text}")
 
 

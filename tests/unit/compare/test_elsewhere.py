@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from tasks.catalogue.requested import Requests
-from tasks.compare.elsewhere import moved_roles, unseen_beginnings, unserved_roles
+from tasks.compare.elsewhere import endings, kept_data, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.observed.state import FileState, Leftover, Observed
 from tests.unit.builders import LOG as BUILT_LOG
-from tests.unit.builders import as_desired, desired, fresh, stopped, with_listener
+from tests.unit.builders import as_desired, desired, fresh, stopped, with_listener, with_server
 
 ENDPOINT = ("172.28.2.5", 6383)
 SERVES = Leftover("crypto", True, ENDPOINT, 5000)
@@ -80,7 +80,7 @@ def test_who_means_it_begins_empty() -> None:
 
 def test_a_role_that_runs_does_not_begin_empty() -> None:
     host = desired("crypto")
-    assert moved_roles({"new": (host, as_desired(host)), "old": old(SERVES)}) == []
+    assert moved_roles({"new": (host, as_desired(host)), "old": old(replace(SERVES, keys=0))}) == []
 
 
 # A role that was on this host before
@@ -144,6 +144,136 @@ def test_data_that_would_begin_behind_is_said_with_its_size_and_age_and_what_put
         "copy /var/lib/redis/crypto to this host (cp -a, owned by redis); or --data begin_empty=crypto, which begins "
         "with what is here and leaves that data where it is"
     ]
+
+
+# Two places with data: what each may have, and what a run does with the old one
+
+OLD_ONES: dict[str, Pair | None] = {
+    "nothing": old(files={}, used={}),
+    "stopped": gone_from(FULL, 5, STOPPED),
+    "running, no key": gone_from(FULL, 5, replace(SERVES, keys=0)),
+    "running, keys": gone_from(FULL, 5, SERVES),
+    "running, keys unknown": gone_from(FULL, 5, UNTOLD),
+    "left out": None,
+}
+NEW_ONES = ("not there", "stopped without data", "stopped with data", "running")
+MAY_END = ("nothing", "stopped", "running, no key")
+
+
+def carries(state: str, word: bool) -> Pair:
+    """A host that carries crypto; data of the stopped one is as old as that of the old host."""
+    host = replace(desired("crypto"), requests=Requests(begin_empty=("crypto",) if word else ()))
+    if state == "not there":
+        return host, fresh(host)
+    if state == "stopped without data":
+        return host, replace(stopped(as_desired(host), "crypto"), data_files={}, stored={})
+    return host, holding(as_desired(host) if state == "running" else stopped(as_desired(host), "crypto"), FULL, 5)
+
+
+@pytest.mark.parametrize("word", [False, True], ids=["unasked", "begin_empty"])
+@pytest.mark.parametrize("place", NEW_ONES)
+@pytest.mark.parametrize("there", OLD_ONES)
+def test_a_server_with_keys_ends_for_another_only_when_that_is_meant(there: str, place: str, word: bool) -> None:
+    seen = {"new": carries(place, word)}
+    before = OLD_ONES[there]
+    if before is not None:
+        seen["old"] = before
+    said = moved_roles(seen)
+    begins_without = place in NEW_ONES[:2] and there not in ("nothing", "left out")
+    ends_keys = there not in (*MAY_END, "left out")
+    assert len(said) == int((begins_without or ends_keys) and not word), said
+    # What is looked at nowhere is at least a note where anything would begin.
+    noted = unseen_beginnings(seen, [] if before else ["old"])
+    assert len(noted) == int(before is None and place != "running"), noted
+
+
+@pytest.mark.parametrize("word", [False, True], ids=["unasked", "begin_empty"])
+@pytest.mark.parametrize("there", [item for item in OLD_ONES if item not in ("nothing", "left out")])
+def test_no_server_ends_in_a_run_without_the_one_that_takes_its_role(there: str, word: bool) -> None:
+    host, observed = OLD_ONES[there] or new()
+    pair = (replace(host, requests=Requests(begin_empty=("crypto",) if word else ())), observed)
+    assert len(unserved_roles({"old": pair}, {"crypto": ["new"]})) == 1
+
+
+def test_two_servers_of_a_role_are_said_with_their_keys_their_ages_and_the_ways_to_go_on() -> None:
+    host, observed = carries("running", word=False)
+    here = with_server(observed, "crypto", info={**observed.servers["crypto"].info, "db0": "keys=453,expires=0"})
+    assert moved_roles({"new": (host, here), "old": gone_from(FULL, 9, replace(SERVES, keys=455))}) == [
+        "old: crypto: redis-crypto.service on old serves 172.28.2.5:6383: 455 keys, /var/lib/redis/crypto (3.0 MiB), "
+        "written last 1970-01-01 00:00:09 UTC, and redis-crypto.service on new serves 172.28.2.5:6383: 453 keys, "
+        "/var/lib/redis/crypto (1.0 MiB), written last 1970-01-01 00:00:05 UTC, expected keys in one of them before "
+        "the other ends: put old back into group redis_crypto, in place of new if its data is wanted; or stop the one "
+        "whose data is not wanted, which keeps that: systemctl disable --now redis-crypto.service; or --data "
+        "begin_empty=crypto, which ends the one on old after all hosts are proved, and leaves its data where it is"
+    ]
+
+
+def test_a_second_server_that_does_not_tell_or_has_data_of_somebody_else_counts_as_well() -> None:
+    host, observed = carries("running", word=False)
+    for info in ({}, {"loading": "1"}):
+        mute = with_server(observed, "crypto", info=info)
+        (said,) = moved_roles({"new": (host, mute), "old": gone_from(FULL, 9, SERVES)})
+        assert "on new serves 172.28.2.5:6383: keys unknown" in said
+    silent = replace(observed, servers={})
+    (said,) = moved_roles({"new": (host, silent), "old": gone_from(FULL, 9, SERVES)})
+    assert "on new serves 172.28.2.5:6383: keys unknown" in said
+
+
+def test_a_server_whose_role_nobody_carries_any_more_ends_with_its_keys() -> None:
+    host = desired("socket")
+    assert moved_roles({"new": (host, as_desired(host)), "old": old(SERVES)}) == []
+
+
+def test_a_server_with_keys_that_ends_is_noted_with_them() -> None:
+    (said,) = endings({"old": gone_from(FULL, 5, SERVES)})
+    assert said == (
+        "redis-crypto.service on old serves 172.28.2.5:6383: 5000 keys, /var/lib/redis/crypto (3.0 MiB), written last "
+        "1970-01-01 00:00:05 UTC: it ends when all hosts are proved"
+    )
+    assert endings({"old": gone_from(FULL, 5, STOPPED)}) == endings({"old": OLD_ONES["running, no key"] or new()}) == []
+
+
+def test_old_data_that_begins_in_a_run_of_some_hosts_only_is_noted_with_its_age() -> None:
+    assert unseen_beginnings({"new": carries("stopped with data", word=False)}, ["one", "two"]) == [
+        "crypto begins on new with what it has there (5242880 bytes, written last 1970-01-01 00:00:05 UTC): whether "
+        "newer data is on a host that this run leaves out is not known (one, two)"
+    ]
+
+
+# What is said of data that stays
+
+
+def told(before: Pair, *others: Pair) -> str:
+    return kept_data("crypto", "old", {"old": before, **{f"new-{n}": pair for n, pair in enumerate(others)}})
+
+
+OFFERS = "; --data purge=crypto deletes it"
+LATER = {
+    # Left there, what the new host had at the beginning of the run, whether its end is offered.
+    "a server with keys, beside an empty place": (gone_from(FULL, 5, SERVES), carries("not there", word=True), False),
+    "a server with keys, beside a running one": (gone_from(FULL, 5, SERVES), carries("running", word=True), False),
+    "a server that does not tell": (gone_from(FULL, 5, UNTOLD), carries("running", word=True), False),
+    "later files": (gone_from(FULL, 9, STOPPED), carries("running", word=False), False),
+    "a few later bytes": (gone_from(FRESH, 9, STOPPED), carries("running", word=False), False),
+    "the files of a copy": (gone_from(FULL, 5, STOPPED), carries("stopped with data", word=False), True),
+    "a server without a key": (gone_from(FULL, 9, replace(SERVES, keys=0)), carries("running", word=False), True),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "offered"), LATER.values(), ids=LATER)
+def test_the_end_of_kept_data_is_offered_only_where_its_role_had_no_older_one(
+    before: Pair, after: Pair, offered: bool
+) -> None:
+    assert told(before, after).endswith(OFFERS) == offered
+    assert ("purge" in told(before, after)) == offered
+
+
+def test_kept_data_is_said_with_its_keys_and_its_age() -> None:
+    had = "5000 keys, 5242880 bytes, written last 1970-01-01 00:00:05 UTC"
+    assert told(gone_from(FULL, 5, SERVES)) == had + OFFERS
+    assert told(gone_from(FULL, 5, SERVES), carries("running", word=True)) == (
+        f"{had}: newer than what new-0 had of it, and maybe the only copy"
+    )
 
 
 # Hosts that a run leaves out
