@@ -150,23 +150,33 @@ def _second_servers(name: str, leftover: Leftover, hosts: Seen) -> Iterator[str]
     No run brings data from one host to another: what runs elsewhere began without what was written here since.
     """
     role = leftover.role
-    for other, (desired, observed) in sorted(hosts.items()):
-        instance = next((item for item in desired.instances if item.name == role), None)
-        if instance is None or role in desired.requests.begin_empty or other == name:
-            continue
-        if observed.is_active(instance.unit):
-            there = _described_with_age(_as_leftover(instance, observed), other, observed)
-        elif not _begins_empty(instance, desired, observed) and not has_own_data(instance, observed):
-            there = f"{role} on {other} takes over the data of another server"
-        else:
-            continue
+    others = {
+        other: there
+        for other, (desired, observed) in sorted(hosts.items())
+        if other != name and role not in desired.requests.begin_empty and (there := _serves(role, other, hosts))
+    }
+    if others:
+        places = " or ".join(others)
         yield (
-            f"{role}: {_described_with_age(leftover, name, hosts[name][1])}, and {there}, expected keys in one of them "
-            f"before the other ends: put {name} back into group redis_{role}, in place of {other} if its data is "
-            f"wanted; or stop the one whose data is not wanted, which keeps that: systemctl disable --now "
-            f"{unit_name(role)}; or --data begin_empty={role}, which ends the one on {name} after all hosts are "
+            f"{role}: {_described_with_age(leftover, name, hosts[name][1])}, and {'; '.join(others.values())}, expected "
+            f"keys in one of them before the other ends: put {name} back into group redis_{role}, in place of {places} "
+            f"if its data is wanted; or stop the one whose data is not wanted, which keeps that: systemctl disable "
+            f"--now {unit_name(role)}; or --data begin_empty={role}, which ends the one on {name} after all hosts are "
             "proved, and leaves its data where it is"
         )
+
+
+def _serves(role: str, name: str, hosts: Seen) -> str:
+    """In words, what serves a role on a host that carries it; empty where nothing does, or nothing with data."""
+    desired, observed = hosts[name]
+    instance = next((item for item in desired.instances if item.name == role), None)
+    if instance is None:
+        return ""
+    if observed.is_active(instance.unit):
+        return _described_with_age(_as_leftover(instance, observed), name, observed)
+    if not _begins_empty(instance, desired, observed) and not has_own_data(instance, observed):
+        return f"{role} on {name} takes over the data of another server"
+    return ""
 
 
 def _holds_keys(leftover: Leftover) -> bool:

@@ -120,8 +120,28 @@ def test_a_moved_role_is_refused_and_then_begins_empty_only_when_that_is_meant(t
     assert moved.deploy_json()["results"]["totals"]["success"] == 0
     assert moved.run("tasks/verify.py").returncode == 0
 
-    # And back: the data that was kept is there, that of the new place is said.
+    # Somebody brings the old place back alone: two servers, each with keys that the other has not.
+    with at(moved, NEW) as known:
+        known.set("written:since", "1")
     back = placed(tier, crypto=OLD, socket=NEW)
+    done = back.deploy("--limit", OLD)
+    assert f"crypto begins on {OLD} with what it has there (" in output(done)
+    assert f"whether newer data is on a host that this run leaves out is not known ({NEW})" in output(done)
+    pids = [pid_of(back, host) for host in (OLD, NEW)]
+    for host, (ends, keys), (stays, others) in (
+        (NEW, (OLD, 300), (NEW, 1)),
+        (OLD, (NEW, 1), (OLD, 300)),
+    ):
+        done = placed(tier, crypto=host, socket=NEW).run("deploy.py")
+        assert done.returncode != 0
+        assert f"{ends}: crypto: redis-crypto.service on {ends} serves {ADDRESS[ends]}:6383: {keys} key" in output(done)
+        assert f"redis-crypto.service on {stays} serves {ADDRESS[stays]}:6383: {others} key" in output(done)
+        assert "expected keys in one of them before the other ends" in output(done)
+        assert [pid_of(back, host) for host in (OLD, NEW)] == pids
+
+    # And back: the data that was kept is there, that of the new place is said.
+    with at(moved, NEW) as known:
+        known.delete("written:since")
     back.deploy()
     with at(back, OLD) as known:
         assert known.mget(*KEYS) == list(KEYS.values())

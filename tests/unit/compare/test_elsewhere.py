@@ -208,6 +208,14 @@ def test_two_servers_of_a_role_are_said_with_their_keys_their_ages_and_the_ways_
     ]
 
 
+def test_a_server_beside_several_others_is_said_once() -> None:
+    others = {f"new-{number}": carries("running", word=False) for number in (1, 2)}
+    (said,) = moved_roles({**others, "old": gone_from(FULL, 9, SERVES)})
+    assert "redis-crypto.service on new-1 serves" in said
+    assert "redis-crypto.service on new-2 serves" in said
+    assert "in place of new-1 or new-2 if its data is wanted" in said
+
+
 def test_a_second_server_that_does_not_tell_or_has_data_of_somebody_else_counts_as_well() -> None:
     host, observed = carries("running", word=False)
     for info in ({}, {"loading": "1"}):
