@@ -158,11 +158,11 @@ def _second_servers(name: str, leftover: Leftover, hosts: Seen) -> Iterator[str]
     if others:
         places = " or ".join(others)
         yield (
-            f"{role}: {_described_with_age(leftover, name, hosts[name][1])}, and {'; '.join(others.values())}, expected "
-            f"keys in one of them before the other ends: put {name} back into group redis_{role}, in place of {places} "
-            f"if its data is wanted; or stop the one whose data is not wanted, which keeps that: systemctl disable "
-            f"--now {unit_name(role)}; or --data begin_empty={role}, which ends the one on {name} after all hosts are "
-            "proved, and leaves its data where it is"
+            f"{role}: {_described_with_age(leftover, name, hosts[name][1])}, and {'; '.join(others.values())}, "
+            f"expected keys in one of them before the other ends: put {name} back into group redis_{role}, in place of "
+            f"{places} if its data is wanted; or stop the one whose data is not wanted, which keeps that: systemctl "
+            f"disable --now {unit_name(role)}; or --data begin_empty={role}, which ends the one on {name} after all "
+            "hosts are proved, and leaves its data where it is"
         )
 
 
@@ -211,7 +211,7 @@ class _Held:
     newest: int
 
     def __str__(self) -> str:
-        return f"{self.size} bytes, written last {_utc(self.newest)}"
+        return f"{self.size} bytes, written last {_utc(self.newest)}" if self.newest else "no file with data was seen"
 
 
 @dataclass(frozen=True)
