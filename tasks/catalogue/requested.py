@@ -18,7 +18,7 @@ class Requests:
 
     adopt: tuple[str, ...] = ()  # take over the data of a server of somebody else's
     purge: tuple[str, ...] = ()  # delete the kept data of a role that the host does not carry
-    accept_loss: tuple[str, ...] = ()  # give up what a start of the server skipped in its log
+    accept_loss: tuple[str, ...] = ()  # give up what a start of the server skipped in its log, or a log that is gone
     new_passwords: tuple[str, ...] = ()  # replace passwords that an established instance has by those of the file
     begin_empty: tuple[str, ...] = ()  # start without the data that the role has elsewhere
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.catalogue.roles import Role
-from tasks.compare.data_files import pieces
+from tasks.compare.data_files import gone_data, pieces
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import PACKAGED_UNIT, data_directory
@@ -117,3 +117,11 @@ def adoption_differences(desired: Host, observed: Observed) -> Iterator[Differen
 def can_go_on(marker: Marker) -> bool:
     """Whether the old server's last save is on disk, which it ends with: until then its RDB was the one `before`."""
     return bool(marker.before) and marker.found not in ("", marker.before) and not marker.unfinished
+
+
+def missed_data(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Data that is gone and that a person has to bring back: its role does not begin without, nor adopt another's."""
+    meant = {*desired.requests.begin_empty, *(item.instance.name for item in adoptions(desired, observed))}
+    for instance in desired.instances:
+        if observed.is_active(instance.unit) or instance.name not in meant:
+            yield from gone_data(instance, observed)

@@ -14,6 +14,7 @@ from tasks.desired.paths import (
     NEW,
     OLD,
     begun_file,
+    config_file,
     data_directory,
     loaded_file,
     log_directory,
@@ -106,8 +107,11 @@ def lacks_data(instance: Instance, observed: Observed) -> bool:
 
 def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """The data of an instance that has run here is not where it was: a disk that is not mounted, most likely."""
+    directory = data_directory(instance.name)
+    if observed.is_active(instance.unit) and directory not in observed.files:
+        advice = "mount its disk again, or bring the directory back by its name; do not restart it before"
+        yield Difference(instance.name, "persistence", directory, "its data, for it runs", "gone", ByHand(advice))
     if lacks_data(instance, observed):
-        directory = data_directory(instance.name)
         found = "gone" if directory not in observed.files else f"gone, {_left(directory, observed)}"
         advice = (
             f"mount its disk (findmnt {directory}), or restore {loaded_file(instance.role)} (README, Data that is "
@@ -132,16 +136,38 @@ def _is_data(path: str) -> bool:
     return path.endswith((".rdb", ".aof", ".manifest")) and not unfinished
 
 
+def snapshot_is_meant(instance: Instance, observed: Observed) -> bool:
+    """Whether the log of a stopped role is to be made of its snapshot, all the data that it has.
+
+    A role that has run here with a log has one: where it is not seen, its disk is not mounted or it was lost, and the
+    snapshot may be older by any time. It is meant where nothing has run here, where the role had no log until now,
+    where somebody put the log aside since it was stopped, or gives up what it had.
+    """
+    if begun_file(instance.name) not in observed.files or instance.accepts_loss:
+        return True
+    config = observed.files.get(config_file(instance.name))
+    if config is not None and "appendonly no" in config.content.splitlines():
+        return True
+    aside = observed.stored.get(log_directory(instance.role) + OLD)
+    # One that an earlier deploy put aside stays there for ever; a renamed directory was changed when it was renamed.
+    return aside is not None and 0 < observed.time(instance.unit, "InactiveEnterTimestamp") <= aside.changed
+
+
 def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """A log that no start would load: the file that names its parts is not there, or its directory has another name.
 
-    A snapshot beside it may be older by any time. Only one that lies alone is made a log by the deploy.
+    A snapshot beside it may be older by any time. Only one that lies alone is made a log by the deploy, where that is
+    meant.
     """
     role, directory = instance.role, data_directory(instance.name)
     if not role.appendonly or observed.is_active(instance.unit) or instance.name in observed.adopting:
         return
     found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance.name, observed))
-    if manifest_file(role) in observed.data_files or found in ([], [role.dbfilename]):
+    if manifest_file(role) in observed.data_files or not found:
+        return
+    if found == [role.dbfilename]:
+        if not snapshot_is_meant(instance, observed):
+            yield _lost_log(instance, observed)
         return
     advice = (
         f"a start would begin empty: keep a copy first (cp -a {directory} /root/{instance.name}-data), then give "
@@ -150,6 +176,19 @@ def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference
     )
     shown = f"absent, and there is {', '.join(found[:3])}"
     yield Difference(instance.name, "persistence", manifest_file(role), "on disk", shown, ByHand(advice))
+
+
+def _lost_log(instance: Instance, observed: Observed) -> Difference:
+    """Of a role that has run here with a log, a snapshot is all that was seen."""
+    log, path = log_directory(instance.role), snapshot_file(instance.role)
+    file = observed.stored.get(path)
+    age = f" of {_utc(file.modified)}" if file is not None else ""
+    found = f"gone, and {path}{age} ({observed.data_files[path]} bytes) is all there is"
+    advice = (
+        f"mount its disk (findmnt {log}), or restore {log} (README, Data that is gone); to begin with the snapshot, "
+        f"without what was written since: --data accept_loss={instance.name}"
+    )
+    return Difference(instance.name, "persistence", log, "its log, for it has run here", found, ByHand(advice))
 
 
 SAVED = 60  # seconds before a server's last save, or its end, in which the file of that save was written

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
-from tasks.compare.adoption import adoptions
-from tasks.compare.data_files import gone_data, lost_manifest, pieces, storage_links, strange_snapshot
+from tasks.compare.adoption import missed_data
+from tasks.compare.data_files import lost_manifest, pieces, storage_links, strange_snapshot
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference
 from tasks.compare.elsewhere import leftovers_in_place
@@ -50,7 +50,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_taken_ports(desired, observed),
         *_other_servers(desired, observed, differences),
         *map(_in_words, storage_links(desired, observed)),
-        *_gone_data(desired, observed),
+        *map(_in_words, missed_data(desired, observed)),
         *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),
@@ -188,20 +188,6 @@ def _swapped_ports(desired: Host, observed: Observed) -> Iterator[str]:
                     f"{role.name}: port {role.address}:{role.port} is {owner}'s until this deploy moves that, expected "
                     f"free: deploy {owner} with a port that nobody uses first, then both as they are to be"
                 )
-
-
-def _gone_data(desired: Host, observed: Observed) -> Iterator[str]:
-    """A start would make a new directory, or begin in an empty one, and nobody would notice."""
-    adopted = {item.instance.name for item in adoptions(desired, observed)}
-    for instance in desired.instances:
-        directory = data_directory(instance.name)
-        if instance.name not in {*desired.requests.begin_empty, *adopted}:
-            yield from map(_in_words, gone_data(instance, observed))
-        if observed.is_active(instance.unit) and directory not in observed.files:
-            yield (
-                f"{instance.name}: {directory} is absent while {instance.unit} runs, expected its data there: mount "
-                "its disk again, or bring the directory back by its name; do not restart it before"
-            )
 
 
 def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:

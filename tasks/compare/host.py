@@ -12,7 +12,7 @@ from dataclasses import replace
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
-from tasks.compare.adoption import adoption_differences
+from tasks.compare.adoption import adoption_differences, missed_data
 from tasks.compare.data_files import has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.leftovers import leftover_differences
@@ -103,11 +103,13 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
+    # Not made anew: what is listed with them.
+    missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
-        if (
-            observed.container and file.path in (SYSCTL_FILE, THP_FILE)
-        ) or file.path in unbegun - observed.files.keys():
+        if (observed.container and file.path in (SYSCTL_FILE, THP_FILE)) or file.path in (
+            unbegun - observed.files.keys()
+        ) | missed:
             continue
         unknown = file.content == "" and has_all_users(desired, observed, file.path)
         for item in _file(file, observed.files.get(file.path), unknown):

@@ -10,7 +10,14 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
-from tasks.compare.data_files import gone_data, lost_manifest, ownership_differences, pieces, strange_snapshot
+from tasks.compare.data_files import (
+    gone_data,
+    lost_manifest,
+    ownership_differences,
+    pieces,
+    snapshot_is_meant,
+    strange_snapshot,
+)
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import cut_tail, load_faults, skipped
@@ -30,8 +37,8 @@ def server_differences(instance: Instance, observed: Observed) -> Iterator[Diffe
     server = observed.servers.get(instance.name)
     yield from ownership_differences(instance, observed)
     yield from strange_snapshot(instance, observed)
+    yield from gone_data(instance, observed)
     if not observed.is_active(instance.unit):
-        yield from gone_data(instance, observed)
         yield from lost_manifest(instance, observed)
         yield from _data_at_rest(instance, observed)
     if server is None or observed.unit(instance.unit)["ActiveState"] != "active":
@@ -279,7 +286,8 @@ def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference
         return  # what lies there may be a part of it: the adoption is listed
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
-    if role.appendonly and snapshot and not log and pieces(instance.name, observed) == [snapshot_file(role)]:
+    alone = snapshot and not log and pieces(instance.name, observed) == [snapshot_file(role)]
+    if role.appendonly and alone and snapshot_is_meant(instance, observed):
         found = f"absent, and the data is in {role.dbfilename}"
         yield Difference(instance.name, "persistence", name, "on disk", found, Remedy.TO_LOG)
     if not role.appendonly and log:

@@ -79,7 +79,7 @@ class Instance:
     users: tuple[User, ...]
     unit_digest: str
     unit_text: str
-    accepts_loss: bool = False  # the operator gives up what a start skipped in its log
+    accepts_loss: bool = False  # the operator gives up what a start skipped in its log, or a log that is gone
     new_passwords: bool = False  # the operator replaces passwords that its users have
 
     @property

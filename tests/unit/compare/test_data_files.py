@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from tasks.catalogue.requested import Requests
+from tasks.compare.difference import Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.host import Host
 from tasks.observed.state import FileState, Observed
-from tests.unit.builders import as_desired, desired, stopped, with_server, with_unit, without_file
+from tests.unit.builders import as_desired, desired, stopped, with_file, with_server, with_unit, without_file
 
 DIRECTORY = "/var/lib/redis/crypto"
 LOG = f"{DIRECTORY}/appendonlydir"
@@ -108,6 +109,9 @@ def test_a_log_that_was_written_anew_since_its_end_was_cut_is_as_desired(host: H
 
 # --- Data that is gone
 
+SNAPSHOT = f"{DIRECTORY}/dump.rdb"
+MANIFEST = f"{LOG}/appendonly.aof.manifest"
+
 
 def gone(host: Host, *left: str) -> Observed:
     """The role has run here and is down, and of its data there is only this."""
@@ -136,9 +140,8 @@ def test_a_role_that_is_to_begin_empty_is_not_refused(host: Host) -> None:
     assert refusals(host, gone(host)) == []
 
 
-@pytest.mark.parametrize("left", ["dump.rdb", "appendonlydir/appendonly.aof.manifest"])
-def test_a_role_that_has_something_to_load_is_not_gone(host: Host, left: str) -> None:
-    assert refusals(host, gone(host, left)) == []
+def test_a_role_that_has_something_to_load_is_not_gone(host: Host) -> None:
+    assert refusals(host, gone(host, "appendonlydir/appendonly.aof.manifest")) == []
 
 
 def test_a_role_that_never_ran_here_begins_empty(host: Host) -> None:
@@ -147,8 +150,75 @@ def test_a_role_that_never_ran_here_begins_empty(host: Host) -> None:
 
 
 def test_a_directory_that_went_away_under_a_running_server_is_refused_not_made(host: Host) -> None:
-    (refused,) = refusals(host, without_file(as_desired(host), DIRECTORY))
-    assert refused.startswith(f"crypto: {DIRECTORY} is absent while redis-crypto.service runs")
+    observed = without_file(as_desired(host), DIRECTORY)
+    (refused,), (found,) = refusals(host, observed), compare(host, observed)
+    assert refused == (
+        f"crypto: persistence {DIRECTORY}: gone, expected its data, for it runs: mount its disk again, or bring the "
+        "directory back by its name; do not restart it before"
+    )
+    assert found.to_do in refused
+
+
+@pytest.mark.parametrize("word", [False, True])
+def test_a_directory_that_went_away_is_made_anew_only_for_a_role_that_is_to_begin_empty(host: Host, word: bool) -> None:
+    host = replace(host, requests=Requests(begin_empty=("crypto",) if word else ()))
+    observed = without_file(gone(host), DIRECTORY)
+    assert any(item.remedy == Remedy.WRITE for item in compare(host, observed) if item.name == DIRECTORY) == word
+
+
+# --- A snapshot where there was a log
+
+LOGS = {
+    "whole": [MANIFEST, INCR],
+    "gone": [],
+    "without its manifest": [INCR],
+}
+CONFIGURED = {"with a log": "appendonly yes", "without a log": "appendonly no", "not yet": None}
+ENDED = 1000
+ASIDE = {"nothing": None, "long ago": ENDED - 1, "since it was stopped": ENDED, "whenever, before a boot": 5000}
+
+
+def left(host: Host, log: str, snapshot: bool, begun: bool, configured: str, aside: str) -> Observed:
+    """A stopped role with this much of its data."""
+    paths = [*LOGS[log], *([SNAPSHOT] if snapshot else [])]
+    seen = gone(host, *(path.removeprefix(f"{DIRECTORY}/") for path in paths))
+    if aside != "whenever, before a boot":
+        seen = ended(seen, ENDED)
+    when = ASIDE[aside]
+    if when is not None:
+        old = FileState("directory", "redis", "redis", "0750", "", when, when)
+        seen = replace(seen, stored={**seen.stored, f"{LOG}.old": old})
+    if not begun:
+        seen = without_file(seen, "/var/lib/caas-redis/crypto")
+    line = CONFIGURED[configured]
+    if line is None:
+        return without_file(seen, "/etc/redis/crypto.conf")
+    return with_file(seen, "/etc/redis/crypto.conf", content=f"port 6383\n{line}\n")
+
+
+@pytest.mark.parametrize("accepts", [False, True], ids=["", "accept_loss"])
+@pytest.mark.parametrize("aside", ASIDE)
+@pytest.mark.parametrize("configured", CONFIGURED)
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "has run"])
+@pytest.mark.parametrize("snapshot", [False, True], ids=["no snapshot", "snapshot"])
+@pytest.mark.parametrize("log", LOGS)
+def test_no_snapshot_takes_the_place_of_a_log_unless_that_is_meant(
+    host: Host, log: str, snapshot: bool, begun: bool, configured: str, aside: str, accepts: bool
+) -> None:
+    host = replace(host, instances=(replace(host.instances[0], accepts_loss=accepts),))
+    observed = left(host, log, snapshot, begun, configured, aside)
+    found = [item for item in compare(host, observed) if item.subject == "persistence"]
+    meant = not begun or accepts or configured == "without a log" or aside == "since it was stopped"
+    alone = snapshot and log == "gone"
+    assert [item.remedy for item in found if item.remedy == Remedy.TO_LOG] == [Remedy.TO_LOG] * (alone and meant)
+    by_hand = [item for item in found if not isinstance(item.remedy, Remedy)]
+    refused = [text for text in refusals(host, observed) if "persistence" in text]
+    assert [item.to_do in text for item, text in zip(by_hand, refused, strict=True)] == [True] * len(refused)
+    lacks = log == "gone" and begun and not (snapshot and meant)
+    assert len(refused) == int(lacks or log == "without its manifest")
+    if alone and not meant:
+        assert "is all there is, expected its log, for it has run here" in refused[0]
+        assert refused[0].endswith("--data accept_loss=crypto")
 
 
 def test_that_a_role_without_a_log_has_run_is_recorded_when_it_has_saved() -> None:
@@ -161,9 +231,6 @@ def test_that_a_role_without_a_log_has_run_is_recorded_when_it_has_saved() -> No
 
 
 # --- A snapshot that somebody put there
-
-SNAPSHOT = f"{DIRECTORY}/dump.rdb"
-MANIFEST = f"{LOG}/appendonly.aof.manifest"
 
 
 def put(observed: Observed, changed: int, modified: int, log: int = 100) -> Observed:
