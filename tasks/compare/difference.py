@@ -54,6 +54,11 @@ class ByHand:
 
 
 @dataclass(frozen=True)
+class RefusedRestart(ByHand):
+    """A restart would remove the difference, and may not be made: `advice` says why, and what to do first."""
+
+
+@dataclass(frozen=True)
 class Difference:
     """One thing that is not as it should be; passwords and their hashes never appear in it."""
 

@@ -14,12 +14,13 @@ from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences, missed_data
 from tasks.compare.data_files import has_begun, storage_links
-from tasks.compare.difference import ByHand, Difference, Remedy
+from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
 from tasks.compare.passwords import keep_password, keeps_other_passwords
 from tasks.compare.planted import planted
+from tasks.compare.restarts import restart_refusals
 from tasks.compare.server import server_differences
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begun_file
@@ -48,7 +49,18 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
     ]
+    found = [_without_refused_restarts(item, desired, observed) for item in found]
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
+
+
+def _without_refused_restarts(item: Difference, desired: Host, observed: Observed) -> Difference:
+    """A restart that the gate would refuse, as far as the look shows it, is not promised."""
+    instance = next((one for one in desired.instances if one.name == item.role), None)
+    server = observed.servers.get(item.role or "")
+    if item.remedy != Remedy.RESTART or instance is None or server is None or server.refusal is not None:
+        return item
+    reasons = restart_refusals(instance.role, server.info)
+    return replace(item, remedy=RefusedRestart(f"not restarted: {'; '.join(reasons)}")) if reasons else item
 
 
 def notices(desired: Host, observed: Observed) -> list[str]:

@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR
 from tasks.catalogue.roles import Role
 from tasks.compare.databases import are_fewer, left_out
+from tasks.compare.restarts import keeps_on_disk, restart_refusals, unhealthy
 from tasks.compare.server import keeps_log
 from tasks.compare.unknown import way_out
 from tasks.desired.host import Instance, Passwords
@@ -80,11 +81,11 @@ def before(
         return None, problems
     if is_busy(info):
         problems.append(f"still loads, saves or rewrites after {PATIENCE:.0f} s: wait for it and deploy again")
-    problems += [*_kept_nowhere(instance.role, info), *_unhealthy(info), *_too_full(info, int(words[0]) * 1024)]
+    problems += [*restart_refusals(instance.role, info), *_too_full(info, int(words[0]) * 1024)]
     if not problems and previously is not None and are_fewer(instance, previously):
         problems += _forget_other_databases(host, instance, own.get(OPERATOR) or "", info)
     found = Before(info)
-    if not problems and _keeps_on_disk(instance.role):
+    if not problems and keeps_on_disk(instance.role):
         _write_witnesses(host, instance, own, found)
     return found, problems
 
@@ -139,7 +140,7 @@ def write_log_anew(host: Host, instance: Instance, password: str) -> list[str]:
     if not isinstance(info, Mapping) or is_busy(info):
         why = info if isinstance(info, Refusal) else ", ".join(refused) or "not in time"
         return [f"its log was not written anew: {why}: deploy again"]
-    return _unhealthy(info)
+    return unhealthy(info)
 
 
 def _write_witnesses(host: Host, instance: Instance, own: Mapping[str, str | None], found: Before) -> None:
@@ -197,7 +198,7 @@ def after(
         return [f"still loads, saves or rewrites {PATIENCE:.0f} s after the start"]
     wanted = previously.config.get("appendonly") == "yes" if previously else instance.role.appendonly
     enabled = "1" if wanted else "0"
-    problems = _unhealthy(info)
+    problems = unhealthy(info)
     if info.get("aof_enabled", enabled) != enabled:
         problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
     service = instance.role.services[0]
@@ -207,29 +208,6 @@ def after(
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
     return problems + (_lost(was, info, replies) if was else [])
-
-
-def _keeps_on_disk(role: Role) -> bool:
-    """A role may have neither log nor snapshots; its keys then live as long as its process."""
-    return role.appendonly or bool(role.save)
-
-
-def _kept_nowhere(role: Role, info: Info) -> list[str]:
-    keys = count_keys(info)[0]
-    if _keeps_on_disk(role) or keys == 0:
-        return []
-    return [
-        f"it keeps nothing on disk, a restart would lose its keys ({keys}): deploy with appendonly: true in "
-        "redis_overrides, and once more without it when that is done"
-    ]
-
-
-def _unhealthy(info: Info) -> list[str]:
-    return [
-        f"{name} is {info[name]}, expected ok: free disk space, look at the journal of the unit"
-        for name in ("aof_last_write_status", "aof_last_bgrewrite_status")
-        if info.get(name, "ok") != "ok"
-    ]
 
 
 def _as_service(

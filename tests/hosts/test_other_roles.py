@@ -91,7 +91,7 @@ def test_a_restart_that_would_lose_keys_which_are_nowhere_on_disk_is_not_made(ti
     change = {"databases": 7}
     done = tier.run("deploy.py", *overriding({"scratch": change}))
     assert done.returncode != 0
-    assert "scratch: not restarted: it keeps nothing on disk, a restart would lose its keys (1)" in output(done)
+    assert "not restarted: it keeps nothing on disk, a restart would lose its keys (1)" in output(done)
     assert read(tier, "scratch") == "scratch"
     assert_right(tier)
     tier.deploy(*overriding({"scratch": {**change, "appendonly": True}}))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.compare.difference import Difference, Remedy, chosen
+from tasks.compare.fitness import unfit
 from tasks.compare.host import compare, kernel_notices
 from tasks.desired.host import Host
 from tasks.observed.nft import takings
@@ -781,3 +782,36 @@ def test_packages_that_an_autoremove_may_take_along_are_kept() -> None:
     (found,) = compare(host, replace(as_desired(host), automatic=frozenset({"redis-tools", "libc6"})))
     assert (found.subject, found.name, found.remedy) == ("package", "redis-tools", Remedy.KEEP)
     assert "/var/lib/redis" in found.observed
+
+
+# --- Restarts that would be refused
+
+
+NOT_NOW = {
+    "aof_last_write_status": "not restarted: aof_last_write_status is err, expected ok: free disk space",
+    "aof_last_bgrewrite_status": "not restarted: aof_last_bgrewrite_status is err, expected ok: free disk space",
+}
+
+
+@pytest.mark.parametrize("status", NOT_NOW)
+def test_a_restart_that_its_gate_would_refuse_is_not_promised(status: str) -> None:
+    host = desired("crypto", crypto={"databases": 32})
+    right = as_desired(desired("crypto"))
+    sick = with_server(right, "crypto", info={**right.servers["crypto"].info, status: "err"})
+    (promised,) = [item for item in compare(host, right) if item.name == "databases"]
+    (refused,) = [item for item in compare(host, sick) if item.name == "databases"]
+    assert promised.remedy == Remedy.RESTART
+    assert str(refused.remedy).startswith(f"by hand: {NOT_NOW[status]}")
+    # Nor is anything else of it done: its files would speak of what it is not.
+    assert [refused.to_do in text for text in unfit(host, sick, compare(host, sick))] == [True]
+
+
+@pytest.mark.parametrize(("keys", "promised"), [("keys=3,expires=0", False), ("keys=0,expires=0", True)])
+def test_a_restart_that_would_lose_keys_which_are_nowhere_on_disk_is_not_promised(keys: str, promised: bool) -> None:
+    nowhere = {"appendonly": False, "save": ""}
+    right = as_desired(desired("crypto", crypto=nowhere))
+    seen = with_server(right, "crypto", info={**right.servers["crypto"].info, "db0": keys})
+    wanted = desired("crypto", crypto={**nowhere, "databases": 32})
+    (item,) = [item for item in compare(wanted, seen) if item.name == "databases"]
+    assert (item.remedy == Remedy.RESTART) == promised
+    assert ("it keeps nothing on disk, a restart would lose its keys (3)" in str(item.remedy)) == (not promised)

@@ -11,13 +11,14 @@ import pytest
 from pyinfra.api.state import State
 
 from tasks.compare.host import compare
+from tasks.compare.restarts import restart_refusals
 from tasks.compare.server import wanted_settings
 from tasks.compare.unknown import Unknown
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
 from tasks.run.survey import Look, judge
-from tasks.steps.gate import _kept_nowhere, _lost_keys, is_busy
+from tasks.steps.gate import _lost_keys, is_busy
 from tasks.steps.instances import aside_command
 from tasks.steps.live import live_commands
 from tasks.steps.lock import refusal
@@ -134,11 +135,11 @@ def test_keys_are_counted_over_all_databases() -> None:
 
 @pytest.mark.parametrize(("role", "refused"), [("scratch", True), ("reports", False), ("gateway", False)])
 def test_only_a_role_that_keeps_nothing_on_disk_is_not_restarted_over_its_keys(role: str, refused: bool) -> None:
-    said = _kept_nowhere(roles()[role], {"db0": "keys=3,expires=0"})
+    said = restart_refusals(roles()[role], {"db0": "keys=3,expires=0"})
     assert [line.partition(":")[0] for line in said] == refused * [
         "it keeps nothing on disk, a restart would lose its keys (3)"
     ]
-    assert _kept_nowhere(roles()[role], {}) == []
+    assert restart_refusals(roles()[role], {}) == []
 
 
 def test_an_empty_server_has_no_keys() -> None:
