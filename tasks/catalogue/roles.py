@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Annotated, Any
@@ -20,7 +21,9 @@ from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.clients import client_problem, with_fitting_clients
 from tasks.catalogue.directives import Port, Settings, text_rule
 
-RESERVED_USERS = (DEFAULT, OPERATOR)
+# Those that nobody logs in as yet are promised to what is to come.
+RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication")
+DEFAULTS = "defaults"  # the block of roles.yaml that every role inherits
 RESERVED_PREFIX = "caas-verify:"  # of the keys that a proof or a drill writes; no service may use it
 
 
@@ -111,6 +114,8 @@ def read_catalogue(text: str) -> tuple[Catalogue | None, list[str]]:
     """The catalogue in `text` (YAML), or None and what is wrong with it, one line per problem."""
     try:
         data = yaml.load(text, Loader=_UniqueKeys)
+        if data is None:
+            return None, ["roles.yaml: nothing is in it, expected `defaults` and `roles`: bring the file back"]
         catalogue = Catalogue.model_validate(data)
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, ValidationError):
@@ -131,7 +136,8 @@ def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str)
         for name in overrides
         if name not in catalogue.roles
     ]
-    roles = {}
+    roles: dict[str, Role] = {}
+    said: dict[str, set[str]] = {}
     for name in sorted(catalogue.roles):
         override = overrides.get(name, {})
         if not isinstance(override, Mapping):
@@ -141,8 +147,15 @@ def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str)
         try:
             roles[name] = Role.model_validate({"name": name, **with_fitting_clients(fields)})
         except ValidationError as error:
-            problems += [f"{source}: {name}: {line}" for line in describe(error)]
-    return roles, problems
+            for line in describe(error):
+                field = re.split(r"[.:]", line, maxsplit=1)[0]
+                inherited = field in catalogue.defaults and field not in catalogue.roles[name] and field not in override
+                said.setdefault(line, set()).add(DEFAULTS if inherited else name)
+    # What defaults have wrong, or lack, every role would say again.
+    for line, names in said.items():
+        everybody = len(names) > 1 and names == set(catalogue.roles)
+        problems += [f"{source}: {where}: {line}" for where in ([DEFAULTS] if everybody else names)]
+    return roles, sorted(problems)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _verify(state: State, run: Run) -> int:
         for name, host in sorted(hosts.items())
     }
     tried = from_others.result()
-    problems = [f"{name}: not reachable over SSH" for name in unreachable(state)]
+    problems = [f"{name}: {why}" for name, why in unreachable(state).items()]
     problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
     for name in jobs:
         found = (*tried.differences.get(name, ()), *tried.unknown.get(name, ()))

@@ -10,14 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.reports import DriftReport, HostReport, to_html, to_json, to_metrics, to_table, write_whole
+from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
 from tasks.run.ending import Refusal
 from tasks.run.fault import fault
 from tasks.run.network import FromOthers, try_from_others
-from tasks.run.session import Run, current
+from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, survey
 
 FORMS: dict[str, Callable[[DriftReport], str]] = {
@@ -48,9 +47,10 @@ def build_report(
     """The report on every host that the run asked for, those that could not be reached among them."""
     asked = [host for host in state.inventory if state.is_host_in_limit(host) and host.name in run.tier.hosts]
     observed = [seen.observed for seen in looks.values() if seen.observed is not None]
+    away = unreachable(state)
     return DriftReport(
         checked_at=checked_at.replace(microsecond=0),
-        hosts=tuple(_host(run, host, _with(looks.get(host.name), host.name, tried)) for host in asked),
+        hosts=tuple(_host(run, host.name, _with(looks.get(host.name), host.name, tried), away) for host in asked),
         seconds=seconds,
         commands=len(looks) + tried.commands,
         exchanges=sum(len(item.servers) for item in observed),
@@ -66,18 +66,18 @@ def _with(seen: Look | None, name: str, tried: FromOthers) -> Look | None:
     return replace(seen, differences=(*seen.differences, *more), unknown=(*seen.unknown, *unknown))
 
 
-def _host(run: Run, host: PyinfraHost, seen: Look | None) -> HostReport:
-    roles = tuple(role.name for role in run.tier.hosts[host.name].roles)
+def _host(run: Run, name: str, seen: Look | None, away: Mapping[str, str]) -> HostReport:
+    """`away`: why hosts could not be reached."""
+    roles = tuple(role.name for role in run.tier.hosts[name].roles)
     if seen is None:
-        return HostReport(host.name, "unreachable", "not reachable over SSH", roles, (), 0.0)
+        return HostReport(name, "unreachable", away.get(name, "not looked at"), roles, (), 0.0)
     if seen.observed is None:
-        return HostReport(host.name, "error", seen.error, roles, (), seen.seconds)
+        return HostReport(name, "error", seen.error, roles, (), seen.seconds)
     notes = "\n".join(seen.notes)
     if seen.unknown:
-        return HostReport(host.name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown, seen.health)
-    if not seen.differences:
-        return HostReport(host.name, "in_sync", "", roles, (), seen.seconds, health=seen.health)
-    return HostReport(host.name, "drifted", notes, roles, seen.differences, seen.seconds, health=seen.health)
+        return HostReport(name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown, seen.health)
+    status: Status = "drifted" if seen.differences else "in_sync"
+    return HostReport(name, status, notes, roles, seen.differences, seen.seconds, health=seen.health)
 
 
 def deliver(state: State, report: DriftReport) -> None:

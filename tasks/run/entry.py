@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from logging import LogRecord
+from pathlib import Path
 from runpy import run_path
+from traceback import extract_tb
 from typing import Any
 
 import click
 import pyinfra_cli.cli
 from pyinfra import logger
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
+from pyinfra_cli.exceptions import CliError, UnexpectedExternalError
 
-from tasks.catalogue.printable import printable_lines
+from tasks.catalogue.printable import printable, printable_lines
 from tasks.observed.connection import bound_connection, bound_greetings, is_connected
+from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
 from tasks.run.options import only_plans, options, remember_options
-from tasks.run.session import ROOT, current
+from tasks.run.session import ROOT, NotConnected, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
 READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
@@ -53,6 +58,10 @@ def guard(state: State) -> None:
     bound_greetings()
     set_echo(echo_printable)
     pyinfra_cli.cli._do_confirm = partial(confirmed, pyinfra_cli.cli._do_confirm)
+    pyinfra_cli.cli.make_inventory = partial(read_inventory, pyinfra_cli.cli.make_inventory)
+    began, leave = time.monotonic(), pyinfra_cli.cli._exit
+    if set(entries) & set(CHANGING):
+        pyinfra_cli.cli._exit = partial(close, state, began, leave)
     initialise = state.init
 
     def init_and_check(*args: Any, **kwargs: Any) -> None:
@@ -61,16 +70,27 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
-        state.add_callback_handler(LostConnections())
-        report_when_nobody_answers(state, entries)
+        for host in state.inventory:
+            host.connector.connect = partial(connect, host.connector.connect)
+        state.add_callback_handler(Connections())
+        end_in_words(state, entries, began)
 
     state.init = init_and_check  # type: ignore[method-assign]
 
 
 def make_printable(record: LogRecord) -> bool:
-    """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too."""
+    """Nothing that a host says steers the terminal, whoever prints it: what pyinfra prints of a command, too.
+
+    Not that a function of ours, which has said why it failed, executed no command.
+    """
     record.msg, record.args = printable_lines(record.getMessage()), ()
-    return True
+    return not record.msg.endswith("executed 0 commands")
+
+
+def close(state: State, began: float, leave: Callable[[], None]) -> None:
+    """pyinfra ends the run: its last words are what came of it."""
+    logger.info(f"--> {sentence(outcome(state, began))}")
+    leave()
 
 
 def echo_printable(message: Any = None, **options: Any) -> None:
@@ -78,8 +98,23 @@ def echo_printable(message: Any = None, **options: Any) -> None:
     click.echo(printable_lines(message) if isinstance(message, str) else message, **options)
 
 
-class LostConnections(BaseStateCallback):  # type: ignore[misc]
-    """A connection that is lost is noticed, and said: pyinfra only fails its host within an operation."""
+def connect(connector: Callable[[], None]) -> None:
+    """As a connector does it. What keeps it from that is its host's: pyinfra would end every host, in a traceback."""
+    try:
+        connector()
+    except ConnectError:
+        raise
+    except Exception as error:
+        raise ConnectError(str(error) or type(error).__name__) from error
+
+
+class Connections(BaseStateCallback):  # type: ignore[misc]
+    """A connection that fails, or is lost, is noticed, and said: pyinfra only fails its host within an operation."""
+
+    @staticmethod
+    def host_connect_error(state: State, host: Host, error: Exception) -> None:
+        """Called for every connection that could not be made."""
+        current(state).kept(NotConnected).why[host.name] = printable(str(error))
 
     @staticmethod
     def host_connect(state: State, host: Host) -> None:
@@ -94,29 +129,32 @@ class LostConnections(BaseStateCallback):  # type: ignore[misc]
             logger.error(f"{host.print_prefix}{words}")
 
 
-def report_when_nobody_answers(state: State, entries: list[str]) -> None:
-    """Without any reachable host pyinfra stops before the command's file: the report of that is due all the same.
+def end_in_words(state: State, entries: list[str], began: float) -> None:
+    """Where pyinfra ends a run because too many hosts have failed, it ends with what came of it.
 
-    Of a host that is lost pyinfra tells its handlers, of the last one nobody: State.fail_hosts is extended.
+    Without any reachable host it stops before the command's file: the report of that is due all the same. Of a host
+    that is lost pyinfra tells its handlers, of the last one nobody: State.fail_hosts is extended.
     """
     reporting = [name for name in entries if name in REPORTING]
     fail_hosts = state.fail_hosts
 
-    def fail_and_report(*args: Any, **kwargs: Any) -> None:
+    def fail_and_say(*args: Any, **kwargs: Any) -> None:
         try:
             fail_hosts(*args, **kwargs)
-        except PyinfraError as error:
-            if reporting and state.current_stage == StateStage.Connect:
-                run_path(str(ROOT / reporting[0]))  # ends by Finished
-            raise Refusal(str(error)) from None
+        except PyinfraError:
+            if state.current_stage == StateStage.Connect:
+                if reporting:
+                    run_path(str(ROOT / reporting[0]))  # ends by Finished
+                raise Refusal("Nothing was done: no host could be reached, see above why: mend that") from None
+            raise Refusal(sentence(outcome(state, began))) from None
 
-    state.fail_hosts = fail_and_report  # type: ignore[method-assign]
+    state.fail_hosts = fail_and_say  # type: ignore[method-assign]
 
 
 def check(state: State, entries: list[str]) -> None:
     """Raises Refusal when the run has no host, cannot be confirmed, or its data cannot be used."""
     if not any(state.is_host_in_limit(host) for host in state.inventory):
-        raise Refusal("No host to look at: --limit and --exclude leave none of the inventory: correct them")
+        raise Refusal(nobody(sorted(host.name for host in state.inventory)))
     given = options()
     changing = [name for name in entries if name in CHANGING]
     asked = given.get("yes") or given.get("dry") or given.get("json_output")
@@ -125,6 +163,35 @@ def check(state: State, entries: list[str]) -> None:
             f"{changing[0]}: nobody to confirm, standard input is no terminal: add -y to apply or --dry to look"
         )
     current(state, new_passwords="deploy.py" in entries and not only_plans())
+
+
+def read_inventory(read: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Any:
+    """What pyinfra makes of an inventory. Raises Refusal, in one sentence, where its file cannot be run.
+
+    A file that is not there pyinfra takes for the name of a host, and asks the network for it.
+    """
+    if ("/" in name or name.endswith(".py")) and not name.startswith("@") and not Path(name).exists():
+        raise Refusal(f"{name}: no such inventory in {Path.cwd()}: name a file of this repository")
+    try:
+        return read(name, *args, **kwargs)
+    except (CliError, PyinfraError):
+        raise
+    except Exception as error:
+        cause = error.exception if isinstance(error, UnexpectedExternalError) else error
+        at = [frame.lineno for frame in extract_tb(cause.__traceback__) if Path(frame.filename).name == Path(name).name]
+        line = cause.lineno if isinstance(cause, SyntaxError) else at[-1] if at else None
+        where = "" if line is None else f", line {line}"
+        said = cause.msg if isinstance(cause, SyntaxError) else str(cause)
+        raise Refusal(f"{name}{where}: not readable as Python: {type(cause).__name__}: {said}: correct it") from error
+
+
+def nobody(known: list[str]) -> str:
+    """Why a run has no host, and what to do; `known`: the hosts of the inventory. Pure."""
+    inventory = options().get("inventory")
+    if not known:
+        return f"No host to look at: {inventory} gives none: name an inventory file of this repository, or mend it"
+    shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+    return f"No host to look at: --limit and --exclude leave none of {inventory}: correct them (its hosts: {shown})"
 
 
 def only_alone(entries: list[str]) -> str:

@@ -6,6 +6,7 @@ pyinfra runs a deploy file once per host; whatever concerns all hosts happens in
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -60,7 +61,18 @@ def current(state: State, new_passwords: bool = False) -> Run:
     return _runs[state]
 
 
-def unreachable(state: State) -> list[str]:
-    """Names of the hosts that this run asked for and could not connect to."""
-    wanted = [host for host in state.inventory if state.is_host_in_limit(host)]
-    return sorted(host.name for host in wanted if host not in state.activated_hosts)
+@dataclass
+class NotConnected:
+    """Why hosts could not be connected to, in words, by name."""
+
+    why: dict[str, str] = field(default_factory=dict)
+
+
+def unreachable(state: State) -> dict[str, str]:
+    """The hosts that this run asked for and could not connect to, by name: `not reachable over SSH: …`, and why."""
+    why = current(state).kept(NotConnected).why
+    wanted = sorted(host.name for host in state.inventory if state.is_host_in_limit(host))
+    active = {host.name for host in state.activated_hosts}
+    return {
+        name: f"not reachable over SSH: {why.get(name, 'no reason given')}" for name in wanted if name not in active
+    }

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
 
+HOLDER = r"process \d+ \(.*?\) of \S+|a process that has ended meanwhile"  # as hold.sh says it
 CHANGED = "changed by"  # begins the answer of a host on which another deploy was meanwhile
 
 
@@ -54,14 +56,10 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
 
 def hold(state: State, host: PyinfraHost) -> bool:
     """Every host that this run will change is held by it. False, and nothing is held, when one is somebody else's."""
-    run = current(state)
-    problems = run.only_once("hold", lambda: _hold_all(state))
-    for problem in problems:
-        host.log_styled(problem, fg="red", log_func=logger.error)
-    return not problems
+    return current(state).only_once("hold", lambda: _hold_all(state))
 
 
-def _hold_all(state: State) -> list[str]:
+def _hold_all(state: State) -> bool:
     holds = current(state).kept(Holds)
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
@@ -69,12 +67,14 @@ def _hold_all(state: State) -> list[str]:
     jobs = {host.name: begin(partial(_hold, state, host, mine, holds.due[host.name])) for host in hosts}
     answers = {name: job.result() for name, job in sorted(jobs.items())}
     holds.channels.extend(channel for channel, _ in answers.values() if channel is not None)
-    problems = [f"{name}: {problem}" for name, (_, problem) in answers.items() if problem]
+    problems = refusals({name: answer for name, (channel, answer) in answers.items() if channel is None})
+    for problem in problems:
+        logger.error(problem)
     if problems:
         _let_go(holds.channels)
     else:
         keep(holds.channels)
-    return problems
+    return not problems
 
 
 def user_name() -> str:
@@ -86,7 +86,7 @@ def user_name() -> str:
 
 
 def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
-    """The channel that holds a host, or in words why it cannot be held.
+    """The channel that holds a host, or what it answered instead.
 
     Where another deploy was meanwhile, the host is looked at again: what it left alone can be done as planned.
     """
@@ -95,7 +95,7 @@ def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Chann
         again = look(state, current(state), host)
         if again.observed is not None and again.differences == seen.differences:
             channel, answer = _try_to_hold(state, host, mine, again)
-    return channel, "" if channel is not None else refusal(answer)
+    return channel, answer
 
 
 def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
@@ -122,17 +122,26 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
     return None, answer
 
 
-def refusal(answer: str) -> str:
-    """Why a host is not ours to change, from what it answered. Pure."""
-    answer = printable(answer)
-    if match := re.match("held by (.*)", answer):
-        return (
-            f"nothing was changed: another deploy holds this host: {match[1]}: wait until it ends "
-            f"(one that has lost its connection is let go after {SILENCE} s)"
+def refusals(answers: Mapping[str, str]) -> list[str]:
+    """Why hosts are not ours to change, from what each answered; hosts that one deploy holds in one line. Pure."""
+    held: dict[str, dict[str, str]] = {}
+    found = []
+    for name, said in sorted((name, printable(said)) for name, said in answers.items()):
+        if match := re.match(rf"held by (?:({HOLDER}), )?(.*)", said):
+            held.setdefault(match[2], {})[name] = match[1] or ""
+        elif match := re.match(f"{CHANGED} (.*)", said):
+            what = "another deploy was here after this one had looked"
+            found.append(f"{name}: nothing was changed: {what}: {match[1]}: run it again")
+        else:
+            found.append(f"{name}: nothing was changed: cannot be held: {said or 'no answer'}")
+    for deploy, processes in held.items():
+        which = "this host" if len(processes) == 1 else "these hosts"
+        found.append(
+            f"{', '.join(processes)}: nothing was changed: another deploy holds {which}: "
+            f"{', '.join([*filter(None, processes.values()), deploy])}: wait until it ends (one that has lost its "
+            f"connection is let go after {SILENCE} s)"
         )
-    if match := re.match(f"{CHANGED} (.*)", answer):
-        return f"nothing was changed: another deploy was here after this one had looked: {match[1]}: run it again"
-    return f"nothing was changed: cannot be held: {answer or 'no answer'}"
+    return found
 
 
 def keep(held: list[Channel]) -> None:

@@ -77,7 +77,7 @@ def _refuse_differences(looks: dict[str, Look]) -> None:
 
 
 def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
-    findings = [f"{name}: not reachable over SSH, see above: mend it or --exclude it" for name in unreachable(state)]
+    findings = [f"{name}: {why}: mend it or --exclude it" for name, why in unreachable(state).items()]
     for name, seen in sorted(looks.items()):
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")

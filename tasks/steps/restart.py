@@ -22,6 +22,7 @@ from tasks.observed.bounds import CHANGE, LOOK, PATIENCE, Bound
 from tasks.observed.connection import CommandResult, run_command
 from tasks.observed.refusal import Refusal
 from tasks.observed.state import Server, count_keys
+from tasks.run.closing import Restarted
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
@@ -131,6 +132,7 @@ def _restart(target: Target) -> bool:
     if well:
         keys = "unknown" if was is None else count_keys(was.info)[0]
         target.host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
+        current(target.state).kept(Restarted).instances.append(f"{instance.name} on {target.host.name}")
     return well
 
 

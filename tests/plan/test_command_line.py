@@ -1,5 +1,6 @@
 """How a run ends that is not carried out, or not as it was meant: never with success, and in one sentence."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyinfra.api.exceptions import PyinfraError
 
-from tests.plan.harness import Result, Site, run
+from tests.plan.harness import Result, ScriptedConnector, Site, run
 from tests.plan.hosts import PROD, bare_takes, changing, production
 from tests.tree import REPOSITORY, tree
 from tests.unit.builders import as_desired, fresh, with_setting
@@ -122,3 +124,104 @@ def test_ctrl_c_while_the_tool_is_still_being_read_is_no_success(module: str) ->
     assert done.returncode not in (0, -signal.SIGINT), done.stderr
     assert "Interrupted: not everything was done" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- The end of a run
+
+
+def ends(result: Result) -> str:
+    """The last line that is about the run."""
+    return [line for line in result.plan if line != "--> Disconnecting from hosts..."][-1]
+
+
+@pytest.mark.parametrize("arguments", [("-y",), ("-y", "--json")], ids=["text", "json"])
+def test_a_deploy_ends_in_words_and_json_stays_json(secrets_file: Path, arguments: tuple[str, ...]) -> None:
+    result = run(production(), *arguments, secrets_file=secrets_file)
+    said = [line for line in result.plan if line.startswith("--> Done: nothing changed, no restart, in ")]
+    assert len(said) == 1
+    assert said[0].endswith("; as they should be: 5 hosts.")
+    if "--json" in arguments:
+        assert json.loads(result.stdout)
+
+
+def test_a_deploy_in_which_a_host_fails_ends_in_words_of_its_own(secrets_file: Path) -> None:
+    wrong = Site([lambda host: with_setting(as_desired(host), "crypto", "timeout", "7")])
+    result = run(production(crypto=wrong), "-y", secrets_file=secrets_file, unscripted_is_fine=True)
+    assert result.exit_code == 1
+    assert ends(result).startswith("--> Not done: redis-crypto failed, see above why (2 operations on redis-crypto, ")
+    only = run(
+        {"redis-crypto": wrong, **{name: site for name, site in production().items() if name != "redis-crypto"}},
+        "-y",
+        "--limit",
+        "redis-crypto",
+        secrets_file=secrets_file,
+        unscripted_is_fine=True,
+    )
+    assert only.exit_code == 1
+    assert ends(only).startswith("--> pyinfra error: Not done: redis-crypto failed, see above why (2 operations on ")
+    for text in (result.output, only.output):
+        assert "No hosts remaining" not in text
+        assert "executed 0 commands" not in text
+
+
+def test_a_run_that_reaches_nobody_says_so(secrets_file: Path) -> None:
+    nobody = {name: Site([as_desired], reachable=False) for name in production()}
+    result = run(nobody, "-y", secrets_file=secrets_file)
+    assert result.exit_code == 1
+    assert ends(result) == "--> pyinfra error: Nothing was done: no host could be reached, see above why: mend that"
+
+
+def test_a_dry_run_ends_in_saying_that_it_changed_nothing(secrets_file: Path) -> None:
+    result = run(production(), "--dry", secrets_file=secrets_file)
+    assert ends(result) == "--> Only planned: nothing was changed."
+
+
+def test_a_limit_that_names_no_host_is_refused_with_the_hosts_there_are(secrets_file: Path) -> None:
+    result = run(production(), "-y", "--limit", "redis-cripto", secrets_file=secrets_file)
+    assert result.exit_code == 1
+    assert ends(result).endswith(
+        "correct them (its hosts: redis-compliance, redis-crypto, redis-gateway, redis-shared, redis-socket)"
+    )
+
+
+INVENTORIES = {
+    "no_such_file.py": (None, "no_such_file.py: no such inventory in "),
+    "open.py": ("redis_crypto = [(\n", "open.py, line 1: not readable as Python: SyntaxError: '(' was never closed"),
+    "name.py": ("a = 1\nredis_crypto = hosts\n", "name.py, line 2: not readable as Python: NameError: name 'hosts'"),
+}
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_an_inventory_that_cannot_be_used_is_refused_in_one_sentence(
+    secrets_file: Path, tmp_path: Path, name: str
+) -> None:
+    text, words = INVENTORIES[name]
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    result = run({}, "-y", secrets_file=secrets_file, inventory=str(tmp_path / name))
+    assert result.exit_code == 1
+    assert words in ends(result), result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_connection_that_fails_in_a_way_of_its_own_is_its_host_s_and_hides_no_other(
+    secrets_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ScriptedConnector.connect
+
+    def connect(self: ScriptedConnector) -> None:
+        if self.host.name == "redis-crypto":
+            raise PyinfraError("No such private key file: /x")
+        usual(self)
+
+    monkeypatch.setattr(ScriptedConnector, "connect", connect)
+    report = tmp_path / "drift.json"
+    options = ("-y", "--data", f"drift_report={report}")
+    result = run(production(), *options, secrets_file=secrets_file, command="tasks/drift.py")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    hosts = json.loads(report.read_text())["hosts"]
+    assert {name: host["status"] for name, host in hosts.items() if name != "redis-crypto"} == {
+        name: "in_sync" for name in PROD if name != "redis-crypto"
+    }
+    assert hosts["redis-crypto"]["message"].splitlines()[0] == "not reachable over SSH: No such private key file: /x"

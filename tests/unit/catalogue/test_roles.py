@@ -104,10 +104,42 @@ def test_a_service_listed_twice_is_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize("user", ["default", "operator"])
+@pytest.mark.parametrize("user", ["default", "operator", "reader", "metrics", "backup", "replication"])
 def test_a_service_named_like_a_user_of_redis_or_of_this_tool_is_refused(user: str) -> None:
     assert problems_of(services=[user]) == [
         f"here: gateway: services: {user} is a user of Redis or of this tool: rename it"
+    ]
+
+
+ROLES = "  a: {port: 1, purpose: x}\n  b: {port: 2, timeout: 7}\n"
+
+
+def about(text: str, field: str) -> list[str]:
+    """The problems with one field of a catalogue."""
+    return [line for line in read_catalogue(text)[1] if f" {field}: " in line]
+
+
+def test_what_defaults_have_wrong_is_said_of_them_once() -> None:
+    wrong = about("defaults: {hz: soon}\nroles:\n" + ROLES, "hz")
+    assert [line.partition(" was given")[0] for line in wrong] == ["roles.yaml: defaults: hz: 'soon'"]
+    assert about("defaults: {timeoutt: 0}\nroles:\n" + ROLES, "timeoutt") == [
+        "roles.yaml: defaults: timeoutt: unknown key: correct its spelling or remove it"
+    ]
+
+
+def test_what_every_role_lacks_is_said_of_defaults_once_and_what_one_lacks_of_it() -> None:
+    assert about("roles:\n" + ROLES, "databases") == [
+        "roles.yaml: defaults: databases: missing: add it to the role or to defaults"
+    ]
+    assert about("roles:\n" + ROLES, "timeout") == [
+        "roles.yaml: a: timeout: missing: add it to the role or to defaults"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "# all gone\n", "---\n"])
+def test_an_empty_file_is_said_to_be_empty(text: str) -> None:
+    assert read_catalogue(text)[1] == [
+        "roles.yaml: nothing is in it, expected `defaults` and `roles`: bring the file back"
     ]
 
 

@@ -21,7 +21,7 @@ from tasks.run.survey import Look, judge
 from tasks.steps.gate import _lost_keys, is_busy
 from tasks.steps.instances import aside_command
 from tasks.steps.live import live_commands
-from tasks.steps.lock import refusal
+from tasks.steps.lock import refusals
 from tasks.steps.operations import file_command, kept_to_the_host
 from tasks.steps.preflight import counted, plan_lines, unknown_beside
 from tasks.steps.replay import CLOSE_DEFAULT, ENABLE_REPLAY, file_script
@@ -340,21 +340,39 @@ def test_taking_requirepass_back_closes_the_default_user_again() -> None:
 # --- Held hosts
 
 
+WAIT = "wait until it ends (one that has lost its connection is let go after 30 s)"
+EVE = "eve@desk, process 7, since 2026-01-02 03:04:05 UTC"
+
+
 def test_who_holds_a_host_and_since_when_is_said_with_what_to_do() -> None:
-    text = refusal("held by eve@desk, process 7, since 2026-01-02 03:04:05 UTC")
-    assert text == (
-        "nothing was changed: another deploy holds this host: eve@desk, process 7, since 2026-01-02 03:04:05 UTC: "
-        "wait until it ends (one that has lost its connection is let go after 30 s)"
-    )
+    assert refusals({"one": f"held by process 9 (bash) of root, {EVE}"}) == [
+        f"one: nothing was changed: another deploy holds this host: process 9 (bash) of root, {EVE}: {WAIT}"
+    ]
+
+
+@pytest.mark.parametrize("process", ["a process that has ended meanwhile", "process 9 (a) of b) of root"])
+def test_the_holder_is_told_from_what_it_wrote(process: str) -> None:
+    assert refusals({"one": f"held by {process}, {EVE}"})[0].count(EVE) == 1
+
+
+def test_hosts_that_one_deploy_holds_are_one_line_and_those_of_another_are_another() -> None:
+    holds = {name: f"held by process {number} (bash) of root, {EVE}" for number, name in enumerate(("a", "b"), 1)}
+    assert refusals({**holds, "c": "held by process 3 (bash) of root, bob@desk, process 8, since then"}) == [
+        "a, b: nothing was changed: another deploy holds these hosts: process 1 (bash) of root, process 2 (bash) of "
+        f"root, {EVE}: {WAIT}",
+        "c: nothing was changed: another deploy holds this host: process 3 (bash) of root, bob@desk, process 8, since "
+        f"then: {WAIT}",
+    ]
 
 
 def test_a_look_that_another_deploy_made_old_is_taken_again() -> None:
-    assert "another deploy was here after this one had looked: eve@desk: run it again" in refusal("changed by eve@desk")
+    (said,) = refusals({"one": "changed by eve@desk"})
+    assert "one: nothing was changed: another deploy was here after this one had looked: eve@desk: run it again" in said
 
 
 @pytest.mark.parametrize("answer", ["", "bash: flock: command not found"])
 def test_a_host_that_cannot_be_held_is_not_changed(answer: str) -> None:
-    assert refusal(answer).startswith("nothing was changed: cannot be held: ")
+    assert refusals({"one": answer})[0].startswith("one: nothing was changed: cannot be held: ")
 
 
 # --- What is kept for a roll back
