@@ -88,6 +88,8 @@ def parts() -> Iterator[tuple[str, ...]]:
 
 def main(options: tuple[str, ...]) -> int:
     """Run all parts, some at a time; the exit status."""
+    # In a shell's background job it is ignored, and would be in every process of tests: `end` could end none.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     waiting, running, ended = list(parts()), list[Part](), list[Part]()
     with tempfile.TemporaryDirectory(prefix="caas-redis-tests-") as directory, ExitStack() as stack:
