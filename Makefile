@@ -20,7 +20,9 @@ $(VENV)/.ready: requirements-dev.txt
 		sys.version.split()[0] + ": name another by make PYTHON=...")'
 	@.ci/packages python3-venv
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "making the Python environment: once, about a minute (its log: $(VENV)/setup.log)" >&2
+	@$(RUN) -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.txt >$(VENV)/setup.log 2>&1 || \
+		{ tail -n 15 $(VENV)/setup.log >&2; echo "pip failed, all of it: $(VENV)/setup.log" >&2; exit 1; }
 	@touch $@
 
 setup: $(VENV)/.ready ## the Python environment, from the locked requirements

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +34,9 @@ FETCH_SETTINGS = re.compile(r"Acquire::(Check-Valid-Until|Check-Date|https?::Pro
 
 # Names under which a Debian release may stand in a source line, without -security and the like.
 RELEASES = {"bookworm", "trixie", "forky", "sid", "stable", "oldstable", "testing", "unstable"}
+
+
+PROGRESS = 15  # seconds between two lines of progress
 
 
 class LabError(Exception):
@@ -110,14 +113,20 @@ def mmdebstrap(
     """`target` (a directory, or a tar file by its name) holds `suite` with the packages `include`.
 
     Each hook is shell text; `$1` is the tree. Package lists stay in the tree. Without `mode`: root for root,
-    unshare for everybody else. Progress goes to standard error; raises LabError with mmdebstrap's last words.
+    unshare for everybody else. Progress goes to standard error, what mmdebstrap says to a log. Raises LabError with
+    its last words.
     """
     command = ["mmdebstrap", f"--mode={mode or _default_mode()}", "--variant=minbase"]
     command += ["--skip=cleanup/apt/lists", f"--include={','.join(include)}"]
     command += [f"--aptopt={setting}" for setting in _fetch_settings()]
     command += [f"--customize-hook={hook}" for hook in customize_hooks]
     command += [*options, suite, str(target), *sources(suite)]
-    _run_visibly(command, f"Debian {suite} tree {target}")
+    _run_logged(
+        command,
+        f"making a Debian {suite} tree",
+        cache_dir() / f"mmdebstrap-{suite}-{os.getpid()}.log",
+        "once, a minute or two",
+    )
 
 
 def _default_mode() -> Mode:
@@ -129,16 +138,21 @@ def _fetch_settings() -> list[str]:
     return [found.group(0) for found in map(FETCH_SETTINGS.match, dump.splitlines()) if found]
 
 
-def _run_visibly(command: Sequence[str], thing: str) -> None:
-    """Run with standard error shown as it comes, and its tail kept for the error message."""
-    tail: deque[str] = deque(maxlen=15)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            sys.stderr.write(line)
-            tail.append(line)
+def _run_logged(command: Sequence[str], thing: str, log: Path, usually: str) -> None:
+    """Run with all that it says in `log`; standard error has a line now and then. LabError with its last words."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    print(f"{thing}: {usually} (its log: {log})", file=sys.stderr, flush=True)
+    with log.open("w") as out, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out) as process:
+        while True:
+            try:
+                process.wait(PROGRESS)
+                break
+            except subprocess.TimeoutExpired:
+                print(f"{thing}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     if process.returncode:
-        raise LabError(f"{thing}: {command[0]} ended with {process.returncode}, expected 0:\n{''.join(tail)}")
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise LabError(f"{thing}: {command[0]} ended with {process.returncode}, expected 0 (all of it: {log}):\n{tail}")
 
 
 def recipe_key(*parts: object) -> str:
