@@ -1,6 +1,7 @@
 """Real hosts for the tests: labs of containers, deployed to by the production commands."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -127,6 +128,17 @@ def onebox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         tier = Tier(lab, "inventory/onebox.py", tmp_path_factory.mktemp("onebox") / "secrets.yaml")
         tier.deploy()
         yield tier
+
+
+@pytest.hookimpl(trylast=True)  # when those that nobody asked for are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One sentence instead of an error for each test."""
+    containers = [item for item in items if item.get_closest_marker("hosts") and not item.get_closest_marker("vm")]
+    if containers and os.geteuid():
+        raise pytest.UsageError(
+            f"{len(containers)} of these tests boot containers, which needs root: run make test or make hosts, or with "
+            "sudo; without root: make fast, make vms"
+        )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
