@@ -70,6 +70,7 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
+        make_key_directory(Path.home() / ".ssh")
         for host in state.inventory:
             host.connector.connect = partial(connect, host.connector.connect)
         state.add_callback_handler(Connections())
@@ -96,6 +97,17 @@ def close(state: State, began: float, leave: Callable[[], None]) -> None:
 def echo_printable(message: Any = None, **options: Any) -> None:
     """What pyinfra shows of a command and its output (-v) steers the terminal as little."""
     click.echo(printable_lines(message) if isinstance(message, str) else message, **options)
+
+
+def make_key_directory(directory: Path) -> None:
+    """As ssh makes it: pyinfra keeps the keys of new hosts there, and connects to none where it cannot."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"{directory}: cannot be made: {error.strerror}: make it, or set HOME to a directory of yours: the keys of "
+            "new hosts are kept there"
+        ) from error
 
 
 def connect(connector: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -225,3 +226,21 @@ def test_a_connection_that_fails_in_a_way_of_its_own_is_its_host_s_and_hides_no_
         name: "in_sync" for name in PROD if name != "redis-crypto"
     }
     assert hosts["redis-crypto"]["message"].splitlines()[0] == "not reachable over SSH: No such private key file: /x"
+
+
+def test_a_user_without_a_directory_for_keys_gets_one(
+    secrets_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(production(), "-y", secrets_file=secrets_file, command="tasks/verify.py").exit_code == 0
+    assert stat.S_IMODE((tmp_path / ".ssh").stat().st_mode) == 0o700
+
+
+def test_a_user_who_can_have_none_is_told_in_one_sentence(
+    secrets_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    result = run(production(), "-y", secrets_file=secrets_file)
+    assert result.exit_code == 1
+    assert f"{tmp_path}/file/.ssh: cannot be made: Not a directory: make it, or set HOME" in ends(result)
