@@ -65,7 +65,12 @@ def _without_refused_restarts(item: Difference, desired: Host, observed: Observe
 
 def notices(desired: Host, observed: Observed) -> list[str]:
     """What a person should know and nothing can be done about; for the report only."""
-    return [*kernel_notices(desired, observed), *_loading_notices(desired, observed)]
+    carried = "sshd forbids tunnels to this login: a command there carries what is said to its instances"
+    return [
+        *kernel_notices(desired, observed),
+        *_loading_notices(desired, observed),
+        *([carried] if observed.is_carried else []),
+    ]
 
 
 def _loading_notices(desired: Host, observed: Observed) -> Iterator[str]:

@@ -51,11 +51,16 @@ def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> t
 
 ALWAYS = (Remedy.REPLAY, Remedy.LEAD)
 
+ALLOW_TUNNELS = (
+    "allow tunnels to this login in sshd_config: AllowTcpForwarding yes, DisableForwarding no, PermitOpen any, and no "
+    "`restrict` before its key"
+)
 # What a look of a host can fail to see by itself: part → (what it is, how it becomes visible).
 PARTS = {
     "listeners": ("who listens on the host", "see on it, as root, what ss -Hltnp says"),
     "forwards": ("where the inner ports lead", "see on it, as root, what nft list ruleset ip says"),
     "disk": ("free disk space", "see on it what df -k says"),
+    "way": ("how its instances can be spoken to", f"{ALLOW_TUNNELS}; or let it run bash there"),
 }
 PACKAGE_OF = {"listeners": "iproute2"}  # with the program that is missing there
 
@@ -160,10 +165,7 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
             f"remove that rule or end that process, or let it leave out {instance.address}: whoever may answer there "
             "gets no password"
         ),
-        Cause.FORBIDDEN: (
-            "allow tunnels to this login in sshd_config: AllowTcpForwarding yes, DisableForwarding no, PermitOpen any, "
-            "and no `restrict` before its key"
-        ),
+        Cause.FORBIDDEN: ALLOW_TUNNELS,
         Cause.CLOSED: f"see with ss -ltnp whether {instance.address}:{port} is listened on, and try again",
         Cause.BROKEN: "try again; if it stays, see the journal of sshd and of the unit",
         Cause.SILENT: (

@@ -6,6 +6,7 @@ Whatever knows paramiko, gevent or the inside of pyinfra's connectors stands her
 from __future__ import annotations
 
 import logging
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import gevent
 import paramiko
@@ -26,6 +27,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.util import make_unix_command_for_host
 
+from tasks.catalogue.printable import printable
 from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, GREETING, HOLD, LOOK, SILENCE, START, Bound
 from tasks.observed.reading import Meter, lines
 from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
@@ -291,6 +293,7 @@ class Channel:
     def __init__(self, channel: paramiko.Channel, bound: Bound) -> None:
         self._channel = channel
         self._meter = Meter(bound)
+        self._left = b""  # what has come behind the line that was waited for
 
     def send(self, data: bytes) -> None:
         """All of `data` is on its way."""
@@ -300,6 +303,9 @@ class Channel:
 
     def receive(self) -> bytes:
         """What has come, at least a byte; nothing when the other side has closed."""
+        left, self._left = self._left, b""
+        if left:
+            return left
         with _own_errors():
             data = self._meter.read(self._wait)
         self._check()
@@ -316,6 +322,18 @@ class Channel:
                 if found:
                     return said.strip()
         self._check()
+        return ""
+
+    def skip_to(self, mark: str) -> str:
+        """What stands behind the mark in the first line that has it, as `read_marked`; what comes next is kept."""
+        come = b""
+        while data := self.receive():
+            *ended, come = (come + data).split(b"\n")
+            for number, line in enumerate(ended, 1):
+                _, found, said = line.partition(f"{mark} ".encode())
+                if found:
+                    self._left = b"\n".join([*ended[number:], come])
+                    return said.decode(errors="replace").strip()
         return ""
 
     def close(self) -> None:
@@ -349,9 +367,30 @@ def open_command(state: State, host: Host, command: str, bound: Bound = HOLD) ->
 def open_tunnel(host: Host, address: str, port: int, bound: Bound = EXCHANGE) -> Channel:
     """A channel to whoever listens at `address:port`, as a client on the host would reach it.
 
+    Where sshd forbids tunnels a command on the host carries the bytes (docs/decisions/0017).
     Raises TunnelRefused or ConnectionBroken.
     """
     transport = _connected(host)
+    if transport not in _without_tunnels:
+        try:
+            return _direct(transport, address, port, bound)
+        except TunnelForbidden:
+            _without_tunnels.add(transport)
+    try:
+        return _carried(host, address, port, bound)
+    except TunnelForbidden as error:
+        raise TunnelForbidden(f"{FORBIDDEN}, and no command carries it: {error}") from error
+
+
+FORBIDDEN = "sshd forbids TCP forwarding (AllowTcpForwarding)"
+
+
+def is_carried(host: Host) -> bool:
+    """Whether commands carry what servers on this host are told, for sshd was seen to forbid tunnels."""
+    return _transport(host) in _carries
+
+
+def _direct(transport: paramiko.Transport, address: str, port: int, bound: Bound) -> Channel:
     patience = bound.silence or bound.seconds
     try:
         # One after the other: paramiko keeps one refusal of a connection, and tells it to one of those who wait.
@@ -361,11 +400,32 @@ def open_tunnel(host: Host, address: str, port: int, bound: Bound = EXCHANGE) ->
     except ConnectionBroken as error:
         if isinstance(error.__cause__, paramiko.ChannelException):
             if error.__cause__.code == 1:  # "administratively prohibited", RFC 4254
-                raise TunnelForbidden("sshd forbids TCP forwarding (AllowTcpForwarding)") from error
+                raise TunnelForbidden(FORBIDDEN) from error
             raise TunnelRefused("connection refused" if error.__cause__.code == 2 else str(error)) from error
         raise
 
 
+def _carried(host: Host, address: str, port: int, bound: Bound) -> Channel:
+    """The same by a command that the login itself runs: what is sent is its standard input."""
+    transport, mark = _connected(host), new_mark()
+    command = script("carry", mark=mark, address=address, port=port, seconds=round(bound.seconds))
+    try:
+        with _own_errors(), _within(START):
+            channel = transport.open_session(timeout=2 * START)
+            channel.exec_command(f"sh -c {shlex.quote(prepared(command))}")
+        carrying = Channel(channel, bound)
+        said = carrying.skip_to(mark)
+    except (ConnectionBroken, TimeoutError) as error:
+        raise TunnelForbidden(str(error)) from error
+    if said == "open":
+        _carries.add(transport)
+        return carrying
+    carrying.close()
+    raise TunnelRefused(printable(said.lower())) if said else TunnelForbidden("it ended before it had begun")
+
+
+_without_tunnels: WeakSet[paramiko.Transport] = WeakSet()
+_carries: WeakSet[paramiko.Transport] = WeakSet()
 _opening: WeakKeyDictionary[paramiko.Transport, BoundedSemaphore] = WeakKeyDictionary()
 
 

@@ -15,7 +15,15 @@ from tasks.catalogue.ignored import is_unit
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
 from tasks.observed.bounds import PROGRAM
-from tasks.observed.connection import begin, read_host
+from tasks.observed.connection import (
+    ConnectionBroken,
+    TunnelForbidden,
+    TunnelRefused,
+    begin,
+    is_carried,
+    open_tunnel,
+    read_host,
+)
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
@@ -25,7 +33,7 @@ from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import Parameter
-from tasks.observed.state import PASSWORD_DIGITS, Observed, Server, tells_of_a_cut, tells_of_skips
+from tasks.observed.state import PASSWORD_DIGITS, Observed, Server, Unseen, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -45,7 +53,20 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     }
     servers = {name: job.result() for name, job in jobs.items()}
     sizes = {item.name: log_size(item, seen) for item in running}
-    return replace(seen, servers=with_journals(state, host, running, servers, sizes))
+    unseen = seen.unseen if running or not desired.instances else {**seen.unseen, **_no_way(host, desired.instances[0])}
+    servers = with_journals(state, host, running, servers, sizes)
+    return replace(seen, servers=servers, unseen=unseen, is_carried=is_carried(host))
+
+
+def _no_way(host: PyinfraHost, instance: Instance) -> dict[str, Unseen]:
+    """Why an instance could not be spoken to once it runs, found out before anything is begun; empty when it could."""
+    try:
+        open_tunnel(host, "127.0.0.1", instance.role.port).close()
+    except (TunnelForbidden, ConnectionBroken) as error:
+        return {"way": Unseen(str(error))}
+    except TunnelRefused:
+        pass  # by the host itself: nothing listens there yet
+    return {}
 
 
 def log_size(instance: Instance, seen: Observed) -> int:

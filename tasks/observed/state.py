@@ -184,6 +184,7 @@ class Observed:
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, Unseen] = field(default_factory=dict)  # by the part of the look that failed
+    is_carried: bool = False  # sshd forbids tunnels: commands on the host carry what servers are told
     memory_available: int = 0  # what the kernel says that programs may still take
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
     descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from pyinfra import logger
@@ -105,7 +105,7 @@ def _verify(state: State, run: Run) -> int:
         problems += [f"{name}: {item}" for item in found]
     for problem in problems:
         logger.error(problem)
-    for note in run.tier.notices():
+    for note in [*run.tier.notices(), *_of_hosts({name: looks[name].notes for name in jobs})]:
         logger.warning(f"note: {note}")
     roles = sum(len(run.tier.hosts[name].roles) for name in hosts)
     took = f"checked in {time.monotonic() - began:.1f} s"
@@ -114,6 +114,15 @@ def _verify(state: State, run: Run) -> int:
         return 1
     logger.info(f"--> {roles} roles on {len(hosts)} hosts are as they should be, {took}")
     return 0
+
+
+def _of_hosts(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """What a person should know of hosts: what is alike for several is one line."""
+    alike: dict[str, list[str]] = {}
+    for name, own in notes.items():
+        for note in own:
+            alike.setdefault(note, []).append(name)
+    return [f"{', '.join(names)}: {note}" for note, names in alike.items()]
 
 
 def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:

@@ -85,12 +85,75 @@ def sshd(tier: Tier, line: str) -> Iterator[None]:
         host.sh("rm /etc/ssh/sshd_config.d/00-test.conf && systemctl reload ssh")
 
 
-@pytest.mark.parametrize("line", ["AllowTcpForwarding no", "DisableForwarding yes", "PermitOpen 127.0.0.1:1"])
-def test_tunnels_that_sshd_forbids_restart_nothing(untouched: Tier, tmp_path: Path, line: str) -> None:
+NO_TUNNELS = ["AllowTcpForwarding no", "DisableForwarding yes", "PermitOpen 127.0.0.1:1"]
+CARRIED = "sshd forbids tunnels to this login: a command there carries what is said to its instances"
+
+
+@pytest.mark.parametrize("line", NO_TUNNELS)
+def test_where_sshd_forbids_tunnels_a_command_carries_what_is_said(untouched: Tier, tmp_path: Path, line: str) -> None:
+    report = tmp_path / "drift.json"
     with sshd(untouched, line):
-        all_three(untouched, tmp_path, "sshd forbids TCP forwarding")
-        assert "left as it is: crypto: file /etc/redis/crypto.conf" in said(untouched.run("deploy.py", *RESTARTS))
-        assert "databases 17" not in untouched.host(ROLE).sh("cat /etc/redis/*.conf")
+        for done in (
+            untouched.run("deploy.py"),
+            untouched.run("tasks/verify.py"),
+            untouched.run("tasks/drift.py", "--data", f"drift_report={report}"),
+        ):
+            assert done.returncode == 0, output(done)
+            assert CARRIED in " ".join(output(done).split())
+    host = json.loads(report.read_text())["hosts"]["redis-1"]
+    assert (host["status"], host["unknown"], host["differences"]) == ("in_sync", [], [])
+    assert no_carrier_is_left(untouched)
+
+
+def no_carrier_is_left(tier: Tier) -> bool:
+    """Whether no process carries bytes for nobody any more."""
+    wait_for(lambda: tier.host(ROLE).call("pgrep -f '[/]dev/tcp/'").returncode == 1, "what carried has ended", 5)
+    return True
+
+
+@pytest.mark.parametrize("options", [(), ("--ssh-user", "admin", "--sudo")], ids=["root", "sudo"])
+def test_a_change_with_restarts_is_made_without_tunnels_and_shows_no_password(
+    kept: Tier, options: tuple[str, ...]
+) -> None:
+    host = kept.host(ROLE)
+    look = (
+        "while [ -e /run/sampling ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; done >/run/sampled 2>/dev/null"
+    )
+    with sshd(kept, NO_TUNNELS[0]):
+        host.sh(f"touch /run/sampling; systemd-run -q --unit=sampler{len(options)} sh -c '{look}'")
+        try:
+            done = kept.run("deploy.py", *options, *overriding({ROLE: {"databases": 17}}))
+            back = kept.run("deploy.py", *options)
+        finally:
+            host.sh(f"rm /run/sampling; systemctl stop sampler{len(options)}")
+    for run in (done, back):
+        assert run.returncode == 0, output(run)
+        assert f"restarted {ROLE} on redis-1" in output(run)
+    with kept.operator(ROLE) as operator:
+        assert operator.get("test:kept") == ROLE
+    sampled = host.sh("cat /run/sampled; rm /run/sampled")
+    assert "/dev/tcp" in sampled
+    words = {word for users in kept.passwords.values() for word in users.values()}
+    assert [word for word in words if word in sampled + output(done)] == []
+    assert no_carrier_is_left(kept)
+
+
+def test_where_neither_a_tunnel_nor_a_command_leads_to_a_server_nothing_is_done(
+    untouched: Tier, tmp_path: Path
+) -> None:
+    host = untouched.host(ROLE)
+    # A bash that runs scripts, and cannot connect; /usr/sbin comes first.
+    bash = '#!/bin/sh\ncase "$*" in */dev/tcp/*) exit 1 ;; esac\nexec /usr/bin/bash "$@"\n'
+    host.sh("cat >/usr/sbin/bash; chmod +x /usr/sbin/bash", input=bash)
+    try:
+        with sshd(untouched, NO_TUNNELS[0]):
+            all_three(
+                untouched, tmp_path, "sshd forbids TCP forwarding (AllowTcpForwarding), and no command carries it"
+            )
+            assert "left as it is: crypto: file /etc/redis/crypto.conf" in said(untouched.run("deploy.py", *RESTARTS))
+            assert "databases 17" not in host.sh("cat /etc/redis/*.conf")
+    finally:
+        host.sh("rm /usr/sbin/bash")
 
 
 # --- The server does not answer

@@ -1,7 +1,9 @@
 """What callers meet at the door to a host (tasks/observed/connection.py), against a real SSH server in this process."""
 
+import os
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +22,12 @@ from tasks.observed.connection import (
     Channel,
     ConnectionBroken,
     OutOfBounds,
+    TunnelForbidden,
     TunnelRefused,
     begin,
     bound_connection,
     bound_greetings,
+    is_carried,
     is_connected,
     open_command,
     open_tunnel,
@@ -139,14 +143,123 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_a_tunnel_that_the_host_refuses_says_so(link: Link) -> None:
+    with pytest.raises(TunnelRefused, match=r"^connection refused$"):
+        open_tunnel(link.host, "172.28.2.1", REFUSED)
+
+
+# --- Where tunnels are forbidden, by the script that hosts run, on this machine's loopback
+
+
+def runs(channel: paramiko.Channel, command: str) -> None:
+    """A login that greets, and runs what it is told."""
+    channel.sendall(b"Welcome, M\xfcller\n")
+    process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+    def forth() -> None:
+        assert process.stdin is not None
+        with suppress(OSError), process.stdin:
+            while data := channel.recv(1 << 16):
+                while data:
+                    data = data[process.stdin.write(data) :]
+
+    threading.Thread(target=forth, daemon=True).start()
+    assert process.stdout is not None
+    while data := process.stdout.read(1 << 16):
+        channel.sendall(data)
+    channel.close()
+    process.wait()
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that says what it is told, and ends with its client."""
+
+    def serve(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            while data := client.recv(1 << 16):
+                client.sendall(data)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(door.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=accept, daemon=True).start()
+        yield door.getsockname()[1]
+
+
+@pytest.fixture
+def fenced(link: Link) -> Link:
+    """A host whose sshd forbids every tunnel."""
+    link.server.answer = runs
+    link.server.check_channel_direct_tcpip_request = (  # type: ignore[method-assign]
+        lambda *_: paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+    )
+    return link
+
+
+ROOMY = Bound("it", 60, 64 << 20, silence=20)
+
+
 @pytest.mark.parametrize(
-    ("port", "words"),
-    [(FORBIDDEN, "sshd forbids TCP forwarding (AllowTcpForwarding)"), (REFUSED, "connection refused")],
+    "said", [b"PING\r\n", bytes(range(256)), os.urandom(3 << 20)], ids=["a command", "every byte", "3 MiB"]
 )
-def test_a_tunnel_that_is_refused_says_by_whom(link: Link, port: int, words: str) -> None:
-    with pytest.raises(TunnelRefused) as caught:
-        open_tunnel(link.host, "172.28.2.1", port)
-    assert str(caught.value) == words
+def test_a_command_carries_bytes_where_tunnels_are_forbidden(fenced: Link, echo: int, said: bytes) -> None:
+    near = open_tunnel(fenced.host, "127.0.0.1", echo, ROOMY)
+    sending = begin(partial(near.send, said))
+    heard = b""
+    while len(heard) < len(said):
+        data = near.receive()
+        assert data, len(heard)
+        heard += data
+    sending.result()
+    assert heard == said
+    assert is_carried(fenced.host)
+    near.close()
+
+
+def test_it_is_known_from_the_first_time_that_tunnels_are_forbidden(fenced: Link, echo: int) -> None:
+    asked: list[object] = []
+
+    def forbid(*words: object) -> int:
+        asked.append(words)
+        return int(paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
+
+    fenced.server.check_channel_direct_tcpip_request = forbid  # type: ignore[method-assign, assignment]
+    for _ in range(3):
+        open_tunnel(fenced.host, "127.0.0.1", echo).close()
+    assert len(asked) == 1
+
+
+def test_what_nobody_listens_to_is_refused_by_a_command_as_by_a_tunnel(fenced: Link) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    with pytest.raises(TunnelRefused, match=r"^connection refused$") as caught:
+        open_tunnel(fenced.host, "127.0.0.1", port)
+    assert not isinstance(caught.value, TunnelForbidden)
+
+
+def ends(channel: paramiko.Channel, command: str) -> None:
+    channel.close()
+
+
+def refuses(channel: paramiko.Channel, command: str) -> None:
+    channel.sendall(b"This account is currently not available.\n")
+    channel.close()
+
+
+@pytest.mark.parametrize("answer", [ends, refuses])
+def test_where_no_command_carries_either_both_are_said(fenced: Link, answer: Answer) -> None:
+    fenced.server.answer = answer
+    for _ in range(2):
+        with pytest.raises(TunnelForbidden) as caught:
+            open_tunnel(fenced.host, "127.0.0.1", 1)
+        assert str(caught.value) == (
+            "sshd forbids TCP forwarding (AllowTcpForwarding), and no command carries it: it ended before it had begun"
+        )
+    assert not is_carried(fenced.host)
 
 
 def test_a_tunnel_carries_bytes_both_ways_and_ends_with_none(link: Link) -> None:
@@ -459,8 +572,10 @@ def test_a_server_that_never_stops_is_given_up(link: Link, what: bytes, marked: 
 
 
 def test_many_tunnels_that_are_refused_at_once_are_refused_in_the_same_words(link: Link) -> None:
+    link.server.answer = ends
     ports = [FORBIDDEN, REFUSED] * 5
     jobs = [begin(partial(open_tunnel, link.host, "172.28.2.1", port)) for port in ports]
     for port, job in zip(ports, jobs, strict=True):
-        with pytest.raises(TunnelRefused, match="forbids" if port == FORBIDDEN else "connection refused"):
+        # Once tunnels are known to be forbidden the others are not tried.
+        with pytest.raises(TunnelRefused, match="forbids" if port == FORBIDDEN else "connection refused|forbids"):
             job.result()
