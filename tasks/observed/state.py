@@ -234,3 +234,22 @@ def tells_of_a_cut(info: Mapping[str, str], log_size: int) -> bool:
     """
     anew = int(info.get("aof_last_rewrite_time_sec", "-1")) >= 0 and info.get("aof_last_bgrewrite_status") == "ok"
     return info.get("aof_enabled", "0") != "0" and not anew and int(info.get("aof_current_size", "0")) > log_size
+
+
+@dataclass(frozen=True)
+class Apt:
+    """What apt says of packages that are to be installed (apt.py).
+
+    `offered`: package → versions that a source has; `refuses`: why it would not install, in its own words.
+
+    `group_of_user`: number of the group of a user `redis`, empty where there is none; `group`: of the group `redis`.
+    """
+
+    has_lists: bool
+    offered: Mapping[str, tuple[str, ...]]
+    held: tuple[str, ...]
+    is_interrupted: bool
+    refuses: tuple[str, ...]
+    unwritable: tuple[str, ...]
+    group_of_user: str
+    group: str

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 from pyinfra.operations import apt
 
+from tasks.catalogue.printable import printable
 from tasks.compare.adoption import packaged_is_adopted
 from tasks.compare.difference import ByHand, Remedy, chosen
+from tasks.compare.packages import packages_due
 from tasks.desired.host import File
 from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT
-from tasks.observed.bounds import APT_PATIENCE
+from tasks.observed.bounds import APT_PATIENCE, WORD
+from tasks.observed.connection import run_command
+from tasks.observed.script import script
 from tasks.run.survey import Look
-from tasks.steps.operations import run_commands, write_files
+from tasks.steps.operations import call, run_commands, write_files
 
 PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")
 
@@ -27,16 +36,14 @@ def install_redis(seen: Look) -> None:
     rules = files_of(seen, PACKAGE_RULES)
     if rules:
         write_files(name="Write the package rules", files=rules)
-    packages = [
-        f"{item.name}={version}" if (version := seen.desired.packages[item.name]) else item.name
-        for item in chosen(differences, "package", remedy=Remedy.INSTALL)
-    ]
+    packages = packages_due(seen.desired, differences)
     if packages:
+        call(name="Wait for apt", function=wait_for_apt)
+        # A source of somebody else's that is broken says so, and keeps nobody from installing from the others.
+        apt.update(name="Refresh the lists of packages", cache_time=3600, _ignore_errors=True)
         apt.packages(
             name="Install Redis",
             packages=packages,
-            update=True,
-            cache_time=3600,  # seconds
             no_recommends=True,
             allow_downgrades=True,
             extra_install_args=f"-o DPkg::Lock::Timeout={APT_PATIENCE}",
@@ -48,6 +55,27 @@ def install_redis(seen: Look) -> None:
     if overrides:
         commands = [override_command(seen.desired.statoverrides[item.name], item.name) for item in overrides]
         run_commands(name="Keep the modes of Redis' directories over upgrades", commands=commands)
+
+
+def wait_for_apt(state: State, host: Host) -> bool:
+    """Nobody else works with apt or dpkg: what does is waited for and named, and never ended."""
+    began = time.monotonic()
+    said, next_word = "", 0.0
+    while True:
+        found = run_command(state, host, script("apt-holder"))
+        holders = sorted({line.partition(" ")[2] for line in found.stdout.splitlines()})
+        if not holders:
+            return True  # or nobody can tell: apt itself says it then
+        waited = time.monotonic() - began
+        who = printable(", ".join(holders))
+        if waited > APT_PATIENCE:
+            text = f"apt is held by {who} since {waited:.0f} s: nothing was installed: deploy again when that has ended"
+            host.log_styled(text, fg="red", log_func=logger.error)
+            return False
+        if who != said or waited > next_word:
+            host.log_styled(f"apt is held by {who}: waiting (at most {APT_PATIENCE} s)", fg="yellow")
+            said, next_word = who, waited + WORD
+        time.sleep(1)
 
 
 def override_command(rule: str, path: str) -> str:

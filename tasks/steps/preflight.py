@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
+from tasks.compare.packages import apt_problems, packages_due
 from tasks.compare.passwords import password_problems
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import acted_on
 from tasks.desired.host import Host
+from tasks.observed.apt import look_at_apt
+from tasks.observed.connection import Unobserved, begin
 from tasks.observed.state import Observed
 from tasks.run.ending import Refusal, fail_in_the_end, listed
 from tasks.run.fault import fault
@@ -88,6 +93,7 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             except Exception as error:
                 reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
+    findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
     findings += moved_roles(read(looks))
     names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
@@ -95,6 +101,29 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     if findings:
         findings += unknown_beside(findings, looks)
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
+
+
+def _apt_problems(state: State, looks: Mapping[str, Look]) -> list[str]:
+    """Why packages could not be installed on the hosts that lack some: asked there only."""
+    hosts = {host.name: host for host in state.inventory.get_active_hosts()}
+    due = {name: packages_due(seen.desired, seen.differences) for name, seen in looks.items() if is_root(seen)}
+    jobs = {name: begin(partial(_of_apt, state, hosts[name], due[name])) for name in sorted(due) if due[name]}
+    return [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
+
+
+def is_root(seen: Look) -> bool:
+    """Whether the host was seen, by somebody who may install."""
+    return seen.observed is not None and seen.observed.uid == 0
+
+
+def _of_apt(state: State, host: PyinfraHost, packages: list[str]) -> list[str]:
+    try:
+        with ctx_state.use(state), ctx_host.use(host):
+            return list(apt_problems(packages, look_at_apt(state, host, packages)))
+    except Unobserved as error:
+        return [f"apt: could not be looked at: {error}"]
+    except Exception as error:
+        return [f"apt: {fault(error)}"]
 
 
 def unknown_beside(findings: Collection[str], looks: Mapping[str, Look]) -> list[str]:

@@ -1,12 +1,16 @@
 """An unfit host stops the run in words, with nothing changed anywhere."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.hosts.conftest import Tier, layout, output
+from tests.hosts.conftest import Tier, layout, output, wait_for
 from tests.lab.containers import ContainerLab
 
 pytestmark = pytest.mark.hosts
@@ -165,3 +169,95 @@ def test_a_secrets_file_that_others_may_read_is_refused_before_any_contact(bare:
     assert done.returncode != 0
     assert "mode is 0644, expected 0600: run chmod 600" in output(done)
     assert "Connected" not in output(done)
+
+
+# --- apt
+
+CONF = "/etc/apt/apt.conf.d"
+BIND = "mount --bind {0} {0}; mount -o remount,ro,bind {0}"
+NO_PIN = "printf 'Package: redis-server redis-tools\\nPin: release *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no"
+APT = {
+    "held": ("apt-mark hold redis-tools", "apt-mark unhold redis-tools", "packages: redis-tools held, expected free"),
+    "no candidate": (
+        NO_PIN,
+        "rm /etc/apt/preferences.d/no",
+        "packages: no source of apt offers redis-server, expected",
+    ),
+    "/etc/apt read-only": (BIND.format(CONF), f"umount {CONF}", f"{CONF}: cannot be written (a file system that is"),
+    "/var read-only": (BIND.format("/var"), "umount -l /var", "/var/lib/dpkg: cannot be written"),
+    "dpkg interrupted": ("touch /var/lib/dpkg/updates/0001", "rm /var/lib/dpkg/updates/0001", "dpkg: was interrupted"),
+    "user without its group": (
+        "useradd --system --user-group redis; groupdel --force redis",
+        "userdel redis",
+        "and there is no group redis, expected group redis: groupadd --system redis",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", APT)
+def test_an_apt_that_would_fail_is_refused_before_anything_is_changed(bare: Tier, case: str) -> None:
+    host = bare.host("crypto")
+    break_it, mend_it, words = APT[case]
+    host.sh(break_it)
+    try:
+        assert_refused(bare, f"redis-crypto: {words}" if not words.startswith("and") else words)
+        assert host.sh("systemctl is-enabled redis-server 2>/dev/null || true") == ""
+    finally:
+        host.sh(mend_it)
+
+
+def test_a_version_that_no_source_offers_is_refused_with_those_that_are_there(bare: Tier) -> None:
+    there = bare.host("crypto").sh("apt-cache madison redis-server | cut -d '|' -f 2 | xargs echo").split()
+    words = f"packages: no source of apt offers redis-server 5:9.9.9-1, expected one of {', '.join(there)}: correct"
+    assert_refused(bare, words, options=("--data", "redis_version=5:9.9.9-1"))
+
+
+# As apt and dpkg lock: fcntl(2), F_SETLK. Perl is Essential; `struct flock` of 64-bit Linux.
+LOCK = """
+open F, '>>', $ARGV[0];
+my $lock = pack('s s x4 q q l x4', 1, 0, 0, 0, 0);
+fcntl(F, 6, $lock) or die $!;
+open G, '>', '/run/locked';
+sleep 600;
+"""
+
+
+@pytest.mark.parametrize("file", ["/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend"])
+def test_another_apt_is_waited_for_and_named(bare: Tier, tmp_path: Path, file: str) -> None:
+    host, said = bare.host("socket"), tmp_path / "said"
+    host.sh("cat >/run/lock.pl", input=LOCK)
+    host.sh(f"systemd-run -q --collect --unit=other-apt perl /run/lock.pl {file}")
+    wait_for(lambda: host.call("test -e /run/locked").returncode == 0, "somebody else works with apt")
+    words = ["-y", "--limit", "redis-socket", "--data", f"redis_secrets_file={tmp_path / 'secrets.yaml'}"]
+    command = [str(Path(sys.executable).with_name("pyinfra")), *words, bare.inventory, "deploy.py"]
+    with said.open("w") as out:
+        deploy = subprocess.Popen(
+            ["nsenter", f"--net={bare.lab.record.netns}", "--", *command],
+            env=os.environ | {"HOME": str(bare.lab.home)},
+            cwd=bare.repository,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_for(lambda: "waiting" in said.read_text() or deploy.poll() is not None, "it waits", 60)
+        assert re.search(r"apt is held by process \d+ \(perl\): waiting", said.read_text()), said.read_text()
+        assert host.call("test -e /usr/bin/redis-server").returncode != 0
+        host.sh("systemctl stop other-apt")
+        assert deploy.wait(120) == 0, said.read_text()
+    finally:
+        deploy.kill()
+        host.call("systemctl stop other-apt; rm -f /run/locked")
+        host.reset()
+
+
+def test_a_broken_source_of_somebody_else_s_keeps_nothing_from_being_installed(bare: Tier, tmp_path: Path) -> None:
+    host = bare.host("socket")
+    host.sh("echo 'deb file:/nowhere stable main' >/etc/apt/sources.list.d/broken.list")
+    host.sh("rm -f /var/lib/apt/periodic/update-success-stamp")
+    try:
+        tier = replace(bare, secrets=tmp_path / "secrets.yaml")
+        done = tier.deploy("--limit", "redis-socket")
+        assert "does not have a Release file" in output(done)
+    finally:
+        host.reset()

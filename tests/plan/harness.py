@@ -35,7 +35,7 @@ from tasks.observed.state import Observed
 from tasks.run.session import current
 from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
 from tests.tree import tree
-from tests.unit.builders import passwords, roles
+from tests.unit.builders import VERSION, passwords, roles
 from tests.unit.observed.printed import MARK, look_text, printed, sockets_text
 from tests.unit.scripts import Call, bare, output_mark, read_call
 
@@ -163,9 +163,22 @@ LOOKS = {
     "check-log": "check the log",
     "who-serves": "who serves",
     "knock": "knock",
+    "look-apt": "look at apt",
+    "apt-holder": "who holds apt",
 }
 READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
 WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\nAll AOF files and manifest are valid\n"
+OFFERED = "".join(f"{name} | {VERSION} | main\n" for name in ("redis-server", "redis-tools", "nftables"))
+APT = {
+    "lists": "2\n",
+    "offered": OFFERED,
+    "held": "",
+    "interrupted": "0\n",
+    "simulated": "",
+    "unwritable": "",
+    "user": "",
+    "group": "",
+}
 # Looks that find nothing wrong, unless a site says otherwise.
 HARMLESS = {
     "may replay": "",
@@ -173,6 +186,8 @@ HARMLESS = {
     "check the log": WHOLE,
     "who serves": "",
     "knock": "",
+    "look at apt": "".join(f"\0{MARK} {part}\n{text}" for part, text in {**APT, "end": ""}.items()),
+    "who holds apt": "",
 }
 
 

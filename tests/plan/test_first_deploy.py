@@ -16,6 +16,8 @@ OPERATIONS = [
     "Save generated passwords on the controller",
     "Mask the packaged Redis service",
     "Write the package rules",
+    "Wait for apt",
+    "Refresh the lists of packages",
     "Install Redis",
     "Keep the modes of Redis' directories over upgrades",
     "Write the kernel's settings",
