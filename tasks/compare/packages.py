@@ -18,14 +18,15 @@ def packages_due(desired: Host, differences: Sequence[Difference]) -> list[str]:
 def apt_problems(packages: Sequence[str], apt: Apt) -> Iterator[str]:
     """Why apt would not install these; `thing: observed, expected, what to do`.
 
-    Where apt has no list yet nobody knows what it would say: a deploy has it load some.
+    Where apt has no list yet nobody knows what it would say: a deploy has it load some. While another is at work it
+    will be another answer: that one is waited for.
     """
     for path in apt.unwritable:
         yield (
             f"{path}: cannot be written (a file system that is read-only, or an immutable directory), expected to be: "
             f"see findmnt -T {path} and lsattr -d {path}"
         )
-    if apt.is_interrupted:
+    if apt.is_interrupted and not apt.is_at_work:
         yield "dpkg: was interrupted, expected nothing due: run dpkg --configure -a"
     if apt.group_of_user and apt.group_of_user != apt.group:
         found = f"which is group redis ({apt.group})" if apt.group else "and there is no group redis"
@@ -40,7 +41,7 @@ def apt_problems(packages: Sequence[str], apt: Apt) -> Iterator[str]:
             f"packages: {', '.join(held)} held, expected free to be installed: apt-mark unhold {' '.join(held)}, or "
             "leave them as they are by redis_version"
         )
-    if not apt.has_lists:
+    if not apt.has_lists or apt.is_at_work:
         return
     missing = list(_not_offered(packages, apt))
     yield from missing

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.observed.bounds import PROGRAM
-from tasks.observed.connection import read_host
+from tasks.observed.connection import read_host, run_command
 from tasks.observed.records import lines_of, number, split_parts
+from tasks.observed.script import script
 from tasks.observed.state import Apt
 
 PARTS = ("lists", "offered", "held", "interrupted", "simulated", "unwritable", "user", "group")
@@ -22,7 +24,10 @@ WRITTEN = (
 
 def look_at_apt(state: State, host: Host, packages: Sequence[str]) -> Apt:
     """What apt of the host says of these packages, each NAME or NAME=VERSION. Raises Unobserved."""
-    return read_host(state, host, "look-apt", packages, read_apt, patience=PROGRAM, directories=WRITTEN)
+    # First: what has ended since then leaves nothing half-done.
+    busy = bool(run_command(state, host, script("apt-holder")).stdout.strip())
+    found = read_host(state, host, "look-apt", packages, read_apt, patience=PROGRAM, directories=WRITTEN)
+    return replace(found, is_at_work=busy)
 
 
 def read_apt(text: str, mark: str) -> Apt:

@@ -253,3 +253,4 @@ class Apt:
     unwritable: tuple[str, ...]
     group_of_user: str
     group: str
+    is_at_work: bool = False  # another apt or dpkg, of which all this may be a moment's

@@ -63,9 +63,13 @@ def wait_for_apt(state: State, host: Host) -> bool:
     said, next_word = "", 0.0
     while True:
         found = run_command(state, host, script("apt-holder"))
+        if not found.succeeded:
+            text = f"whether another apt is at work could not be seen: {found.output}: deploy again"
+            host.log_styled(text, fg="red", log_func=logger.error)
+            return False
         holders = sorted({line.partition(" ")[2] for line in found.stdout.splitlines()})
         if not holders:
-            return True  # or nobody can tell: apt itself says it then
+            return True
         waited = time.monotonic() - began
         who = printable(", ".join(holders))
         if waited > APT_PATIENCE:

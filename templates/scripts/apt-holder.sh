@@ -7,3 +7,4 @@ for file in /var/lib/apt/lists/lock /var/lib/dpkg/lock-frontend /var/lib/dpkg/lo
     echo "$file process $process ($(tr -d '\n' <"/proc/$process/comm"))"
   done
 done
+exit 0

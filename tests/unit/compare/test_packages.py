@@ -27,9 +27,10 @@ def said(apt: Apt, *packages: str) -> list[str]:
         replace(WELL, held=("linux-image-amd64",)),
         replace(WELL, group_of_user="112", group="112"),
         replace(WELL, group="112"),
+        replace(WELL, is_interrupted=True, refuses=("Unmet dependencies",), is_at_work=True),
         replace(WELL, has_lists=False, offered={}, refuses=("Package 'redis-server' has no installation candidate",)),
     ],
-    ids=["well", "others held", "user there", "group there", "no list yet"],
+    ids=["well", "others held", "user there", "group there", "another at work", "no list yet"],
 )
 def test_an_apt_that_will_install_is_no_problem(apt: Apt) -> None:
     assert said(apt) == []
