@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
 
 # Redis replays its append-only log as this user, and asks its rights again for every transaction and script: it has all
 # of them and no way in (docs/decisions/0009).
@@ -16,10 +19,31 @@ DEFAULT_LINE = f"user {DEFAULT} off {DEFAULT_RULES}"  # of an ACL file
 
 OPERATOR = "operator"  # the user of this tool
 OPERATOR_RULES = "~* &* +@all"
-# What an application needs and no administration; `info` because client libraries ask it when they connect.
-SERVICE_RULES = "~* &* +@all -@admin -@dangerous +info"
 
 Categories = Mapping[str, frozenset[str]]
+
+
+def _read_commands() -> Mapping[str, Mapping[str, frozenset[str]]]:
+    """Redis version → command → its categories."""
+    text = (Path(__file__).parent / "redis_commands.yaml").read_text(encoding="utf-8")
+    known = yaml.load(text, Loader=yaml.CSafeLoader)
+    return {version: {name: frozenset(words.split()) for name, words in known[version].items()} for version in known}
+
+
+_OF_7_0, _OF_8_0 = _read_commands().values()
+COMMANDS: Mapping[str, frozenset[str]] = {**_OF_7_0, **_OF_8_0}
+# As 7.0 has them, which answers with whatever categories make its answer short; 8.0 answers with the words it got.
+CATEGORIES: Categories = {
+    category: frozenset(name for name, categories in _OF_7_0.items() if category in categories)
+    for category in sorted(frozenset[str]().union(*_OF_7_0.values()))
+}
+
+
+def may(rules: str, command: str) -> bool:
+    """Whether rules allow a command: the last word that concerns it decides. `command`: as in COMMANDS."""
+    names = {command, command.partition("|")[0], *(f"@{category}" for category in COMMANDS[command]), "@all"}
+    said = [word[0] == "+" for word in rules.split() if word[:1] in "+-" and word[1:].lower() in names]
+    return bool(said) and said[-1]
 
 
 def categories_in(rules: Iterable[str]) -> list[str]:
@@ -30,8 +54,10 @@ def categories_in(rules: Iterable[str]) -> list[str]:
 def allowed(rules: str, categories: Categories) -> tuple[str, frozenset[str]]:
     """`("all", denied)` or `("none", granted)`: the meaning of the command rules in `rules`, in their order.
 
-    `categories`: name → commands, as ACL CAT lists them. A category that is not in it stands for itself.
+    `categories`: name → commands, as ACL CAT lists them. A category that is not in it is as CATEGORIES has
+    it, and stands for itself where it is unknown.
     """
+    categories = {**CATEGORIES, **categories}
     base, exceptions = "none", frozenset[str]()
     for word in rules.split():
         sign, name = word[:1], word[1:].lower()

@@ -20,11 +20,11 @@ from pydantic import (
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.clients import client_problem, with_fitting_clients
 from tasks.catalogue.directives import Port, Settings, text_rule
+from tasks.catalogue.rights import FIELDS, OWN_RIGHTS, SERVICES, Rights, services_over, with_own_rights
 
 # Those that nobody logs in as yet are promised to what is to come.
 RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication")
 DEFAULTS = "defaults"  # the block of roles.yaml that every role inherits
-RESERVED_PREFIX = "caas-verify:"  # of the keys that a proof or a drill writes; no service may use it
 
 
 def _plain_address(value: IPv4Address) -> IPv4Address:
@@ -39,10 +39,11 @@ ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME)]
 
 
-class Role(Settings):
+class Role(Settings, Rights):
     """One Redis instance of the platform: what it is for, where it answers, how it is set.
 
-    Memory is in bytes. Source: group_data/roles.yaml and the `redis_overrides` of one host.
+    Memory is in bytes. Its rights are those of each service that has none of its own. Source: group_data/roles.yaml and
+    the `redis_overrides` of one host.
     """
 
     name: RoleName
@@ -50,6 +51,7 @@ class Role(Settings):
     address: Annotated[IPv4Address, AfterValidator(_plain_address)]
     inner_port: Port | None
     services: Annotated[tuple[UserName, ...], Field(min_length=1)]
+    own_rights: Annotated[Mapping[str, Rights], Field(alias=OWN_RIGHTS)]
     stores: tuple[Text, ...]
     reason: Text
 
@@ -69,6 +71,10 @@ class Role(Settings):
         if problem:
             raise ValueError(problem)
         return self
+
+    def rights_of(self, service: str) -> Rights:
+        """What one of the services may do."""
+        return self.own_rights.get(service, self)
 
     @property
     def forwarded_port(self) -> int | None:
@@ -143,9 +149,9 @@ def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str)
         if not isinstance(override, Mapping):
             problems.append(f"{source}: {name}: {override!r} is not a mapping of fields to values")
             continue
-        fields = merge(merge(catalogue.defaults, catalogue.roles[name]), override)
+        fields = _laid_over(_laid_over(catalogue.defaults, catalogue.roles[name]), override)
         try:
-            roles[name] = Role.model_validate({"name": name, **with_fitting_clients(fields)})
+            roles[name] = Role.model_validate({"name": name, **with_own_rights(with_fitting_clients(fields))})
         except ValidationError as error:
             for line in describe(error):
                 field = re.split(r"[.:]", line, maxsplit=1)[0]
@@ -156,6 +162,14 @@ def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str)
         everybody = len(names) > 1 and names == set(catalogue.roles)
         problems += [f"{source}: {where}: {line}" for where in ([DEFAULTS] if everybody else names)]
     return roles, sorted(problems)
+
+
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a role with another layer's laid over them."""
+    merged = merge(base, over)
+    if SERVICES in base and SERVICES in over:
+        merged[SERVICES] = services_over(base[SERVICES], merged[SERVICES])
+    return merged
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,11 +193,13 @@ def describe(error: ValidationError, missing: str = "add it to the role or to de
     words = {**_WORDS, "missing": f"missing: {missing}"}
     lines = []
     for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"])
+        where = ".".join(SERVICES if part == OWN_RIGHTS else str(part) for part in problem["loc"])
         kind = problem["type"]
         said = words.get(kind) or problem["msg"].removeprefix("Value error, ")
         if kind not in words and kind != "value_error":
             said = f"{problem['input']!r} was given: {said[0].lower()}{said[1:]}"
+        if kind == "extra_forbidden" and OWN_RIGHTS in problem["loc"]:
+            said = f"{said}; a service has {', '.join(FIELDS)}"
         lines.append(f"{where}: {said}" if where else said)
     return sorted(lines)
 

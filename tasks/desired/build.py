@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES, SERVICE_RULES
+from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.desired.host import File, Forward, Host, Instance, Passwords, Unit, User, descriptors, sha256
@@ -173,7 +173,7 @@ def _role_files(instance: Instance) -> list[File]:
 
 def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
     users = tuple(
-        User(name, sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else SERVICE_RULES)
+        User(name, sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else role.rights_of(name).rules)
         for name in sorted((*role.services, OPERATOR))
     )
     digest = _digest(_unit_text(role, ""))

@@ -13,7 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
-from tasks.catalogue.roles import RESERVED_PREFIX
+from tasks.catalogue.rights import RESERVED_PREFIX
 from tasks.desired.host import Instance, Passwords
 from tasks.observed.bounds import BACK_PATIENCE
 from tasks.observed.connection import reconnect, run_command
@@ -48,19 +48,21 @@ WITNESSES = witness.of_a_drill(KEYS)
 
 
 def write_witnesses(host: Host, instance: Instance, passwords: Passwords) -> None:
-    """A service of the role wrote in every way in which clients write, each write acknowledged."""
-    replies = ask(host, instance, passwords, instance.role.services[0], *witness.writes(WITNESSES))
-    taken = witness.acknowledged(WITNESSES, replies)
-    if refused := [item for item in WITNESSES if item not in taken]:
-        many = f"{len(refused)} of {len(WITNESSES)} writes were refused"
+    """A service of the role wrote in every way in which it may, each write acknowledged."""
+    service, witnesses = witness.of_a_service(instance.role, WITNESSES)
+    replies = ask(host, instance, passwords, service, *witness.writes(witnesses))
+    taken = witness.acknowledged(witnesses, replies)
+    if refused := [item for item in witnesses if item not in taken]:
+        many = f"{len(refused)} of {len(witnesses)} writes were refused"
         raise DrillFailed(f"{instance.name}: {many}, the first made {refused[0].what}")
 
 
 def read_witnesses(host: Host, instance: Instance, passwords: Passwords) -> None:
     """All that was written is there."""
-    replies = ask(host, instance, passwords, instance.role.services[0], *witness.reads(WITNESSES))
-    if lost := witness.gone(WITNESSES, replies):
-        raise DrillFailed(f"{instance.name}: {'; '.join(witness.in_words(lost, WITNESSES))}")
+    service, witnesses = witness.of_a_service(instance.role, WITNESSES)
+    replies = ask(host, instance, passwords, service, *witness.reads(witnesses))
+    if lost := witness.gone(witnesses, replies):
+        raise DrillFailed(f"{instance.name}: {'; '.join(witness.in_words(lost, witnesses))}")
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
@@ -89,12 +91,16 @@ def kill_servers(state: State, host: Host, seen: Look) -> None:
             raise DrillFailed(f"{instance.name}: cannot be killed: {killed.output}")
         wait_for(f"{instance.name} comes back", lambda one=instance: answers(host, one, seen.passwords))  # type: ignore[misc]
         read_witnesses(host, instance, seen.passwords)
-        say(host, f"{instance.name}: killed, came back by itself with all {len(WITNESSES)} acknowledged writes")
+        _, witnesses = witness.of_a_service(instance.role, WITNESSES)
+        say(host, f"{instance.name}: killed, came back by itself with all {len(witnesses)} acknowledged writes")
 
 
 def fill_servers(state: State, host: Host, seen: Look) -> None:
     """Each server is written over its limit and does what its policy promises."""
     for instance in seen.desired.instances:
+        if not instance.role.rights_of(_writer(instance)).may("set"):
+            say(host, f"{instance.name}: not filled, none of its services may write")
+            continue
         info = info_fields(ask(host, instance, seen.passwords, OPERATOR, ("INFO", "memory"))[0])
         limit = str(int(info["used_memory"]) + ROOM)
         ask(host, instance, seen.passwords, OPERATOR, ("CONFIG", "SET", "maxmemory", limit))
@@ -112,9 +118,14 @@ def fill(host: Host, instance: Instance, passwords: Passwords) -> int:
     for start in range(0, FILLS, 200):
         names = [f"{RESERVED_PREFIX}fill:{number}" for number in range(start, start + 200)]
         commands = [("SET", name, FILLER, "EX", "600") for name in names]
-        replies = ask(host, instance, passwords, instance.role.services[0], *commands)
+        replies = ask(host, instance, passwords, _writer(instance), *commands)
         refused += sum(str(reply).startswith("OOM") for reply in replies)
     return refused
+
+
+def _writer(instance: Instance) -> str:
+    """The service that a drill writes as: one that may, if there is one."""
+    return max(instance.role.services, key=lambda service: instance.role.rights_of(service).may("set"))
 
 
 def judge_fill(host: Host, instance: Instance, passwords: Passwords, refused: int) -> None:

@@ -6,20 +6,28 @@ Nothing here could harm data if a permission were wrong: administration is tried
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tasks.catalogue.glob import example
 from tasks.catalogue.printable import printable
-from tasks.catalogue.roles import RESERVED_PREFIX, Role
+from tasks.catalogue.rights import RESERVED_PREFIX, Rights
+from tasks.catalogue.roles import Role
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
-from tasks.steps.witness import Witness, by_a_script, in_a_transaction, keys, plain
+from tasks.steps.witness import SCRIPT_SHA1, Witness, by_a_script, in_a_transaction, keys, plain, readable, writable
 
 KEY_LIFE = 60  # seconds; should a check be cut off, its keys go by themselves
 COUNTERS = ("INFO", "stats")
 ERROR = "error "  # opens an expectation that is an error reply of this kind
 PASSING = (Cause.LOADING, Cause.BUSY, Cause.MAXCLIENTS)  # what a server says to everybody, whoever asks
-ADMINISTRATION = (("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST"))
+NOPERM = f"{ERROR}NOPERM"
+TAKEN = "any reply but NOPERM"  # an expectation: the command is allowed, whatever comes of it
+ADMINISTRATION = (
+    *(("CONFIG", "GET", "port"), ("ACL", "USERS"), ("CLIENT", "LIST")),
+    *(("SCRIPT", "HELP"), ("FUNCTION", "STATS")),  # of what other services have loaded
+)
+LOOKING = ("exists", "get", "type", "ttl", "strlen")  # commands that look at one key, of which most services have one
 
 
 @dataclass(frozen=True)
@@ -57,19 +65,20 @@ def key(role: Role, service: str, token: str, way: str = "plain") -> str:
 
 
 def written(role: Role, service: str, token: str) -> list[Witness]:
-    """What a service writes in one proof: plainly, in a transaction and by a script of two effects."""
+    """What a service writes in one proof: plainly, in a transaction and by a script of two effects, where it may."""
     two = {
         way: [key(role, service, token, f"{way}:{number}") for number in (1, 2)] for way in ("transaction", "script")
     }
-    return [
+    ways = [
         plain(key(role, service, token), token, KEY_LIFE),
         in_a_transaction(two["transaction"], token, KEY_LIFE),
         by_a_script(two["script"], token, KEY_LIFE),
     ]
+    return writable(ways, role.rights_of(service))
 
 
 def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: str, token: str) -> list[Check]:
-    """On the assigned port: strangers are refused; each service logs in, writes, reads, and administers nothing.
+    """On the assigned port: strangers are refused; each service logs in, does what it may and is refused what not.
 
     `stranger`: a user who has no business here. Its password is made up, like that of the first check: a real one is
     nobody's but the server's that it is for. A service without a known password is left out.
@@ -90,26 +99,77 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
                 for item in own
                 for command in item.writes
             ),
-            *_reads(f"{service} reads what it wrote", own[:1]),
-            *(Check(f"{service} asks {' '.join(words)}", words, f"{ERROR}NOPERM") for words in ADMINISTRATION),
+            *_reads(f"{service} reads what it wrote", readable(own, role.rights_of(service))[:1]),
+            *_limits(role, service, token),
+            *(Check(f"{service} asks {' '.join(words)}", words, NOPERM) for words in ADMINISTRATION),
         ]
     return [*checks, RUN_ID]
 
 
+def _limits(role: Role, service: str, token: str) -> Iterator[Check]:
+    """One thing that a service may and one that it may not, of each kind. Nothing here changes anything."""
+    rights = role.rights_of(service)
+    if not rights.may("set"):
+        words = ("SET", key(role, service, token), token, "EX", str(KEY_LIFE))
+        yield Check(f"{service} writes, which it may not", words, NOPERM)
+    look = next((name.upper() for name in LOOKING if rights.may(name)), "")
+    if look:
+        allowed, refused = _names(rights.keys, rights.has_key, token)
+        for name in allowed:
+            yield Check(f"{service} looks at a key of its patterns, {name}", (look, name), TAKEN)
+        for name in refused:
+            yield Check(f"{service} looks at a key outside of its patterns, {name}", (look, name), NOPERM)
+    else:
+        yield Check(f"{service} reads, which it may not", ("GET", key(role, service, token)), NOPERM)
+    yield from _channels(rights, service, token)
+    no_keys = ("return 1", "0")
+    yield Check(f"{service} runs a script", ("EVAL", *no_keys), "1" if rights.scripts else NOPERM)
+    yield _may(rights.scripts, f"{service} asks for a script", ("SCRIPT", "EXISTS", SCRIPT_SHA1))
+    yield _may(rights.functions, f"{service} calls a function", ("FCALL", f"no-such-function-{token}", "0"))
+
+
+def _channels(rights: Rights, service: str, token: str) -> Iterator[Check]:
+    """Messages on channels that nobody has."""
+    own = f"{RESERVED_PREFIX}{token}"
+    yield _may(rights.may("publish"), f"{service} sends to {own}", ("PUBLISH", own, token))
+    if rights.may("publish"):
+        allowed, refused = _names(rights.channels, rights.has_channel, token)
+        for name in allowed:
+            yield Check(f"{service} sends to a channel of its patterns, {name}", ("PUBLISH", name, token), TAKEN)
+        for name in refused:
+            yield Check(f"{service} sends to a channel outside of its patterns", ("PUBLISH", name, token), NOPERM)
+
+
+def _may(allowed: bool, what: str, command: tuple[str, ...]) -> Check:
+    return Check(what, command, TAKEN if allowed else NOPERM)
+
+
+def _names(patterns: Sequence[str], has: Callable[[str], bool], token: str) -> tuple[list[str], list[str]]:
+    """A name within the first pattern, and one outside of all; none of it is anybody's, for `token` is random."""
+    within = example(patterns[0], token) if patterns else None
+    outside = next((name for name in (token, f"other:{token}", f"{token}-other") if not has(name)), None)
+    return [within] if within else [], [outside] if outside else []
+
+
 def reading_checks(role: Role, passwords: Mapping[str, str | None], token: str) -> list[Check]:
-    """On another connection, to the inner port if there is one: each service at once sees what all others wrote."""
-    services = known_services(role, passwords)
+    """On another connection, to the inner port if there is one: each service at once sees what all others wrote.
+
+    The last one removes it, if any service may; else the keys go by themselves.
+    """
+    services = sorted(known_services(role, passwords), key=lambda name: role.rights_of(name).may("del"))
     own = {service: written(role, service, token) for service in services}
     names = keys([item for items in own.values() for item in items])
     checks = []
     for service in services:
         checks.append(_login(service, passwords))
         for writer, items in own.items():
-            checks += _reads(f"{service} reads what {writer} wrote", items)
+            checks += _reads(f"{service} reads what {writer} wrote", readable(items, role.rights_of(service)))
+    if names and role.rights_of(services[-1]).may("del"):
+        checks.append(Check("the check removes its keys", ("DEL", *names), str(len(names)), of_keys=True))
+        if role.rights_of(services[-1]).may("exists"):
+            checks.append(Check("nothing is left of the check", ("EXISTS", *names), "0"))
     return [
         *checks,
-        Check("the check removes its keys", ("DEL", *names), str(len(names)), of_keys=True),
-        Check("nothing is left of the check", ("EXISTS", *names), "0"),
         Check("what was evicted until now", COUNTERS, ""),
         RUN_ID,
     ]
@@ -194,6 +254,8 @@ def _is_missing(expected: str, reply: Reply) -> bool:
 
 
 def _matches(expected: str, reply: Reply) -> bool:
+    if expected == TAKEN:
+        return not (isinstance(reply, ReplyError) and str(reply).startswith("NOPERM"))
     if isinstance(reply, ReplyError):
         return expected.startswith(ERROR) and str(reply).startswith(expected.removeprefix(ERROR))
     return not expected.startswith(ERROR) and str(reply) == expected

@@ -144,11 +144,11 @@ def write_log_anew(host: Host, instance: Instance, password: str) -> list[str]:
 
 
 def _write_witnesses(host: Host, instance: Instance, own: Mapping[str, str | None], found: Before) -> None:
-    """A service wrote in every way, unless the role would drop keys for it; what is refused is no witness."""
+    """A service wrote in every way it may, unless the role would drop keys for it; what is refused is no witness."""
     if witness.is_full(found.info):
         return
-    service, where = instance.role.services[0], (instance.address, instance.role.port)
-    written = witness.of_a_gate(instance.name, secrets.token_hex(8))
+    where = (instance.address, instance.role.port)
+    service, written = witness.of_a_service(instance.role, witness.of_a_gate(instance.name, secrets.token_hex(8)))
     try:
         login = service, own.get(service) or ""
         first, replies = exchange_as(host, instance.unit, where, login, witness.writes(written))
@@ -201,7 +201,7 @@ def after(
     problems = unhealthy(info)
     if info.get("aof_enabled", enabled) != enabled:
         problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
-    service = instance.role.services[0]
+    service, _ = witness.of_a_service(instance.role, witness.of_a_gate(instance.name, ""))
     witnesses = was.witnesses if was else []
     asked = [("PING",), *witness.reads(witnesses), *witness.removing(witnesses)]
     answer, replies = _as_service(host, instance, where, (service, own.get(service) or ""), asked)

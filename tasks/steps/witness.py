@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.catalogue.roles import RESERVED_PREFIX
+from tasks.catalogue.rights import RESERVED_PREFIX, Rights
+from tasks.catalogue.roles import Role
 from tasks.observed.exchange import Reply, ReplyError
 
 # Two effects or more stand in the log as a transaction, one as a plain command. No time to live is 0.
@@ -89,6 +90,32 @@ def in_a_stream(key: str, values: Sequence[str]) -> Witness:
     adds = (("XADD", key, name, "value", value) for name, value in entries)
     found: list[Reply] = [[name, ["value", value]] for name, value in entries]
     return Witness("in a stream", (key,), (("DEL", key), *adds), entries[-1][0], ((("XRANGE", key, "-", "+"), found),))
+
+
+def writable(witnesses: Sequence[Witness], rights: Rights) -> list[Witness]:
+    """Those that somebody with these rights may write."""
+    return [item for item in witnesses if rights.may(*_commands(item.writes))]
+
+
+def readable(witnesses: Sequence[Witness], rights: Rights) -> list[Witness]:
+    """Those that somebody with these rights may read."""
+    return [item for item in witnesses if rights.may(*_commands(command for command, _ in item.reads))]
+
+
+def _commands(given: Iterable[Command]) -> set[str]:
+    """What a user has to be allowed for these commands; a script runs with the rights of who sent it."""
+    names = {command[0].lower() for command in given}
+    return names | ({"set"} if names & {"eval", "evalsha"} else set())
+
+
+def of_a_service(role: Role, witnesses: Sequence[Witness]) -> tuple[str, list[Witness]]:
+    """The service that may write, read and remove the most of these witnesses, the first of several; and those."""
+    able = {
+        service: readable(writable(witnesses, rights), rights) if rights.may("unlink") else []
+        for service, rights in ((service, role.rights_of(service)) for service in role.services)
+    }
+    service = max(role.services, key=lambda name: len(able[name]))
+    return service, able[service]
 
 
 def _set(key: str, value: str, life: int) -> Command:

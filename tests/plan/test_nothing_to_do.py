@@ -15,6 +15,7 @@ REPEATED = (
     "ACL USERS",
     "ACL CAT admin",
     "ACL CAT dangerous",
+    "ACL CAT scripting",
 )
 
 

@@ -38,6 +38,7 @@ SNAPSHOT = ("dump.rdb",)
 CATEGORIES = {
     "admin": frozenset({"acl", "config", "debug", "replicaof", "shutdown"}),
     "dangerous": frozenset({"acl", "config", "debug", "flushall", "info", "keys", "shutdown", "sort"}),
+    "scripting": frozenset({"eval", "evalsha", "fcall", "script|load", "script|flush", "function|load"}),
 }
 
 

@@ -1,11 +1,14 @@
 """What ACL rules mean (tasks/catalogue/acl_rules.py), whatever words a server uses for them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.catalogue.acl_rules import OPERATOR_RULES, SERVICE_RULES, allowed, categories_in, patterns
-from tests.unit.builders import CATEGORIES
+from tasks.catalogue import acl_rules
+from tasks.catalogue.acl_rules import OPERATOR_RULES, allowed, categories_in, patterns
+from tests.unit.builders import CATEGORIES, roles
 
+SERVICE_RULES = roles()["gateway"].rules
 COMMANDS = sorted({command for commands in CATEGORIES.values() for command in commands} | {"get", "set"})
 RULES = st.lists(
     st.tuples(st.sampled_from("+-"), st.sampled_from([*COMMANDS, "@all", *(f"@{name}" for name in CATEGORIES)])),
@@ -84,4 +87,40 @@ def test_patterns_are_compared_in_any_order() -> None:
 
 
 def test_the_categories_to_ask_for_are_those_that_rules_name() -> None:
-    assert categories_in([SERVICE_RULES, OPERATOR_RULES, "+@read -@dangerous"]) == ["admin", "dangerous", "read"]
+    assert categories_in([SERVICE_RULES, OPERATOR_RULES, "+@read -@dangerous"]) == [
+        *("admin", "dangerous", "read", "scripting")
+    ]
+
+
+WRITER = "-@all +@write +@transaction +ping"
+# What 7.0.15 answers to ACL GETUSER; 8.0.2 answers with the words it was given.
+SPELLED = {
+    SERVICE_RULES: "+@all -@admin -@scripting +evalsha -restore-asking +fcall -swapdb -keys +eval_ro -flushdb -sort_ro "
+    "-flushall -sort +evalsha_ro +eval +script|load +script|exists -restore -migrate +fcall_ro",
+    "-@all +@read +get -@scripting +fcall +fcall_ro +client -client|kill": "-@all +@read +fcall +client -client|kill "
+    "+fcall_ro",
+    f"{WRITER} -@admin -@dangerous +info -@scripting": "-@all +@transaction +@blocking +@string +@list +@stream "
+    "+sdiffstore -lcs -xrevrange +pfmerge -getrange -xinfo|stream -xinfo|help -xinfo|groups -xinfo|consumers +pfadd "
+    "+smove -llen +hincrbyfloat -lpos +hincrby +zinterstore +unlink +copy +bitop +hsetnx -xlen +sadd -substr +hdel "
+    "+zunionstore +geosearchstore +zremrangebyscore +zrangestore +bitfield +zpopmin +geoadd +ping +hmset +move +rename "
+    "-strlen +zremrangebylex +zpopmax +sinterstore -xrange +zmpop -sort_ro +zadd +sunionstore -lrange -xread -sort "
+    "-xpending +expireat +srem +zrem +setbit +del -xgroup|help +zremrangebyrank +zincrby -get +georadiusbymember "
+    "+zdiffstore +persist -mget +pexpire +pexpireat +hset +georadius +expire +info +spop +renamenx -lindex",
+}
+
+
+@pytest.mark.parametrize("rules", SPELLED)
+def test_what_another_version_makes_of_rules_means_the_same(rules: str) -> None:
+    asked = {name: known for name, known in acl_rules.CATEGORIES.items() if name in categories_in([rules])}
+    assert allowed(rules, asked) == allowed(SPELLED[rules], asked)
+
+
+def test_a_category_that_a_server_names_and_was_not_asked_for_is_known() -> None:
+    assert allowed("-@all +@transaction", {}) == allowed("-@all +multi +exec +discard +watch +unwatch", {})
+
+
+@given(RULES, st.sampled_from(sorted(acl_rules.COMMANDS)))
+def test_may_says_what_the_meaning_of_the_rules_says(rules: str, command: str) -> None:
+    base, exceptions = allowed(rules, acl_rules.CATEGORIES)
+    if not any("|" in name for name in (command, *exceptions)):
+        assert acl_rules.may(rules, command) == ((base == "all") != (command in exceptions))

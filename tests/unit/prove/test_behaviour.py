@@ -4,11 +4,12 @@ import ast
 
 import pytest
 
-from tasks.catalogue.roles import RESERVED_PREFIX
+from tasks.catalogue.rights import RESERVED_PREFIX
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.prove.behaviour import (
     ADMINISTRATION,
     COUNTERS,
+    TAKEN,
     Check,
     evicted_meanwhile,
     judge,
@@ -58,10 +59,14 @@ def test_each_single_wrong_reply_is_one_finding_that_names_its_check(role: str) 
     for at, check in enumerate(checks):
         if check.expected:
             replies = [good_reply(item) for item in checks]
-            replies[at] = "something else"
+            replies[at] = "something else" if check.expected != TAKEN else ReplyError("NOPERM no")
             (finding,) = judge(roles()[role], 6390, checks, replies)
             assert finding.what == f"{check.what} on {roles()[role].address}:6390"
-            assert (finding.role, finding.expected, finding.observed) == (role, check.expected, "something else")
+            assert (finding.role, finding.expected, finding.observed) == (
+                role,
+                check.expected,
+                "something else" if check.expected != TAKEN else "error NOPERM no",
+            )
 
 
 @pytest.mark.parametrize(
@@ -146,20 +151,76 @@ def test_every_service_is_refused_administration(role: str) -> None:
     assert refused == [*ADMINISTRATION] * len(roles()[role].services)
 
 
+LESS = {"keys": ["session:*"], "channels": ["news:[ab]?"], "scripts": False, "functions": False}
+
+
+def limits(**rights: object) -> dict[str, str]:
+    """What crypto's service, with these rights, asks and must be told, but for what it writes."""
+    role = roles(crypto=rights)["crypto"]
+    found = writing_checks(role, passwords(role)["crypto"], STRANGER, "t0k3n")
+    checks = found[[check.command[0] for check in found].index("PING") + 3 : -1]
+    return {" ".join(check.command): check.expected for check in checks}
+
+
+def test_a_service_with_every_right_is_refused_only_administration() -> None:
+    told = limits()
+    refused = [words for words, expected in told.items() if expected == "error NOPERM"]
+    assert refused == [" ".join(words) for words in ADMINISTRATION]
+    for words in ("EXISTS t0k3n", "PUBLISH t0k3n t0k3n", "FCALL no-such-function-t0k3n 0"):
+        assert told[words] == TAKEN
+
+
+def test_one_of_each_kind_that_a_service_may_not_is_refused_and_one_that_it_may_is_not() -> None:
+    told = limits(**LESS)
+    for words in ("EXISTS session:t0k3n", "PUBLISH caas-verify:t0k3n t0k3n", "PUBLISH news:at t0k3n"):
+        assert told[words] == TAKEN
+    for words in (
+        *("EXISTS t0k3n", "PUBLISH t0k3n t0k3n", "EVAL return 1 0", "FCALL no-such-function-t0k3n 0"),
+        *("SCRIPT HELP", "FUNCTION STATS", "CONFIG GET port"),
+    ):
+        assert told[words] == "error NOPERM"
+    assert not [words for words in told if words.startswith("EVAL for")]
+
+
+def test_a_service_that_may_not_write_is_refused_a_write_and_proved_by_what_it_reads() -> None:
+    told = limits(commands="+@all -@admin -@dangerous -@write +info")
+    (write,) = [words for words in told if words.startswith("SET ")]
+    assert (told[write], told["EXISTS t0k3n"]) == ("error NOPERM", TAKEN)
+    assert "MULTI" not in told
+
+
+def test_a_service_that_may_not_read_is_refused_a_read() -> None:
+    told = limits(commands="-@all +@write +@connection +info -@admin -@dangerous +info")
+    assert [told[words] for words in told if words.startswith("GET ")] == ["error NOPERM"]
+
+
+def test_the_keys_of_a_proof_are_removed_by_a_service_that_may() -> None:
+    role = roles(gateway={"services": {"auth-service": {"commands": "+@all -@admin -@dangerous +info -del"}}})[
+        "gateway"
+    ]
+    checks = reading_checks(role, passwords(role)["gateway"], "t0k3n")
+    logins = [check.command[1] for check in checks if check.command[0] == "AUTH"]
+    assert logins == ["auth-service", "gateway"]
+    nobody = roles(crypto={"commands": "+@all -@admin -@dangerous +info -del"})["crypto"]
+    assert "DEL" not in [item.command[0] for item in reading_checks(nobody, passwords(nobody)["crypto"], "t0k3n")]
+
+
 @pytest.mark.parametrize("role", EVERY)
 def test_no_check_could_harm_data_were_it_allowed(role: str) -> None:
     for check in checks_of(role):
         text = " ".join(check.command)
         assert not text.startswith(DANGEROUS)
-        if check.command[0] in ("SET", "DEL", "GET", "MGET", "EXISTS", "EVAL"):
+        if check.command[0] in ("SET", "DEL", "EVAL"):
             keys = keys_of(check.command)
             assert all(name.startswith(RESERVED_PREFIX) for name in keys)
+        if check.command[0] in ("GET", "MGET", "EXISTS", "PUBLISH", "FCALL"):
+            assert "t0k3n" in text  # of nobody
 
 
 @pytest.mark.parametrize("role", EVERY)
 def test_every_key_that_is_written_goes_by_itself_and_is_removed(role: str) -> None:
     checks = checks_of(role)
-    written = [check.command for check in checks if check.command[0] in ("SET", "EVAL")]
+    written = [check.command for check in checks if keys_of(check.command) and check.command[0] in ("SET", "EVAL")]
     assert all(command[-2:] == ("EX", "60") for command in written if command[0] == "SET")
     assert all(command[-1] == "60" for command in written if command[0] == "EVAL")
     (removed,) = [check.command[1:] for check in checks if check.command[0] == "DEL"]

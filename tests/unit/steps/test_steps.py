@@ -69,7 +69,7 @@ def test_a_user_is_set_whole_with_the_hash_of_its_password() -> None:
     assert commands(host, observed) == [
         (
             *("ACL", "SETUSER", "crypto-service", "reset", "on", f"#{digest}"),
-            *("~*", "&*", "+@all", "-@admin", "-@dangerous", "+info"),
+            *host.instances[0].role.rights_of("crypto-service").rules.split(),
         )
     ]
 
