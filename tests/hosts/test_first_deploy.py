@@ -1,14 +1,17 @@
 """From bare Debian to the tier, on every kind of host: 12 and 13, one role or all five, as root or with sudo."""
 
+import json
 import re
 import stat
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from tests.hosts.clients import can_connect
-from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, layout, operations, output
+from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, layout, operations, output, overriding
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab
 from tests.lab.debian import Suite
@@ -198,3 +201,103 @@ def test_a_container_reports_its_kernel_and_changes_nothing_of_it(tier: Tier) ->
     host = next(iter(tier.lab.hosts.values()))
     assert "vm.overcommit_memory is" in output(tier.run("deploy.py", "--dry", yes=False))
     assert host.sh("ls /etc/sysctl.d/60-redis.conf /etc/tmpfiles.d/60-redis-thp.conf 2>/dev/null || true") == ""
+
+
+# --- What a service may do, on each Debian (its Redis answers in words of its own)
+
+
+MAY = "+@all -@admin -@dangerous +info"
+LESS: dict[str, dict[str, Any]] = {
+    "gateway": {
+        "databases": 17,  # a restart, behind its gate
+        "services": {
+            "gateway": {"keys": ["session:*"], "channels": ["news:*"], "scripts": False, "functions": False},
+            "auth-service": {"commands": f"{MAY} -@write"},
+        },
+    },
+    "crypto": {
+        "keys": ["key:*"],
+        "services": {"crypto-service": {"commands": f"-@all +@read +@fast +@connection {MAY[5:]}"}},
+    },
+}
+LIBRARY = "#!lua name=mine\nredis.register_function('mine', function() return 1 end)"
+ADMINISTRATION = (
+    "FUNCTION FLUSH",
+    "FUNCTION DELETE mine",
+    "FUNCTION STATS",
+    "SCRIPT FLUSH",
+    "SCRIPT KILL",
+    "SCRIPT HELP",
+)
+
+
+@pytest.fixture
+def one_box(tier: Tier) -> Tier:
+    """One host for each Debian is enough."""
+    if tier.inventory != "inventory/onebox.py":
+        pytest.skip("seen on the other hosts of this Debian")
+    return tier
+
+
+def refused(client: "redis.Redis", *commands: str) -> bool:
+    """Whether none of these commands is allowed."""
+    for command in commands:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command.split())
+    return True
+
+
+def test_a_service_runs_scripts_and_functions_and_administers_neither(one_box: Tier) -> None:
+    with one_box.operator("shared") as operator, one_box.client("shared", "media-service") as service:
+        operator.function_load(LIBRARY, replace=True)
+        assert refused(service, *ADMINISTRATION)
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            service.function_load(LIBRARY, replace=True)
+        sha = service.script_load("return 7")
+        assert (service.script_exists(sha), service.evalsha(sha, 0), service.fcall("mine", 0)) == ([True], 7, 1)
+        operator.function_delete("mine")
+
+
+def test_rights_are_changed_live_survive_a_restart_are_proved_and_are_in_drift(one_box: Tier, tmp_path: Path) -> None:
+    options = overriding(LESS)
+    live = overriding({**LESS, "gateway": {"services": LESS["gateway"]["services"]}})
+    pids = {role: one_box.pid(role) for role in ROLES}
+    held, listener = one_box.client("crypto", "crypto-service"), one_box.client("gateway", "gateway").pubsub()
+    connected = held.client_id()
+    listener.subscribe("news:1")
+    one_box.deploy(*live)
+    with one_box.operator("gateway") as operator:
+        assert operator.publish("news:1", "still there") == 1
+    assert held.client_id() == connected
+    assert {role: one_box.pid(role) for role in ROLES} == pids
+    assert refused(held, "SET key:1 x", "EXISTS other", "FUNCTION STATS")
+    assert held.exists("key:1") == 0
+    listener.close()
+    one_box.deploy(*options)
+    assert one_box.pid("gateway") != pids["gateway"]
+    with one_box.client("gateway", "gateway") as writer, one_box.client("gateway", "auth-service") as reader:
+        assert writer.set("session:1", "x")
+        assert reader.get("session:1") == "x"
+        assert writer.publish("news:1", "x") == 0
+        assert refused(writer, "EXISTS other", "PUBLISH other x", "EVAL return1 0", "FCALL mine 0", "CLIENT LIST")
+        assert refused(reader, "SET session:1 y", "DEL session:1", "FUNCTION STATS")
+        assert reader.eval("return 1", 0) == 1
+        writer.delete("session:1")
+    assert one_box.run("tasks/verify.py", *options).returncode == 0
+    with one_box.operator("gateway") as operator:
+        operator.execute_command("ACL", "SETUSER", "gateway", "+eval", "~*")
+    done = one_box.run("tasks/verify.py", *options)
+    assert done.returncode != 0
+    assert "gateway runs a script on 172.28.2.1:6379: observed 1, expected error NOPERM" in output(done)
+    assert "gateway looks at a key outside of its patterns" in output(done)
+    report = tmp_path / "drift.json"
+    one_box.run("tasks/drift.py", *options, "--data", f"drift_report={report}")
+    found = json.loads(report.read_text())["hosts"]["redis-1"]["differences"]
+    assert [(item["role"], item["subject"], item["name"], item["remedy"]) for item in found] == [
+        ("gateway", "acl", "gateway", "set live")
+    ]
+    one_box.deploy(*options)
+    one_box.deploy()
+    with one_box.client("gateway", "auth-service") as reader:
+        assert reader.set("session:1", "x")
+        assert reader.delete("session:1") == 1

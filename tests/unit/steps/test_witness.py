@@ -18,9 +18,11 @@ from tasks.steps.witness import (
     keys,
     of_a_drill,
     of_a_gate,
+    of_a_service,
     reads,
     writes,
 )
+from tests.unit.builders import roles
 
 GATE = of_a_gate("crypto", "t0k3n")
 DRILL = of_a_drill(20)
@@ -179,3 +181,33 @@ def test_only_what_eviction_flushing_and_expiry_do_not_explain_is_judged(
 )
 def test_a_role_that_would_drop_keys_for_the_witnesses_is_full(changes: dict[str, str], full: bool) -> None:
     assert is_full({**ROOM, **changes}) == full
+
+
+# --- Who writes them
+
+MAY = "+@all -@admin -@dangerous +info"
+
+
+@pytest.mark.parametrize(
+    ("rights", "ways"),
+    [
+        ({}, 4),
+        ({"scripts": False}, 2),
+        ({"commands": f"{MAY} -multi"}, 3),
+        ({"commands": f"{MAY} -@write"}, 0),
+        ({"commands": f"{MAY} -get -mget"}, 0),
+        ({"commands": f"{MAY} -unlink"}, 0),
+        ({"keys": ["session:*"], "channels": []}, 4),
+    ],
+)
+def test_a_service_writes_only_in_the_ways_in_which_it_may_write_read_and_remove(
+    rights: dict[str, object], ways: int
+) -> None:
+    service, able = of_a_service(roles(crypto=rights)["crypto"], GATE)
+    assert (service, len(able)) == ("crypto-service", ways)
+
+
+def test_the_service_that_may_the_most_writes_and_the_first_of_several() -> None:
+    assert of_a_service(roles()["gateway"], GATE)[0] == "gateway"
+    less = roles(gateway={"services": {"gateway": {"scripts": False}}})["gateway"]
+    assert of_a_service(less, GATE) == ("auth-service", GATE)
