@@ -61,6 +61,7 @@ HOLD = Bound("the command that holds the host", 120, 1 << 20, silence=SILENCE + 
 # What is waited for within those, in seconds.
 PATIENCE = 900.0  # for a rewrite to end, or for a server to load its data
 PASSING = 30.0  # for what may pass by itself: a script, a crowd of clients, a pause
+ENDING = 15.0  # for a server that was told to end, and writes nothing: it does within a second unless its script loops
 LOAD_PATIENCE = 900  # to load a data set and write it anew; 512 MB take about two
 CHECK_PATIENCE = 600  # for one look at a log; 500 MB take three to six
 ASIDE_PATIENCE = 300  # for an old log to be deleted, which may be large and its disk slow

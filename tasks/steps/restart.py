@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.loading import is_undone_by_more_databases
@@ -26,7 +27,7 @@ from tasks.run.closing import Restarted
 from tasks.run.options import options
 from tasks.run.session import current
 from tasks.run.survey import look
-from tasks.steps import gate, log
+from tasks.steps import ending, gate, log
 from tasks.steps.gate import Before
 from tasks.steps.loaded import after_a_cut, said_while_loading, words_for
 from tasks.steps.log import Checked
@@ -126,14 +127,30 @@ def _restart(target: Target) -> bool:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
     began = time.monotonic()
-    started = target.run(f"timeout {PATIENCE:.0f} systemctl restart {instance.unit}", CHANGE).succeeded
+    done = _end_and_start(target)
+    if ending.runs_on(done):
+        target.stop_others()
+        return target.fail(f"not restarted, and not rolled back: it {done.output}")
     took = time.monotonic() - began
-    well = _come_up(target, started, was)
+    well = _come_up(target, done.succeeded, was)
     if well:
         keys = "unknown" if was is None else count_keys(was.info)[0]
         target.host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
         current(target.state).kept(Restarted).instances.append(f"{instance.name} on {target.host.name}")
     return well
+
+
+def _end_and_start(target: Target) -> CommandResult:
+    """How the restart of the unit ended. What keeps its server from its end is ended, or said, where it does not."""
+    instance = target.instance
+    done = target.run(ending.restart_script(instance.unit), CHANGE)
+    if not ending.runs_on(done):
+        return done
+    ended, why = ending.end_its_script(target.host, instance, target.passwords[instance.name].get(OPERATOR) or "")
+    if ended:
+        target.host.log_styled(f"{instance.name}: ended {why}, for it kept the server from its end", fg="yellow")
+        return target.run(ending.restart_script(instance.unit), CHANGE)
+    return replace(done, output=f"{done.output.strip()}: {why}")
 
 
 def _cured(target: Target, refusal: Refusal) -> bool:
@@ -200,7 +217,7 @@ def _roll_back(target: Target, was: Before | None) -> str:
     """Put the previous configuration and unit back and start them; says which of the two runs."""
     if not _put_back(target):
         return ": there is no previous configuration to go back to"
-    target.run(f"timeout {PATIENCE:.0f} systemctl restart {target.instance.unit}", CHANGE)
+    _end_and_start(target)
     found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
     problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
     where = target.answered.endpoint if target.answered else None

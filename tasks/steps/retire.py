@@ -32,6 +32,7 @@ from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.session import current
 from tasks.run.survey import Look, look, survey
+from tasks.steps.ending import stop_script
 from tasks.steps.inner_port import lead_commands
 from tasks.steps.install import files_of
 from tasks.steps.operations import call, file_command, kept_to_the_host
@@ -158,7 +159,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
     for unit in units:
         role = role_of(unit)
         files = (f"{UNITS}/{unit}", config_file(role), acl_file(role))
-        commands += [f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
+        commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
 
 

@@ -2,8 +2,9 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,75 @@ def test_a_password_that_the_server_does_not_take_restarts_nothing(untouched: Ti
         said(untouched.run("deploy.py"))
     finally:
         untouched.secrets.write_text(right)
+
+
+# --- A server does not end
+
+
+@contextmanager
+def when_it_is_about_to_stop(tier: Tier, *command: str | int) -> Iterator[None]:
+    """A service sends a command when the gate has written its witnesses, right before the server is told to end."""
+    stop, service = threading.Event(), tier.client(ROLE, TABLE[ROLE]["services"][0])
+    connection = service.connection_pool.get_connection()
+    for left in service.scan_iter("caas-verify:*"):  # of a restart that ended otherwise; they would go by themselves
+        service.unlink(left)
+
+    def watch() -> None:
+        while not stop.is_set():
+            if any(service.scan_iter("caas-verify:gate:*")):
+                connection.send_command(*command)  # type: ignore[no-untyped-call]
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+        connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+RESTART = overriding({ROLE: {"databases": 17}})
+LOOP = "redis.call('SET', 'test:half', 'x') while true do end"
+
+
+def test_a_server_whose_script_has_written_does_not_end_and_is_not_killed(kept: Tier) -> None:
+    pid = kept.pid(ROLE)
+    with when_it_is_about_to_stop(kept, "EVAL", LOOP, 0):
+        done = said(kept.run("deploy.py", *RESTART))
+        assert re.search("was told to end [12][0-9] s ago and neither saves nor ends, its process is R", done)
+        assert "(UNKILLABLE)" in done
+        assert kept.pid(ROLE) == pid
+        assert "it is being stopped, and its process has not ended" in said(kept.run("tasks/verify.py", *RESTART))
+        assert kept.pid(ROLE) == pid
+        with kept.operator(ROLE) as operator, suppress(redis.exceptions.ConnectionError):
+            operator.shutdown(nosave=True)
+    wait_for(lambda: kept.answers(ROLE), "it has started by itself")
+    with kept.operator(ROLE) as operator:
+        assert (operator.get("test:kept"), operator.exists("test:half")) == (ROLE, 0)
+    kept.deploy(*RESTART)
+    kept.deploy()
+
+
+def test_a_script_that_has_written_nothing_is_ended_with_its_server(kept: Tier) -> None:
+    with when_it_is_about_to_stop(kept, "EVAL", "while true do end", 0):
+        done = output(kept.deploy(*RESTART))
+        assert "ended a script that had written nothing" in done
+    kept.deploy()
+
+
+def test_a_server_that_saves_is_waited_for(kept: Tier) -> None:
+    with kept.operator(ROLE) as operator:
+        before = operator.info("server")["run_id"]
+        operator.mset({f"test:slow:{number}": "x" for number in range(200)})
+        operator.config_set("rdb-key-save-delay", 100_000)  # microseconds: 20 s in all
+    done = kept.deploy(*RESTART)
+    assert "crypto: restarted in 2" in output(done)
+    with kept.operator(ROLE) as operator:
+        assert operator.info("server")["run_id"] != before
+        assert operator.delete(*(f"test:slow:{number}" for number in range(200))) == 200
+    kept.deploy()
 
 
 # --- The host does not say

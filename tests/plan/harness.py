@@ -148,6 +148,8 @@ def _short_call(run: Call) -> str:
         return f"trial {match[1]}"
     if run.name == "write-file":
         return f"write {given['path']} {given['owner']}:{given['group']} {given['mode']}"
+    if run.name == "end-unit":
+        return f"end to {given['job']} {given['unit']}"
     if run.name in LOOKS:
         return LOOKS[run.name]
     return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])

@@ -153,6 +153,7 @@ def had_socket(host: Host) -> Observed:
 
 
 RETIRES = (
+    "end to stop redis-socket.service",
     "systemctl disable --quiet --now redis-socket.service",
     "rm -f /etc/systemd/system/redis-socket.service /etc/redis/socket.conf /etc/redis/socket.acl",
     "systemctl daemon-reload",

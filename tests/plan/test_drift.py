@@ -198,7 +198,7 @@ def test_an_instance_on_an_old_binary_is_restarted_behind_its_gate(secrets_file:
 
     commands = [
         "before a restart",
-        f"timeout 900 systemctl restart {UNIT}",
+        f"end to restart {UNIT}",
         forget("crypto"),
     ]
     script = {**takes(*commands[1:]), "before a restart": BEFORE}
@@ -241,11 +241,11 @@ def test_after_the_first_gate_that_fails_no_other_instance_is_restarted(secrets_
         return replace(seen, binaries=dict.fromkeys(seen.binaries, "/usr/bin/redis-server (deleted)"))
 
     script = {"before a restart": BEFORE, r"journalctl .*": "the journal"}
-    sites = {host: Site([upgraded], script, fails="systemctl (restart|is-active)|^test -e") for host in PROD}
+    sites = {host: Site([upgraded], script, fails="end to restart|systemctl is-active|^test -e") for host in PROD}
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code != 0
-    restarts = [item for host in PROD for item in result.commands(host) if "systemctl restart" in item]
-    assert restarts == ["timeout 900 systemctl restart redis-compliance.service"]
+    restarts = [item for host in PROD for item in result.commands(host) if "end to restart" in item]
+    assert restarts == ["end to restart redis-compliance.service"]
     assert result.output.count("failed its gate") == 4
 
 
@@ -257,13 +257,13 @@ def test_instances_are_restarted_in_the_order_of_their_hosts_names(secrets_file:
     sites = {
         host: Site(
             [upgraded, as_desired],
-            {"before a restart": BEFORE, **takes(f"timeout 900 systemctl restart redis-{role}.service", forget(role))},
+            {"before a restart": BEFORE, **takes(f"end to restart redis-{role}.service", forget(role))},
         )
         for host, role in PROD.items()
     }
     result = run(sites, "-y", secrets_file=secrets_file)
     assert result.exit_code == 0, result.output
-    gone_through = [event.host for event in result.events if re.search("systemctl restart|rm -f", event.text)]
+    gone_through = [event.host for event in result.events if re.search("job=restart|rm -f", event.text)]
     assert gone_through == [host for host in sorted(PROD) for _ in range(2)]
 
 

@@ -90,7 +90,7 @@ class Kind:
 
 LIVE: Change = lambda seen: with_setting(seen, "crypto", "timeout", "9")  # noqa: E731
 OPENED: Change = lambda seen: with_user(seen, "crypto", "default", flags=["on", "nopass"])  # noqa: E731
-RESTART = f"timeout 900 systemctl restart {UNIT}"
+RESTART = f"end to restart {UNIT}"
 KINDS = {
     "a first deploy": Kind({host: Site([fresh, as_desired], bare_takes(role)) for host, role in PROD.items()}),
     "nothing to do": Kind(production()),

@@ -12,6 +12,7 @@ from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.observed.state import Leftover, Observed
 from tasks.run.survey import Look
+from tasks.steps.ending import stop_script
 from tasks.steps.install import files_of
 from tasks.steps.retire import before_the_end, end_commands, ending
 from tests.unit.builders import as_desired, desired, with_setting
@@ -50,6 +51,7 @@ def test_a_role_and_its_inner_port_stay_until_the_end() -> None:
     seen = left(NOBODY, "socket")
     assert before_the_end(seen).differences == ()
     assert commands(seen) == [
+        stop_script("redis-socket.service"),
         "systemctl disable --quiet --now redis-socket.service",
         "rm -f /etc/systemd/system/redis-socket.service /etc/redis/socket.conf /etc/redis/socket.acl",
         "systemctl daemon-reload",
@@ -64,7 +66,7 @@ def test_the_rules_of_the_roles_that_stay_are_written_when_the_other_has_ended()
     seen = left(desired("crypto"), "crypto", "socket")
     assert [item.name for item in before_the_end(seen).differences if "inner-port" in item.name] == []
     found = end_commands(ending(seen))
-    assert found[0][0] == "systemctl disable --quiet --now redis-socket.service"
+    assert found[1][0] == "systemctl disable --quiet --now redis-socket.service"
     assert found[-1] == ("systemctl reload-or-restart redis-inner-port.service", None)
     (rules,) = [text for _, text in found if text is not None]
     assert "172.28.2.5" in rules
