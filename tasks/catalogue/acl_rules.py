@@ -18,7 +18,21 @@ DEFAULT_RULES = "~* &* +@all"
 DEFAULT_LINE = f"user {DEFAULT} off {DEFAULT_RULES}"  # of an ACL file
 
 OPERATOR = "operator"  # the user of this tool
-OPERATOR_RULES = "~* &* +@all"
+RESERVED_PREFIX = "caas-verify:"  # of keys and channels of a proof or a drill; each service has them, none may use them
+
+# What it sends, and what this tool's words and README tell a person to send as it. No key but those that a drill wrote.
+_OPERATOR_COMMANDS = (
+    "ping info config|get config|set config|resetstat",  # a look, a change, health
+    "acl|users acl|cat acl|getuser acl|setuser acl|deluser acl|load acl|log",
+    "multi exec client|kill client|list",  # nobody stays logged in as `default`; who holds the connections
+    "bgsave bgrewriteaof shutdown",
+    "script|kill function|kill function|stats",  # what keeps a server busy
+    "function|load function|list function|delete",  # services may not (docs/decisions/0017)
+    "exists unlink",  # what a drill wrote
+)
+OPERATOR_RULES = " ".join(
+    [f"~{RESERVED_PREFIX}*", "-@all", *(f"+{name}" for words in _OPERATOR_COMMANDS for name in words.split())]
+)
 
 Categories = Mapping[str, frozenset[str]]
 

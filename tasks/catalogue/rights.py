@@ -12,10 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-from tasks.catalogue.acl_rules import CATEGORIES, COMMANDS, may
+from tasks.catalogue.acl_rules import CATEGORIES, COMMANDS, RESERVED_PREFIX, may
 from tasks.catalogue.glob import matches
-
-RESERVED_PREFIX = "caas-verify:"  # of keys and channels of a proof or a drill; each service has them, none may use them
 
 # What client libraries need of scripts; SCRIPT FLUSH, KILL and DEBUG, and all of FUNCTION but the call, stay out.
 SCRIPTS = "+eval +evalsha +eval_ro +evalsha_ro +script|load +script|exists"

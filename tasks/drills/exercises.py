@@ -12,8 +12,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import OPERATOR
-from tasks.catalogue.rights import RESERVED_PREFIX
+from tasks.catalogue.acl_rules import OPERATOR, RESERVED_PREFIX
 from tasks.desired.host import Instance, Passwords
 from tasks.observed.bounds import BACK_PATIENCE
 from tasks.observed.connection import reconnect, run_command

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tasks.catalogue.acl_rules import RESERVED_PREFIX
 from tasks.catalogue.glob import example
 from tasks.catalogue.printable import printable
-from tasks.catalogue.rights import RESERVED_PREFIX, Rights
+from tasks.catalogue.rights import Rights
 from tasks.catalogue.roles import Role
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.catalogue.rights import RESERVED_PREFIX, Rights
+from tasks.catalogue.acl_rules import RESERVED_PREFIX
+from tasks.catalogue.rights import Rights
 from tasks.catalogue.roles import Role
 from tasks.observed.exchange import Reply, ReplyError
 

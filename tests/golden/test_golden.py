@@ -108,7 +108,9 @@ def test_an_acl_file_shuts_the_default_user_first_and_holds_hashes_only(role: st
     lines = RENDERED[f"{HOST_OF[role]}/etc/redis/{role}.acl"].splitlines()
     assert lines[0] == "user default off ~* &* +@all"
     assert [line.split()[1] for line in lines[1:]] == sorted([*roles()[role].services, "operator"])
-    assert all(re.fullmatch(r"user \S+ on #[0-9a-f]{64} ~\* &\* \+@all.*", line) for line in lines[1:])
+    for line in lines[1:]:
+        rules = r"~caas-verify:\* -@all " if line.startswith("user operator ") else r"~\* &\* \+@all "
+        assert re.fullmatch(rf"user \S+ on #[0-9a-f]{{64}} {rules}.*", line)
 
 
 def test_no_password_and_no_hash_is_outside_the_acl_files() -> None:

@@ -1,6 +1,7 @@
 """Plain redis-py clients whose sockets live in a lab's network namespace."""
 
 import ctypes
+import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -31,12 +32,54 @@ def _enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def client(
-    netns: str, address: str, port: int, username: str | None = None, password: str | None = None, **options: Any
-) -> "redis.Redis":
-    """A redis-py client in `netns`; closes like any other. Answers are text."""
+class WithEveryRight(Connection):
+    """A connection of the operator, who gives itself every right when it is made."""
 
-    class LabConnection(Connection):
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Called by redis-py for each new connection: the login, and what follows it."""
+        super().on_connect_check_health(check_health)  # type: ignore[no-untyped-call]
+        become_default(self)
+
+
+def become_default(connection: Connection) -> None:
+    """Who is connected as the operator may do all that `default` may: a test's set-up flushes, scans, loads, reads.
+
+    `default` has a password for that moment, and none again: a connection outlives it. Where its rights were taken from
+    it, the operator stays who he is.
+    """
+    token = secrets.token_hex(16)
+
+    def ask(*command: str) -> Any:
+        connection.send_command(*command)  # type: ignore[no-untyped-call]
+        return connection.read_response()  # type: ignore[no-untyped-call]
+
+    try:
+        known = ask("ACL", "GETUSER", "default")
+        if "+@all" not in known or "off" not in known[known.index("flags") + 1]:
+            return
+        ask("ACL", "SETUSER", "default", "on", f">{token}")
+        ask("AUTH", "default", token)
+        ask("ACL", "SETUSER", "default", "off", "resetpass")
+    except redis.exceptions.ResponseError:
+        return  # loading, busy, or another operator's
+
+
+def client(
+    netns: str,
+    address: str,
+    port: int,
+    username: str | None = None,
+    password: str | None = None,
+    *,
+    every_right: bool = False,
+    **options: Any,
+) -> "redis.Redis":
+    """A redis-py client in `netns`; closes like any other. Answers are text.
+
+    `every_right`: the operator logs in, and gives itself those of `default` (see `become_default`).
+    """
+
+    class LabConnection(WithEveryRight if every_right else Connection):  # type: ignore[misc]
         def _connect(self) -> socket.socket:
             return in_namespace(netns, lambda: socket.create_connection((address, port), timeout=5))
 
@@ -61,4 +104,4 @@ def can_connect(netns: str, address: str, port: int) -> bool:
     return True
 
 
-__all__ = ["can_connect", "client", "in_namespace"]
+__all__ = ["WithEveryRight", "can_connect", "client", "in_namespace"]

@@ -69,20 +69,22 @@ class Tier:
         known: dict[str, dict[str, str]] = yaml.safe_load(self.secrets.read_text())
         return known
 
-    def client(self, role: str, user: str | None = None, port: int | None = None) -> "redis.Redis":
+    def client(
+        self, role: str, user: str | None = None, port: int | None = None, every_right: bool = False
+    ) -> "redis.Redis":
         """redis-py logged in as `user` with its own password; nobody when None."""
         password = self.passwords[role][user] if user else None
         row = TABLE[role]
-        return client(self.lab.netns, row["address"], port or row["port"], user, password)
+        return client(self.lab.netns, row["address"], port or row["port"], user, password, every_right=every_right)
 
     def operator(self, role: str) -> "redis.Redis":
-        """redis-py logged in as the tool's own user."""
-        return self.client(role, "operator")
+        """redis-py of who administers the role and, for a test's set-up, may do everything else, too."""
+        return self.client(role, "operator", every_right=True)
 
     def answers(self, role: str) -> bool:
         """Whether the role answers its operator."""
         try:
-            with self.operator(role) as client:
+            with self.client(role, "operator") as client:
                 return bool(client.ping())
         except redis.exceptions.RedisError:
             return False

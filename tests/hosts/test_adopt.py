@@ -87,7 +87,7 @@ OLD = (
 ADOPT = ("--data", "adopt=" + ",".join(old.role for old in OLD))
 
 
-def connect(host: Container, old: Old, **options: object) -> "redis.Redis":
+def connect(host: Container, old: Old, **options: Any) -> "redis.Redis":
     """A plain client of an old server, on the host itself."""
     return client(f"/proc/{host.leader}/ns/net", old.address, old.port, None, old.password, **options)
 
@@ -121,7 +121,7 @@ def pid(host: Container) -> int:
 def operator(tier: Tier, role: str, db: int) -> "redis.Redis":
     """The tool's own user in one database of a role."""
     row, password = TABLE[role], tier.passwords[role]["operator"]
-    return client(tier.lab.netns, row["address"], row["port"], "operator", password, db=db)
+    return client(tier.lab.netns, row["address"], row["port"], "operator", password, every_right=True, db=db)
 
 
 def lost(tier: Tier, role: str, acknowledged: int) -> list[int]:

@@ -10,7 +10,9 @@ from subprocess import CompletedProcess
 import pytest
 import redis
 import yaml
+from redis.connection import Connection
 
+from tests.hosts.clients import WithEveryRight
 from tests.hosts.conftest import TABLE, output, wait_for
 from tests.hosts.dataset import numbers
 from tests.hosts.dataset.ways import load_library
@@ -51,18 +53,22 @@ class Machine:
         assert done.returncode == 0, output(done)
         return done
 
-    def client(self, role: str, user: str) -> "redis.Redis":
+    def client(self, role: str, user: str, kind: type[Connection] = Connection) -> "redis.Redis":
         """redis-py as a user of the role, through a port of 127.0.0.1 that QEMU forwards."""
         port = self.vm.forwarded[TABLE[role]["address"], TABLE[role]["port"]]
         password = yaml.safe_load(self.secrets.read_text())[role][user]
-        return redis.Redis("127.0.0.1", port, username=user, password=password, decode_responses=True)
+        login = {"username": user, "password": password, "decode_responses": True}
+        return redis.Redis(
+            connection_pool=redis.ConnectionPool(connection_class=kind, host="127.0.0.1", port=port, **login)
+        )
 
     def operator(self, role: str) -> "redis.Redis":
-        return self.client(role, "operator")
+        """Who may do everything, for a test's set-up."""
+        return self.client(role, "operator", WithEveryRight)
 
     def answers(self, role: str) -> bool:
         try:
-            with self.operator(role) as client:
+            with self.client(role, "operator") as client:
                 return bool(client.ping())
         except redis.exceptions.RedisError:
             return False

@@ -53,7 +53,7 @@ def tier(tmp_path: Path) -> Iterator[Tier]:
 
 def at(tier: Tier, host: str, port: int = 6383, role: str = "crypto") -> "redis.Redis":
     """A client of a role, logged in as the tool's user, at its address on a host."""
-    return client(tier.lab.netns, ADDRESS[host], port, "operator", tier.passwords[role]["operator"])
+    return client(tier.lab.netns, ADDRESS[host], port, "operator", tier.passwords[role]["operator"], every_right=True)
 
 
 def serves_all(tier: Tier, host: str, pid: int) -> None:

@@ -60,8 +60,15 @@ def test_a_service_may_work_and_ask_info_but_not_administer() -> None:
     assert [may(SERVICE_RULES, command) for command in ("config", "flushall", "keys", "acl")] == [False] * 4
 
 
-def test_the_operator_may_do_everything() -> None:
-    assert allowed(OPERATOR_RULES, CATEGORIES) == ("all", frozenset())
+def test_the_operator_has_no_key_of_anybody_no_script_and_only_what_is_listed() -> None:
+    base, granted = allowed(OPERATOR_RULES, acl_rules.CATEGORIES)
+    assert base == "none"
+    assert granted <= acl_rules.COMMANDS.keys()
+    assert patterns(OPERATOR_RULES) == ["~caas-verify:*"]
+    for command in ("get", "set", "scan", "keys", "eval", "fcall", "flushall", "debug", "replicaof", "module|load"):
+        assert not acl_rules.may(OPERATOR_RULES, command)
+    for command in ("monitor", "config|rewrite", "acl|save", "function|flush", "function|restore", "script|flush"):
+        assert not acl_rules.may(OPERATOR_RULES, command)
 
 
 def test_a_subcommand_is_not_its_command() -> None:

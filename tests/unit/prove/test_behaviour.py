@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tasks.catalogue.rights import RESERVED_PREFIX
+from tasks.catalogue.acl_rules import RESERVED_PREFIX
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.prove.behaviour import (
     ADMINISTRATION,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tasks.catalogue.rights import RESERVED_PREFIX
+from tasks.catalogue.acl_rules import RESERVED_PREFIX
 from tasks.observed.exchange import Reply, ReplyError
 from tasks.steps.witness import (
     GATE_LIFE,
