@@ -55,7 +55,8 @@ def become_default(connection: Connection) -> None:
 
     try:
         known = ask("ACL", "GETUSER", "default")
-        if "+@all" not in known or "off" not in known[known.index("flags") + 1]:
+        user = known if isinstance(known, dict) else dict(zip(known[::2], known[1::2], strict=True))
+        if user["commands"] != "+@all" or "off" not in user["flags"]:
             return
         ask("ACL", "SETUSER", "default", "on", f">{token}")
         ask("AUTH", "default", token)
