@@ -27,7 +27,7 @@ _OPERATOR_COMMANDS = (
     "multi exec client|kill client|list",  # nobody stays logged in as `default`; who holds the connections
     "bgsave bgrewriteaof shutdown",
     "script|kill function|kill function|stats",  # what keeps a server busy
-    "function|load function|list function|delete",  # services may not (docs/decisions/0017)
+    "function|load function|list function|delete",  # services may not (docs/decisions/0018)
     "exists unlink",  # what a drill wrote
 )
 OPERATOR_RULES = " ".join(

@@ -1,6 +1,6 @@
 """What a service may do on a role: fields of roles.yaml, of a role or of one of its services, become ACL rules. Pure.
 
-Administration is refused at the door, whatever words would grant it; the operator alone has it (docs/decisions/0017).
+Administration is refused at the door, whatever words would grant it; the operator alone has it (docs/decisions/0018).
 """
 
 from __future__ import annotations

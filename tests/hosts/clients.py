@@ -54,9 +54,8 @@ def become_default(connection: Connection) -> None:
         return connection.read_response()  # type: ignore[no-untyped-call]
 
     try:
-        known = ask("ACL", "GETUSER", "default")
-        user = known if isinstance(known, dict) else dict(zip(known[::2], known[1::2], strict=True))
-        if user["commands"] != "+@all" or "off" not in user["flags"]:
+        known = str(ask("ACL", "GETUSER", "default"))  # of texts or bytes, a list or a mapping
+        if "'+@all'" not in known or "'off'" not in known:
             return
         ask("ACL", "SETUSER", "default", "on", f">{token}")
         ask("AUTH", "default", token)

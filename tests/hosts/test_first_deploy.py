@@ -248,7 +248,7 @@ def refused(client: "redis.Redis", *commands: str) -> bool:
 
 
 def test_a_service_runs_scripts_and_functions_and_administers_neither(one_box: Tier) -> None:
-    with one_box.operator("shared") as operator, one_box.client("shared", "media-service") as service:
+    with one_box.client("shared", "operator") as operator, one_box.client("shared", "media-service") as service:
         operator.function_load(LIBRARY, replace=True)
         assert refused(service, *ADMINISTRATION)
         with pytest.raises(redis.exceptions.NoPermissionError):
@@ -256,6 +256,41 @@ def test_a_service_runs_scripts_and_functions_and_administers_neither(one_box: T
         sha = service.script_load("return 7")
         assert (service.script_exists(sha), service.evalsha(sha, 0), service.fcall("mine", 0)) == ([True], 7, 1)
         operator.function_delete("mine")
+
+
+# What the tool sends as operator, and what its words and README tell a person to send; each does nothing here.
+SENT = (
+    *("PING", "INFO everything", "CONFIG GET *", "CONFIG SET hz 10", "CONFIG RESETSTAT", "CLIENT LIST", "ACL LOG"),
+    *("ACL USERS", "ACL CAT admin", "ACL GETUSER default", "ACL SETUSER default off", "ACL DELUSER nobody"),
+    *("MULTI", "CLIENT KILL USER nobody", "EXEC", "BGREWRITEAOF", "BGSAVE SCHEDULE", "FUNCTION LIST", "FUNCTION STATS"),
+    *("EXISTS caas-verify:x", "UNLINK caas-verify:x"),
+)
+NOT_SENT = (
+    *(
+        "GET caas-verify:x",
+        "SET caas-verify:x 1",
+        "EXISTS other",
+        "UNLINK other",
+        "SCAN 0",
+        "KEYS *",
+        "DBSIZE",
+        "RANDOMKEY",
+    ),
+    *("FLUSHALL", "FLUSHDB", "EVAL return1 0", "FCALL mine 0", "SCRIPT FLUSH", "FUNCTION FLUSH", "FUNCTION DUMP"),
+    *("MONITOR", "REPLICAOF NO ONE", "CONFIG REWRITE", "ACL SAVE", "MODULE LIST", "PUBLISH caas-verify:x 1", "SAVE"),
+)
+
+
+def test_the_operator_may_send_what_the_tool_sends_and_reads_no_key(one_box: Tier) -> None:
+    with one_box.client("shared", "operator") as operator:
+        connection = operator.connection_pool.get_connection()
+        for command in SENT:
+            connection.send_command(*command.split())  # type: ignore[no-untyped-call]
+            connection.read_response()  # type: ignore[no-untyped-call]
+        assert refused(operator, *NOT_SENT)
+        for command in ("SCRIPT KILL", "FUNCTION KILL"):
+            with pytest.raises(redis.exceptions.ResponseError, match=r"No scripts in execution"):
+                operator.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
 def test_rights_are_changed_live_survive_a_restart_are_proved_and_are_in_drift(one_box: Tier, tmp_path: Path) -> None:
