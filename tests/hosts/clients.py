@@ -37,8 +37,15 @@ class WithEveryRight(Connection):
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Called by redis-py for each new connection: the login, and what follows it."""
-        super().on_connect_check_health(check_health)  # type: ignore[no-untyped-call]
+        wanted, self.db = self.db, 0  # the operator alone may not SELECT
+        try:
+            super().on_connect_check_health(check_health)  # type: ignore[no-untyped-call]
+        finally:
+            self.db = wanted
         become_default(self)
+        if wanted:
+            self.send_command("SELECT", wanted)  # type: ignore[no-untyped-call]
+            self.read_response()  # type: ignore[no-untyped-call]
 
 
 def become_default(connection: Connection) -> None:
