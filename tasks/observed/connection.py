@@ -9,7 +9,7 @@ import logging
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +62,20 @@ def bound_greetings() -> None:
 
     bounded.is_bounded = True  # type: ignore[attr-defined]
     packetizer._read_timeout = bounded
+
+
+def end_proxies_once() -> None:
+    """A proxy command that has ended by itself is no fault: paramiko would print one when the program ends."""
+    close = paramiko.ProxyCommand.close
+    if getattr(close, "is_forgiving", False):
+        return
+
+    def forgiving(self: Any) -> None:
+        with suppress(ProcessLookupError):
+            close(self)
+
+    forgiving.is_forgiving = True  # type: ignore[attr-defined]
+    paramiko.ProxyCommand.close = forgiving  # type: ignore[method-assign]
 
 
 class ConnectionBroken(Exception):

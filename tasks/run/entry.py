@@ -22,7 +22,7 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra_cli.exceptions import CliError, UnexpectedExternalError
 
 from tasks.catalogue.printable import printable, printable_lines
-from tasks.observed.connection import bound_connection, bound_greetings, is_connected
+from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected
 from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
 from tasks.run.options import only_plans, options, remember_options
@@ -56,6 +56,7 @@ def guard(state: State) -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # what the terminal's language cannot say
     logger.addFilter(make_printable)
     bound_greetings()
+    end_proxies_once()
     set_echo(echo_printable)
     pyinfra_cli.cli._do_confirm = partial(confirmed, pyinfra_cli.cli._do_confirm)
     pyinfra_cli.cli.make_inventory = partial(read_inventory, pyinfra_cli.cli.make_inventory)
@@ -114,8 +115,11 @@ def connect(connector: Callable[[], None]) -> None:
     """As a connector does it. What keeps it from that is its host's: pyinfra would end every host, in a traceback."""
     try:
         connector()
-    except ConnectError:
-        raise
+    except ConnectError as error:
+        if "No existing session" not in str(error):
+            raise
+        way = "what leads there ended before SSH began: run its ProxyCommand, or ssh to its ProxyJump, by hand"
+        raise ConnectError(f"{error}: {way}") from error
     except Exception as error:
         raise ConnectError(str(error) or type(error).__name__) from error
 

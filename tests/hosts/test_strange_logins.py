@@ -1,4 +1,4 @@
-"""Logins that leave a strict umask, a short PATH, a language and much to read: everything works all the same."""
+"""Ways to a host and logins of all kinds: everything works behind them, or one sentence says what does not."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.conftest import Tier, layout, output
-from tests.lab.containers import ContainerLab
+from tests.lab.containers import ContainerLab, HostSpec
 
 pytestmark = pytest.mark.hosts
 
@@ -50,3 +50,55 @@ def test_a_first_deploy_a_restart_and_all_checks_work(strange: Tier) -> None:
     for command in ("tasks/verify.py", "tasks/drift.py"):
         done = strange.run(command)
         assert done.returncode == 0, output(done)
+
+
+# --- Behind another host
+
+WAYS = {
+    "ProxyJump": "ProxyJump root@172.28.2.1",
+    "ProxyCommand": "ProxyCommand ssh -F {config} -W %h:%p root@172.28.2.1",
+}
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """Crypto's host, and another that leads to it."""
+    hosts = [
+        HostSpec("redis-gateway", ("172.28.2.1",), "bookworm"),
+        HostSpec("redis-crypto", ("172.28.2.5",), "trixie"),
+    ]
+    with ContainerLab(hosts) as lab:
+        secrets = tmp_path_factory.mktemp("behind") / "secrets.yaml"
+        yield Tier(lab, "inventory/prod.py", secrets, ("--limit", "redis-crypto"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_everything_works_behind_a_bastion(behind: Tier, tmp_path: Path, way: str) -> None:
+    config = behind.lab.home / ".ssh" / "config"
+    usual, bastion = config.read_text(), behind.lab.hosts["redis-gateway"]
+    (tmp_path / "config").write_text(usual)
+    config.write_text(f"Host 172.28.2.5\n  {WAYS[way].format(config=tmp_path / 'config')}\n{usual}")
+    logins = "journalctl -u ssh --no-pager | grep -c 'Accepted publickey' || true"
+    before = int(bastion.sh(logins))
+    try:
+        behind.deploy("--data", 'redis_overrides={"crypto": {"databases": 17}}')
+        for file in ("deploy.py", "tasks/verify.py", "tasks/drift.py"):
+            done = behind.run(file)
+            assert done.returncode == 0, output(done)
+            assert "Traceback" not in output(done)
+    finally:
+        config.write_text(usual)
+    assert int(bastion.sh(logins)) == before + 4
+
+
+def test_a_bastion_that_does_not_answer_is_said_with_what_to_do(behind: Tier) -> None:
+    config = behind.lab.home / ".ssh" / "config"
+    usual = config.read_text()
+    config.write_text(f"Host 172.28.2.5\n  ProxyCommand false\n{usual}")
+    try:
+        done = behind.run("tasks/drift.py")
+    finally:
+        config.write_text(usual)
+    assert done.returncode != 0
+    assert "ProxyCommand" in output(done)  # in whose words depends on when it is seen to have ended
+    assert "Traceback" not in output(done)
