@@ -272,6 +272,8 @@ def test_a_lost_log_is_not_replaced_by_an_older_snapshot(onebox: Tier, tmp_path:
     with onebox.operator("crypto") as client:
         client.execute_command("SAVE")
     held = write(onebox, "crypto")
+    made = int(host.sh(f"stat -c %Z {data}/appendonlydir.old"))
+    wait_for(lambda: int(host.sh("date +%s")) > made, "the server is stopped in a later second than that")
     host.sh(f"{KILL}; mv {data}/appendonlydir /run/away")
     if left != "nothing":
         host.sh(f"install -d -m 0700 -o redis -g redis {data}/appendonlydir")
