@@ -1,6 +1,6 @@
 #!/bin/sh
 # What keeps apt from installing packages here, without changing anything (tasks/observed/apt.py).
-# shellcheck disable=SC2086  # lists of plain words
+# shellcheck disable=SC2016,SC2086  # what dpkg-query is to fill in; lists of plain words
 # Arguments: NAME or NAME=VERSION, as apt-get takes them.
 : "${mark?}" "${limit?}" "${patience?}" "${directories?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
