@@ -175,8 +175,9 @@ def _content(file: File, state: FileState) -> str:
     wanted, found = (file.content or "").splitlines(), state.content.splitlines()
     added = [f"has {_masked_line(line)!r}" for line in found if line not in wanted]
     lost = [f"lacks {line[:120]!r}" for line in wanted if line not in found]
-    shown = ", ".join((added + lost)[:4]) or "other order or blank lines"
-    more = len(added) + len(lost) - 4
+    said = list(dict.fromkeys(added + lost))  # a rule stands in two chains
+    shown = ", ".join(said[:4]) or "other order or blank lines"
+    more = len(said) - 4
     return shown + (f" and {more} more lines" if more > 0 else "")
 
 

@@ -208,7 +208,7 @@ def test_skipped_writes_come_back_in_a_throw_away_server_as_the_readme_says(loss
         f"{script}\n" + 'redis-cli -s "$look/socket" MGET test:one test:two; redis-cli -s "$look/socket" SHUTDOWN'
     )
     assert found.split()[-2:] == ["1", "2"]
-    host.sh("rm -rf /var/tmp/look-*")
+    host.sh("rm -rf /var/lib/look-*")
 
 
 # --- The gate

@@ -153,11 +153,6 @@ def _short_call(run: Call) -> str:
     if run.name in LOOKS:
         return LOOKS[run.name]
     return " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
-    if run.name == "convert-data":
-        return f"convert {given['directory'].rpartition('/')[2]}"
-    known = {"read-journals": "said since the start", "check-log": "check the log"}
-    usual = " ".join([run.name, *(value for key, value in given.items() if key not in FRAME), *run.arguments])
-    return known.get(run.name, usual)
 
 
 LOOKS = {

@@ -137,6 +137,13 @@ def test_a_process_cannot_pass_for_another_by_its_name(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["\nLISTEN 0 5 a", "x\nLISTEN ", "LISTEN \nLISTEN"])
+def test_a_name_that_looks_like_another_line_hides_no_listener(name: str) -> None:
+    line = f'LISTEN 0 511 172.28.2.5:6383 0.0.0.0:* users:(("{name}",pid=999,fd=3))'
+    after = 'LISTEN 0 5 127.0.0.1:53 0.0.0.0:* users:(("named",pid=9,fd=3))'
+    assert [(item.port, item.pid) for item in listeners(line, after)] == [(6383, 999), (53, 9)]
+
+
 @pytest.mark.parametrize(
     "line", ["", "LISTEN 0 0 a:1", "ESTAB 0 0 1.2.3.4:5 6.7.8.9:1", "LISTEN 0 5 1.2.3.4:x 0.0.0.0:*"]
 )
