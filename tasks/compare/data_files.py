@@ -26,30 +26,44 @@ from tasks.observed.state import FileState, Observed
 
 # What the server makes (UMask=0077 of its unit), and what the conversions of this tool make.
 MODES = {"file": ("0600", "0640"), "directory": ("0700", "0750")}
-OWNERSHIP = "all redis:redis, files 0600 or 0640, directories 0700 or 0750"
+OWNERSHIP = "all {0}:{0}, files 0600 or 0640, directories 0700 or 0750"
+ALL_ROLES = "redis"  # the user that versions before ran every role as
 
 
 def ownership_differences(instance: Instance, observed: Observed) -> Iterator[Difference]:
-    """Data that the role's next start could not open, or write on: one of another owner than redis, or of other mode.
+    """Data that the role's next start could not open, or write on: of another owner than its user, or of other mode.
 
     A server that runs has its files open and says nothing about it.
     """
-    directory = data_directory(instance.name)
+    directory, user = data_directory(instance.name), data_user(instance, observed)
     wrong = {
         path: f"{path.removeprefix(f'{directory}/')} is {state.owner}:{state.group} {state.mode}"
         for path, state in sorted(observed.stored.items())
-        if _is_opened(instance, path) and not _is_own(state)
+        if _is_opened(instance, path) and not _is_own(state, user)
     }
-    # Given to redis, the host's own file would be redis', whatever it is.
-    linked = [path for path in wrong if observed.stored[path].links > 1 and observed.stored[path].owner != "redis"]
+    # Given to the role, the host's own file would be the role's, whatever it is.
+    linked = [path for path in wrong if observed.stored[path].links > 1 and observed.stored[path].owner != user]
     if linked:
         advice = f"look which file of the host it is (find / -xdev -samefile {linked[0]}), then rm {linked[0]}"
         names = f"{wrong[linked[0]]} and has {observed.stored[linked[0]].links} names"
-        yield Difference(instance.name, "persistence", linked[0], "a file of redis", names, ByHand(advice))
+        yield Difference(instance.name, "persistence", linked[0], f"a file of {user}", names, ByHand(advice))
     given = [words for path, words in wrong.items() if path not in linked]
     if given:
         more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-        yield Difference(instance.name, "persistence", directory, OWNERSHIP, f"{given[0]}{more}", Remedy.OWN)
+        yield Difference(
+            instance.name, "persistence", directory, OWNERSHIP.format(user), f"{given[0]}{more}", Remedy.OWN
+        )
+
+
+def data_user(instance: Instance, observed: Observed) -> str:
+    """Whose a role's data is to be now.
+
+    One that runs since before it had a user of its own runs as `redis`. Its next start gives its data to that user
+    (StateDirectory= of its unit), and is due, for the unit is another; what writes on until then keeps what it has.
+    """
+    directory = observed.files.get(data_directory(instance.name))
+    is_old = observed.pid(instance.unit) > 0 and observed.started.get(instance.unit) != instance.unit_digest
+    return ALL_ROLES if is_old and directory is not None and directory.owner == ALL_ROLES else instance.user
 
 
 def _is_opened(instance: Instance, path: str) -> bool:
@@ -57,10 +71,10 @@ def _is_opened(instance: Instance, path: str) -> bool:
     return path in (log, snapshot_file(instance.role)) or (path.rpartition("/")[0] == log and is_of_log(instance, path))
 
 
-def _is_own(state: FileState) -> bool:
+def _is_own(state: FileState, user: str) -> bool:
     if state.kind not in MODES:
         return True  # a link or socket is nobody's data
-    return (state.owner, state.group) == ("redis", "redis") and state.mode in MODES[state.kind]
+    return (state.owner, state.group) == (user, user) and state.mode in MODES[state.kind]
 
 
 def storage_links(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -13,7 +13,7 @@ from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences, missed_data
-from tasks.compare.data_files import has_begun, storage_links
+from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
@@ -23,7 +23,7 @@ from tasks.compare.planted import planted
 from tasks.compare.restarts import restart_refusals
 from tasks.compare.server import server_differences
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
-from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, acl_file, begun_file
+from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, account_file, acl_file, begun_file, data_directory
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
@@ -37,6 +37,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_packages(desired, observed),
         *storage_links(desired, observed),
         *planted(desired, observed),
+        *_accounts(desired, observed),
         *_files(desired, observed),
         *_units(desired, observed),
         *_kernel(desired, observed),
@@ -119,6 +120,14 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(None, "package", name, "installed for itself", found, Remedy.KEEP)
 
 
+def _accounts(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Users that the files which make them have not made; a file that is not there yet is listed itself."""
+    for instance in desired.instances:
+        if account_file(instance.name) in observed.files and instance.user not in observed.accounts:
+            expected = f"its user and group {instance.user}"
+            yield Difference(instance.name, "unit", instance.unit, expected, "absent", Remedy.ACCOUNT)
+
+
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
@@ -129,6 +138,7 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
         ) | missed:
             continue
         unknown = file.content == "" and has_all_users(desired, observed, file.path)
+        file = _with_its_owner(file, desired, observed)
         for item in _file(file, observed.files.get(file.path), unknown):
             yield _without_asking(desired, observed, item)
     for path in desired.absent:
@@ -138,6 +148,15 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
         if observed.statoverrides.get(path) != rule:
             found = observed.statoverrides.get(path, "none")
             yield Difference(None, "file", path, f"dpkg-statoverride {rule}", found, Remedy.WRITE)
+
+
+def _with_its_owner(file: File, desired: Host, observed: Observed) -> File:
+    """A role's directory with whom it belongs to now."""
+    for instance in desired.instances:
+        if file.path == data_directory(instance.name):
+            owner = data_user(instance, observed)
+            return replace(file, owner=owner, group=owner)
+    return file
 
 
 def _without_asking(desired: Host, observed: Observed, item: Difference) -> Difference:

@@ -11,6 +11,8 @@ import yaml
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
 from tasks.catalogue.directives import canonical, directive
 from tasks.compare.data_files import (
+    ALL_ROLES,
+    data_user,
     gone_data,
     lost_manifest,
     ownership_differences,
@@ -72,7 +74,10 @@ def _process(instance: Instance, observed: Observed) -> Iterator[Difference]:
         return
     if binary not in RUNNING_BINARIES:
         yield Difference(instance.name, "instance", "binary", "the installed redis-server", binary, Remedy.RESTART)
-    if observed.started.get(instance.unit) != instance.unit_digest:
+    if data_user(instance, observed) != instance.user:
+        found = f"{ALL_ROLES}, the one of all roles"
+        yield Difference(instance.name, "instance", "user", f"{instance.user}, its own", found, Remedy.RESTART)
+    elif observed.started.get(instance.unit) != instance.unit_digest:
         yield Difference(
             instance.name,
             "instance",

@@ -20,8 +20,10 @@ from tasks.desired.paths import (
     PACKAGED_UNIT,
     RECORDS,
     SYSCTL_FILE,
+    SYSUSERS,
     THP_FILE,
     UNITS,
+    account_file,
     acl_file,
     begun_file,
     config_file,
@@ -33,6 +35,7 @@ from tasks.desired.paths import (
     snapshot_file,
     start_files,
     unit_name,
+    user_name,
 )
 from tasks.desired.rendering import acl_text, config_text, process_part, render
 
@@ -76,7 +79,7 @@ def desired_host(
         forwards=forwards,
         instances=instances,
         redis_version=redis_version,
-        statoverrides={CONFIG_DIRECTORY: "root redis 750", DATA_ROOT: "root redis 750"},
+        statoverrides={CONFIG_DIRECTORY: "root root 711", DATA_ROOT: "root root 711"},
         requests=requests,
     )
 
@@ -140,9 +143,10 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
         # What a role can read it can hold (flock), what it can write it can forge.
         File(RECORDS, None, mode="0700"),
         # The package makes it redis:redis 0750: a role could put a link in the place of its directory, or another's.
-        File(DATA_ROOT, None, "root", "redis", "0750"),
+        File(DATA_ROOT, None, mode="0711"),
         # The package makes it 2770 redis:redis: Redis itself could then rewrite what this tool wrote.
-        File(CONFIG_DIRECTORY, None, "root", "redis", "0750"),
+        File(CONFIG_DIRECTORY, None, mode="0711"),
+        File(SYSUSERS, None, mode="0755"),  # Debian 12 has none
         File(SYSCTL_FILE, render("sysctl.conf.j2", sysctls=sysctls.items())),
         File(THP_FILE, render("thp.conf.j2", thp="never")),
     ]
@@ -157,16 +161,21 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
 
 
 def _role_files(instance: Instance) -> list[File]:
-    role = instance.role
+    role, user = instance.role, instance.user
     return [
         File(
             begun_file(role.name),
             render("begun.j2", role=role, data_directory=data_directory(role.name)),
             role=role.name,
         ),
-        File(data_directory(role.name), None, "redis", "redis", "0750", role.name),
-        File(config_file(role.name), config_text(role, instance.settings), "root", "redis", "0640", role.name),
-        File(acl_file(role.name), acl_text(instance.users), "root", "redis", "0640", role.name, secret=True),
+        File(
+            account_file(role.name),
+            render("sysusers.conf.j2", role=role, user=user, data_directory=data_directory(role.name)),
+            role=role.name,
+        ),
+        File(data_directory(role.name), None, user, user, "0750", role.name),
+        File(config_file(role.name), config_text(role, instance.settings), "root", user, "0640", role.name),
+        File(acl_file(role.name), acl_text(instance.users), "root", user, "0640", role.name, secret=True),
         File(instance.unit_file, instance.unit_text, role=role.name),
     ]
 
@@ -217,7 +226,9 @@ def _unit_text(role: Role, digest: str) -> str:
         "redis.service.j2",
         role=role,
         digest=digest,
+        user=user_name(role.name),
         config_file=config_file(role.name),
+        acl_file=acl_file(role.name),
         data_directory=data_directory(role.name),
         manifest=manifest_file(role) if role.appendonly else "",
         data=loaded_file(role),

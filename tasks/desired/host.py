@@ -10,7 +10,7 @@ from typing import Literal
 from tasks.catalogue.limits import Limits
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
-from tasks.desired.paths import UNITS, unit_name
+from tasks.desired.paths import UNITS, unit_name, user_name
 
 Passwords = Mapping[str, Mapping[str, str | None]]  # role → user → password, None for one still to be generated
 
@@ -93,6 +93,10 @@ class Instance:
     @property
     def unit(self) -> str:
         return unit_name(self.role.name)
+
+    @property
+    def user(self) -> str:
+        return user_name(self.role.name)
 
     @property
     def address(self) -> str:

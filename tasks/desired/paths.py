@@ -14,6 +14,7 @@ APT_PIN_FILE = "/etc/apt/preferences.d/60-redis"
 UNITS = "/etc/systemd/system"
 LOCK_DIRECTORY = "/run/caas-redis"  # root's own, as RECORDS: whoever can read a lock's file can hold it
 LOCK_FILE = f"{LOCK_DIRECTORY}/deploy.lock"
+SYSUSERS = "/etc/sysusers.d"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
 RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change or read, nor a disk that is not mounted
@@ -25,6 +26,16 @@ PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
 def unit_name(role: str) -> str:
     """The systemd unit of a role."""
     return f"redis-{role}.service"
+
+
+def user_name(role: str) -> str:
+    """The user, and its group, that a role's server runs as and its data belongs to."""
+    return f"redis-{role}"
+
+
+def account_file(role: str) -> str:
+    """What makes a role's user. It stays when the role leaves, as the user does: kept files have its number."""
+    return f"{SYSUSERS}/redis-{role}.conf"
 
 
 def role_of(unit: str) -> str:

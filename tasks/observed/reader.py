@@ -34,6 +34,8 @@ UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
 CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
 TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
+PASSWD, GROUP = "/etc/passwd", "/etc/group"
+USER = r"redis-[a-z0-9_-]{1,50}"
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them
@@ -90,6 +92,7 @@ def parse_look(text: str, mark: str) -> Observed:
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
         machine=(_value(texts, "/etc/machine-id"), _value(texts, BOOT_ID)),
+        accounts=frozenset(_accounts(matches)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
 
@@ -409,6 +412,13 @@ def _binaries(units: Mapping[str, Mapping[str, str]], found: Iterable[_Found]) -
     targets = {item.path: item.target for item in found}
     pids = {int(properties.get("MainPID", "0")) for properties in units.values()} - {0}
     return {pid: targets.get(f"/proc/{pid}/exe", "") for pid in pids}
+
+
+def _accounts(matches: Texts) -> Iterator[str]:
+    """Names that both a user and a group have, as lines of /etc/passwd and /etc/group say."""
+    users, groups = ({line.partition(":")[0] for line in matches.get(path, [])} for path in (PASSWD, GROUP))
+    for name in users & groups:
+        yield matching(USER, name, "the name of a user")
 
 
 def _descriptors(matches: Texts) -> Iterator[tuple[int, int]]:

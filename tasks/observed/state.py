@@ -176,6 +176,7 @@ class Observed:
     forwards: frozenset[tuple[str, str, int, str]]
     statoverrides: Mapping[str, str]
     data_files: Mapping[str, int]
+    accounts: frozenset[str] = frozenset()  # users of roles, each with a group of its name
     stored: Mapping[str, FileState] = field(default_factory=dict)  # what lies in data directories, without content
     replayable: frozenset[str] = frozenset()  # ACL files that let the next start replay every write
     machine: tuple[str, str] = ("", "")  # machine-id and boot-id

@@ -160,7 +160,7 @@ def take_data(state: State, host: Host, item: Adoption, marker: Marker) -> tuple
     # Here, not where it ends: an adoption that was cut off in between goes on from here.
     ask_host(state, host, settle_script(marker.unit), f"{who}: {marker.unit} cannot be kept from starting")
     ask_host(state, host, root_script(), who)
-    ask_host(state, host, own_script(instance), who)
+    ask_host(state, host, own_script(instance, instance.user), who)
     if identify(state, host, marker, failure) == marker.before:
         raise AdoptionFailed(failure)
     output = ask_host(state, host, copy_script(instance, marker), failure)

@@ -34,7 +34,7 @@ def make_snapshots(state: State, host: Host, instances: Sequence[Instance]) -> b
 def _convert(state: State, host: Host, instance: Instance, to: Form) -> bool:
     limit = 0 if host.data.get("allow_eviction") is True else instance.role.maxmemory
     # Whoever put the data there, the server can read it and write beside.
-    done = run_command(state, host, own_script(instance), bound=CHANGE)
+    done = run_command(state, host, own_script(instance, instance.user), bound=CHANGE)
     if done.succeeded:
         done = run_command(state, host, convert_script(instance, to, limit), bound=CHANGE)
     if done.succeeded:

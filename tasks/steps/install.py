@@ -14,7 +14,7 @@ from tasks.compare.adoption import packaged_is_adopted
 from tasks.compare.difference import ByHand, Remedy, chosen
 from tasks.compare.packages import packages_due
 from tasks.desired.host import File
-from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT
+from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT, SYSUSERS, account_file
 from tasks.observed.bounds import APT_PATIENCE, WORD
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
@@ -22,6 +22,7 @@ from tasks.run.survey import Look
 from tasks.steps.operations import call, run_commands, write_files
 
 PACKAGE_RULES = ("/etc/apt/", "/etc/needrestart")
+ACCOUNT_RULES = (SYSUSERS,)
 
 
 def install_redis(seen: Look) -> None:
@@ -51,6 +52,13 @@ def install_redis(seen: Look) -> None:
     kept = [item.name for item in chosen(differences, "package", remedy=Remedy.KEEP)]
     if kept:
         run_commands(name="Keep the packages from an autoremove", commands=[f"apt-mark -qq manual {' '.join(kept)}"])
+    accounts = chosen(differences, "unit", remedy=Remedy.ACCOUNT)
+    files = files_of(seen, ACCOUNT_RULES)
+    if files:
+        write_files(name="Write who the roles' users are", files=files)
+    if accounts or files:
+        paths = [account_file(instance.name) for instance in seen.desired.instances]
+        run_commands(name="Make the roles' users", commands=[f"systemd-sysusers {' '.join(paths)}"])
     overrides = [item for item in chosen(differences, "file") if item.expected.startswith("dpkg-statoverride")]
     if overrides:
         commands = [override_command(seen.desired.statoverrides[item.name], item.name) for item in overrides]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from pyinfra.api.state import State
 
 from tasks.compare.adoption import adopted_directories
-from tasks.compare.data_files import lacks_data
+from tasks.compare.data_files import data_user, lacks_data
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
@@ -28,7 +28,7 @@ from tasks.run.survey import Look
 from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.inner_port import lead_inner_ports
-from tasks.steps.install import PACKAGE_RULES, files_of
+from tasks.steps.install import ACCOUNT_RULES, PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.log import own_data
@@ -85,7 +85,8 @@ def prepare_data(seen: Look) -> None:
         run_commands(name="Let instances begin without their data", commands=[f"rm -f {' '.join(begun_anew(seen))}"])
     strange = by_role(seen, Remedy.OWN)
     if strange:
-        call(name="Give data back to redis", function=own_data, instances=list(strange))
+        users = {instance: data_user(instance, seen.observed) for instance in strange} if seen.observed else {}
+        call(name="Give data back to its users", function=own_data, users=users)
     without_log = by_role(seen, Remedy.TO_LOG)
     if without_log:
         call(name="Make logs of snapshots", function=make_logs, instances=list(without_log))
@@ -105,12 +106,12 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 
     What a process was started from is kept until its successor has passed its gate.
     """
-    files = files_of(seen, outside=(*PACKAGE_RULES, *KERNEL_FILES, RECORDS))
+    files = files_of(seen, outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS))
     files = [file for file in files if file.path != DATA_ROOT]
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))
         write_files(name="Write the instances' files", files=files, keep=keep)
-    load_units(seen, any(file.path.startswith(UNITS) for file in files))
+    load_units(seen)
 
 
 def record_begun(seen: Look, restarted: Set[Instance]) -> None:
@@ -191,10 +192,10 @@ def remove_leftovers(seen: Look) -> None:
         run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])
 
 
-def load_units(seen: Look, written: bool) -> None:
+def load_units(seen: Look) -> None:
     """systemd knows the units as they are on disk, and starts them at boot."""
     enable = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.ENABLE)]
-    reload = written or chosen(seen.differences, "unit", remedy=Remedy.RELOAD)
+    reload = chosen(seen.differences, "unit", remedy=Remedy.RELOAD)
     commands = ["systemctl daemon-reload"] if reload else []
     if enable:
         # Somebody may have masked a unit; unmasking one that is not changes nothing.

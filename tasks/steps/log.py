@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyinfra import logger
@@ -42,27 +42,34 @@ class Checked:
     good: int = 0
 
 
-def own_data(state: State, host: Host, instances: Sequence[Instance]) -> bool:
-    """The data of each instance belongs to redis, files and directories."""
-    done = {instance.name: run_command(state, host, own_script(instance), bound=CHANGE) for instance in instances}
+def own_data(state: State, host: Host, users: Mapping[Instance, str]) -> bool:
+    """The data of each instance belongs to a user, files and directories."""
+    done = {
+        instance.name: run_command(state, host, own_script(instance, user), bound=CHANGE)
+        for instance, user in users.items()
+    }
     for role, result in done.items():
         if not result.succeeded:
-            text = f"{role}: its data cannot be given back to redis: {result.output}"
+            text = f"{role}: its data cannot be given back to its user: {result.output}"
             host.log_styled(text, fg="red", log_func=logger.error)
     return all(result.succeeded for result in done.values())
 
 
-def own_script(instance: Instance) -> str:
-    """Shell that gives an instance's data to redis, following nothing that the role put there. Pure."""
+def own_script(instance: Instance, user: str, stopped: str = "") -> str:
+    """Shell that gives an instance's data to a user, following nothing that the role put there. Pure.
+
+    `stopped`: a unit that does not run then.
+    """
     role = instance.role
     job = script(
         "own-data",
+        user=user,
         directory=data_directory(instance.name),
         log=role.appenddirname,
         snapshot=role.dbfilename,
         log_file=role.appendfilename,
     )
-    return as_role(instance, job, OWN_PATIENCE, as_owner=True)
+    return as_role(instance, job, OWN_PATIENCE, as_owner=True, stopped=stopped)
 
 
 def check_log(state: State, host: Host, instance: Instance) -> Checked:

@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired.host import File
-from tasks.desired.paths import DATA_ROOT, previous_file
+from tasks.desired.paths import DATA_ROOT, UNITS, previous_file
 from tasks.observed.script import prepared, script
 from tasks.run.fault import fault
 
@@ -48,9 +48,15 @@ def file_command(file: File, keep: bool = False) -> StringCommand:
 def write_files(files: Sequence[File], keep: Collection[str] = ()) -> Iterator[StringCommand]:
     """Each file has its content, owner, group and mode. Yields one command per file; a directory comes first.
 
-    `keep`: paths of which the previous content stays until it is known to be needed no more.
+    `keep`: paths of which the previous content stays until it is known to be needed no more. Units come first, and
+    systemd knows them before what they start is written: whatever is interrupted, a start finds what it can read.
     """
-    for file in sorted(files, key=lambda item: item.path):
+    units = [file for file in files if file.path.startswith(f"{UNITS}/")]
+    for file in sorted(units, key=lambda item: item.path):
+        yield file_command(file, file.path in keep)
+    if units:
+        yield StringCommand(prepared("systemctl daemon-reload"))
+    for file in sorted((file for file in files if file not in units), key=lambda item: item.path):
         yield file_command(file, file.path in keep)
 
 

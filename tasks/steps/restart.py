@@ -12,16 +12,18 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.data_files import ALL_ROLES
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.loading import is_undone_by_more_databases
 from tasks.compare.server import keeps_log
 from tasks.compare.unknown import is_difference, way_out
 from tasks.desired.host import Instance, Passwords
-from tasks.desired.paths import previous_file, start_files
+from tasks.desired.paths import acl_file, previous_file, start_files
 from tasks.observed.bounds import CHANGE, LOOK, PATIENCE, Bound
 from tasks.observed.connection import CommandResult, run_command
 from tasks.observed.refusal import Refusal
+from tasks.observed.script import script
 from tasks.observed.state import Server, count_keys
 from tasks.run.closing import Restarted
 from tasks.run.options import options
@@ -215,8 +217,13 @@ def _failed_unit(target: Target) -> list[str]:
 
 def _roll_back(target: Target, was: Before | None) -> str:
     """Put the previous configuration and unit back and start them; says which of the two runs."""
-    if not _put_back(target):
+    user = _previous_files(target)
+    if not user:
         return ": there is no previous configuration to go back to"
+    if user == ALL_ROLES:
+        # Its unit, of a version before, gives data to nobody.
+        target.run(ending.stop_script(target.instance.unit), CHANGE)
+        target.run(log.own_script(target.instance, user), CHANGE)
     _end_and_start(target)
     found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
     problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
@@ -233,10 +240,13 @@ def _put_back(target: Target) -> str:
 
     Returns the words for it; none when nothing had changed.
     """
-    files = [(path, previous_file(path)) for path in start_files(target.instance.name)]
-    kept = target.run(" || ".join(f"test -e {previous}" for _, previous in files))
-    if not kept.succeeded:
-        return ""
-    moves = "; ".join(f"[ ! -e {previous} ] || mv -fT {previous} {path}" for path, previous in files)
-    target.run(f"{moves}; systemctl daemon-reload")
-    return ": the previous configuration is back in its place and runs on"
+    user = _previous_files(target)
+    return ": the previous configuration is back in its place and runs on" if user else ""
+
+
+def _previous_files(target: Target) -> str:
+    """Puts the files back that were kept; the user that the instance's unit then has, empty when there were none."""
+    paths = start_files(target.instance.name)
+    files = [word for path in paths for word in (previous_file(path), path)]
+    command = script("put-back", files=files, unit=target.instance.unit, acl=acl_file(target.instance.name))
+    return target.run(command).stdout.strip()

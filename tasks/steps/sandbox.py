@@ -8,19 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tasks.compare.data_files import ALL_ROLES
 from tasks.desired.host import Instance
-from tasks.desired.paths import data_directory, job_lock
+from tasks.desired.paths import DATA_ROOT, data_directory, job_lock
 from tasks.observed.script import script
 
 # What of a unit is not its process' surroundings, or belongs to data that may not be there before the first start.
 NOT_TRIED = (
-    *("Type", "Timeout", "Exec", "Restart", "SetCredential", "RuntimeDirectory"),
-    *("BindPaths", "ReadWritePaths"),
+    *("Type", "Timeout", "Exec", "Restart", "SetCredential", "RuntimeDirectory", "StateDirectory"),
+    *("BindPaths", "ReadWritePaths", f"NoExecPaths={DATA_ROOT}/"),
 )
 # Beside the server a shell and what it calls, in the language that scripts read.
 TOOLS = ("ExecPaths=/usr/bin /usr/sbin /usr/lib /lib", "Environment=LC_ALL=C", "Environment=PATH=/usr/sbin:/usr/bin")
-# Of a job that gives files to redis: root's own user, with the right to do that and to find them, and no other.
-AS_REDIS = ("User=", "Group=", "PrivateUsers=", "CapabilityBoundingSet=", "AmbientCapabilities=", "SystemCallFilter=")
+# Of a job that gives files to a role: root's own user, with the right to do that and to find them, and no other.
+AS_USER = ("User=", "Group=", "PrivateUsers=", "CapabilityBoundingSet=", "AmbientCapabilities=", "SystemCallFilter=")
 AS_OWNER = (
     "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_DAC_READ_SEARCH",
     "SystemCallFilter=@system-service",
@@ -37,11 +38,12 @@ def sandbox(instance: Instance) -> list[str]:
 def job_sandbox(instance: Instance, as_owner: bool = False) -> list[str]:
     """The properties of a job with an instance's files: those of its unit, the same directory, and a shell.
 
-    `as_owner`: as root, with the one right to give files to redis.
+    `as_owner`: as root, with the one right to give files to its user.
     """
     directory = data_directory(instance.name)
     lines = [*sandbox(instance), *TOOLS, f"BindPaths={directory}", f"ReadWritePaths={directory}"]
-    return [line for line in lines if not line.startswith(AS_REDIS)] + [*AS_OWNER] if as_owner else lines
+    lines.append(f"NoExecPaths={directory}")
+    return [line for line in lines if not line.startswith(AS_USER)] + [*AS_OWNER] if as_owner else lines
 
 
 def as_role(
@@ -54,10 +56,11 @@ def as_role(
     source: str = "",
     reader: Sequence[str] = (),
 ) -> str:
-    """Shell that runs `job`, a script, as redis in a sandbox in which it sees and writes an instance's data only.
+    """Shell that runs `job`, a script, as the role's user in a sandbox in which it sees and writes its data only.
 
-    It ends within `patience` seconds and prints the last 4 KiB of what it said. `stopped`: a unit that does not run
-    then. `source`: a file that the job reads on standard input, opened by `reader`, words of setpriv.
+    Where its directory still belongs to the user that all roles once had, as that one. It ends within `patience`
+    seconds and prints the last 4 KiB of what it said. `stopped`: a unit that does not run then. `source`: a file that
+    the job reads on standard input, opened by `reader`, words of setpriv.
     """
     return script(
         "as-role",
@@ -66,6 +69,7 @@ def as_role(
         lock=job_lock(instance.name),
         directory=data_directory(instance.name),
         sandbox="\n".join(job_sandbox(instance, as_owner)),
+        all_roles="" if as_owner else ALL_ROLES,
         job=job,
         patience=patience,
         stopped=stopped,

@@ -100,6 +100,7 @@ def try_script(instance: Instance) -> str:
     changes = {"dir": work, "unixsocket": f"{work}/socket", "unixsocketperm": "700"}
     return script(
         "try-server",
+        user=instance.user,
         run=run,
         work=work,
         config=_users(instance, private_config(instance, changes)),

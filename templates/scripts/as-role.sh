@@ -3,10 +3,11 @@
 #
 # Root opens nothing below the role's directory, for the role can put anything there at any time: what the job meets
 # there leads it no further than the sandbox. Its own files root has where no role can read.
+# `all_roles`: whom data of every role belonged to, which is that until its role was restarted; empty for root's job.
 # `stopped`: a unit that does not run then. `source`: a file that the job reads, opened by `reader`, words of setpriv.
 # What the job printed last is printed.
 # shellcheck disable=SC2086  # `reader` is a list of plain words
-: "${unit?}" "${run?}" "${lock?}" "${directory?}" "${sandbox?}" "${job?}" "${patience?}" "${stopped?}" "${source?}" "${reader?}"
+: "${unit?}" "${run?}" "${lock?}" "${directory?}" "${sandbox?}" "${all_roles?}" "${job?}" "${patience?}" "${stopped?}" "${source?}" "${reader?}"
 umask 077
 
 is() {
@@ -42,6 +43,10 @@ while IFS= read -r property; do
 done <<PROPERTIES
 $sandbox
 PROPERTIES
+# Nobody but root gives a directory to somebody.
+if [ -n "$all_roles" ] && [ "$(stat -c %U -- "$directory")" = "$all_roles" ]; then
+  set -- "$@" "--property=User=$all_roles" "--property=Group=$all_roles"
+fi
 if [ -n "$source" ]; then
   mkfifo "$run/own/in"
   set -- "$@" "--property=StandardInput=file:$run/own/in"

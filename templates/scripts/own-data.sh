@@ -1,13 +1,13 @@
 #!/bin/sh
-# The data of a role belongs to redis, so that its next start can open it (tasks/steps/log.py). A job: runs as root with
+# The data of a role belongs to `user`, so that its next start can open it (tasks/steps/log.py). A job: runs as root with
 # nothing but the right to change owners, in a sandbox in which only the role's directory can be written (as-role.sh).
 #
 # The role may put anything there at any time, and another thing in its place a moment later. So what is changed is the
 # file that is open, after the kernel has said that it is the one under this name and has no other.
-: "${directory?}" "${log?}" "${snapshot?}" "${log_file?}"
+: "${user?}" "${directory?}" "${log?}" "${snapshot?}" "${log_file?}"
 failed=0
 
-# A file of this name is redis' own.
+# A file of this name is the user's own.
 own() {
   [ -f "$1" ] && [ ! -L "$1" ] || return 0
   exec 3<"$1" || return 1
@@ -21,14 +21,14 @@ own() {
   case $what in
   '1 regular file' | '1 regular empty file') ;;
   *)
-    case $(stat -L -c %U /proc/self/fd/3) in redis) return 0 ;; esac
+    case $(stat -L -c %U /proc/self/fd/3) in "$user") return 0 ;; esac
     echo "$1: has ${what%% *} names, expected one: see which file of the host it is (find / -samefile), then rm it here"
     failed=1
     return 0
     ;;
   esac
   # Not for nothing: it would make the file look as if somebody had put it there just now (its ctime).
-  case $(stat -L -c %U:%G /proc/self/fd/3) in redis:redis) ;; *) chown redis:redis /proc/self/fd/3 || failed=1 ;; esac
+  case $(stat -L -c %U:%G /proc/self/fd/3) in "$user:$user") ;; *) chown "$user:$user" /proc/self/fd/3 || failed=1 ;; esac
   case $(stat -L -c %a /proc/self/fd/3) in 600 | 640) ;; *) chmod 0600 /proc/self/fd/3 || failed=1 ;; esac
 }
 
@@ -36,7 +36,7 @@ enter() {
   cd -P -- "$1" || exit 1
   here=$(pwd -P)
   [ "$here" = "$1" ] || { echo "$1: leads to $here, expected a directory of its own"; exit 1; }
-  case $(stat -c %U:%G .) in redis:redis) ;; *) chown redis:redis . || failed=1 ;; esac
+  case $(stat -c %U:%G .) in "$user:$user") ;; *) chown "$user:$user" . || failed=1 ;; esac
   case $(stat -c %a .) in 700 | 750) ;; *) chmod "$2" . || failed=1 ;; esac
 }
 

@@ -8,4 +8,4 @@ for process in /proc/[0-9]*; do
   exit 1
 done
 [ ! -L "$root" ] || { echo "$root: is a link, expected a directory"; exit 1; }
-install -d -o root -g redis -m 00750 "$root"
+install -d -o root -g root -m 00711 "$root"

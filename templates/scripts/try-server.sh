@@ -4,11 +4,11 @@
 #
 # Root's own files lie in `run`, where the server can write nothing; what the server writes lies in `work`, where root
 # opens nothing.
-: "${run?}" "${work?}" "${config?}" "${ready?}" "${patience?}" "${unit?}" "${unit_text?}" "${trial?}" "${sandbox?}"
+: "${user?}" "${run?}" "${work?}" "${config?}" "${ready?}" "${patience?}" "${unit?}" "${unit_text?}" "${trial?}" "${sandbox?}"
 umask 077
 
-# One command, its reply on one line. As redis: whatever the server puts in the place of its socket, root does not speak to.
-say() { setpriv --reuid=redis --regid=redis --clear-groups redis-cli -s "$work/socket" --no-auth-warning "$@" 2>&1; }
+# One command, its reply on one line. As its user: whatever the server puts in the place of its socket, root does not speak to.
+say() { setpriv --reuid="$user" --regid="$user" --clear-groups redis-cli -s "$work/socket" --no-auth-warning "$@" 2>&1; }
 
 cleanup() {
   systemctl stop "$trial" 2>/dev/null
@@ -61,9 +61,9 @@ serve() {
 rm -rf "$run"
 trap cleanup EXIT
 # The way through is free, what lies in it is not.
-mkdir -m 0711 "$run" && install -d -m 0700 -o redis -g redis "$work" || exit 1
+mkdir -m 0711 "$run" && install -d -m 0700 -o "$user" -g "$user" "$work" || exit 1
 printf '%s' "$config" >"$run/redis.conf"
-chgrp redis "$run/redis.conf" && chmod 0640 "$run/redis.conf"
+chgrp "$user" "$run/redis.conf" && chmod 0640 "$run/redis.conf"
 verify_unit
 begin_in_sandbox
 serve

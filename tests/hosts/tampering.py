@@ -451,8 +451,8 @@ INNER_PORTS = Round(
     ),
 )
 
-AS_REDIS = "setpriv --reuid=redis --regid=redis --init-groups"
-SMALL = "size=3m,mode=0750,uid=$(id -u redis),gid=$(id -g redis)"
+AS_GATEWAY = "setpriv --reuid=redis-gateway --regid=redis-gateway --init-groups"
+SMALL = "size=3m,mode=0750,uid=$(id -u redis-socket),gid=$(id -g redis-socket)"
 
 BY_HAND = Round(
     "what needs a person",
@@ -475,7 +475,7 @@ BY_HAND = Round(
         ),
         Tampering(
             "executable and link in a data directory",
-            (f"{AS_REDIS} sh -c 'cd /var/lib/redis/gateway; cp /bin/true x; ln -s /etc/shadow dump.rdb.new'",),
+            (f"{AS_GATEWAY} sh -c 'cd /var/lib/redis/gateway; cp /bin/true x; ln -s /etc/shadow dump.rdb.new'",),
             keys(data("gateway")),
             mend=("rm /var/lib/redis/gateway/x /var/lib/redis/gateway/dump.rdb.new",),
         ),

@@ -94,7 +94,7 @@ def test_a_newer_redis_loads_every_write_of_an_older_one(tmp_path: Path) -> None
         old.host("crypto").sh("systemctl stop redis-crypto")
         new.host("crypto").sh(f"systemctl stop redis-crypto; rm -r {data}/*")
         shutil.copytree(old.host("crypto").path(data), new.host("crypto").path(data), dirs_exist_ok=True)
-        new.host("crypto").sh(f"chown -R redis:redis {data}")
+        new.host("crypto").sh(f"chown -R redis-crypto:redis-crypto {data}")
         new.deploy()
         assert changes(new, "crypto", held) == []
         new.host("crypto").sh("systemctl restart redis-crypto")

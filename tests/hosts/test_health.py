@@ -20,7 +20,7 @@ pytestmark = pytest.mark.hosts
 
 SMALL = {"maxmemory": "16mb", "maxclients": 80}
 CHANGED = overriding({"crypto": SMALL, "socket": SMALL})  # quickly filled
-SMALL_DISK = "size=40m,mode=0750,uid=redis,gid=redis"  # less than a log grows by before it is rewritten
+SMALL_DISK = "size=40m,mode=0750"  # less than a log grows by before it is rewritten
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,8 @@ def small_disk(tier: Tier, role: str) -> Iterator[None]:
     host, unit, directory = tier.host(role), f"redis-{role}", f"/var/lib/redis/{role}"
     host.sh(
         f"systemctl stop {unit} && mkdir -p /root/kept && cp -a {directory}/. /root/kept && "
-        f"mount -t tmpfs -o {SMALL_DISK} tmpfs {directory} && cp -a /root/kept/. {directory} && systemctl start {unit}"
+        f"mount -t tmpfs -o {SMALL_DISK},uid={unit},gid={unit} tmpfs {directory} && cp -a /root/kept/. {directory} && "
+        f"systemctl start {unit}"
     )
     try:
         yield

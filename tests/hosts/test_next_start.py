@@ -18,6 +18,7 @@ pytestmark = pytest.mark.hosts
 
 ROLE = "shared"
 UNIT = f"redis-{ROLE}.service"
+USER = f"redis-{ROLE}"
 DIRECTORY = f"/var/lib/redis/{ROLE}"
 LOG = f"{DIRECTORY}/appendonlydir"
 INCR = f"$(ls {LOG}/*.incr.aof)"
@@ -59,7 +60,7 @@ def restarted(tier: Tier, how: str = "restart") -> None:
 
 def is_well(host: Container) -> bool:
     """Whether Redis' own tool finds the log whole."""
-    said = host.sh(f"setpriv --reuid=redis --regid=redis --init-groups redis-check-aof {LOG}/*.manifest 2>&1 || true")
+    said = host.sh(f"setpriv --reuid={USER} --regid={USER} --init-groups redis-check-aof {LOG}/*.manifest 2>&1 || true")
     return "All AOF files and manifest are valid" in said
 
 
@@ -81,8 +82,12 @@ def test_data_that_is_root_s_after_a_restore_by_hand_is_given_back_without_a_res
     host, pid = tier.host(ROLE), tier.pid(ROLE)
     host.sh(f"chown -R root:root {LOG} && chmod 0644 {INCR}")
     assert drift(tier, tmp_path) == ["appendonlydir is root:root 0700 and 3 more"]
-    assert "Give data back to redis" in output(tier.deploy())
-    assert set(host.sh(f"stat -c '%U:%G %a' {LOG} {LOG}/*").split("\n")) == {"redis:redis 700", "redis:redis 600", ""}
+    assert "Give data back to its users" in output(tier.deploy())
+    assert set(host.sh(f"stat -c '%U:%G %a' {LOG} {LOG}/*").split("\n")) == {
+        f"{USER}:{USER} 700",
+        f"{USER}:{USER} 600",
+        "",
+    }
     assert tier.pid(ROLE) == pid
     restarted(tier)
     assert kept(tier, "before") == KEYS
@@ -104,7 +109,7 @@ def test_what_a_role_puts_in_the_way_of_root_is_not_followed(tier: Tier) -> None
     host.sh(f"systemctl stop {UNIT}; mv {LOG} {LOG}.kept; ln -s /srv/others {LOG}")
     host.sh(f"ln -s /srv/others/a.aof {DIRECTORY}/dump.rdb")
     try:
-        host.sh(own_script(instance))
+        host.sh(own_script(instance, instance.user))
         assert host.sh("stat -c '%U:%G %a' /srv/others /srv/others/a.aof") == "root:root 755\nroot:root 644\n"
     finally:
         host.sh(f"rm {LOG} {DIRECTORY}/dump.rdb; mv {LOG}.kept {LOG}; systemctl start {UNIT}")
@@ -144,7 +149,7 @@ def test_a_log_that_is_damaged_and_belongs_to_a_server_that_is_down_is_said_with
     assert re.search(r"mended, appendonly\.aof\.\d+\.incr\.aof would keep the first \d+ of its \d+ bytes", said)
     assert "empty" not in said
     assert host.sh(f"sha256sum {LOG}/*") == before
-    repair = "setpriv --reuid=redis --regid=redis --init-groups redis-check-aof --fix *.manifest"
+    repair = f"setpriv --reuid={USER} --regid={USER} --init-groups redis-check-aof --fix *.manifest"
     host.sh(f"systemctl stop {UNIT}; cp -a {LOG} /root/{ROLE}-log; cd {LOG} && yes | {repair}")
     tier.deploy()
     assert 0 < kept(tier, "before") < KEYS

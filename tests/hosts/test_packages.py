@@ -66,7 +66,7 @@ def test_an_upgrade_by_hand_restarts_nothing_and_fails_the_proof(one: Tier, vers
     assert installed(one) == {versions[-1]}
     assert one.pid("gateway") == before
     assert host.sh("systemctl is-active redis-server.service", check=False).strip() == "inactive"
-    assert host.sh("stat -c '%a %U:%G' /etc/redis").strip() == "750 root:redis"
+    assert host.sh("stat -c '%a %U:%G' /etc/redis").strip() == "711 root:root"
     done = one.run("tasks/verify.py")
     assert done.returncode != 0
     assert "gateway: instance binary: " in output(done)

@@ -15,7 +15,7 @@ from tests.unit.builders import desired
 
 pytestmark = pytest.mark.hosts
 
-AS_REDIS = "setpriv --reuid=redis --regid=redis --init-groups"
+AS_ROLE = {role: f"setpriv --reuid=redis-{role} --regid=redis-{role} --init-groups" for role in FIVE}
 SECRET = "what-only-root-may-read"
 VICTIM = "/srv/victim"
 # All that root once opened, changed or believed there, or a start of the role does.
@@ -25,11 +25,11 @@ NAMES = (
 )
 # $1: the name. What only root could make, as where hard links are not protected, root does make.
 PLANTS = {
-    "gateway": f'{AS_REDIS} ln -s {VICTIM}/file "$1"',
-    "socket": f'{AS_REDIS} ln -s {VICTIM}/directory "$1"',
+    "gateway": f'{AS_ROLE["gateway"]} ln -s {VICTIM}/file "$1"',
+    "socket": f'{AS_ROLE["socket"]} ln -s {VICTIM}/directory "$1"',
     "shared": f'ln {VICTIM}/file "$1"',
-    "compliance": f'{AS_REDIS} mkfifo "$1"',
-    "crypto": f'{AS_REDIS} mkdir "$1"; {AS_REDIS} ln -s {VICTIM}/file "$1/x"',
+    "compliance": f'{AS_ROLE["compliance"]} mkfifo "$1"',
+    "crypto": f'{AS_ROLE["crypto"]} mkdir "$1"; {AS_ROLE["crypto"]} ln -s {VICTIM}/file "$1/x"',
 }
 FORGED = json.dumps(
     {
@@ -115,7 +115,7 @@ def test_data_that_is_given_back_to_redis_is_no_other_s(tier: Tier) -> None:
         plant(host, role, *NAMES)
     before = outside(host)
     for role in FIVE:
-        done = host.call(own_script(desired(role).instances[0]))
+        done = host.call(own_script(desired(role).instances[0], f"redis-{role}"))
         assert (done.returncode == 0) == (role != "shared"), done.stdout
         words = f"has {len(NAMES) + 1} names, expected one: see which file of the host it is"
         assert (words in done.stdout) == (role == "shared")
@@ -160,7 +160,7 @@ def test_no_role_can_put_anything_in_the_place_of_a_directory(tier: Tier) -> Non
         "ls /run/caas-redis",
         "flock --nonblock /run/caas-redis/deploy.lock true",
     ):
-        assert host.call(f"{AS_REDIS} {command}").returncode != 0, command
+        assert host.call(f"{AS_ROLE['gateway']} {command}").returncode != 0, command
 
 
 # --- What is believed
@@ -173,7 +173,7 @@ def test_a_role_s_own_word_begins_no_adoption(tier: Tier, begun: bool) -> None:
     host.sh(f"systemctl stop redis-gateway; cp -a {directory} /srv/kept")
     if not begun:
         host.sh(f"rm -r {directory}/appendonlydir /var/lib/caas-redis/gateway")
-    host.sh(f"{AS_REDIS} sh -c 'cat >{directory}/adopting'", input=FORGED)
+    host.sh(f"{AS_ROLE['gateway']} sh -c 'cat >{directory}/adopting'", input=FORGED)
     before = outside(host)
     try:
         done = tier.run("deploy.py")
@@ -203,11 +203,11 @@ def test_a_link_that_takes_a_file_s_place_at_the_last_moment_leads_nowhere(tier:
     """A role that is fast enough is past what looks at the name: here nothing looks at it."""
     host = tier.host("gateway")
     looks_at_the_name = '[ -f "$1" ] && [ ! -L "$1" ] || return 0'
-    text = own_script(next(item for item in desired("gateway").instances))
+    text = own_script(desired("gateway").instances[0], "redis-gateway")
     assert looks_at_the_name in text
     host.sh(f"cp {VICTIM}/file /dev/shm/victim; chmod 0600 /dev/shm/victim")
     for name in ("dump.rdb", "appendonlydir/appendonly.aof.9.incr.aof"):
-        host.sh(f"cd /var/lib/redis/gateway && rm -f {name} && {AS_REDIS} ln -s /dev/shm/victim {name}")
+        host.sh(f"cd /var/lib/redis/gateway && rm -f {name} && {AS_ROLE['gateway']} ln -s /dev/shm/victim {name}")
     try:
         done = host.call(text.replace(looks_at_the_name, ""))
         assert done.returncode != 0
@@ -224,5 +224,5 @@ def test_owning_what_is_owned_changes_nothing_of_it(tier: Tier) -> None:
         operator.save()
     times = "find /var/lib/redis/crypto -printf '%p %C@\\n'"
     before = host.sh(times)
-    host.sh(own_script(next(item for item in desired("crypto").instances)))
+    host.sh(own_script(desired("crypto").instances[0], "redis-crypto"))
     assert host.sh(times) == before

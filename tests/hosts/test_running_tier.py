@@ -226,7 +226,7 @@ def broken(tier: Tier, break_it: str, mend_it: str = "true") -> Iterator[None]:
         ("systemctl stop redis-inner-port", ("unit redis-inner-port.service: inactive → active",)),
         ("systemctl stop redis-crypto", ("crypto: unit redis-crypto.service: inactive → active",)),
         ("rm /etc/redis/gateway.conf", ("gateway: file /etc/redis/gateway.conf: absent",)),
-        ("chmod 644 /etc/redis/shared.acl", ("shared: file /etc/redis/shared.acl: file root:redis 0644",)),
+        ("chmod 644 /etc/redis/shared.acl", ("shared: file /etc/redis/shared.acl: file root:redis-shared 0644",)),
         ("systemctl disable --quiet redis-shared", ("shared: unit redis-shared.service: disabled → enabled",)),
     ],
 )

@@ -194,7 +194,7 @@ def test_an_instance_that_could_not_save_its_data_on_the_disk_is_not_restarted(o
         for number in range(40):
             client.set(f"test:{number}", "x" * (1 << 20))
     free = int(host.sh("df -k --output=avail /var/lib/redis/crypto | tail -n 1")) * 1024
-    mount = "mount -t tmpfs -o size=100m,mode=0750,uid=redis,gid=redis none"
+    mount = "mount -t tmpfs -o size=100m,mode=0750,uid=redis-crypto,gid=redis-crypto none"
     assert free > 100 << 20
     host.sh(f"systemctl stop redis-crypto; cp -a /var/lib/redis/crypto /run/kept; {mount} /var/lib/redis/crypto")
     try:

@@ -19,11 +19,11 @@ printf 'Authorized use only.\n@@ facts\nsystemd=no\n99999999\nno line end'
 echo 'setlocale: cannot change locale' >&2
 """
 FILES = {
-    "/etc/redis": "750 root redis",
-    "/etc/redis/gateway.conf": "640 root redis",
+    "/etc/redis": "711 root root",
+    "/etc/redis/gateway.conf": "640 root redis-gateway",
     "/etc/systemd/system/redis-gateway.service": "644 root root",
     "/etc/needrestart": "755 root root",
-    "/var/lib/redis/gateway": "750 redis redis",
+    "/var/lib/redis/gateway": "750 redis-gateway redis-gateway",
 }
 
 

@@ -34,12 +34,12 @@ def first_deploy(*roles: str) -> list[str]:
     led = [role for role in roles if all_roles()[role].forwarded_port]
     started = sorted(roles)
     unit_of = "/etc/systemd/system/redis-{}.service".format
-    written = {f"/etc/redis/{role}.{kind}": "root:redis 0640" for role in roles for kind in ("acl", "conf")}
+    written = {f"/etc/redis/{role}.{kind}": f"root:redis-{role} 0640" for role in roles for kind in ("acl", "conf")}
     written |= {unit_of(role): "root:root 0644" for role in roles}
     written |= {"/etc/redis/inner-port.nft": "root:root 0644", unit_of("inner-port"): "root:root 0644"} if led else {}
     steps = {path: f"write {path} {mode}" for path, mode in written.items()}
     steps |= {f"/var/lib/redis/{role}": data_directory(role) for role in roles}
-    steps |= {"/etc/redis": directory("root", "redis", "0750", "/etc/redis")}
+    steps |= {"/etc/redis": directory("root", "root", "0711", "/etc/redis")}
     units = " ".join([*(["redis-inner-port.service"] if led else []), *(f"redis-{role}.service" for role in started)])
     first = " ".join(f"redis-{role}.service" for role in started)
     return [
@@ -51,15 +51,19 @@ def first_deploy(*roles: str) -> list[str]:
         "apt-get update",
         "touch /var/lib/apt/periodic/update-success-stamp",
         install_command("nftables redis-server redis-tools" if led else "redis-server redis-tools"),
-        "dpkg-statoverride --force-statoverride-add --update --add root redis 750 /etc/redis",
-        "dpkg-statoverride --force-statoverride-add --add root redis 750 /var/lib/redis",
+        directory("root", "root", "0755", "/etc/sysusers.d"),
+        *(f"write /etc/sysusers.d/redis-{role}.conf root:root 0644" for role in started),
+        f"systemd-sysusers {' '.join(f'/etc/sysusers.d/redis-{role}.conf' for role in started)}",
+        "dpkg-statoverride --force-statoverride-add --update --add root root 711 /etc/redis",
+        "dpkg-statoverride --force-statoverride-add --add root root 711 /var/lib/redis",
         f"write {FILES[2]} root:root 0644",
         f"write {FILES[3]} root:root 0644",
         f"sysctl --quiet --load={FILES[2]}",
         f"systemd-tmpfiles --create {FILES[3]}",
         "own-root /var/lib/redis",
-        *(steps[path] for path in sorted(steps)),
+        *(steps[path] for path in sorted(steps) if path.endswith(".service")),
         "systemctl daemon-reload",
+        *(steps[path] for path in sorted(steps) if not path.endswith(".service")),
         f"systemctl unmask --quiet {units}",
         f"systemctl enable --quiet {units}",
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
@@ -83,7 +87,7 @@ def directory(owner: str, group: str, mode: str, path: str) -> str:
 
 def data_directory(role: str) -> str:
     """The command that makes a role's directory."""
-    return f"make-directory /var/lib/redis/{role} redis redis 0750"
+    return f"make-directory /var/lib/redis/{role} redis-{role} redis-{role} 0750"
 
 
 def takes(*commands: str) -> Mapping[str, str]:

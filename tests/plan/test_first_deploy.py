@@ -19,6 +19,8 @@ OPERATIONS = [
     "Wait for apt",
     "Refresh the lists of packages",
     "Install Redis",
+    "Write who the roles' users are",
+    "Make the roles' users",
     "Keep the modes of Redis' directories over upgrades",
     "Write the kernel's settings",
     "Apply the kernel's settings",
@@ -86,10 +88,19 @@ def test_the_packaged_service_is_masked_before_apt_installs(result: Result, host
 @pytest.mark.parametrize("host", PROD)
 def test_all_files_are_there_before_systemd_reads_them_and_starts_anything(result: Result, host: str) -> None:
     texts = [short(event.text) for event in result.events if event.host == host]
-    written = max(number for number, text in enumerate(texts) if text.startswith("write /etc/"))
+    writes = {number: text for number, text in enumerate(texts) if text.startswith("write /etc/")}
+    units = max(number for number, text in writes.items() if text.startswith("write /etc/systemd/"))
     reload = texts.index("systemctl daemon-reload")
     start = next(number for number, text in enumerate(texts) if "systemctl start " in text)
-    assert written < reload < start
+    assert units < reload < start
+    assert max(writes) < start
+
+
+@pytest.mark.parametrize("host", PROD)
+def test_systemd_knows_the_user_of_a_role_before_files_are_that_user_s(result: Result, host: str) -> None:
+    texts = [short(event.text) for event in result.events if event.host == host]
+    files = [number for number, text in enumerate(texts) if re.match(r"write /etc/redis/[a-z]+\.(conf|acl) ", text)]
+    assert texts.index("systemctl daemon-reload") < min(files)
 
 
 def test_no_host_starts_an_instance_before_every_host_has_its_files(result: Result) -> None:
@@ -191,7 +202,7 @@ def test_an_instance_that_does_not_start_is_reported_with_its_journal(secrets_fi
     sites = {host: Site([fresh, as_desired], bare_takes(role)) for host, role in PROD.items()}
     journal = {r"journalctl --no-pager -n 15 -o cat -u redis-crypto.service": "Bad directive"}
     sites["redis-crypto"] = Site(
-        [fresh], {**bare_takes("crypto"), **journal}, fails=r"systemctl (start|is-active)|^test -e"
+        [fresh], {**bare_takes("crypto"), **journal, "put-back .*": ""}, fails="systemctl (start|is-active)"
     )
     failed = run(sites, "-y", secrets_file=secrets_file)
     assert failed.exit_code != 0

@@ -12,7 +12,7 @@ from tests.plan.harness import Result, Site, State, run, short
 from tests.plan.hosts import PROD, production, takes
 from tests.unit.builders import as_desired, with_file, with_setting
 
-CONF = "write /etc/redis/{}.conf root:redis 0640"
+CONF = "write /etc/redis/{0}.conf root:redis-{0} 0640"
 
 
 def other_file(role: str) -> Callable[[Host], Observed]:

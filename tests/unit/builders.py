@@ -151,9 +151,10 @@ def as_desired(host: Host) -> Observed:
         ),
         forwards_owner="nft" if host.forwards else "",
         statoverrides=dict(host.statoverrides),
+        accounts=frozenset(instance.user for instance in host.instances),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
         stored={
-            f"{data_directory(instance.name)}/{name}": FileState(kind, "redis", "redis", mode, "")
+            f"{data_directory(instance.name)}/{name}": FileState(kind, instance.user, instance.user, mode, "")
             for instance in host.instances
             for kind, mode, names in (("directory", "0700", ["appendonlydir"]), ("file", "0600", _data(instance)))
             for name in names

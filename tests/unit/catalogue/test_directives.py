@@ -117,7 +117,7 @@ from tests.unit.builders import as_desired, catalogue, desired, with_server, wit
 host = desired("gateway")
 right = as_desired(host)
 config = {name: value for name, value in right.servers["gateway"].config.items() if name != "reply-cache-size"}
-(conf,) = [file.content for file in host.files if file.path.endswith("gateway.conf")]
+(conf,) = [file.content for file in host.files if file.path.endswith("redis/gateway.conf")]
 print(conf[conf.index("timeout"):conf.index("tcp-keepalive")], end="")
 other = with_setting(right, "gateway", "reply-cache-size", "32mb")
 for seen in (right, other, with_server(right, "gateway", config=config)):

@@ -14,6 +14,7 @@ from tests.unit.builders import as_desired, desired, stopped, with_file, with_se
 
 DIRECTORY = "/var/lib/redis/crypto"
 LOG = f"{DIRECTORY}/appendonlydir"
+USER = "redis-crypto"
 INCR = f"{LOG}/appendonly.aof.1.incr.aof"
 
 
@@ -30,22 +31,22 @@ def with_stored(observed: Observed, path: str, kind: str, owner: str, group: str
 @pytest.mark.parametrize(
     ("path", "kind", "owner", "group", "mode", "shown"),
     [
-        (INCR, "file", "root", "redis", "0600", "appendonlydir/appendonly.aof.1.incr.aof is root:redis 0600"),
-        (INCR, "file", "redis", "root", "0600", "appendonlydir/appendonly.aof.1.incr.aof is redis:root 0600"),
-        (INCR, "file", "redis", "redis", "0400", "appendonlydir/appendonly.aof.1.incr.aof is redis:redis 0400"),
-        (INCR, "file", "redis", "redis", "0644", "appendonlydir/appendonly.aof.1.incr.aof is redis:redis 0644"),
+        (INCR, "file", "root", USER, "0600", "appendonlydir/appendonly.aof.1.incr.aof is root:redis-crypto 0600"),
+        (INCR, "file", USER, "root", "0600", "appendonlydir/appendonly.aof.1.incr.aof is redis-crypto:root 0600"),
+        (INCR, "file", USER, USER, "0400", "appendonlydir/appendonly.aof.1.incr.aof is redis-crypto:redis-crypto 0400"),
+        (INCR, "file", USER, USER, "0644", "appendonlydir/appendonly.aof.1.incr.aof is redis-crypto:redis-crypto 0644"),
         (LOG, "directory", "root", "root", "0700", "appendonlydir is root:root 0700"),
         (f"{DIRECTORY}/dump.rdb", "file", "root", "root", "0600", "dump.rdb is root:root 0600"),
     ],
 )
-def test_a_data_file_that_is_not_redis_own_is_given_back(
+def test_a_data_file_that_is_not_its_users_own_is_given_back(
     host: Host, running: bool, path: str, kind: str, owner: str, group: str, mode: str, shown: str
 ) -> None:
     right = as_desired(host) if running else stopped(as_desired(host), "crypto")
     found = [
         item for item in compare(host, with_stored(right, path, kind, owner, group, mode)) if item.name == DIRECTORY
     ]
-    assert [(item.observed, str(item.remedy)) for item in found] == [(shown, "give its data back to redis")]
+    assert [(item.observed, str(item.remedy)) for item in found] == [(shown, "give its data back to its user")]
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_a_data_file_that_is_not_redis_own_is_given_back(
 def test_what_the_next_start_can_open_or_does_not_open_may_be_as_it_is(
     host: Host, path: str, kind: str, mode: str
 ) -> None:
-    owner = "redis" if path in (INCR, LOG) else "root"
+    owner = USER if path in (INCR, LOG) else "root"
     assert compare(host, with_stored(as_desired(host), path, kind, owner, owner, mode)) == []
 
 
 def test_a_file_of_the_host_that_has_a_second_name_here_is_not_given_away(host: Host) -> None:
-    """As a hard link to /etc/shadow is: redis' own it would be there, too."""
+    """As a hard link to /etc/shadow is: the role's own it would be there, too."""
     planted = FileState("file", "root", "shadow", "0640", "", links=2)
     right = as_desired(host)
     (found,) = compare(host, replace(right, stored={**right.stored, f"{DIRECTORY}/dump.rdb": planted}))
@@ -75,9 +76,9 @@ def test_a_file_of_the_host_that_has_a_second_name_here_is_not_given_away(host: 
     )
 
 
-def test_a_log_of_which_somebody_made_a_backup_by_links_is_redis_own(host: Host) -> None:
+def test_a_log_of_which_somebody_made_a_backup_by_links_is_its_users_own(host: Host) -> None:
     right = as_desired(host)
-    backup = FileState("file", "redis", "redis", "0600", "", links=2)
+    backup = FileState("file", USER, USER, "0600", "", links=2)
     assert compare(host, replace(right, stored={**right.stored, INCR: backup})) == []
 
 
@@ -117,9 +118,7 @@ def gone(host: Host, *left: str) -> Observed:
     """The role has run here and is down, and of its data there is only this."""
     seen = stopped(as_desired(host), "crypto")
     files = {f"{DIRECTORY}/{name}": 5 for name in left}
-    return replace(
-        seen, data_files=files, stored={path: FileState("file", "redis", "redis", "0600", "") for path in files}
-    )
+    return replace(seen, data_files=files, stored={path: FileState("file", USER, USER, "0600", "") for path in files})
 
 
 def refusals(host: Host, observed: Observed) -> list[str]:
@@ -186,7 +185,7 @@ def left(host: Host, log: str, snapshot: bool, begun: bool, configured: str, asi
         seen = ended(seen, ENDED)
     when = ASIDE[aside]
     if when is not None:
-        old = FileState("directory", "redis", "redis", "0750", "", when, when)
+        old = FileState("directory", USER, USER, "0750", "", when, when)
         seen = replace(seen, stored={**seen.stored, f"{LOG}.old": old})
     if not begun:
         seen = without_file(seen, "/var/lib/caas-redis/crypto")
@@ -237,8 +236,8 @@ def put(observed: Observed, changed: int, modified: int, log: int = 100) -> Obse
     """There is a dump.rdb that came there at `changed`; the log is of `log`."""
     stored = {
         **observed.stored,
-        MANIFEST: FileState("file", "redis", "redis", "0600", "", log, log),
-        SNAPSHOT: FileState("file", "redis", "redis", "0600", "", modified, changed),
+        MANIFEST: FileState("file", USER, USER, "0600", "", log, log),
+        SNAPSHOT: FileState("file", USER, USER, "0600", "", modified, changed),
     }
     return replace(observed, stored=stored, data_files={**observed.data_files, SNAPSHOT: 5})
 

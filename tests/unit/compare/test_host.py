@@ -98,7 +98,7 @@ def test_without_a_pin_every_installed_version_is_right(host: Host, right: Obser
 
 def test_a_missing_file_is_to_be_written(host: Host, right: Observed) -> None:
     found = only(compare(host, without_file(right, CONF)))
-    assert found == ("crypto", "file", CONF, "file root:redis 0640", "absent", "write")
+    assert found == ("crypto", "file", CONF, "file root:redis-crypto 0640", "absent", "write")
 
 
 def test_another_line_in_a_file_is_shown(host: Host, right: Observed) -> None:
@@ -130,28 +130,28 @@ def test_of_a_secret_file_only_is_said_that_it_differs(host: Host, right: Observ
 @pytest.mark.parametrize(
     ("changes", "observed"),
     [
-        ({"owner": "redis"}, "file redis:redis 0640"),
+        ({"owner": "redis-crypto"}, "file redis-crypto:redis-crypto 0640"),
         ({"group": "root"}, "file root:root 0640"),
-        ({"mode": "0644"}, "file root:redis 0644"),
-        ({"kind": "link", "content": "/etc/passwd"}, "link root:redis 0640"),
+        ({"mode": "0644"}, "file root:redis-crypto 0644"),
+        ({"kind": "link", "content": "/etc/passwd"}, "link root:redis-crypto 0640"),
     ],
 )
 def test_another_owner_group_mode_or_kind_of_a_file_is_a_difference(
     host: Host, right: Observed, changes: dict[str, str], observed: str
 ) -> None:
     found = only(compare(host, with_file(right, CONF, **changes)))
-    assert found == ("crypto", "file", CONF, "file root:redis 0640", observed, "write")
+    assert found == ("crypto", "file", CONF, "file root:redis-crypto 0640", observed, "write")
 
 
 def test_another_mode_of_a_directory_is_a_difference(host: Host, right: Observed) -> None:
     found = only(compare(host, with_file(right, "/var/lib/redis/crypto", mode="0755")))
-    expected = "directory redis:redis 0750"
+    expected = "directory redis-crypto:redis-crypto 0750"
     assert found == (
         "crypto",
         "file",
         "/var/lib/redis/crypto",
         expected,
-        "directory redis:redis 0755",
+        "directory redis-crypto:redis-crypto 0755",
         "write",
     )
 
@@ -166,7 +166,7 @@ def test_a_file_that_no_role_needs_any_more_is_to_be_removed() -> None:
 
 
 def test_a_directory_mode_that_an_upgrade_would_reset_is_a_difference(host: Host, right: Observed) -> None:
-    expected = "dpkg-statoverride root redis 750"
+    expected = "dpkg-statoverride root root 711"
     for path in host.statoverrides:
         left = {name: rule for name, rule in host.statoverrides.items() if name != path}
         found = only(compare(host, replace(right, statoverrides=left)))

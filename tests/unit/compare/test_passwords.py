@@ -343,7 +343,7 @@ def test_who_asks_for_new_passwords_sees_in_a_plan_which_are_replaced() -> None:
 def test_the_mode_of_an_acl_file_counts_without_passwords_too() -> None:
     host = without_passwords("crypto-service")
     (found,) = compare(host, with_file(as_desired(desired("crypto")), "/etc/redis/crypto.acl", mode="0644"))
-    assert found.observed == "file root:redis 0644"
+    assert found.observed == "file root:redis-crypto 0644"
 
 
 def test_no_password_and_no_hash_is_in_any_of_these_words() -> None:

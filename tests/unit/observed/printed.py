@@ -13,7 +13,7 @@ KINDS = {"file": "f", "directory": "d", "link": "l"}
 
 
 MARK = "0123456789abcdef"
-OWN_FILE = FileState("file", "redis", "redis", "0600", "")
+OWN_FILE = FileState("file", "redis-crypto", "redis-crypto", "0600", "")
 
 
 def look_text(observed: Observed, mark: str = MARK) -> str:
@@ -127,6 +127,9 @@ def _matches(observed: Observed) -> Iterator[str]:
         yield from (f"{path}:# {MANAGED}", f"{path}:w {THP} - - - - {value}")
     for role, (address, port) in observed.configured.items():
         yield from (f"/etc/redis/{role}.conf:{line}" for line in (f"bind {address}", f"port {port}"))
+    yield from (
+        f"{path}:{user}:x:997:997" for path in ("/etc/passwd", "/etc/group") for user in sorted(observed.accounts)
+    )
     yield from (f"/etc/systemd/system/{unit}:# {MANAGED}" for unit in observed.our_units)
 
 

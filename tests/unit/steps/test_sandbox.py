@@ -18,7 +18,7 @@ from tests.unit.scripts import call, path_of
 MARKER = Marker("old", 7, "old.service", "/srv/it's/dump.rdb", "16 1.5", "111:115:115 27 ")
 JOBS: dict[str, Callable[[Instance], str]] = {
     "check-log": check_script,
-    "own-data": own_script,
+    "own-data": lambda instance: own_script(instance, instance.user),
     "put-aside": aside_command,
     "copy-save": lambda instance: copy_script(instance, MARKER),
     "convert-data": lambda instance: convert_script(instance, "log", 1),
@@ -53,20 +53,29 @@ def test_what_is_done_with_a_role_s_files_is_a_job_around_its_own_directory(role
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_job_is_redis_but_the_one_that_gives_files_to_redis_and_that_one_may_do_nothing_else(job: str) -> None:
+def test_a_job_is_its_role_s_user_but_the_one_that_gives_files_to_it_and_that_one_may_do_nothing_else(job: str) -> None:
     lines = properties(desired("crypto").instances[0], job)
     rights = [line for line in lines if line.startswith(("User=", "CapabilityBoundingSet=", "PrivateUsers="))]
     if job == "own-data":
         assert rights == ["CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_DAC_READ_SEARCH"]
     else:
-        assert rights == ["User=redis", "PrivateUsers=yes", "CapabilityBoundingSet="]
+        assert rights == ["User=redis-crypto", "PrivateUsers=yes", "CapabilityBoundingSet="]
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_nothing_of_the_unit_s_sandbox_is_missing_from_a_job_but_what_is_said(job: str) -> None:
     instance = desired("crypto").instances[0]
     own = ("User=", "Group=", "PrivateUsers=", "CapabilityBoundingSet=", "AmbientCapabilities=", "SystemCallFilter=")
-    not_sandbox = ("Type=", "Timeout", "Exec", "Restart=", "RestartSec=", "SetCredential=", "RuntimeDirectory")
+    not_sandbox = (
+        "Type=",
+        "Timeout",
+        "Exec",
+        "Restart=",
+        "RestartSec=",
+        "SetCredential=",
+        "RuntimeDirectory",
+        "StateDirectory",
+    )
     service = instance.unit_text.partition("[Service]\n")[2].partition("\n[Install]")[0]
     for line in service.splitlines():
         left = line.startswith(not_sandbox) or not line or line.startswith("#")
@@ -85,7 +94,7 @@ def test_root_has_its_own_files_where_no_role_can_read_or_write() -> None:
     assert text.index("umask 077") < text.index("mkdir")
 
 
-def test_what_an_old_server_saved_is_read_as_its_user_and_copied_as_redis() -> None:
+def test_what_an_old_server_saved_is_read_as_its_user_and_copied_as_the_role() -> None:
     run = call(JOBS["copy-save"](desired("crypto").instances[0]))
     assert run.parameters["source"] == "/srv/it's/dump.rdb"
     assert run.parameters["reader"] == "--reuid=111 --regid=115 --groups=115,27"

@@ -49,7 +49,8 @@ def test_nobody_but_root_on_the_host_can_reach_the_server(name: str) -> None:
         assert "PrivateTmp=yes" in call(SCRIPTS[name]).parameters["sandbox"].splitlines()
     else:
         assert config["unixsocket"].startswith("/run/redis-trial-")
-        assert 'install -d -m 0700 -o redis -g redis "$work"' in SCRIPTS[name]
+        assert 'install -d -m 0700 -o "$user" -g "$user" "$work"' in SCRIPTS[name]
+        assert call(SCRIPTS[name]).parameters["user"] == name.replace("trial of ", "redis-")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -130,6 +131,6 @@ def test_a_trial_has_the_sandbox_of_the_role_s_unit_but_for_its_directories() ->
     unit = desired("crypto").instances[0].unit_text.splitlines()
     assert lines[-1] == "ReadWritePaths=/run/redis-trial-crypto/work"
     assert [line for line in lines[:-1] if line not in unit] == []
-    for name in ("User=redis", "PrivateUsers=yes", "NoExecPaths=/", "SystemCallFilter=~@privileged @resources"):
+    for name in ("User=redis-crypto", "PrivateUsers=yes", "NoExecPaths=/", "SystemCallFilter=~@privileged @resources"):
         assert name in lines
     assert [line for line in lines if "/var/lib/redis/" in line or line.startswith(("ExecStart", "Restart="))] == []
