@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.catalogue.requested import Requests
+from tasks.compare.data_files import data_user
 from tasks.compare.difference import Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
@@ -80,6 +81,43 @@ def test_a_log_of_which_somebody_made_a_backup_by_links_is_its_users_own(host: H
     right = as_desired(host)
     backup = FileState("file", USER, USER, "0600", "", links=2)
     assert compare(host, replace(right, stored={**right.stored, INCR: backup})) == []
+
+
+def from_before(host: Host) -> Observed:
+    """A tier that a version without users of roles has deployed and that runs since, its unit another one."""
+    right = as_desired(host)
+    old = {path: replace(state, owner="redis", group="redis") for path, state in right.stored.items()}
+    right = replace(right, stored=old, started={**right.started, "redis-crypto.service": "older"})
+    return with_file(right, DIRECTORY, owner="redis", group="redis")
+
+
+def test_a_server_from_before_keeps_its_data_until_its_restart_which_is_due_and_says_why(host: Host) -> None:
+    (found,) = compare(host, from_before(host))
+    assert str(found) == "crypto: instance user: redis, the one of all roles → redis-crypto, its own (restart)"
+
+
+def test_what_of_a_server_from_before_is_root_s_is_given_to_the_user_that_it_runs_as(host: Host) -> None:
+    found = compare(host, with_stored(from_before(host), INCR, "file", "root", "root", "0600"))
+    (wrong,) = [item for item in found if item.name == DIRECTORY]
+    assert wrong.expected.startswith("all redis:redis, ")
+    assert wrong.observed == "appendonlydir/appendonly.aof.1.incr.aof is root:root 0600"
+
+
+@pytest.mark.parametrize("owner", ["redis", "root", "1234", "redis-gateway"])
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("older", [True, False])
+def test_only_what_runs_since_before_keeps_the_user_of_before(
+    host: Host, owner: str, active: bool, older: bool
+) -> None:
+    right = as_desired(host)
+    seen = with_file(right, DIRECTORY, owner=owner, group=owner)
+    if older:
+        seen = replace(seen, started=dict.fromkeys(right.started, "older"))
+    seen = seen if active else stopped(seen, "crypto")
+    keeps = owner == "redis" and active and older
+    assert data_user(host.instances[0], seen) == ("redis" if keeps else USER)
+    directory = [item for item in compare(host, seen) if item.name == DIRECTORY and item.subject == "file"]
+    assert [str(item.remedy) for item in directory] == ([] if keeps else ["write"])
 
 
 CUT = "1:M 26 Nov 2026 02:31:21.755 # !!! Truncating the AOF appendonly.aof.1.incr.aof at offset 1718 !!!"

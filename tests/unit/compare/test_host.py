@@ -818,3 +818,18 @@ def test_a_restart_that_would_lose_keys_which_are_nowhere_on_disk_is_not_promise
     (item,) = [item for item in compare(wanted, seen) if item.name == "databases"]
     assert (item.remedy == Remedy.RESTART) == promised
     assert ("it keeps nothing on disk, a restart would lose its keys (3)" in str(item.remedy)) == (not promised)
+
+
+# Users
+
+
+def test_a_user_that_somebody_deleted_is_made_again(host: Host, right: Observed) -> None:
+    found = only(compare(host, replace(right, accounts=frozenset())))
+    unit = "redis-crypto.service"
+    assert found == ("crypto", "unit", unit, "its user and group redis-crypto", "absent", "make the user")
+
+
+def test_of_a_user_that_nothing_makes_yet_only_what_makes_it_is_listed(host: Host, right: Observed) -> None:
+    path = "/etc/sysusers.d/redis-crypto.conf"
+    found = only(compare(host, replace(without_file(right, path), accounts=frozenset())))
+    assert found == ("crypto", "file", path, "file root:root 0644", "absent", "write")
