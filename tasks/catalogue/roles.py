@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import Annotated, Any
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -33,23 +34,53 @@ def _plain_address(value: IPv4Address) -> IPv4Address:
     return value
 
 
+NO_NETWORK = "is no IPv4 network: write it as 10.8.0.0/16, or one address as 10.9.1.7"
+
+
+def _networks(value: object) -> tuple[IPv4Network, ...] | None:
+    """Networks in order, none of them in another, or None; what is wrong with them in words."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(f"{value!r}: list the networks that may connect, as [10.8.0.0/16, 10.9.1.7], or leave it out")
+    return tuple(collapse_addresses(map(_network, value)))
+
+
+def _network(value: object) -> IPv4Network:
+    if isinstance(value, IPv4Network):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9.]{7,15}(/[0-9]{1,2})?", value):
+        raise ValueError(f"{value!r} {NO_NETWORK}")
+    try:
+        network = IPv4Network(value, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{value!r} {NO_NETWORK}") from error
+    if IPv4Address(value.partition("/")[0]) != network.network_address:
+        raise ValueError(f"{value!r} has bits of a host: write {network}, or the one address without /")
+    if network.prefixlen == 0:
+        raise ValueError(f"{value!r} is everybody: leave allow_from out")
+    return network
+
+
 Text = Annotated[str, text_rule(str)]
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME)]
+# With redis- before it, it is the name of a user, of at most 31 characters.
+RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME, max_length=25)]
 
 
 class Role(Settings, Rights):
     """One Redis instance of the platform: what it is for, where it answers, how it is set.
 
-    Memory is in bytes. Its rights are those of each service that has none of its own. Source: group_data/roles.yaml and
-    the `redis_overrides` of one host.
+    Memory is in bytes. `allow_from`: who may connect, everybody where it is None. Its rights are those of each service
+    that has none of its own. Source: group_data/roles.yaml and the `redis_overrides` of one host.
     """
 
     name: RoleName
     purpose: Text
     address: Annotated[IPv4Address, AfterValidator(_plain_address)]
     inner_port: Port | None
+    allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(_networks)] = None
     services: Annotated[tuple[UserName, ...], Field(min_length=1)]
     own_rights: Annotated[Mapping[str, Rights], Field(alias=OWN_RIGHTS)]
     stores: tuple[Text, ...]

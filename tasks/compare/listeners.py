@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from tasks.catalogue.roles import Role
 from tasks.compare.adoption import adopted_pids
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.desired.host import Host, Instance
+from tasks.desired.host import CLOSED, FENCE_CHAIN, Fence, Host, Instance, fence_chains, from_chain
 from tasks.desired.paths import INNER_PORT_TABLE, INNER_PORT_UNIT, PACKAGED_UNIT
 from tasks.observed.foreign_listeners import EVERYWHERE, ignored_pids
 from tasks.observed.state import Observed, Server
@@ -32,6 +32,7 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
         yield from _others_in_its_place(role, observed, pids)
     if "forwards" not in observed.unseen:
         yield from _inner_ports(desired, observed)
+        yield from _fences(desired, observed)
         yield from _foreign_forwards(desired, observed)
 
 
@@ -91,11 +92,9 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
         for item in desired.forwards
         for chain in ("prerouting", "output")
     }
-    if INNER_PORT_UNIT not in observed.units and not wanted:
+    if _are_unseen(desired, observed, bool(wanted)):
         return
-    if "nftables" in desired.packages and "nftables" not in observed.packages:
-        return  # without nft nothing is known of the rules: the missing package is listed
-    if wanted and observed.forwards:
+    if (wanted and observed.forwards) or (desired.fences and observed.fences):
         yield from _owner(observed)
     role_at = {str(role.address): role.name for role in desired.roles}
     for address, port in sorted({(rule[1], rule[2]) for rule in wanted ^ observed.forwards}):
@@ -109,3 +108,43 @@ def _inner_ports(desired: Host, observed: Observed) -> Iterator[Difference]:
             ", ".join(found) or "not led anywhere",
             Remedy.LEAD,
         )
+
+
+def _are_unseen(desired: Host, observed: Observed, wanted: bool) -> bool:
+    """Whether nothing is to be said of rules: without nft nothing is known, and the missing package is listed."""
+    unasked = INNER_PORT_UNIT not in observed.units and not wanted
+    return unasked or ("nftables" in desired.packages and "nftables" not in observed.packages)
+
+
+def _fences(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Who may connect to the roles, by the rules in force."""
+    wanted, found = fence_chains(desired.fences), observed.fences
+    if wanted == found or _are_unseen(desired, observed, bool(wanted)):
+        return
+    asked = {item.role: item for item in desired.fences}
+    known = set()
+    for role in desired.roles:
+        expected, seen = _let_in(role, wanted), _let_in(role, found)
+        if expected != seen:
+            where = f"{role.address}:{role.port}"
+            known.add(role.name)
+            yield Difference(role.name, "listener", where, f"open to {expected}", f"open to {seen}", Remedy.LEAD)
+    mine = {FENCE_CHAIN, *map(from_chain, asked)}
+    for chain in sorted(wanted.keys() | found.keys()):
+        if chain in map(from_chain, known) or (chain == FENCE_CHAIN and known):
+            continue  # said
+        if wanted.get(chain) != found.get(chain):
+            odd = [line for line in found.get(chain, ()) if line not in wanted.get(chain, ())]
+            shown = "; ".join(odd[:3]) or "other rules, or other order"
+            expected = "as rendered" if chain in mine else "absent"
+            yield Difference(None, "listener", f"chain {chain}", expected, shown, Remedy.LEAD)
+
+
+def _let_in(role: Role, chains: Mapping[str, tuple[str, ...]]) -> str:
+    """Who may connect to a role by these rules, in words."""
+    chain, base = from_chain(role.name), chains.get(FENCE_CHAIN, ())
+    fence = Fence(role.name, str(role.address), role.port, ())
+    *lines, last = chains.get(chain, ("",))
+    if fence_chains([fence])[FENCE_CHAIN][-1] not in base or last != CLOSED:
+        return "everybody"
+    return ", ".join(line.removeprefix("ip saddr ").removesuffix(" accept") for line in lines) or "nobody"

@@ -6,13 +6,15 @@ A look sees a host from the inside, and a proof comes through SSH: neither passe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
 
 from tasks.compare.difference import ByHand, Difference
 from tasks.compare.unknown import Unknown
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 
+LET_IN = "see whose rules or translation let it in: nft list ruleset, on the host and on the way"
 FROM = 2  # hosts that try a port; one of them may be on the same switch, or be let through by itself
 
 Endpoint = tuple[str, int]  # address and port
@@ -20,19 +22,43 @@ Endpoint = tuple[str, int]  # address and port
 
 @dataclass(frozen=True)
 class Tries:
-    """The ports of one host that are tried, each with its role, and the hosts that try them."""
+    """The ports of one host that are tried, each with its role, and the hosts that try them.
+
+    `closed`: which host is to find which port closed to it. `unsure`: which is not to try it, for only some of its
+    addresses may connect.
+    """
 
     ports: Mapping[Endpoint, str]
     hosts: tuple[str, ...]
+    closed: frozenset[tuple[str, Endpoint]] = frozenset()
+    unsure: frozenset[tuple[str, Endpoint]] = frozenset()
 
 
 def tries(seen: Mapping[str, tuple[Host, Observed]]) -> dict[str, Tries]:
     """host → what is tried of it; `seen`: the hosts of a run with roles. Where there is one host only, nothing is."""
     names = sorted(seen)
     planned = {
-        name: Tries(_open(*seen[name]), tuple([other for other in names if other != name][:FROM])) for name in names
+        name: _let_in(seen, name, Tries(_open(*seen[name]), tuple([other for other in names if other != name][:FROM])))
+        for name in names
     }
     return {name: item for name, item in planned.items() if item.ports and item.hosts}
+
+
+def _let_in(seen: Mapping[str, tuple[Host, Observed]], name: str, tried: Tries) -> Tries:
+    """`tried` of host `name`, with what its `allow_from` says of the hosts that try."""
+    networks = {item.role: [IPv4Network(text) for text in item.networks] for item in seen[name][0].fences}
+    closed, unsure = set(), set()
+    for other in tried.hosts:
+        addresses = [IPv4Address(text) for text in seen[other][1].addresses]
+        addresses = [address for address in addresses if not address.is_loopback]
+        for port, role in tried.ports.items():
+            if role in networks:
+                let_in = {any(address in network for network in networks[role]) for address in addresses}
+                if let_in == {False}:
+                    closed.add((other, port))
+                elif let_in != {True}:
+                    unsure.add((other, port))
+    return replace(tried, closed=frozenset(closed), unsure=frozenset(unsure))
 
 
 def _open(desired: Host, observed: Observed) -> dict[Endpoint, str]:
@@ -56,7 +82,9 @@ def to_try(planned: Mapping[str, Tries]) -> dict[str, list[Endpoint]]:
     asked: dict[str, list[Endpoint]] = {}
     for item in planned.values():
         for name in item.hosts:
-            asked.setdefault(name, []).extend(item.ports)
+            ports = [port for port in item.ports if (name, port) not in item.unsure]
+            if ports:
+                asked.setdefault(name, []).extend(ports)
     return asked
 
 
@@ -64,7 +92,14 @@ def differences(tried: Tries, heard: Mapping[str, Mapping[Endpoint, str]]) -> li
     """The ports of a host that another does not reach; `heard`: host that tried → port → why not, empty if it did."""
     found = []
     for (address, port), role in tried.ports.items():
-        said = {name: heard[name][address, port] for name in tried.hosts if name in heard}
+        where = (address, port)
+        answers = {name: heard[name][where] for name in tried.hosts if where in heard.get(name, {})}
+        said = {name: why for name, why in answers.items() if (name, where) not in tried.closed}
+        got_in = [name for name, why in answers.items() if not why and (name, where) in tried.closed]
+        if got_in:
+            expected = "closed to whom its allow_from leaves out"
+            shown = f"reached over the network from {', '.join(got_in)}"
+            found.append(Difference(role, "listener", f"{address}:{port}", expected, shown, ByHand(LET_IN)))
         closed = [f"{why} from {name}" for name, why in said.items() if why]
         if closed:
             remedy = ByHand("let the packet filters of the host and on the way admit it: see nft list ruleset")

@@ -5,11 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
-from tasks.desired.host import File, Forward, Host, Instance, Passwords, Unit, User, descriptors, sha256
+from tasks.desired.host import (
+    Fence,
+    File,
+    Forward,
+    Host,
+    Instance,
+    Passwords,
+    Unit,
+    User,
+    descriptors,
+    fence_chains,
+    sha256,
+)
 from tasks.desired.paths import (
     APT_PIN_FILE,
     CONFIG_DIRECTORY,
@@ -55,6 +68,11 @@ def desired_host(
         for role in roles
         if role.forwarded_port is not None
     )
+    fences = tuple(
+        Fence(role.name, str(role.address), role.port, tuple(map(_as_listed, role.allow_from)))
+        for role in roles
+        if role.allow_from is not None
+    )
     instances = tuple(
         replace(
             _instance(role, passwords[role.name]),
@@ -64,19 +82,20 @@ def desired_host(
         for role in roles
     )
     values = {key: str(value) for key, value in sorted(sysctls.items())}
-    files = _host_files(values, forwards, redis_version) + [
+    files = _host_files(values, forwards, fences, redis_version) + [
         file for instance in instances for file in _role_files(instance)
     ]
     return Host(
         name=name,
         roles=roles,
-        packages=_packages(forwards, redis_version),
+        packages=_packages(bool(forwards or fences), redis_version),
         files=tuple(sorted(files, key=lambda file: file.path)),
-        absent=_absent(roles, forwards, redis_version),
-        units=_units(roles, forwards),
+        absent=_absent(roles, bool(forwards or fences), redis_version),
+        units=_units(roles, bool(forwards or fences)),
         sysctls=values,
         thp="never",
         forwards=forwards,
+        fences=fences,
         instances=instances,
         redis_version=redis_version,
         statoverrides={CONFIG_DIRECTORY: "root root 711", DATA_ROOT: "root root 711"},
@@ -87,7 +106,7 @@ def desired_host(
 def with_forwards(host: Host, more: Sequence[Forward]) -> Host:
     """`host`, whose rules lead some inner ports more than those of its roles."""
     forwards = (*host.forwards, *more)
-    rules = _inner_port_rules(forwards)
+    rules = _inner_port_rules(forwards, host.fences)
     files = (replace(file, content=rules) if file.path == INNER_PORT_RULES else file for file in host.files)
     return replace(host, forwards=forwards, files=tuple(files)) if more else host
 
@@ -112,20 +131,20 @@ def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
     )
 
 
-def _packages(forwards: Sequence[Forward], version: str | None) -> dict[str, str | None]:
+def _packages(rules: bool, version: str | None) -> dict[str, str | None]:
     packages: dict[str, str | None] = {"redis-server": version, "redis-tools": version}
-    return packages | ({"nftables": None} if forwards else {})
+    return packages | ({"nftables": None} if rules else {})
 
 
-def _absent(roles: Sequence[Role], forwards: Sequence[Forward], version: str | None) -> tuple[str, ...]:
-    inner_port = () if forwards else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
+def _absent(roles: Sequence[Role], rules: bool, version: str | None) -> tuple[str, ...]:
+    inner_port = () if rules else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
     previous = (previous_file(path) for role in roles for path in start_files(role.name))
     return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous)
 
 
-def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ...]:
+def _units(roles: Sequence[Role], rules: bool) -> tuple[Unit, ...]:
     inner_port = Unit(INNER_PORT_UNIT, "absent", "inactive")
-    if forwards:
+    if rules:
         inner_port = Unit(INNER_PORT_UNIT, "enabled", "active", digest=_digest(_inner_port_unit("")))
     return (
         Unit(PACKAGED_UNIT, "masked", "inactive"),
@@ -134,7 +153,9 @@ def _units(roles: Sequence[Role], forwards: Sequence[Forward]) -> tuple[Unit, ..
     )
 
 
-def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version: str | None) -> list[File]:
+def _host_files(
+    sysctls: Mapping[str, str], forwards: Sequence[Forward], fences: Sequence[Fence], version: str | None
+) -> list[File]:
     files = [
         File("/etc/apt/apt.conf.d/60-redis", render("apt-unattended.conf.j2")),
         File("/etc/needrestart", None, mode="0755"),
@@ -152,9 +173,9 @@ def _host_files(sysctls: Mapping[str, str], forwards: Sequence[Forward], version
     ]
     if version:
         files.append(File(APT_PIN_FILE, render("apt-preferences.j2", version=version)))
-    if forwards:
+    if forwards or fences:
         files += [
-            File(INNER_PORT_RULES, _inner_port_rules(forwards)),
+            File(INNER_PORT_RULES, _inner_port_rules(forwards, fences)),
             File(f"{UNITS}/{INNER_PORT_UNIT}", _inner_port_unit(_digest(_inner_port_unit("")))),
         ]
     return files
@@ -194,8 +215,13 @@ def _digest(unit_text: str) -> str:
     return hashlib.sha256(process_part(unit_text).encode()).hexdigest()[:16]
 
 
-def _inner_port_rules(forwards: Sequence[Forward]) -> str:
-    return render("inner-port.nft.j2", table=INNER_PORT_TABLE, forwards=forwards)
+def _as_listed(network: IPv4Network) -> str:
+    """A network as nft lists it."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def _inner_port_rules(forwards: Sequence[Forward], fences: Sequence[Fence]) -> str:
+    return render("inner-port.nft.j2", table=INNER_PORT_TABLE, forwards=forwards, chains=fence_chains(fences))
 
 
 def _inner_port_unit(digest: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,6 +70,16 @@ class Forward:
     port: int
 
 
+@dataclass(frozen=True)
+class Fence:
+    """Who may connect to a role from elsewhere: networks as nft lists them."""
+
+    role: str
+    address: str
+    port: int
+    networks: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Instance:
     """A running server: every setting as CONFIG GET says it, its users, the digest of its unit's text."""
@@ -131,7 +141,39 @@ class Host:
     statoverrides: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = NOTHING
     limits: Limits | None = None  # of its health; None where there is nothing to judge
+    fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything of it is to be in the kernel's rules."""
+        return bool(self.forwards or self.fences)
+
+
+def fence_chains(fences: Sequence[Fence]) -> dict[str, tuple[str, ...]]:
+    """chain → its lines as nft lists them; none without fences. What comes from the host itself comes in by lo.
+
+    An input hook sees inner ports translated. Every packet is judged, so that a network which is taken off the list is
+    cut off at once.
+    """
+    if not fences:
+        return {}
+    chains = {
+        from_chain(item.role): (*(f"ip saddr {network} accept" for network in item.networks), CLOSED) for item in fences
+    }
+    led = (
+        f'iifname != "lo" ip daddr {item.address} tcp dport {item.port} goto {from_chain(item.role)}' for item in fences
+    )
+    return {**chains, FENCE_CHAIN: ("type filter hook input priority filter; policy accept;", *led)}
+
+
+FENCE_CHAIN = "input"
+CLOSED = "reject with tcp reset"  # a service that was forgotten is told, and does not wait
+
+
+def from_chain(role: str) -> str:
+    """The chain that lists who may connect to a role."""
+    return f"from_{role}"
 
 
 def sha256(text: str | None) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from tasks.catalogue.printable import excerpt
+from tasks.desired.host import FENCE_CHAIN, from_chain
 from tasks.desired.paths import INNER_PORT_TABLE
 from tasks.observed.records import Unreadable
 from tasks.observed.state import Ranges, Taking
@@ -190,12 +191,24 @@ def owner(lines: Sequence[str]) -> str:
     return named[1] if named else "unknown"
 
 
+def fences(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """chain → lines of the chains in our table that say who may connect."""
+    return {name: tuple(own) for name, own in _chains(lines).items() if is_fence(name)}
+
+
+def is_fence(chain: str) -> bool:
+    """Whether a chain of our table says who may connect."""
+    return chain == FENCE_CHAIN or chain.startswith(from_chain(""))
+
+
 def forwards(lines: Sequence[str]) -> Iterable[tuple[str, str, int, str]]:
-    """(chain, address, inner port, target) of every rule in our table; a rule of another form counts as one."""
+    """(chain, address, inner port, target) of every leading rule in our table; a rule of another form counts as one."""
     chain = ""
     for line in map(str.strip, lines):
         if match := re.match(r"chain (\S+) \{", line):
             chain = match[1]
+        elif is_fence(chain):
+            continue
         elif match := _RULE.fullmatch(line):
             yield chain, match[1], int(match[2]), match[3]
         elif line and line != "}" and not line.startswith(("type nat hook", "flags ", "comment ", "# progname ")):

@@ -13,7 +13,7 @@ from tasks.catalogue.roles import ROLE_NAME
 from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.listeners import read_listeners
-from tasks.observed.nft import OUR_TABLE, forwards, legacy_takings, owner, read_rules, takings
+from tasks.observed.nft import OUR_TABLE, fences, forwards, legacy_takings, owner, read_rules, takings
 from tasks.observed.records import Unreadable, lines_of, matching, number, read_records, split_parts
 from tasks.observed.state import FileState, FileUser, Observed, Unseen
 
@@ -78,6 +78,7 @@ def parse_look(text: str, mark: str) -> Observed:
         started=_started(texts),
         files={item.path: _file(item, texts, digests) for item in found if item.is_asked_for},
         forwards=frozenset(forwards(rules.get(OUR_TABLE, []))),
+        fences=fences(rules.get(OUR_TABLE, [])),
         forwards_owner=owner(rules.get(OUR_TABLE, [])),
         takings=(*takings(rules), *legacy_takings(lines["legacy"])),
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),

@@ -190,6 +190,7 @@ class Observed:
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along
     descriptors: Mapping[int, int] = field(default_factory=dict)  # main process of a unit, or 1 → its open files
     free_of: Mapping[str, int] = field(default_factory=dict)  # data directory → bytes free on its disk
+    fences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # chain → who may connect, line by line
     forwards_owner: str = ""  # the process without which they end, and which alone can change them
     takings: tuple[Taking, ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)

@@ -16,9 +16,9 @@ UNIT_FILE = f"{UNITS}/{INNER_PORT_UNIT}"
 
 def lead_inner_ports(seen: Look) -> None:
     """The inner ports lead to the assigned ones; connections through them survive a change of the rules."""
-    commands = lead_commands(seen.differences, wanted=bool(seen.desired.forwards))
+    commands = lead_commands(seen.differences, wanted=seen.desired.has_rules)
     if commands:
-        name = "Lead the inner ports" if seen.desired.forwards else "Remove the inner ports"
+        name = "Lead the inner ports" if seen.desired.has_rules else "Remove the inner ports"
         run_commands(name=name, commands=commands)
 
 

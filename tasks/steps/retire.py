@@ -149,7 +149,7 @@ def _inner_port_commands(seen: Look) -> Iterator[tuple[str, str | None]]:
         yield file_command(file).get_raw_value(), file.content
     if any(file.path.startswith(UNITS) for file in files):
         yield "systemctl daemon-reload", None
-    for command in lead_commands(seen.differences, wanted=bool(seen.desired.forwards)):
+    for command in lead_commands(seen.differences, wanted=seen.desired.has_rules):
         yield command, None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tasks.desired.host import Host
 from tests.unit.builders import FIVE, OTHERS, VERSION, desired
@@ -11,11 +12,16 @@ from tests.unit.builders import FIVE, OTHERS, VERSION, desired
 FILES = Path(__file__).parent / "files"
 UPDATE = "python -m tests.golden.update"
 
+FENCED: dict[str, Any] = {
+    "gateway": {"allow_from": ["10.8.0.0/16", "10.9.1.7"]},
+    "crypto": {"allow_from": ["172.28.2.0/25", "172.28.2.128/25"]},
+}
 # One host with all five roles shows every file there is; the next ones what depends on the roles and on the host.
 HOSTS: dict[str, Callable[[], Host]] = {
     "all-five": lambda: desired(*FIVE),
     "others": lambda: desired(*OTHERS),
     "gateway-alone": lambda: desired("gateway"),
+    "fenced": lambda: desired("gateway", "crypto", **FENCED),
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
 }
 
@@ -50,6 +56,8 @@ def _state(host: Host) -> Iterator[str]:
     yield f"huge pages {host.thp}"
     for item in host.forwards:
         yield f"forward {item.address}:{item.inner_port} to {item.address}:{item.port}"
+    for fence in host.fences:
+        yield f"{fence.address}:{fence.port} open to {' '.join(fence.networks)}"
 
 
 def committed() -> dict[str, str]:

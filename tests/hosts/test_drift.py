@@ -455,7 +455,11 @@ def test_the_same_said_in_other_words_is_no_drift(site: Site) -> None:
         ("gateway", "CONFIG SET client-output-buffer-limit 'pubsub 33554432 8192kb 60 replica 256mb 65536kb 60'"),
         ("compliance", "CONFIG SET save '3600 1 300 100 60 10000'"),
         ("shared", "CONFIG SET bind 172.28.2.3"),
-        ("crypto", "ACL SETUSER crypto-service resetkeys allkeys nocommands allcommands -@dangerous -@admin +info"),
+        (
+            "crypto",
+            "ACL SETUSER crypto-service resetkeys allkeys nocommands allcommands -@dangerous -@admin +info -@scripting "
+            "+fcall_ro +fcall +script|exists +script|load +evalsha_ro +eval_ro +evalsha +eval",
+        ),
     ):
         with site.tier.operator(role) as client:
             assert client.execute_command(*shlex.split(command)) in (True, "OK", b"OK")

@@ -20,7 +20,7 @@ from tasks.catalogue.secrets_file import users_of
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
-from tasks.desired.host import Host, Instance, User
+from tasks.desired.host import Host, Instance, User, fence_chains
 from tasks.desired.paths import INNER_PORT_UNIT, SYSCTL_FILE, THP_FILE, acl_file, data_directory
 from tasks.observed.state import FileState, FileUser, Listener, Observed, Server
 from tests.tree import ROLES, tree
@@ -98,7 +98,7 @@ def limits(**changes: int) -> Limits:
 def as_desired(host: Host) -> Observed:
     """A virtual machine on which everything is as `host` wants it."""
     pids = {instance.unit: FIRST_PID + number for number, instance in enumerate(host.instances)}
-    owner = {INNER_PORT_UNIT: FIRST_PID + len(pids)} if host.forwards else {}
+    owner = {INNER_PORT_UNIT: FIRST_PID + len(pids)} if host.has_rules else {}
     return Observed(
         os={"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
         systemd=True,
@@ -149,7 +149,8 @@ def as_desired(host: Host) -> Observed:
             for item in host.forwards
             for chain in ("prerouting", "output")
         ),
-        forwards_owner="nft" if host.forwards else "",
+        forwards_owner="nft" if host.has_rules else "",
+        fences=fence_chains(host.fences),
         statoverrides=dict(host.statoverrides),
         accounts=frozenset(instance.user for instance in host.instances),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
@@ -205,6 +206,7 @@ def fresh(host: Host) -> Observed:
         files={},
         forwards=frozenset(),
         forwards_owner="",
+        fences={},
         statoverrides={},
         data_files={},
         stored={},

@@ -312,3 +312,55 @@ def test_the_order_of_keys_in_yaml_does_not_change_the_desired_state(data: st.Da
     assert built == roles()
     carried = [built[name] for name in EVERY]
     assert desired_host("host-1", carried, passwords(*carried), SYSCTLS).files == desired(*EVERY).files
+
+
+# Who may connect
+
+
+@pytest.mark.parametrize(
+    ("given", "networks"),
+    [
+        (["10.8.0.0/16"], ["10.8.0.0/16"]),
+        (["10.9.1.7"], ["10.9.1.7/32"]),
+        (["10.9.1.7/32", "10.8.0.0/16"], ["10.8.0.0/16", "10.9.1.7/32"]),
+        (["10.0.0.0/9", "10.128.0.0/9", "10.3.0.0/16", "10.3.0.0/16"], ["10.0.0.0/8"]),
+        (None, None),
+    ],
+)
+def test_networks_are_kept_in_order_and_without_doubles(given: object, networks: list[str] | None) -> None:
+    found = roles(gateway={"allow_from": given})["gateway"].allow_from
+    assert (found if found is None else [str(network) for network in found]) == networks
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "[]: list the networks that may connect, as [10.8.0.0/16, 10.9.1.7], or leave it out"),
+        ("10.8.0.0/16", "'10.8.0.0/16': list the networks"),
+        ({"10.8.0.0/16": 1}, "list the networks"),
+        (["10.8.0.1/16"], "'10.8.0.1/16' has bits of a host: write 10.8.0.0/16, or the one address without /"),
+        (["0.0.0.0/0"], "'0.0.0.0/0' is everybody: leave allow_from out"),
+        (["::/0"], "'::/0' is no IPv4 network: write it as 10.8.0.0/16, or one address as 10.9.1.7"),
+        (["10.8/16"], "'10.8/16' is no IPv4 network"),
+        (["10.8.0.0/255.255.0.0"], "'10.8.0.0/255.255.0.0' is no IPv4 network"),
+        (["web.example"], "'web.example' is no IPv4 network"),
+        (["10.8.0.0/16 accept"], "'10.8.0.0/16 accept' is no IPv4 network"),
+        ([167772160], "167772160 is no IPv4 network"),
+        ([True], "True is no IPv4 network"),
+        ([None], "None is no IPv4 network"),
+        ([["10.8.0.0/16"]], "['10.8.0.0/16'] is no IPv4 network"),
+    ],
+)
+def test_what_is_no_list_of_networks_is_refused_in_words(given: object, said: str) -> None:
+    (problem,) = problems_of(allow_from=given)
+    assert problem.startswith("here: gateway: allow_from: ")
+    assert said in problem
+
+
+@pytest.mark.parametrize(("length", "fits"), [(25, True), (26, False)])
+def test_a_role_s_name_leaves_room_for_the_name_of_its_user(length: int, fits: bool) -> None:
+    name = "r" * length
+    row = {**yaml.safe_load(ROLES_FILE.read_text())["roles"]["gateway"], "address": "172.28.2.99"}
+    found = read_catalogue(edited(**{name: row}))[1]
+    assert (found == []) == fits
+    assert fits or "at most 25 characters" in found[0]

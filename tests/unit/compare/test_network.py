@@ -55,6 +55,43 @@ def test_hosts_without_roles_and_hosts_that_were_not_seen_neither_try_nor_are_tr
     assert hosts_with_roles(seen) == {}
 
 
+def fenced(*networks: str) -> dict[str, tuple[Host, Observed]]:
+    """crypto open to these networks, and two hosts that may try."""
+    host = desired("crypto", crypto={"allow_from": list(networks)})
+    return {**tier("gateway", "socket"), "crypto": (host, as_desired(host))}
+
+
+def from_host(name: str) -> frozenset[tuple[str, tuple[str, int]]]:
+    return frozenset((name, port) for port in CRYPTO)
+
+
+def test_whom_allow_from_leaves_out_tries_all_the_same_and_is_to_find_it_closed() -> None:
+    planned = tries(fenced("172.28.2.1"))["crypto"]  # gateway's address
+    assert planned == Tries(CRYPTO, ("gateway", "socket"), closed=from_host("socket"))
+    assert differences(planned, {"gateway": REACHED, "socket": dict.fromkeys(CRYPTO, "refused")}) == []
+    found = differences(planned, {"gateway": REACHED, "socket": REACHED})
+    assert [(item.role, item.name) for item in found] == [("crypto", f"172.28.2.5:{port}") for port in (6383, 6379)]
+    assert {(item.expected, item.observed) for item in found} == {
+        ("closed to whom its allow_from leaves out", "reached over the network from socket")
+    }
+
+
+def test_whom_allow_from_lets_in_and_who_does_not_get_in_is_a_difference() -> None:
+    planned = tries(fenced("172.28.2.0/24"))["crypto"]
+    assert (planned.closed, planned.unsure) == (frozenset(), frozenset())
+    assert len(differences(planned, {"gateway": dict.fromkeys(CRYPTO, CLOSED), "socket": REACHED})) == 2
+
+
+def test_a_host_of_which_only_one_address_may_connect_does_not_try() -> None:
+    seen = fenced("172.28.2.1")
+    host, observed = seen["gateway"]
+    seen["gateway"] = (host, replace(observed, addresses=observed.addresses | {"192.0.2.7"}))
+    planned = tries(seen)
+    assert planned["crypto"].unsure == from_host("gateway")
+    assert not set(to_try(planned)["gateway"]) & set(CRYPTO)
+    assert differences(planned["crypto"], {"gateway": {}, "socket": dict.fromkeys(CRYPTO, "refused")}) == []
+
+
 CLOSED = "no answer within 3 s"
 TRIED = Tries(CRYPTO, ("gateway", "socket"))
 REACHED = dict.fromkeys(CRYPTO, "")

@@ -159,7 +159,7 @@ def _found(observed: Observed) -> Iterator[str]:
 
 def _rules(observed: Observed) -> list[str]:
     asked = ["nft", "payload expression, datatype integer (integer), 8 bits"] if "nftables" in observed.packages else []
-    lines = ["table ip redis_inner_port {"] if observed.forwards else []
+    lines = ["table ip redis_inner_port {"] if observed.forwards or observed.fences else []
     if observed.forwards_owner:
         lines = [f"table ip redis_inner_port {{ # progname {observed.forwards_owner}", "\tflags owner", ""]
     for chain in sorted({rule[0] for rule in observed.forwards}):
@@ -170,6 +170,8 @@ def _rules(observed: Observed) -> list[str]:
             if where == chain
         ]
         lines += ["\t}", ""]
+    for chain, own in observed.fences.items():
+        lines += [f"\tchain {chain} {{", *(f"\t\t{line}" for line in own), "\t}", ""]
     lines = [*lines, "}"] if lines else []
     for item in observed.takings:
         head = f"table ip {item.table} {{", "\tchain out {", "\t\ttype nat hook output priority -100; policy accept;"

@@ -4,6 +4,7 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,8 +167,10 @@ def test_the_files_of_a_real_host_are_read_with_owner_mode_and_content(recorded:
 
 
 @pytest.mark.parametrize("names", [("gateway",), ("crypto",), FIVE, OTHERS])
-def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...]) -> None:
-    host = desired(*names)
+@pytest.mark.parametrize("fenced", [(), ("gateway", "crypto")])
+def test_a_written_snapshot_reads_back_as_the_same_state(names: tuple[str, ...], fenced: tuple[str, ...]) -> None:
+    lists: dict[str, Any] = {role: {"allow_from": ["10.8.0.0/16", "10.9.1.7"]} for role in fenced}
+    host = desired(*names, **lists)
     for state in (as_desired(host), fresh(host), replace(as_desired(host), container="lxc", uid=1000)):
         assert parse_look(look_text(state), MARK) == replace(state, servers={})
 
