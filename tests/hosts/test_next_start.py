@@ -95,7 +95,7 @@ def test_data_that_is_root_s_after_a_restore_by_hand_is_given_back_without_a_res
 
 def test_a_server_that_is_down_because_its_log_is_root_s_comes_up_with_all_its_keys(tier: Tier) -> None:
     host = tier.host(ROLE)
-    host.sh(f"systemctl stop {UNIT}; chown -R root:root {DIRECTORY}; chmod 0600 {INCR}; systemctl start {UNIT} || true")
+    host.sh(f"systemctl stop {UNIT}; chown -R root:root {LOG}; chmod 0600 {INCR}; systemctl start {UNIT} || true")
     assert not tier.answers(ROLE)
     tier.deploy()
     assert kept(tier, "before") == KEYS
@@ -223,7 +223,7 @@ def test_a_snapshot_that_somebody_put_beside_the_log_is_refused_and_neither_load
     host.sh(f"cp -p {DIRECTORY}/dump.rdb /root/backup.rdb; touch -d '2 days ago' /root/backup.rdb")
     for put in (
         f"cp -p /root/backup.rdb {DIRECTORY}/dump.rdb",
-        f"install -o redis -g redis -m 0600 /root/backup.rdb {DIRECTORY}/dump.rdb",
+        f"install -o {USER} -g {USER} -m 0600 /root/backup.rdb {DIRECTORY}/dump.rdb",
     ):
         with tier.operator(ROLE) as operator:
             second = operator.lastsave()

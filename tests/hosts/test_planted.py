@@ -93,11 +93,11 @@ def test_what_lies_in_the_way_of_root_is_not_followed_and_is_said(tier: Tier, tm
         plant(host, role, *NAMES)
     before = outside(host)
     said = drift(tier, tmp_path)
-    assert any(text.startswith("also 'adopting' (a link of redis), ") for text in said["gateway"])
-    assert any(text.startswith("also 'adopting' (a link of redis), ") for text in said["socket"])
+    assert any(text.startswith("also 'adopting' (a link of redis-gateway), ") for text in said["gateway"])
+    assert any(text.startswith("also 'adopting' (a link of redis-socket), ") for text in said["socket"])
     assert any(f"is root:root 0600 and has {len(NAMES) + 1} names" in text for text in said["shared"]), said["shared"]
-    assert any("'adopting' (a pipe, socket or device of redis)" in text for text in said["compliance"])
-    assert any("'adopting' (a directory of redis)" in text for text in said["crypto"])
+    assert any("'adopting' (a pipe, socket or device of redis-compliance)" in text for text in said["compliance"])
+    assert any("'adopting' (a directory of redis-crypto)" in text for text in said["crypto"])
     assert outside(host) == before
     # Settings that let root's hands into every directory: logs are checked, switched off, put aside, and switched on.
     for change in ({"databases": 17}, {"appendonly": False, "save": "900 1"}, {}):
@@ -179,7 +179,7 @@ def test_a_role_s_own_word_begins_no_adoption(tier: Tier, begun: bool) -> None:
         done = tier.run("deploy.py")
         assert done.returncode != 0
         assert ("are not believed, expected absent" in output(done)) == (not begun)
-        assert ("also 'adopting' (a file of redis)" in output(done)) == begun
+        assert ("also 'adopting' (a file of redis-gateway)" in output(done)) == begun
         assert outside(host) == before
         assert host.sh("grep -rl root: /var/lib/redis || true") == ""
         assert tier.answers("gateway") == begun

@@ -276,7 +276,7 @@ def test_a_lost_log_is_not_replaced_by_an_older_snapshot(onebox: Tier, tmp_path:
     wait_for(lambda: int(host.sh("date +%s")) > made, "the server is stopped in a later second than that")
     host.sh(f"{KILL}; mv {data}/appendonlydir /run/away")
     if left != "nothing":
-        host.sh(f"install -d -m 0700 -o redis -g redis {data}/appendonlydir")
+        host.sh(f"install -d -m 0700 -o redis-crypto -g redis-crypto {data}/appendonlydir")
     before = host.sh(f"sha256sum {data}/dump.rdb")
     words = f"crypto: persistence {data}/appendonlydir: gone, and {data}/dump.rdb of "
     way = f"mount its disk (findmnt {data}/appendonlydir), or restore {data}/appendonlydir (README, Data that is gone)"
