@@ -205,6 +205,7 @@ def _lost_log(instance: Instance, observed: Observed) -> Difference:
     return Difference(instance.name, "persistence", log, "its log, for it has run here", found, ByHand(advice))
 
 
+AHEAD = 1  # seconds that a file's time may be ahead of the server's clock: since Linux 6.13 only files have a fine one
 SAVED = 60  # seconds before a server's last save, or its end, in which the file of that save was written
 
 
@@ -227,7 +228,7 @@ def strange_snapshot(instance: Instance, observed: Observed) -> Iterator[Differe
     else:
         put = not observed.is_active(unit) and _is_beside_a_log(instance, observed, ended)
         saved, what = ended, f"which ended {_utc(ended)}"
-    if put and not 0 <= saved - file.modified <= SAVED:
+    if put and not -AHEAD <= saved - file.modified <= SAVED:
         shown = f"put there {_utc(file.changed)}, with data of {_utc(file.modified)}"
         yield Difference(
             instance.name,

@@ -294,7 +294,8 @@ def strange(host: Host, observed: Observed) -> list[str]:
     [
         (1000, 1000, False),  # the server's own
         (1001, 100, True),  # brought with cp -p or mv
-        (1001, 1001, True),  # brought with cp
+        (1001, 1001, False),  # its own, written as the second began
+        (1002, 1002, True),  # brought with cp
         (5000, 990, False),  # its own, to which somebody made a second name
     ],
 )
