@@ -67,8 +67,9 @@ lab-ssh: system ## a shell on a container host: make lab-ssh HOST=redis-crypto
 lab-status: system ## the labs of this machine and their hosts
 	@$(AS_ROOT) $(RUN) -m tests.lab status
 
-bench: system ## how long a deploy with nothing to do takes, against pyinfra's own floor
+bench: system ## how long a deploy with nothing to do takes, and what its fences cost clients
 	$(AS_ROOT) $(RUN) -m tests.bench
+	$(AS_ROOT) $(RUN) -m tests.bench.clients
 
 golden: setup ## write the rendered files anew after a wanted change
 	$(RUN) -m tests.golden.update

@@ -12,6 +12,8 @@ import pytest
 
 from tests.bench import timed
 from tests.bench.__main__ import INVENTORIES, Bench, specs
+from tests.bench.clients import FENCED, PLAIN, Run, read
+from tests.bench.clients import table as clients_table
 from tests.bench.report import FLOOR, Cost, missed, ratio, table
 from tests.lab.containers import ContainerLab
 
@@ -102,3 +104,20 @@ def test_the_warm_up_is_not_counted(tmp_path: Path) -> None:
         "deploy.py": 3,
         FLOOR: 3,
     }
+
+
+CSV = """WARNING: something
+"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
+"SET","50000.00","0.3","0.1","0.2","0.4","0.500","9.1"
+"GET","80000.00","0.3","0.1","0.2","0.4","0.250","9.1"
+"""
+
+
+def test_what_redis_benchmark_prints_is_read_by_its_headings() -> None:
+    assert read(CSV) == {"SET": Run(50000.0, 0.5), "GET": Run(80000.0, 0.25)}
+
+
+def test_what_fences_cost_is_a_ratio_of_medians() -> None:
+    runs = {FENCED: [Run(90, 2.0), Run(1, 99.0), Run(90, 2.0)], PLAIN: [Run(100, 1.0)]}
+    (_, row) = clients_table({("crypto", "one by one", "SET"): runs})
+    assert row.split() == ["crypto", "one", "by", "one", "SET", "90", "100", "0.90", "2.00ms", "1.00ms", "2.00"]
