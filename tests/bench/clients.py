@@ -1,9 +1,9 @@
 """`python -m tests.bench.clients`: what a role's fences cost its clients.
 
-A deployed instance (its unit's sandbox, its users' rights, a list of who may connect) beside the same server without any
-of it on the same host, both with the role's own settings and log. redis-benchmark runs on another host of the lab against
-one and the other in turn, so that whatever else this machine does meets both alike. Compare ratios, not requests a second
-of different days.
+A deployed instance (its unit's sandbox, its users' rights, a list of who may connect) beside the same server without
+any of it on the same host, both with the role's own settings and log. redis-benchmark runs on another host of the lab
+against one and the other in turn, so that whatever else this machine does meets both alike. Compare ratios, not
+requests a second of different days.
 """
 
 import csv
