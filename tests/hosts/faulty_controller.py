@@ -76,6 +76,7 @@ class Breaker:
 
     def happens(self, label: str) -> bool:
         """The fault happens here, unless it did already or an earlier run was broken here."""
+        label = " ".join(label.split())  # as it comes back from the report
         if self.over or label in FAULT["past"] or FAULT["at"] not in ("", self.operation):
             return False
         self.over = True

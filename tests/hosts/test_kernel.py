@@ -13,10 +13,11 @@ import yaml
 from redis.connection import Connection
 
 from tests.hosts.clients import WithEveryRight
-from tests.hosts.conftest import TABLE, output, wait_for
+from tests.hosts.conftest import TABLE, output, overriding, wait_for
 from tests.hosts.dataset import numbers
 from tests.hosts.dataset.ways import load_library
 from tests.hosts.every_way import kept
+from tests.hosts.test_users import attack, got_through
 from tests.lab.vm import Vm
 from tests.lab.vm_layouts import VmSpec
 from tests.lab.vms import VmLab
@@ -100,6 +101,22 @@ def assert_tuned(vm: Vm) -> None:
 
 def test_the_kernel_is_tuned_live(machine: Machine) -> None:
     assert_tuned(machine.vm)
+
+
+def test_a_captured_role_harms_no_other(machine: Machine) -> None:
+    found = got_through(machine.vm.sh(attack(int(machine.vm.sh("systemctl show -P MainPID redis-crypto")))))
+    assert found.pop("lives") == "yes"
+    assert len(found) >= 10
+    assert {name: got for name, got in found.items() if got != "no"} == {}
+
+
+@pytest.mark.soak
+def test_only_whom_the_list_names_connects(machine: Machine) -> None:
+    """What QEMU forwards comes from 172.28.2.254."""
+    for networks, let_in in ((["10.0.0.0/8"], False), (["172.28.2.254"], True), (None, True)):
+        machine.must("deploy.py", *overriding({"crypto": {"allow_from": networks}}))
+        assert machine.answers("crypto") == let_in
+        assert machine.answers("gateway")
 
 
 def test_no_server_warns_about_its_system(machine: Machine) -> None:
