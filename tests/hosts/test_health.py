@@ -1,6 +1,7 @@
 """Health: a tier that is as desired and not well is told by drift, page and metrics, and verify does not pass it."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,13 @@ class Seen:
     def codes(self, role: str | None) -> set[tuple[str, str]]:
         """What is not well with a role."""
         return {(item["code"], item["severity"]) for item in self.host["health"] if item["role"] == role}
+
+    def refused(self, role: str, reason: str) -> float:
+        """The metric of refused logins."""
+        labels = re.escape(f'{{host="redis-1",reason="{reason}",role="{role}"}}')
+        found = re.search(rf"^caas_redis_refused_logins{labels} ([0-9.e+]+)$", self.files, re.MULTILINE)
+        assert found, self.files
+        return float(found[1])
 
 
 def look(tier: Tier, tmp_path: Path) -> Seen:
@@ -164,8 +172,14 @@ def test_refused_clients_and_wrong_passwords_are_a_warning(tier: Tier, tmp_path:
     for _ in range(100):
         with pytest.raises(redis.exceptions.AuthenticationError, match="invalid username-password pair"):
             stranger.ping()
+    nobody = client(tier.lab.netns, TABLE["socket"]["address"], TABLE["socket"]["port"], None, None)
+    for _ in range(50):
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            nobody.ping()
     seen = look(tier, tmp_path)
     assert seen.codes("socket") == {("REFUSED-CLIENTS", "warning"), ("PASSWORDS-REFUSED", "warning")}
+    assert seen.refused("socket", "wrong_password") >= 100
+    assert seen.refused("socket", "no_login") >= 50
     assert (seen.host["status"], seen.drift.returncode, seen.verify.returncode) == ("in_sync", 0, 0)
     assert "warning REFUSED-CLIENTS" in output(seen.verify)
 
