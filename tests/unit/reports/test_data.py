@@ -172,10 +172,13 @@ def test_what_is_not_well_is_1_by_host_role_code_and_severity() -> None:
 def test_refused_logins_are_counted_by_host_role_and_reason() -> None:
     refused = {"crypto": {"wrong_password": 7, "no_login": 10_000}}
     sample = report(replace(host("crypto"), logins_refused=refused), host("socket"))
-    assert metrics(to_metrics(sample)).items() >= {
-        ("caas_redis_refused_logins", (("host", "redis-crypto"), ("reason", reason), ("role", "crypto"))): count
-        for reason, count in refused["crypto"].items()
-    }.items()
+    assert (
+        metrics(to_metrics(sample)).items()
+        >= {
+            ("caas_redis_refused_logins", (("host", "redis-crypto"), ("reason", reason), ("role", "crypto"))): count
+            for reason, count in refused["crypto"].items()
+        }.items()
+    )
     assert len(of(to_metrics(sample), "caas_redis_refused_logins")) == 2
 
 
