@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -208,3 +209,49 @@ def test_as_many_clients_as_fit_may_log_in_at_once_and_none_is_cut_off(tier: Tie
         assert (stats["evicted_clients"], stats["rejected_connections"]) == (0, 0)
     for one in clients:
         one.close()
+
+
+STRANGERS = 10_000
+HALF_A_COMMAND = b"*1\r\n$16384\r\n" + b"x" * 16_000  # as much as Redis takes from nobody (networking.c)
+
+
+@contextmanager
+def strangers(tier: Tier, role: str, says: bytes) -> Iterator[None]:
+    """So many connections of nobody, held; the server itself ends those beyond maxclients."""
+    row, held = TABLE[role], []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = STRANGERS + 1000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, max(most, hard)))
+
+    def connect() -> None:
+        for _ in range(STRANGERS):
+            held.append(socket.create_connection((row["address"], row["port"]), timeout=10))
+            with suppress(OSError):
+                held[-1].sendall(says)
+
+    try:
+        in_namespace(tier.lab.netns, connect)
+        yield
+    finally:
+        for one in held:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("says", [b"", HALF_A_COMMAND], ids=["idle", "half a command"])
+def test_ten_thousand_strangers_keep_new_clients_out_and_cut_off_none_that_is_connected(
+    tier: Tier, says: bytes
+) -> None:
+    connected = [service(tier, "gateway") for _ in range(100)]
+    with tier.operator("gateway") as operator:
+        ids = [one.client_id() for one in connected]
+        with strangers(tier, "gateway", says):
+            assert [one.client_id() for one in connected] == ids  # the same connections, served
+            assert operator.info("stats")["evicted_clients"] == 0
+            with pytest.raises(redis.exceptions.ConnectionError):
+                service(tier, "gateway").ping()
+        wait_for(lambda: tier.answers("gateway"), "new clients are served when the strangers have gone")
+        assert [one.client_id() for one in connected] == ids
+        operator.config_resetstat()
+    for one in connected:
+        one.connection_pool.disconnect()
