@@ -239,17 +239,14 @@ def strangers(tier: Tier, role: str, says: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("says", [b"", HALF_A_COMMAND], ids=["idle", "half a command"])
-def test_ten_thousand_strangers_keep_new_clients_out_and_cut_off_none_that_is_connected(
-    tier: Tier, says: bytes
-) -> None:
+def test_ten_thousand_strangers_cut_off_no_small_client_that_is_connected(tier: Tier, says: bytes) -> None:
     connected = [service(tier, "gateway") for _ in range(100)]
     with tier.operator("gateway") as operator:
+        assert operator.ping()  # it has its place, too
         ids = [one.client_id() for one in connected]
         with strangers(tier, "gateway", says):
             assert [one.client_id() for one in connected] == ids  # the same connections, served
-            assert operator.info("stats")["evicted_clients"] == 0
-            with pytest.raises(redis.exceptions.ConnectionError):
-                service(tier, "gateway").ping()
+            assert operator.info("stats")["rejected_connections"] > 0  # all places were taken
         wait_for(lambda: tier.answers("gateway"), "new clients are served when the strangers have gone")
         assert [one.client_id() for one in connected] == ids
         operator.config_resetstat()
