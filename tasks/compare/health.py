@@ -8,11 +8,11 @@ What Redis reports as a broken state (aof_last_write_status and the like) is a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tasks.catalogue.limits import Limits
 from tasks.compare.fitness import DISK_PER_MAXMEMORY
-from tasks.compare.server_health import mib, number, server_health
+from tasks.compare.server_health import mib, number, refused_logins, server_health
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory
@@ -25,11 +25,22 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     if limits is None:
         return []
     found = [*_host_memory(observed, limits), *_disks(desired, observed)]
+    for instance, server in _answering(desired, observed):
+        found += server_health(instance, server, observed, limits)
+    return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
+
+
+def logins_refused(desired: Host, observed: Observed) -> dict[str, Mapping[str, int]]:
+    """Role → why strangers were refused → how often since its server's start; none of a server that did not answer."""
+    return {instance.name: refused_logins(server) for instance, server in _answering(desired, observed)}
+
+
+def _answering(desired: Host, observed: Observed) -> Iterator[tuple[Instance, Server]]:
+    """The servers that answered and have loaded their data."""
     for instance in desired.instances:
         server = observed.servers.get(instance.name)
         if server is not None and server.refusal is None and server.info.get("loading", "0") == "0":
-            found += server_health(instance, server, observed, limits)
-    return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
+            yield instance, server
 
 
 def _host_memory(observed: Observed, limits: Limits) -> Iterator[Health]:

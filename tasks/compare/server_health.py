@@ -172,7 +172,7 @@ def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
         Counter(
             Code.PASSWORDS_REFUSED,
             "logins refused for a wrong password",
-            _errors(server, "WRONGPASS"),
+            refused_logins(server)["wrong_password"],
             limits.refused_logins_warning,
             "see who it is (ACL LOG as operator) and give it the password of the secrets file",
         ),
@@ -215,6 +215,17 @@ def per_hour(count: int, server: Server) -> float:
 
 def _since(count: int, what: str, server: Server) -> str:
     return f"{count} {what} since its start {_ago(number(server, 'uptime_in_seconds'))} ago"
+
+
+def refused_logins(server: Server) -> dict[str, int]:
+    """Why strangers were refused → how often since the server's start (or CONFIG RESETSTAT).
+
+    `no_login` counts commands before any login, which a check of somebody's that only sends PING makes all day long: it
+    is a metric, and nothing that alarms. Where failed logins have a counter of their own (acl_access_denied_auth, not
+    in 7.0), what is more counts: newer versions give up counting errors by kind when scripts make too many of them.
+    """
+    wrong = max(_errors(server, "WRONGPASS"), number(server, "acl_access_denied_auth"))
+    return {"wrong_password": wrong, "no_login": _errors(server, "NOAUTH")}
 
 
 def _errors(server: Server, kind: str) -> int:

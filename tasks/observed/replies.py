@@ -25,7 +25,7 @@ WHOLE = r"-?[0-9]{1,19}"
 NUMBERS = re.compile(
     r"(used_memory|maxmemory|connected_clients|maxclients|databases|uptime_in_seconds|rdb_last_save_time|"
     r"aof_(current_size|last_rewrite_time_sec|delayed_fsync)|(unexpected_error_replies|rejected_connections)|"
-    r"evicted_(keys|clients)|mem_(clients_normal|not_counted_for_evict)|current_eviction_exceeded_time)"
+    r"evicted_(keys|clients)|acl_access_denied_auth|mem_(clients_normal|not_counted_for_evict)|current_eviction_exceeded_time)"
 )
 FORMS = (
     (NUMBERS, re.compile(WHOLE)),

@@ -42,6 +42,11 @@ def to_metrics(report: DriftReport) -> str:
         "1 for each thing that is not well; role is empty for the host itself, severity warning or critical.",
         *("host", "role", "code", "severity"),
     )
+    refused = gauge(
+        "caas_redis_refused_logins",
+        "Logins and commands refused since the server's start, by reason: wrong_password, or no_login at all.",
+        *("host", "role", "reason"),
+    )
     status = gauge(
         "caas_redis_drift_host_status",
         "1 for the host's status: in_sync, drifted, unreachable or error.",
@@ -55,6 +60,9 @@ def to_metrics(report: DriftReport) -> str:
             unknown.labels(item.host).set(len(item.unknown))
         for sick in item.health:
             health.labels(item.host, sick.role or "", sick.code, sick.severity).set(1)
+        for role, reasons in item.logins_refused.items():
+            for reason, count in reasons.items():
+                refused.labels(item.host, role, reason).set(count)
         status.labels(item.host, item.status).set(1)
     gauge("caas_redis_drift_check_seconds", "Duration of the drift check.").set(report.seconds)
     gauge("caas_redis_drift_check_timestamp_seconds", "Time of the drift check.").set(report.checked_at.timestamp())

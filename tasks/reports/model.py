@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
@@ -36,6 +37,7 @@ class HostReport:
     seconds: float
     unknown: tuple[Unknown, ...] = ()
     health: tuple[Health, ...] = ()
+    logins_refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # role → why → since its start
 
     def __post_init__(self) -> None:
         if self.status in SEEN and (self.status == "drifted") != bool(self.differences):

@@ -74,10 +74,9 @@ def _host(run: Run, name: str, seen: Look | None, away: Mapping[str, str]) -> Ho
     if seen.observed is None:
         return HostReport(name, "error", seen.error, roles, (), seen.seconds)
     notes = "\n".join(seen.notes)
-    if seen.unknown:
-        return HostReport(name, "error", notes, roles, seen.differences, seen.seconds, seen.unknown, seen.health)
-    status: Status = "drifted" if seen.differences else "in_sync"
-    return HostReport(name, status, notes, roles, seen.differences, seen.seconds, health=seen.health)
+    status: Status = "error" if seen.unknown else "drifted" if seen.differences else "in_sync"
+    found = HostReport(name, status, notes, roles, seen.differences, seen.seconds, seen.unknown, seen.health)
+    return replace(found, logins_refused=seen.logins_refused)
 
 
 def deliver(state: State, report: DriftReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.compare.difference import Difference
-from tasks.compare.health import health
+from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
@@ -41,6 +42,7 @@ class Look:
     error: str = ""
     unknown: tuple[Unknown, ...] = ()
     health: tuple[Health, ...] = ()
+    logins_refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # role → why → since its start
     notes: tuple[str, ...] = ()  # what a person should know and nothing can be done about
     seconds: float = 0.0
     began: float = 0.0  # time.monotonic() before the host was asked
@@ -90,5 +92,6 @@ def judge(desired: Host, passwords: Passwords, observed: Observed) -> Look:
     """What was observed, with what follows from it. Pure."""
     unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
     notes = tuple(notices(desired, observed))
-    differences = tuple(compare(desired, observed))
-    return Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, notes=notes)
+    differences, refused = tuple(compare(desired, observed)), logins_refused(desired, observed)
+    seen = Look(desired, passwords, observed, differences, unknown=unknown, health=unwell, notes=notes)
+    return replace(seen, logins_refused=refused)

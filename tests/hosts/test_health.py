@@ -1,6 +1,8 @@
 """Health: a tier that is as desired and not well is told by drift, page and metrics, and verify does not pass it."""
 
 import json
+import re
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +43,13 @@ class Seen:
     def codes(self, role: str | None) -> set[tuple[str, str]]:
         """What is not well with a role."""
         return {(item["code"], item["severity"]) for item in self.host["health"] if item["role"] == role}
+
+    def refused(self, role: str, reason: str) -> float:
+        """The metric of refused logins."""
+        labels = re.escape(f'{{host="redis-1",reason="{reason}",role="{role}"}}')
+        found = re.search(rf"^caas_redis_refused_logins{labels} ([0-9.e+]+)$", self.files, re.MULTILINE)
+        assert found, self.files
+        return float(found[1])
 
 
 def look(tier: Tier, tmp_path: Path) -> Seen:
@@ -165,8 +174,14 @@ def test_refused_clients_and_wrong_passwords_are_a_warning(tier: Tier, tmp_path:
     for _ in range(100):
         with pytest.raises(redis.exceptions.AuthenticationError, match="invalid username-password pair"):
             stranger.ping()
+    nobody = client(tier.lab.netns, TABLE["socket"]["address"], TABLE["socket"]["port"], None, None)
+    for _ in range(50):
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            nobody.ping()
     seen = look(tier, tmp_path)
     assert seen.codes("socket") == {("REFUSED-CLIENTS", "warning"), ("PASSWORDS-REFUSED", "warning")}
+    assert seen.refused("socket", "wrong_password") >= 100
+    assert seen.refused("socket", "no_login") >= 50
     assert (seen.host["status"], seen.drift.returncode, seen.verify.returncode) == ("in_sync", 0, 0)
     assert "warning REFUSED-CLIENTS" in output(seen.verify)
 
@@ -195,3 +210,46 @@ def test_as_many_clients_as_fit_may_log_in_at_once_and_none_is_cut_off(tier: Tie
         assert (stats["evicted_clients"], stats["rejected_connections"]) == (0, 0)
     for one in clients:
         one.close()
+
+
+STRANGERS = 10_000
+HALF_A_COMMAND = b"*1\r\n$16384\r\n" + b"x" * 16_000  # as much as Redis takes from nobody (networking.c)
+
+
+@contextmanager
+def strangers(tier: Tier, role: str, says: bytes) -> Iterator[None]:
+    """So many connections of nobody, held; the server itself ends those beyond maxclients."""
+    row, held = TABLE[role], []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = STRANGERS + 1000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, max(most, hard)))
+
+    def connect() -> None:
+        for _ in range(STRANGERS):
+            held.append(socket.create_connection((row["address"], row["port"]), timeout=10))
+            with suppress(OSError):
+                held[-1].sendall(says)
+
+    try:
+        in_namespace(tier.lab.netns, connect)
+        yield
+    finally:
+        for one in held:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("says", [b"", HALF_A_COMMAND], ids=["idle", "half a command"])
+def test_ten_thousand_strangers_cut_off_no_small_client_that_is_connected(tier: Tier, says: bytes) -> None:
+    connected = [service(tier, "gateway") for _ in range(100)]
+    with tier.operator("gateway") as operator:
+        assert operator.ping()  # it has its place, too
+        ids = [one.client_id() for one in connected]
+        with strangers(tier, "gateway", says):
+            assert [one.client_id() for one in connected] == ids  # the same connections, served
+            assert operator.info("stats")["rejected_connections"] > 0  # all places were taken
+        wait_for(lambda: tier.answers("gateway"), "new clients are served when the strangers have gone")
+        assert [one.client_id() for one in connected] == ids
+        operator.config_resetstat()
+    for one in connected:
+        one.connection_pool.disconnect()

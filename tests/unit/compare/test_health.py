@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.compare.health import health
+from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare
 from tasks.compare.server_health import evictable
 from tasks.compare.unwell import Code, Health
@@ -166,6 +166,22 @@ def test_an_old_burst_fades_and_one_that_goes_on_stays(field: str) -> None:
 
 def test_the_refusals_of_a_verify_every_hour_are_no_alarm() -> None:
     assert found("gateway", info("gateway", errorstat_WRONGPASS="count=480")) == []
+
+
+def test_failed_logins_are_known_when_redis_stopped_counting_errors_by_kind() -> None:
+    change = info("gateway", acl_access_denied_auth=20000, errorstat_WRONGPASS="count=3")
+    assert codes(found("gateway", change)) == [("PASSWORDS-REFUSED", "warning")]
+
+
+def test_somebodys_check_that_only_sends_ping_is_counted_and_is_no_alarm() -> None:
+    host, change = desired("gateway"), info("gateway", errorstat_NOAUTH="count=1000000")
+    assert found("gateway", change) == []
+    assert logins_refused(host, change(as_desired(host))) == {"gateway": {"wrong_password": 0, "no_login": 1000000}}
+
+
+def test_a_server_that_did_not_answer_has_no_number_of_refused_logins() -> None:
+    host, silent = desired("gateway"), Refusal(Cause.SILENT, "no answer")
+    assert logins_refused(host, with_server(as_desired(host), "gateway", refusal=silent)) == {}
 
 
 def test_a_crash_is_spoken_of_for_a_week() -> None:

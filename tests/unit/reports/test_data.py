@@ -169,6 +169,19 @@ def test_what_is_not_well_is_1_by_host_role_code_and_severity() -> None:
     assert of(to_metrics(samples()["drifted"]), "caas_redis_health") == {}
 
 
+def test_refused_logins_are_counted_by_host_role_and_reason() -> None:
+    refused = {"crypto": {"wrong_password": 7, "no_login": 10_000}}
+    sample = report(replace(host("crypto"), logins_refused=refused), host("socket"))
+    assert (
+        metrics(to_metrics(sample)).items()
+        >= {
+            ("caas_redis_refused_logins", (("host", "redis-crypto"), ("reason", reason), ("role", "crypto"))): count
+            for reason, count in refused["crypto"].items()
+        }.items()
+    )
+    assert len(of(to_metrics(sample), "caas_redis_refused_logins")) == 2
+
+
 def test_every_host_has_its_status_as_a_label() -> None:
     found = of(to_metrics(samples()["unreachable"]), "caas_redis_drift_host_status")
     assert dict(found.keys()) == {  # type: ignore[arg-type]
@@ -190,7 +203,7 @@ def test_time_and_duration_of_the_check_are_in_seconds() -> None:
 @pytest.mark.parametrize("name", samples())
 def test_every_metric_is_explained_and_typed(name: str) -> None:
     families = list(text_string_to_metric_families(to_metrics(samples()[name])))
-    assert len(families) == 7
+    assert len(families) == 8
     assert all(family.documentation.endswith(".") and family.type == "gauge" for family in families)
 
 
