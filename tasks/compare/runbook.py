@@ -20,4 +20,6 @@ OF_REFUSAL: Mapping[Cause, str] = {
     Cause.BUSY: "busy",
     Cause.MAXCLIENTS: "maxclients",
     Cause.SILENT: "a-server-is-silent",
+    Cause.NO_PASSWORD: "secrets-lost",
+    Cause.WRONGPASS: "secrets-lost",
 }

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 
@@ -48,9 +49,12 @@ def follow(tier: Tier, name: str) -> list[Finished]:
     done = []
     for command in entries()[name].commands:
         if command.startswith("pyinfra "):
-            _, _, file, *options = shlex.split(command)
-            done.append(tier.run(file, *options))
+            *dry, _, file = shlex.split(command)[1:]
+            done.append(tier.run(file, *dry, yes=not dry))
             assert done[-1].returncode == 0, output(done[-1])
+        elif command.startswith("cp "):  # on the controller
+            words = {"/BACKUP/prod.yaml": f"{tier.secrets}.kept", "secrets/prod.yaml": str(tier.secrets)}
+            subprocess.run([words.get(word, word) for word in shlex.split(command)], check=True)
         else:
             tier.host(ROLE).sh(command, input=tier.passwords[ROLE]["operator"] + "\n")
     return done
@@ -123,3 +127,29 @@ def test_a_server_is_silent(tier: Tier) -> None:
         follow(tier, "a-server-is-silent")
     finally:
         tier.host(ROLE).sh(f"kill -CONT {tier.pid(ROLE)}")
+
+
+def test_secrets_lost(tier: Tier) -> None:
+    (lost,) = entries()["secrets-lost"].quotes
+    before = tier.passwords
+    tier.secrets.rename(f"{tier.secrets}.kept")
+    sees(tier.run("tasks/verify.py"), lost)
+    follow(tier, "secrets-lost")
+    assert tier.passwords == before
+
+
+def test_drift_found(tier: Tier) -> None:
+    drifted, in_sync = entries()["drift-found"].quotes
+    tier.host(ROLE).sh("sed -i 's/^maxmemory .*/maxmemory 77mb/' /etc/redis/crypto.conf")
+    sees(tier.run("tasks/drift.py"), drifted)
+    sees(follow(tier, "drift-found")[-1], in_sync)
+
+
+def test_log_owned_by_root(tier: Tier) -> None:
+    owned, in_sync = entries()["log-owned-by-root"].quotes
+    unit, directory = "redis-crypto.service", "/var/lib/redis/crypto"
+    tier.host(ROLE).sh(f"systemctl stop {unit}; chown -R root:root {directory}; systemctl start {unit} || true")
+    assert not tier.answers(ROLE)
+    dry, _, drift = follow(tier, "log-owned-by-root")
+    sees(dry, owned)
+    sees(drift, in_sync)
