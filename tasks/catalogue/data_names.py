@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
+from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
@@ -21,6 +22,7 @@ NAMES = (
         "redis_overrides",
         "redis_sysctl",
         "redis_secrets_file",
+        SECRETS_COMMAND,
         "redis_version",
         "redis_rehearsal",
         HEALTH,

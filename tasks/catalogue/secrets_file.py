@@ -34,19 +34,26 @@ def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
             return {}, [problem]
         if not path.exists():
             return {}, []
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_bytes()
     except OSError as error:
         return {}, [f"{path}: cannot be read: {error.strerror}: expected a file of this user's, mode 0600"]
+    return parse_passwords(str(path), text)
+
+
+def parse_passwords(source: str, text: bytes) -> tuple[Passwords, list[str]]:
+    """The passwords in a text of `source`, and what is wrong with it; shows none of it."""
+    try:
+        data = yaml.safe_load(text.decode()) or {}
     except (yaml.YAMLError, ValueError) as error:
         # The parser quotes the text around the fault, and that text is a password.
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"
-        return {}, [f"{path}{where}: not readable as YAML: correct it"]
-    problems = list(_malformed(path, data))
+        return {}, [f"{source}{where}: not readable as YAML: correct it"]
+    problems = list(_malformed(source, data))
     return ({} if problems else data), problems
 
 
-def _malformed(path: Path, data: object) -> Iterable[str]:
+def _malformed(path: str, data: object) -> Iterable[str]:
     if not isinstance(data, dict):
         yield f"{path}: expected ROLE: {{USER: PASSWORD}}, observed {type(data).__name__}"
         return
@@ -76,7 +83,9 @@ def bits(password: str) -> float:
     return length * math.log2(size) if size else 0.0
 
 
-def judge(path: Path, passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -> tuple[list[str], list[str]]:
+def judge(
+    path: object, passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]
+) -> tuple[list[str], list[str]]:
     """Passwords of these roles' users that can be guessed, and a note on those that might be; says none of them.
 
     The password for `default` is that of an old server: nobody here has chosen it.
@@ -88,7 +97,11 @@ def judge(path: Path, passwords: Mapping[str, Mapping[str, str]], roles: Iterabl
             password = passwords.get(role.name, {}).get(user)
             if password is None or bits(password) >= STRONG:
                 continue
-            change = f"remove the line and deploy with --data new_passwords={role.name}, which makes a new one"
+            change = (
+                f"remove the line and deploy with --data new_passwords={role.name}, which makes a new one"
+                if isinstance(path, Path)
+                else f"put another there and deploy with --data new_passwords={role.name}"
+            )
             guessed = bits(password) < GUESSED
             limit, found = (GUESSED, weak) if guessed else (STRONG, notes)
             found.append(
@@ -105,6 +118,19 @@ def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -
         for role in sorted(roles, key=lambda role: role.name)
         for user in users_of(role)
         if user not in passwords.get(role.name, {})
+    ]
+
+
+def to_paste(source: str, lacking: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each role of what a source that is only read lacks, as it has to stand there; with no password."""
+    users: dict[str, list[str]] = {}
+    for role, user in lacking:
+        users.setdefault(role, []).append(user)
+    return [
+        f"{source}: {role}: lacks {'a password' if len(names) == 1 else f'{len(names)} passwords'}, and none is made "
+        "up beside a command: add, another password for each (openssl rand -hex 32), "
+        f"{role}: {{{', '.join(f'{user}: PASSWORD' for user in names)}}}"
+        for role, names in users.items()
     ]
 
 

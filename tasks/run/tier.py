@@ -20,28 +20,31 @@ from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.secret import Secret
-from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, users_of
+from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
+from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
+from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, to_paste, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
 
 CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 GROUP_PREFIX = "redis_"
+Source = Path | SecretsCommand  # of passwords
 
 
 @dataclass(frozen=True)
 class Tier:
     """Desired state and passwords by inventory host name, and the passwords made up for this run.
 
-    `secrets_files`: where each host's passwords are; `lacking`: the passwords that each of them has not, (role, user);
+    `sources`: where each host's passwords are; `lacking`: the passwords that each of them has not, (role, user);
     `unplaced`: roles of the catalogue that no host carries.
     """
 
     hosts: Mapping[str, Host]
     passwords: Mapping[str, Passwords] = field(repr=False)
     generated: Mapping[Path, Mapping[tuple[str, str], str]] = field(default_factory=dict, repr=False)
-    secrets_files: Mapping[str, Path] = field(default_factory=dict)
-    lacking: Mapping[Path, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    lacking: Mapping[Source, Sequence[tuple[str, str]]] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()  # about the passwords in the secrets files
 
@@ -68,7 +71,7 @@ class HostInput:
 
     name: str
     roles: tuple[Role, ...]
-    secrets_file: Path
+    secrets: Source
     sysctls: Mapping[str, int | str]
     redis_version: str | None
     requests: Requests
@@ -85,23 +88,32 @@ def build_tier(
     """
     inputs, unplaced, problems = read_inputs(hosts, inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
-    files: dict[Path, dict[str, dict[str, str]]] = {}
-    lacking: dict[Path, list[tuple[str, str]]] = {}
+    read: dict[Source, dict[str, dict[str, str]]] = {}
+    lacking: dict[Source, list[tuple[str, str]]] = {}
     doubts: list[str] = []
-    for path in sorted({host.secrets_file for host in inputs if host.roles}):
-        files[path], wrong = read_passwords(path)
+    for source in sorted({host.secrets for host in inputs if host.roles}, key=str):
+        read[source], wrong = read_passwords(source) if isinstance(source, Path) else passwords_from(source)
         problems += wrong
-        needing = [role for host in inputs if host.secrets_file == path for role in host.roles]
-        weak, doubtful = judge(path, files[path], needing)
+        needing = [role for host in inputs if host.secrets == source for role in host.roles]
+        weak, doubtful = judge(source, read[source], needing)
         problems += weak
         doubts += doubtful
-        lacking[path] = list(dict.fromkeys(missing(files[path], needing)))
-    generated = {path: {key: generate() for key in keys} for path, keys in lacking.items() if keys and new_passwords}
-    known = {path: _merged(files[path], generated.get(path, {})) for path in files}
-    passwords = {host.name: _passwords(host.roles, known.get(host.secrets_file, {})) for host in inputs}
+        lacking[source] = list(dict.fromkeys(missing(read[source], needing)))
+        if isinstance(source, SecretsCommand) and lacking[source] and new_passwords and not wrong:
+            problems += to_paste(str(source), lacking[source])
+    generated = {
+        source: {key: generate() for key in keys}
+        for source, keys in lacking.items()
+        if keys and new_passwords and isinstance(source, Path)
+    }
+    known = {
+        source: _merged(own, generated.get(source, {}) if isinstance(source, Path) else {})
+        for source, own in read.items()
+    }
+    passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
-    secrets_files = {host.name: host.secrets_file for host in inputs}
-    return Tier(desired, passwords, generated, secrets_files, lacking, unplaced, tuple(doubts)), problems
+    sources = {host.name: host.secrets for host in inputs}
+    return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts)), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
@@ -176,18 +188,38 @@ def read_inputs(
 
 
 def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:
-    default = Path("secrets") / f"{Path(inventory_file).stem or 'inventory'}.yaml"
     sysctls = host.data.get("redis_sysctl")
     return HostInput(
         name=host.name,
         roles=roles,
-        secrets_file=Path(str(host.data.get("redis_secrets_file") or default)),
+        secrets=_source(host.data, inventory_file),
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
         redis_version=host.data.get("redis_version"),
         requests=requests({word: host.data.get(word) for word in WORDS}),
         limits=read_limits(host.name, host.data.get(HEALTH))[0],
         ignored=ignored(host.data.get(IGNORE)),
     )
+
+
+def _source(data: Any, inventory_file: str) -> Source:
+    """Where a host's passwords are: a file on the command line goes before a command of the inventory."""
+    command, file = data.get(SECRETS_COMMAND), data.get("redis_secrets_file")
+    if command is not None and not file and not malformed_command(command):
+        return SecretsCommand(tuple(command))
+    return Path(str(file or Path("secrets") / f"{Path(inventory_file).stem or 'inventory'}.yaml"))
+
+
+def _check_source(name: str, data: Any) -> Iterable[str]:
+    """Problems with where a host's passwords are."""
+    command, file = data.get(SECRETS_COMMAND), data.get("redis_secrets_file")
+    if not isinstance(file or "", str | Path):
+        yield f"{name}: redis_secrets_file: expected a path, observed {file!r}"
+    if command is None:
+        return
+    if problem := malformed_command(command):
+        yield f"{name}: {problem}"
+    elif file:
+        yield f"{name}: {SECRETS_COMMAND} and redis_secrets_file are both there, expected one of them: remove one"
 
 
 def _check(host: HostInput, data: Any) -> Iterable[str]:
@@ -197,8 +229,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
         yield f"{host.name}: allow_eviction: expected true or false, observed {data.get('allow_eviction')!r}"
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
-    if not isinstance(data.get("redis_secrets_file") or "", str | Path):
-        yield f"{host.name}: redis_secrets_file: expected a path, observed {data.get('redis_secrets_file')!r}"
+    yield from _check_source(host.name, data)
     if host.redis_version is not None and not isinstance(host.redis_version, str):
         yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"
     if not isinstance(data.get("redis_sysctl"), Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -13,7 +15,7 @@ from tasks.steps.operations import call
 
 def keep_passwords(state: State) -> None:
     """The secrets file has a password for every user of every role; only a real run writes it."""
-    if any(current(state).tier.lacking.values()):
+    if any(keys for source, keys in current(state).tier.lacking.items() if isinstance(source, Path)):
         call(name="Save generated passwords on the controller", function=_save)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
@@ -13,6 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.printable import printable
+from tasks.catalogue.secrets_file import to_paste
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
@@ -148,19 +150,26 @@ def _left_out(state: State, looks: Mapping[str, Look]) -> list[str]:
 
 
 def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
-    lacking = {path: len(keys) for path, keys in current(state).tier.lacking.items() if keys}
+    lacking = {source: keys for source, keys in current(state).tier.lacking.items() if keys}
     return [
-        *(f"{path} lacks {counted(n, 'password')}: a deploy makes up what is lacking" for path, n in lacking.items()),
+        *(note for source, keys in lacking.items() for note in _lacking(source, keys)),
         *unseen_beginnings(read(looks), _left_out(state, looks)),
         *endings(read(looks)),
     ]
 
 
+def _lacking(source: object, keys: Collection[tuple[str, str]]) -> list[str]:
+    """What a person should know of passwords that are not there."""
+    if isinstance(source, Path):
+        return [f"{source} lacks {counted(len(keys), 'password')}: a deploy makes up what is lacking"]
+    return to_paste(str(source), keys)
+
+
 def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
     """The secrets file of a host, and what it lacks."""
     tier = current(state).tier
-    path = tier.secrets_files[name]
-    return str(path), tier.lacking.get(path, ())
+    source = tier.sources[name]
+    return str(source), tier.lacking.get(source, ())
 
 
 def allow_eviction(state: State, name: str) -> bool:

@@ -148,7 +148,9 @@ def test_drift_found(tier: Tier) -> None:
 def test_log_owned_by_root(tier: Tier) -> None:
     owned, in_sync = entries()["log-owned-by-root"].quotes
     unit, directory = "redis-crypto.service", "/var/lib/redis/crypto"
-    tier.host(ROLE).sh(f"systemctl stop {unit}; chown -R root:root {directory}; systemctl start {unit} || true")
+    tier.host(ROLE).sh(
+        f"systemctl stop {unit}; chown -R root:root {directory}/appendonlydir; systemctl start {unit} || true"
+    )
     assert not tier.answers(ROLE)
     dry, _, drift = follow(tier, "log-owned-by-root")
     sees(dry, owned)

@@ -363,7 +363,7 @@ def write_secrets(path: Path) -> Path:
 def run(
     sites: Mapping[str, Site],
     *arguments: str,
-    secrets_file: Path,
+    secrets_file: Path | None,
     inventory: str = "inventory/prod.py",
     command: str = "deploy.py",
     unscripted_is_fine: bool = False,
@@ -373,10 +373,11 @@ def run(
 ) -> Result:
     """`pyinfra ARGUMENTS INVENTORY COMMAND` on these hosts; fails when a command came that nobody scripted.
 
-    `types`: what a person types, who sits at a terminal then. `directory`: where it is run, not in the repository.
-    `encoding`: of its output.
+    `secrets_file`: None where the arguments say where passwords are. `types`: what a person types, who sits at a
+    terminal then. `directory`: where it is run, not in the repository. `encoding`: of its output.
     """
-    argv = ["pyinfra", *arguments, "--data", f"redis_secrets_file={secrets_file}", inventory, *command.split()]
+    file = [] if secrets_file is None else ["--data", f"redis_secrets_file={secrets_file}"]
+    argv = ["pyinfra", *arguments, *file, inventory, *command.split()]
     with TemporaryDirectory() as results:
         here = Path(results)
         child = os.fork()
