@@ -221,8 +221,10 @@ def _roll_back(target: Target, was: Before | None) -> str:
     if not user:
         return ": there is no previous configuration to go back to"
     if user == ALL_ROLES:
-        # Its unit, of a version before, gives data to nobody.
-        target.run(ending.stop_script(target.instance.unit), CHANGE)
+        # Its unit, of a version before, gives data to nobody. A server that still runs keeps what it writes to.
+        ended = target.run(ending.stop_script(target.instance.unit), CHANGE)
+        if not ended.succeeded:
+            return f": not rolled back, its server has not ended: {ended.output.strip()}: deploy again when it has"
         target.run(log.own_script(target.instance, user), CHANGE)
     _end_and_start(target)
     found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)

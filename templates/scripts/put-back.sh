@@ -9,13 +9,14 @@ kept=''
 set -- $files
 while [ $# -gt 1 ]; do
   if [ -e "$1" ]; then
-    mv -fT "$1" "$2" || exit 1
+    mv -fT "$1" "$2"
     kept=yes
   fi
   shift 2
 done
 [ -n "$kept" ] || exit 0
-systemctl daemon-reload || exit 1
+# Whatever of this fails, the start that follows says what is wrong.
+systemctl daemon-reload
 user=$(systemctl show -P User -- "$unit")
-chgrp -- "$user" "$acl" || exit 1
-echo "$user"
+chgrp -- "$user" "$acl"
+echo "${user:-unknown}"

@@ -249,6 +249,25 @@ def test_after_the_first_gate_that_fails_no_other_instance_is_restarted(secrets_
     assert result.output.count("failed its gate") == 4
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_data_goes_back_to_the_user_of_before_only_when_the_new_server_has_ended(
+    secrets_file: Path, ends: bool
+) -> None:
+    """A server that runs on would lose the right to write where it writes."""
+
+    def upgraded(seen: Observed) -> Observed:
+        return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
+
+    script = {"before a restart": BEFORE, "journalctl .*": "the journal", "put-back .*": "redis"}
+    script |= takes(f"end to stop {UNIT}") | {"own-data .*": ""}
+    fails = "end to restart|systemctl is-active" + ("" if ends else "|end to stop")
+    result = run(production(crypto=Site([state(upgraded)], script, fails=fails)), "-y", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    given = [item for item in result.commands("redis-crypto") if item.startswith("own-data")]
+    assert len(given) == ends
+    assert ("not rolled back, its server has not ended: it failed: deploy again when it has" in result.output) != ends
+
+
 def test_instances_are_restarted_in_the_order_of_their_hosts_names(secrets_file: Path) -> None:
     def upgraded(host: Host) -> Observed:
         seen = as_desired(host)

@@ -216,3 +216,24 @@ def test_who_holds_a_host_is_what_the_kernel_says_and_nobody_else_can_hold_it(tm
             assert said == f"MARK held by process {first.pid} (bash) of {OWNER}, eve, process 7\n"
         finally:
             first.kill()
+
+
+@pytest.mark.parametrize("user", ["", OWNER, "nobody-of-that-name"])
+def test_what_was_kept_is_put_back_and_said_whatever_becomes_of_the_rest(tmp_path: Path, user: str) -> None:
+    """Said to be nothing, a roll back would leave the role as it is."""
+    paths = [tmp_path / name for name in ("conf.previous", "conf", "unit.previous", "unit", "acl")]
+    for path in (paths[0], paths[1], paths[3], paths[4]):  # of the unit nothing was kept
+        path.write_text(path.name)
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n[ $1 != show ] || echo '{user}'\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    command = script("put-back", files=[*map(str, paths[:4])], unit="redis-x.service", acl=str(paths[4]))
+    for printed in (f"{user or 'unknown'}\n", ""):
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == printed
+        assert (paths[1].read_text(), paths[3].read_text()) == ("conf.previous", "unit")
