@@ -24,7 +24,7 @@ LIMIT = 1 << 20  # bytes that it may print
 SAID = 4096  # bytes of what it says against it; the last of them are shown
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class SecretsCommand:
     """The words of a command; shown as a shell would take them."""
 

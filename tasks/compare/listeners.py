@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from tasks.catalogue.roles import Role
 from tasks.compare.adoption import adopted_pids
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.desired.host import CLOSED, FENCE_CHAIN, Fence, Host, Instance, fence_chains, from_chain
+from tasks.desired.host import CLOSED, FENCE_CHAIN, Host, Instance, fence_chains, fence_rule, from_chain
 from tasks.desired.paths import INNER_PORT_TABLE, INNER_PORT_UNIT, PACKAGED_UNIT
 from tasks.observed.foreign_listeners import EVERYWHERE, ignored_pids
 from tasks.observed.state import Observed, Server
@@ -121,30 +121,25 @@ def _fences(desired: Host, observed: Observed) -> Iterator[Difference]:
     wanted, found = fence_chains(desired.fences), observed.fences
     if wanted == found or _are_unseen(desired, observed, bool(wanted)):
         return
-    asked = {item.role: item for item in desired.fences}
-    known = set()
+    said = set()
     for role in desired.roles:
         expected, seen = _let_in(role, wanted), _let_in(role, found)
         if expected != seen:
             where = f"{role.address}:{role.port}"
-            known.add(role.name)
+            said |= {from_chain(role.name), FENCE_CHAIN}
             yield Difference(role.name, "listener", where, f"open to {expected}", f"open to {seen}", Remedy.LEAD)
-    mine = {FENCE_CHAIN, *map(from_chain, asked)}
-    for chain in sorted(wanted.keys() | found.keys()):
-        if chain in map(from_chain, known) or (chain == FENCE_CHAIN and known):
-            continue  # said
+    for chain in sorted((wanted.keys() | found.keys()) - said):
         if wanted.get(chain) != found.get(chain):
             odd = [line for line in found.get(chain, ()) if line not in wanted.get(chain, ())]
             shown = "; ".join(odd[:3]) or "other rules, or other order"
-            expected = "as rendered" if chain in mine else "absent"
+            expected = "as rendered" if chain in wanted else "absent"
             yield Difference(None, "listener", f"chain {chain}", expected, shown, Remedy.LEAD)
 
 
 def _let_in(role: Role, chains: Mapping[str, tuple[str, ...]]) -> str:
     """Who may connect to a role by these rules, in words."""
-    chain, base = from_chain(role.name), chains.get(FENCE_CHAIN, ())
-    fence = Fence(role.name, str(role.address), role.port, ())
-    *lines, last = chains.get(chain, ("",))
-    if fence_chains([fence])[FENCE_CHAIN][-1] not in base or last != CLOSED:
+    rule = fence_rule(role.name, str(role.address), role.port)
+    *lines, last = chains.get(from_chain(role.name), ("",))
+    if rule not in chains.get(FENCE_CHAIN, ()) or last != CLOSED:
         return "everybody"
     return ", ".join(line.removeprefix("ip saddr ").removesuffix(" accept") for line in lines) or "nobody"

@@ -47,6 +47,8 @@ def tries(seen: Mapping[str, tuple[Host, Observed]]) -> dict[str, Tries]:
 def _let_in(seen: Mapping[str, tuple[Host, Observed]], name: str, tried: Tries) -> Tries:
     """`tried` of host `name`, with what its `allow_from` says of the hosts that try."""
     networks = {item.role: [IPv4Network(text) for text in item.networks] for item in seen[name][0].fences}
+    if not networks:
+        return tried
     closed, unsure = set(), set()
     for other in tried.hosts:
         addresses = [IPv4Address(text) for text in seen[other][1].addresses]

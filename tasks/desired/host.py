@@ -161,10 +161,13 @@ def fence_chains(fences: Sequence[Fence]) -> dict[str, tuple[str, ...]]:
     chains = {
         from_chain(item.role): (*(f"ip saddr {network} accept" for network in item.networks), CLOSED) for item in fences
     }
-    led = (
-        f'iifname != "lo" ip daddr {item.address} tcp dport {item.port} goto {from_chain(item.role)}' for item in fences
-    )
+    led = (fence_rule(item.role, item.address, item.port) for item in fences)
     return {**chains, FENCE_CHAIN: ("type filter hook input priority filter; policy accept;", *led)}
+
+
+def fence_rule(role: str, address: str, port: int) -> str:
+    """The rule of the input chain that leads to whom a role lets in."""
+    return f'iifname != "lo" ip daddr {address} tcp dport {port} goto {from_chain(role)}'
 
 
 FENCE_CHAIN = "input"

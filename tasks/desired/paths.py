@@ -35,7 +35,7 @@ def user_name(role: str) -> str:
 
 def account_file(role: str) -> str:
     """What makes a role's user. It stays when the role leaves, as the user does: kept files have its number."""
-    return f"{SYSUSERS}/redis-{role}.conf"
+    return f"{SYSUSERS}/{user_name(role)}.conf"
 
 
 def role_of(unit: str) -> str:

@@ -202,7 +202,7 @@ def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> H
 
 
 def _source(data: Any, inventory_file: str) -> Source:
-    """Where a host's passwords are: a file on the command line goes before a command of the inventory."""
+    """Where a host's passwords are; what is wrong with that, `_check_source` says."""
     command, file = data.get(SECRETS_COMMAND), data.get("redis_secrets_file")
     if command is not None and not file and not malformed_command(command):
         return SecretsCommand(tuple(command))

@@ -55,11 +55,8 @@ def own_data(state: State, host: Host, users: Mapping[Instance, str]) -> bool:
     return all(result.succeeded for result in done.values())
 
 
-def own_script(instance: Instance, user: str, stopped: str = "") -> str:
-    """Shell that gives an instance's data to a user, following nothing that the role put there. Pure.
-
-    `stopped`: a unit that does not run then.
-    """
+def own_script(instance: Instance, user: str) -> str:
+    """Shell that gives an instance's data to a user, following nothing that the role put there. Pure."""
     role = instance.role
     job = script(
         "own-data",
@@ -69,7 +66,7 @@ def own_script(instance: Instance, user: str, stopped: str = "") -> str:
         snapshot=role.dbfilename,
         log_file=role.appendfilename,
     )
-    return as_role(instance, job, OWN_PATIENCE, as_owner=True, stopped=stopped)
+    return as_role(instance, job, OWN_PATIENCE, as_owner=True)
 
 
 def check_log(state: State, host: Host, instance: Instance) -> Checked:
