@@ -258,8 +258,8 @@ def test_data_goes_back_to_the_user_of_before_only_when_the_new_server_has_ended
     def upgraded(seen: Observed) -> Observed:
         return replace(seen, binaries={seen.pid(UNIT): "/usr/bin/redis-check-rdb (deleted)"})
 
-    script = {"before a restart": BEFORE, "journalctl .*": "the journal", "put-back .*": "redis"}
-    script |= takes(f"end to stop {UNIT}") | {"own-data .*": ""}
+    script = {"before a restart": BEFORE, "journalctl .*": "the journal", "put-back .*": "redis", "own-data .*": ""}
+    script |= takes(f"end to stop {UNIT}")
     fails = "end to restart|systemctl is-active" + ("" if ends else "|end to stop")
     result = run(production(crypto=Site([state(upgraded)], script, fails=fails)), "-y", secrets_file=secrets_file)
     assert result.exit_code != 0
