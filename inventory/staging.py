@@ -18,6 +18,7 @@ def _host(spec):
             "ssh_key": str(_key()),
             "ssh_known_hosts_file": str(_known_hosts()),
             "_sudo": True,
+            "redis_tried_from_others": False,  # each machine's network ends at itself
         },
     )
 

@@ -87,6 +87,12 @@ def test_the_inventory_of_the_rehearsal_has_a_group_for_every_role_of_the_catalo
     }
 
 
+def test_no_machine_of_the_rehearsal_is_asked_to_reach_another_which_qemu_does_not_let_it() -> None:
+    """Each has a network of its own (restrict=on): verify would find every port closed to the others."""
+    groups = [hosts for name, hosts in runpy.run_path("inventory/staging.py").items() if name.startswith("redis_")]
+    assert [data.get("redis_tried_from_others") for hosts in groups for _, data in hosts] == [False] * len(staging())
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_lab_s_own_layouts_are_inventories_of_this_repository(name: str) -> None:
     assert layout(name, "bookworm", REPOSITORY)
