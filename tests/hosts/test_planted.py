@@ -66,8 +66,23 @@ def tier(onebox: Tier) -> Iterator[Tier]:
     yield onebox
     for role in FIVE:
         host.sh(f"cd /var/lib/redis/{role} && rm -rf {' '.join(NAMES)}")
+    for role in FIVE:
+        saves_again(onebox, role)
     onebox.deploy()
     host.sh(f"rm -r {VICTIM}")
+
+
+def saves_again(tier: Tier, role: str) -> None:
+    """A server that wanted to save while something lay in its way refuses writes until it could."""
+
+    def well() -> bool:
+        info = operator.info("persistence")
+        if info["rdb_last_bgsave_status"] != "ok" and not info["rdb_bgsave_in_progress"]:
+            operator.bgsave()
+        return bool(info["rdb_last_bgsave_status"] == "ok" and not info["rdb_bgsave_in_progress"])
+
+    with tier.operator(role) as operator:
+        wait_for(well, f"{role} saves again")
 
 
 def plant(host: Container, role: str, *names: str) -> None:
