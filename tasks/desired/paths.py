@@ -68,6 +68,11 @@ def data_directory(role: str) -> str:
     return f"{DATA_ROOT}/{role}"
 
 
+def root_directory(role: str) -> str:
+    """What is / for a role's server: mounts only, made before each start."""
+    return f"/run/redis-root/{role}"
+
+
 def log_directory(role: Role) -> str:
     """Where a role keeps the files of its append-only log."""
     return f"{data_directory(role.name)}/{role.appenddirname}"

@@ -13,10 +13,12 @@ from tasks.desired.host import Instance
 from tasks.desired.paths import DATA_ROOT, data_directory, job_lock
 from tasks.observed.script import script
 
-# What of a unit is not its process' surroundings, or belongs to data that may not be there before the first start.
+# What of a unit is not its process' surroundings, or belongs to data that may not be there before the first start, or
+# to a root of its own, in which there is no shell.
 NOT_TRIED = (
     *("Type", "Timeout", "Exec", "Restart", "SetCredential", "RuntimeDirectory", "StateDirectory"),
-    *("BindPaths", "ReadWritePaths", f"NoExecPaths={DATA_ROOT}/"),
+    *("BindPaths", "ReadWritePaths", f"NoExecPaths=+{DATA_ROOT}/"),
+    *("RootDirectory", "WorkingDirectory", "MountAPIVFS", "BindReadOnlyPaths", "ReadOnlyPaths"),
 )
 # Beside the server a shell and what it calls, in the language that scripts read.
 TOOLS = ("ExecPaths=/usr/bin /usr/sbin /usr/lib /lib", "Environment=LC_ALL=C", "Environment=PATH=/usr/sbin:/usr/bin")
@@ -41,8 +43,8 @@ def job_sandbox(instance: Instance, as_owner: bool = False) -> list[str]:
     `as_owner`: as root, with the one right to give files to its user.
     """
     directory = data_directory(instance.name)
-    lines = [*sandbox(instance), *TOOLS, f"BindPaths={directory}", f"ReadWritePaths={directory}"]
-    lines.append(f"NoExecPaths={directory}")
+    lines = [*sandbox(instance), *TOOLS, f"BindPaths={directory}", f"ReadWritePaths=+{directory}"]
+    lines.append(f"NoExecPaths=+{directory}")
     return [line for line in lines if not line.startswith(AS_USER)] + [*AS_OWNER] if as_owner else lines
 
 

@@ -40,13 +40,13 @@ def test_what_is_done_with_a_role_s_files_is_a_job_around_its_own_directory(role
     for line in (
         "TemporaryFileSystem=/var/lib/redis:ro",
         f"BindPaths=/var/lib/redis/{role}",
-        f"ReadWritePaths=/var/lib/redis/{role}",
+        f"ReadWritePaths=+/var/lib/redis/{role}",
         "ProtectSystem=strict",
         "ProtectHome=yes",
         "PrivateTmp=yes",
         "PrivateDevices=yes",
         "NoNewPrivileges=yes",
-        "NoExecPaths=/",
+        "NoExecPaths=+/",
         "RestrictAddressFamilies=AF_INET AF_UNIX",
     ):
         assert line in properties(instance, job)
@@ -75,6 +75,9 @@ def test_nothing_of_the_unit_s_sandbox_is_missing_from_a_job_but_what_is_said(jo
         "SetCredential=",
         "RuntimeDirectory",
         "StateDirectory",
+        # The server's own root has no shell in it: a job sees the host's files, of /var/lib/redis its role's.
+        *("RootDirectory", "WorkingDirectory=", "MountAPIVFS=", "BindReadOnlyPaths="),
+        *("BindPaths=/etc/redis", "ReadOnlyPaths=+/etc/redis"),
     )
     service = instance.unit_text.partition("[Service]\n")[2].partition("\n[Install]")[0]
     for line in service.splitlines():

@@ -131,6 +131,6 @@ def test_a_trial_has_the_sandbox_of_the_role_s_unit_but_for_its_directories() ->
     unit = desired("crypto").instances[0].unit_text.splitlines()
     assert lines[-1] == "ReadWritePaths=/run/redis-trial-crypto/work"
     assert [line for line in lines[:-1] if line not in unit] == []
-    for name in ("User=redis-crypto", "PrivateUsers=yes", "NoExecPaths=/", "SystemCallFilter=~@privileged @resources"):
+    for name in ("User=redis-crypto", "PrivateUsers=yes", "NoExecPaths=+/", "SystemCallFilter=~@privileged @resources"):
         assert name in lines
     assert [line for line in lines if "/var/lib/redis/" in line or line.startswith(("ExecStart", "Restart="))] == []
