@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def encodable(text: str) -> str:
+    """A name on a host need not be UTF-8; Python keeps such bytes as lone surrogates, which strict parsers refuse."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def excerpt(text: str, length: int = 60) -> str:
     """The beginning of `text` in quotes, printable and short enough for a message."""
     shown = printable(text[: length + 1])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields
 
+from tasks.catalogue.printable import encodable
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import Health
@@ -27,7 +28,7 @@ def _host(report: HostReport, notes: Iterable[str]) -> dict[str, object]:
     differences = [_strings(item) for role in roles for item in report.of_role(role)]
     unknown = [_strings(item) for item in report.unknown]
     health = [_strings(item) for item in report.health]
-    message = _encodable("\n".join(filter(None, (report.message, *notes))))
+    message = encodable("\n".join(filter(None, (report.message, *notes))))
     return {
         "status": report.status,
         "message": message,
@@ -39,9 +40,4 @@ def _host(report: HostReport, notes: Iterable[str]) -> dict[str, object]:
 
 def _strings(found: Difference | Unknown | Health) -> dict[str, str | None]:
     values = {field.name: getattr(found, field.name) for field in fields(found)}
-    return {name: value if value is None else _encodable(str(value)) for name, value in values.items()}
-
-
-def _encodable(text: str) -> str:
-    """A name on a host need not be UTF-8; Python keeps such bytes as lone surrogates, which strict parsers refuse."""
-    return text.encode(errors="backslashreplace").decode()
+    return {name: value if value is None else encodable(str(value)) for name, value in values.items()}

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
-from tasks.compare.unwell import SEVERITIES, Health, Severity
-from tasks.reports.model import DriftReport, HostReport, RoleStatus, Status
+from tasks.compare.unwell import SEVERITIES, Health
+from tasks.reports.markup import Mark, quoted, templates
+from tasks.reports.model import DriftReport, HostReport, Status
 from tasks.reports.words import (
     STATUS_WORDS,
     by_hand,
@@ -29,31 +23,7 @@ from tasks.reports.words import (
     who,
 )
 
-# Shape and words carry the meaning, colour only repeats it. All of these are in every system's fonts.
-SYMBOLS: dict[Status | RoleStatus | Severity, str] = {
-    "in_sync": "✓",
-    "drifted": "≠",
-    "unreachable": "✕",
-    "error": "!",
-    "unknown": "?",
-    "critical": "▲",
-    "warning": "△",
-}
 HOST_WIDE = "host itself"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A symbol and words that lead to where more is said."""
-
-    status: Status | RoleStatus | Severity
-    text: str
-    link: str = ""
-
-    @property
-    def symbol(self) -> str:
-        """Says the same as the words beside it."""
-        return SYMBOLS[self.status]
 
 
 @dataclass(frozen=True)
@@ -105,7 +75,7 @@ class Section:
 def to_html(report: DriftReport) -> str:
     """A page for people, on a screen or on paper: hosts × roles at a glance, the differences below."""
     roles = sorted({role for item in report.hosts for role in item.all_roles})
-    template = _templates().get_template("drift.html.j2")
+    template = templates().get_template("drift.html.j2")
     return template.render(
         report=report,
         verdict=_verdict(report),
@@ -116,6 +86,7 @@ def to_html(report: DriftReport) -> str:
         overview=f"{number(report.role_count, 'role')} on {number(len(report.hosts), 'host')}",
         dots=any(set(roles) - set(item.all_roles) for item in report.hosts),
         columns=[HOST_WIDE, *roles],
+        fields=_fields,
         sections=[_section(item, roles) for item in report.hosts],
         details=_details(report),
     )
@@ -167,7 +138,7 @@ def _found_marks(report: DriftReport | HostReport) -> Iterator[Mark]:
 
 
 def _section(report: HostReport, roles: list[str]) -> Section:
-    anchor = f"host-{_quoted(report.host)}"
+    anchor = f"host-{quoted(report.host)}"
     groups = tuple(
         Group(role or HOST_WIDE, _group_anchor(anchor, role), report.of_role(role))
         for role in (None, *report.all_roles)
@@ -200,11 +171,7 @@ def _fields(row: Difference | Health | Unknown) -> tuple[Field, ...]:
 
 
 def _group_anchor(anchor: str, role: str | None) -> str:
-    return f"{anchor}/{_quoted(role)}" if role is not None else f"{anchor}/"
-
-
-def _quoted(name: str) -> str:
-    return quote(printable(name), safe="")
+    return f"{anchor}/{quoted(role)}" if role is not None else f"{anchor}/"
 
 
 def _host_cell(report: HostReport, anchor: str) -> Cell:
@@ -232,32 +199,3 @@ def _role_cell(report: HostReport, anchor: str, role: str) -> Cell:
 def _health_marks(report: HostReport, anchor: str, role: str | None) -> tuple[Mark, ...]:
     link = _group_anchor(f"{anchor}//health", role)
     return tuple(Mark(item.severity, item.code, link) for item in report.health if item.role == role)
-
-
-def _printable(value: object) -> object:
-    return printable(value) if type(value) is str else value
-
-
-def _breakable(text: str) -> Markup:
-    """`text` escaped, to be broken between words, then after a slash; what is copied from it stays as it is.
-
-    A browser would also break after the hyphen of `-@admin`, which then reads as something else.
-    """
-    words = (Markup("/<wbr>").join(word.split("/")) for word in printable(text).split(" "))
-    return Markup(" ").join(Markup("<span>{}</span>").format(word) for word in words)
-
-
-@cache
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[2] / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-        finalize=_printable,
-    )
-    environment.filters["breakable"] = _breakable
-    environment.filters["fields"] = _fields
-    return environment

@@ -13,7 +13,11 @@ from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import Code, Health
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
+from tasks.reports.rehearsal_model import to_json as rehearsal_json
+from tasks.reports.rehearsal_page import to_html as rehearsal_page
+from tasks.reports.rehearsal_summary import summary as rehearsal_summary
 from tests.unit.builders import differs
+from tests.unit.reports.rehearsals import rehearsals
 
 CHECKED_AT = datetime(2026, 3, 9, 4, 15, 7, tzinfo=UTC)
 FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
@@ -207,6 +211,10 @@ def write_samples(directory: Path) -> None:
         write_whole(directory / f"{name}.prom", to_metrics(sample))
         write_whole(directory / f"{name}.txt", to_table(sample, 80))
         write_whole(directory / f"{name}.wide.txt", to_table(sample, 140))
+    for name, rehearsal in rehearsals().items():
+        write_whole(directory / f"rehearsal-{name}.html", rehearsal_page(rehearsal))
+        write_whole(directory / f"rehearsal-{name}.json", rehearsal_json(rehearsal))
+        write_whole(directory / f"rehearsal-{name}.txt", rehearsal_summary(rehearsal))
 
 
 if __name__ == "__main__":
