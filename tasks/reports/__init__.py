@@ -1,6 +1,7 @@
 """The drift report: one model of what a check found, and a rendering for each reader of it.
 
-Pure: no pyinfra, no clock. Every rendering says what the differences say and nothing besides.
+Pure: no pyinfra, no clock. Every rendering says what the differences say and nothing besides. What a rehearsal
+proved has a model and renderings of its own, `rehearsal_*.py`, and shares the look of the page.
 """
 
 from tasks.reports.files import write_whole

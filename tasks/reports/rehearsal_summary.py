@@ -12,6 +12,7 @@ from tasks.reports.rehearsal_model import Rehearsal
 from tasks.reports.rehearsal_words import drill_title, duration, gaps, rehearsed, scaled, verdict, versions
 
 COLUMNS, LINES = 80, 40
+WRAPPED = 3  # lines of one text
 FIRST = 3  # lines of each list that are shown whatever the others need
 INDENT = "  "
 
@@ -49,16 +50,14 @@ def _when(rehearsal: Rehearsal) -> str:
 def _failed(rehearsal: Rehearsal) -> Iterator[str]:
     """Each with the first that it said; of a step that is its last word."""
     for step in rehearsal.failed_steps:
-        yield f"{step.name}: {step.command}"
-        yield from (f"{INDENT}{line}" for line in step.said[-1:])
+        yield from _item(f"{step.name}: {step.command}", *step.said[-1:])
     for item in rehearsal.failed:
-        yield f"{drill_title(item.drill)}, {item.role or item.host}: {item.promise}"
-        yield from (f"{INDENT}{line}" for line in item.said[:1])
+        yield from _item(f"{drill_title(item.drill)}, {item.role or item.host}: {item.promise}", *item.said[:1])
 
 
 def _not_tried(rehearsal: Rehearsal) -> Iterator[str]:
     for gap in gaps(rehearsal.not_proved, (role.name for role in rehearsal.roles)):
-        yield f"{gap.drill_words} ({gap.role_words}): {gap.why}"
+        yield from _item(f"{gap.why}: {gap.drill_words} ({gap.role_words})")
 
 
 def _scaled(rehearsal: Rehearsal) -> Iterator[str]:
@@ -74,7 +73,7 @@ def _roles(rehearsal: Rehearsal) -> Iterator[str]:
         if results or role:
             where = "" if role is None or role == host else f" on {host}"
             held = sum(item.passed for item in results)
-            yield f"{title}{where}: {held} of {len(results)} held"
+            yield f"{title}{where}: " + (f"{held} of {len(results)} held" if results else "nothing proved")
 
 
 def _shared(wanted: Sequence[int], room: int) -> list[int]:
@@ -92,8 +91,17 @@ def _cut(lines: Sequence[str], count: int) -> list[str]:
     return [*lines[: count - 1], f"… and {len(lines) - count + 1} more lines: see the page"]
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(printable(text), COLUMNS, max_lines=2, placeholder=" …", break_on_hyphens=False)
+def _item(text: str, *more: str) -> Iterator[str]:
+    """A line of a list and what is said below it, on as many lines as they need, or nearly."""
+    for number, part in enumerate((text, *more)):
+        first, *rest = _wrapped(part, COLUMNS - 4 * len(INDENT)) or [""]
+        below = INDENT * number
+        yield below + first
+        yield from (below + INDENT + line for line in rest)
+
+
+def _wrapped(text: str, width: int = COLUMNS) -> list[str]:
+    return textwrap.wrap(printable(text), width, max_lines=WRAPPED, placeholder=" …", break_on_hyphens=False)
 
 
 def _fitted(line: str) -> str:

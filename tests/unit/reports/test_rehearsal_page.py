@@ -1,0 +1,329 @@
+"""A rehearsal as a page (tasks/reports/rehearsal_page.py), read with an HTML parser as a browser would."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.catalogue.printable import printable
+from tasks.reports import to_html as drift_page
+from tasks.reports.rehearsal_model import DrillResult, Figure, NotRun, Rehearsal, Scaled, Series, Step
+from tasks.reports.rehearsal_page import to_html
+from tasks.reports.rehearsal_words import duration, figure_text, gaps
+from tests.unit.reports.preview import report
+from tests.unit.reports.reading import Page, needs_nothing_else, whole_links
+from tests.unit.reports.rehearsals import HOSTS, ROLES, crash, full, latency, mixed, nothing, rehearsals, whole
+from tests.unit.reports.test_rehearsal_model import any_rehearsal, some
+
+PAGES = [pytest.param(sample, id=name) for name, sample in rehearsals().items()]
+
+
+def text_of(rehearsal: Rehearsal) -> str:
+    return Page(to_html(rehearsal)).text
+
+
+def head_of(rehearsal: Rehearsal) -> str:
+    """What stands before the first heading of the body: the verdict."""
+    return text_of(rehearsal).split("Not proved")[0]
+
+
+def opened(rehearsal: Rehearsal) -> str:
+    """What stands before the picture: the verdict and what is not proved."""
+    return text_of(rehearsal).split("What was rehearsed")[0]
+
+
+@pytest.mark.parametrize("sample", PAGES)
+def test_a_page_is_well_formed_english_and_needs_nothing_else(sample: Rehearsal) -> None:
+    needs_nothing_else(to_html(sample))
+
+
+@pytest.mark.parametrize("sample", PAGES)
+def test_every_link_leads_to_a_place_on_the_page(sample: Rehearsal) -> None:
+    whole_links(Page(to_html(sample)))
+
+
+@pytest.mark.parametrize("sample", PAGES)
+def test_every_table_has_a_caption_and_headings(sample: Rehearsal) -> None:
+    tags = Page(to_html(sample)).tags
+    assert tags.count("caption") == tags.count("thead") == tags.count("table")
+
+
+def test_it_looks_as_the_drift_page_does() -> None:
+    style = drift_page(report()).split("<style>")[1].split(".list.health")[0]
+    assert style in to_html(mixed())
+
+
+def test_the_verdict_is_the_first_thing_on_it_and_green_only_for_a_pass() -> None:
+    assert head_of(whole()).startswith("Passed: 32 promises held · Redis rehearsal Passed: 32 promises held")
+    assert 'class="verdict held"' in to_html(whole())
+    assert "Failed: 2 of 62 promises did not hold" in head_of(mixed())
+    for bad in (mixed(), nothing()):
+        assert 'class="verdict failed"' in to_html(bad)
+
+
+def test_a_step_that_failed_makes_no_page_green() -> None:
+    step = Step("verify", "pyinfra …", 1.0, False, ("gateway: not right", "gateway: does not answer"))
+    text = to_html(some(full(ROLES[0]), steps=(step,)))
+    assert 'class="verdict failed"' in text
+    assert "step failed verify the rehearsal itself gateway: does not answer" in Page(text).text
+
+
+def test_the_head_says_what_was_rehearsed_when_how_long_and_on_which_versions() -> None:
+    head = head_of(mixed())
+    assert "2026-03-09 04:15:07 UTC, took 14 min 32 s" in head
+    assert "inventory inventory/staging.py commit 3a7ba16e deployed over v1.4 catalogue of inventory/prod.py" in head
+    assert "Redis 8.0.2 Debian 13 kernel 6.12.48+deb13-cloud-amd64" in head
+    assert "✓ 60 held ✕ 2 failed ○ 19 not tried ↓ 7 settings scaled" in head
+
+
+def test_versions_that_differ_are_all_named() -> None:
+    both = replace(whole(), hosts=(replace(HOSTS[0], name="redis-1"), replace(HOSTS[1], debian="12", redis="7.0.15")))
+    assert "Redis 8.0.2 (1 host), 7.0.15 (1 host) Debian 13 (1 host), 12 (1 host)" in head_of(both)
+
+
+def test_what_failed_was_left_out_or_scaled_is_said_before_anything_else() -> None:
+    first = opened(mixed())
+    assert "failed power cut compliance A power cut loses nothing compliance: 3 acknowledged writes are gone" in first
+    assert "not tried client stampede every role needs 4 cores to mean anything" in first
+    assert "not tried tampering socket, shared, compliance, crypto drills= did not name it" in first
+    assert "not tried rewrite with memory short every role not a part of this rehearsal" in first
+    assert "gateway, compliance, crypto maxmemory 256mb 64mb socket, shared maxmemory 512mb 64mb" in first
+    assert "every host RAM 4096 MiB 1024 MiB" in first
+
+
+def test_a_rehearsal_that_left_nothing_out_says_so() -> None:
+    first = opened(whole())
+    assert "Nothing failed and nothing was left out: every drill was run for every role." in first
+    assert "Nothing was scaled" in first
+
+
+def test_every_role_has_every_promise_with_its_proof_and_its_figures() -> None:
+    text = to_html(mixed())
+    for role in ROLES:
+        section = Page(text.split(f'id="role-{role.name}/{role.host}">')[1].split("</section>")[0]).text
+        for item in mixed().drills:
+            said = f"{item.promise} {item.proved_by}"
+            if item.role == role.name:
+                assert said in section
+                for name, figure in item.figures.items():
+                    assert f"{name.replace('_', ' ')} {figure_text(figure)}" in section
+
+
+def test_a_role_says_what_the_platform_s_table_promises_of_it() -> None:
+    text = text_of(mixed())
+    assert (
+        "answers at 172.28.2.4:6382, inside the platform :6379 memory 64mb when full refuses writes (noeviction)"
+        in text
+    )
+    assert "may lose at a power cut nothing (appendfsync always) used by compliance-service" in text
+    assert "when full evicts keys with a TTL only (volatile-lru) may lose at a power cut about a second" in text
+
+
+def test_a_policy_that_nobody_knows_here_and_a_role_without_a_log_are_shown_as_they_are() -> None:
+    other = replace(ROLES[0], maxmemory_policy="allkeys-lfu", appendonly=False, maxmemory=0, inner_port=None)
+    text = text_of(some(roles=(other, ROLES[1])))
+    assert "answers at 172.28.2.1:6379 memory no limit when full allkeys-lfu" in text
+    assert "may lose at a power cut all of it: no log" in text
+
+
+def test_the_overview_has_a_mark_for_every_drill_and_role_that_leads_to_its_proof() -> None:
+    text = to_html(mixed())
+    overview = text.split('class="overview matrix"')[1].split("</table>")[0]
+    words = Page(overview.split(">", 1)[1]).text
+    assert "power cut ✓ held ✓ held ✓ held ✕ failed ✓ held" in words
+    assert "reboot ✓ held ✓ held ✓ held ✓ held ✓ held" in words
+    assert "busy script ✓ held ✓ held ○ not tried ✓ held ✓ held" in words
+    anchor = re.findall('href="#([^"]+)"', overview.split(">power cut</th>")[1])[3]
+    assert "<h4>A power cut loses nothing</h4>" in text.split(f'id="{anchor}">')[1].split("</article>")[0]
+
+
+def test_a_drill_of_an_unknown_name_is_shown_as_the_others_are() -> None:
+    text = text_of(mixed())
+    assert "clock jump ✓ held ○ not tried" in text
+    assert "Keys do not expire early when the clock jumps date -s '+1 hour' under writes with TTL" in text
+
+
+def test_what_holds_of_a_whole_host_is_shown_once_with_that_host() -> None:
+    section = to_html(mixed()).split('id="host-redis-shared">')[1].split("</section>")[0]
+    assert "After a reboot every role is back by itself with all its keys" in section
+
+
+def test_of_two_results_of_one_drill_the_one_that_failed_shows() -> None:
+    bad = replace(full(ROLES[0]), passed=False, promise="also this")
+    assert "memory full ✕ 1 of 2 failed ○ not tried" in text_of(some(full(ROLES[0]), bad))
+
+
+def test_the_picture_names_services_roles_and_hosts_and_how_each_role_fared() -> None:
+    picture = to_html(mixed()).split('class="wide"')[1].split("</figure>")[0]
+    for name in ("auth-service", "search-service", "gateway", "crypto", "redis-crypto", "172.28.2.5:6383"):
+        assert f">{name}<" in picture
+    assert ">64mb noeviction<" in picture
+    assert ">✕ 1 of 11 failed<" in picture
+    assert '<a href="#role-crypto/redis-crypto" class="failed">' in picture
+
+
+def test_where_the_screen_is_narrow_each_role_says_its_host() -> None:
+    assert ">on redis-crypto<" in to_html(mixed()).split('class="narrow"')[1]
+
+
+def test_a_role_on_two_hosts_is_told_apart() -> None:
+    two = tuple(replace(ROLES[0], host=host.name) for host in HOSTS[:2])
+    text = text_of(some(full(two[0]), roles=two))
+    assert "memory full ✓ held ○ not tried" in text
+    assert "gateway on redis-socket ○ nothing proved" in text
+
+
+def test_a_plot_has_its_unit_its_legend_its_axes_and_its_marks() -> None:
+    text = text_of(some(latency(ROLES[0])))
+    assert "p50 0.11 to 0.214 ms p99 0.42 to 4.09 ms max 1.3 to 29.4 ms ms, logarithmic 0.1 1 10 100" in text
+    assert "0 10 20 30 40 50 60 s since the drill began 20 s: BGREWRITEAOF 21.1 s: fork, 11 ms" in text
+
+
+def test_what_a_drill_said_is_open_when_it_failed_or_is_short() -> None:
+    many = tuple(f"line {number}" for number in range(9))
+    held, failed = replace(full(ROLES[0]), said=many), replace(crash(ROLES[0]), said=many, passed=False)
+    text = to_html(some(held, failed))
+    assert text.count('<details class="said">') == 1
+    assert text.count('<details class="said" open>') == 1
+    assert text.count("<li><code><span>line</span> <span>8</span></code></li>") == 2
+
+
+DURATIONS = {
+    0: "0.0 s",
+    0.42: "0.4 s",
+    41.2: "41 s",
+    59.7: "1 min",
+    60: "1 min",
+    872.4: "14 min 32 s",
+    3720: "1 h 02 min",
+}
+
+
+@pytest.mark.parametrize(("seconds", "words"), DURATIONS.items())
+def test_a_duration_is_as_long_as_people_say_it(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+FIGURES = {
+    (5, ""): "5",
+    (102_400, "keys"): "102,400 keys",
+    (0.12345, "ms"): "0.123 ms",
+    (25.94, "ms"): "25.9 ms",
+    (268_435_456, "bytes"): "256 MiB",
+    (512, "bytes"): "512 bytes",
+    (1234.5, "s"): "1,234 s",
+    ("BUSY", ""): "BUSY",
+}
+
+
+@pytest.mark.parametrize(("figure", "words"), FIGURES.items())
+def test_a_figure_is_written_as_people_read_it(figure: tuple[Any, str], words: str) -> None:
+    assert figure_text(Figure(*figure)) == words
+
+
+def test_drills_that_were_left_out_for_one_reason_are_one_line() -> None:
+    left_out = [NotRun(drill, role, "not asked for") for drill in ("power", "crash") for role in ("a", "b")]
+    (gap,) = gaps([*left_out, NotRun("power", "a", "not asked for")], ["a", "b"])
+    assert (gap.drill_words, gap.role_words) == ("power cut, server killed", "every role")
+
+
+def hostile(text: str) -> Rehearsal:
+    """A rehearsal in which every text is `text`."""
+    host = replace(HOSTS[0], name=text, address=text, debian=text, kernel=text, redis=text)
+    role = replace(
+        ROLES[0], name=text, host=text, address=text, maxmemory_policy=text, appendfsync=text, services=(text, text)
+    )
+    series = (Series(text, text, ((0, 1), (1, 2)), ((0.5, text),)), Series(text, text, ((0, 3),), ()))
+    result = DrillResult(text, text, text, text, False, 1, text, {text: Figure(text, text)}, series, (text,))
+    return replace(
+        whole(),
+        inventory=text,
+        commit=text,
+        came_from=text,
+        like=text,
+        hosts=(host,),
+        roles=(role,),
+        scaled=(Scaled(text, text, text, text),),
+        steps=(Step(text, text, 1, False, (text,)),),
+        drills=(result, replace(result, role=None, passed=True)),
+        not_run=(NotRun(text, text, text), NotRun("power", None, text)),
+    )
+
+
+MARKUP = st.text(alphabet=st.sampled_from(" <>&\"'/!-=ax%{}#\x00\x1b\n\u202e\ud800"), min_size=1)
+
+
+@given(text=st.one_of(st.text(min_size=1), MARKUP))
+def test_no_value_becomes_markup(text: str) -> None:
+    page, harmless = Page(to_html(hostile(text))), Page(to_html(hostile("harmless")))
+    assert [tag for tag in page.tags if tag not in ("span", "wbr")] == [
+        tag for tag in harmless.tags if tag not in ("span", "wbr")
+    ]
+    assert {name for _, name, _ in page.attributes} == {name for _, name, _ in harmless.attributes}
+
+
+@given(text=MARKUP)
+def test_any_name_makes_links_that_lead_somewhere(text: str) -> None:
+    whole_links(Page(to_html(hostile(text))))
+
+
+@given(text=MARKUP)
+def test_a_page_can_always_be_written_as_utf_8_and_steers_nothing(text: str) -> None:
+    page = Page(to_html(hostile(text)).encode().decode())
+    assert all(line.isprintable() for line in "".join(page.texts).split("\n"))
+
+
+EVIL = 'x<b class="y">\x1b[2J\u202e&amp;\udcff'
+SHOWN = printable(EVIL.encode(errors="backslashreplace").decode())
+RESULT = full(ROLES[0])
+
+
+def odd(item: Any, field: str) -> Any:
+    """`item` with the field's text replaced."""
+    return replace(item, **{field: EVIL})
+
+
+FIGURE, SERIES, STEP = Figure(1, "s"), Series("a", "s", ((0, 1),), ((0, "b"),)), Step("a", "b", 1, True, ())
+SCALED, LEFT_OUT = Scaled(None, "a", "b", "c"), NotRun("power", None, "a")
+WITH_TEXT: dict[str, Rehearsal] = {
+    **{name: odd(some(RESULT), name) for name in ("inventory", "commit", "came_from", "like")},
+    **{
+        f"host.{name}": some(RESULT, hosts=(odd(HOSTS[0], name), HOSTS[1]))
+        for name in ("address", "debian", "kernel", "redis")
+    },
+    **{
+        f"role.{name}": some(roles=(odd(ROLES[0], name), ROLES[1]))
+        for name in ("name", "address", "maxmemory_policy", "appendfsync")
+    },
+    "role.services": some(RESULT, roles=(replace(ROLES[0], services=(EVIL,)), ROLES[1])),
+    **{f"scaled.{name}": some(scaled=(odd(SCALED, name),)) for name in ("setting", "wanted", "used")},
+    **{f"step.{name}": some(steps=(odd(STEP, name),)) for name in ("name", "command")},
+    "step.said": some(steps=(replace(STEP, said=(EVIL,)),)),
+    **{f"drill.{name}": some(odd(RESULT, name)) for name in ("drill", "promise", "proved_by")},
+    "drill.said": some(replace(RESULT, said=(EVIL,))),
+    "figure.name": some(replace(RESULT, figures={EVIL: FIGURE})),
+    **{f"figure.{name}": some(replace(RESULT, figures={"a": odd(FIGURE, name)})) for name in ("value", "unit")},
+    **{f"series.{name}": some(replace(RESULT, series=(odd(SERIES, name),))) for name in ("name", "unit")},
+    "series.marks": some(replace(RESULT, series=(replace(SERIES, marks=((0, EVIL),)),))),
+    **{f"not_run.{name}": some(not_run=(odd(LEFT_OUT, name),)) for name in ("drill", "why")},
+}
+
+
+@pytest.mark.parametrize("rehearsal", WITH_TEXT.values(), ids=WITH_TEXT)
+def test_every_field_is_shown_whole_and_as_text(rehearsal: Rehearsal) -> None:
+    page = Page(to_html(rehearsal))
+    assert SHOWN in page.text
+    assert "b" not in page.tags
+
+
+@given(any_rehearsal())
+def test_any_rehearsal_makes_a_whole_page(rehearsal: Rehearsal) -> None:
+    page = Page(to_html(rehearsal))
+    whole_links(page)
+    for item in rehearsal.drills:
+        assert " ".join(printable(item.promise).split()) in page.text
