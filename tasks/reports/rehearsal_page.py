@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tasks.catalogue.values import show_memory
 from tasks.reports.markup import Mark, quoted, templates
-from tasks.reports.rehearsal_model import DrillResult, Rehearsal, RehearsedHost, RehearsedRole
+from tasks.reports.rehearsal_model import DrillResult, Rehearsal, RehearsedRole
 from tasks.reports.rehearsal_picture import Box, Picture
 from tasks.reports.rehearsal_picture import draw as draw_picture
 from tasks.reports.rehearsal_plot import HEIGHT, Plot
@@ -52,7 +52,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Section:
-    """A role or a host: what it is and what was proved of it. `left_out`: what was not, in one line each."""
+    """A role, or all hosts: what it is and what was proved of it. `left_out`: what was not, in one line each."""
 
     title: str
     anchor: str
@@ -76,7 +76,6 @@ def to_html(rehearsal: Rehearsal) -> str:
     ordered = sorted(rehearsal.drills, key=lambda item: rehearsal.drill_names.index(item.drill))
     proofs = tuple(_proof(item, f"proof-{place}") for place, item in enumerate(ordered, 1))
     roles = tuple(_role_section(rehearsal, role, proofs) for role in rehearsal.roles)
-    hosts = tuple(_host_section(host, proofs) for host in rehearsal.hosts)
     template = templates().get_template("rehearsal.html.j2")
     return template.render(
         rehearsal=rehearsal,
@@ -96,8 +95,7 @@ def to_html(rehearsal: Rehearsal) -> str:
         picture_label=_picture_label(rehearsal),
         titles=[section.title for section in roles],
         rows=_rows(rehearsal, proofs),
-        roles=roles,
-        hosts=tuple(section for section in hosts if section.proofs),
+        sections=(*roles, *_hosts_section(proofs)),
         not_tried=Mark("not_run", "not tried"),
         duration=duration,
         plot_height=HEIGHT,
@@ -172,10 +170,11 @@ def _role_facts(role: RehearsedRole) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _host_section(host: RehearsedHost, proofs: Sequence[Proof]) -> Section:
-    own = tuple(item for item in proofs if item.result.role is None and item.result.host == host.name)
+def _hosts_section(proofs: Sequence[Proof]) -> tuple[Section, ...]:
+    """What was proved of whole machines, if anything was."""
+    own = tuple(item for item in proofs if item.result.role is None)
     mark = _sum(own)
-    return Section(host.name, f"host-{quoted(host.name)}", mark.status, mark, (), own)
+    return (Section("The hosts themselves", "hosts", mark.status, mark, (), own),) if own else ()
 
 
 def _rows(rehearsal: Rehearsal, proofs: Sequence[Proof]) -> tuple[Row, ...]:

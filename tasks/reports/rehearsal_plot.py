@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 from tasks.reports.rehearsal_model import Series
-from tasks.reports.rehearsal_words import quantity, scale
+from tasks.reports.rehearsal_words import duration, quantity, scale
 
 HEIGHT = 112  # pixels of one panel
 ACROSS = 1000  # units of the width in which lines are drawn
@@ -113,7 +113,7 @@ def draw(series: Sequence[Series]) -> Plot | None:
         tuple(Tick(100 * along.place(value * per), quantity(value)) for value in _round(first / per, last / per, 6)),
         unit,
         _numbered([100 * along.place(time) for time, _ in events]),
-        tuple(f"{quantity(time / per)} {unit}: {text}" for time, text in events),
+        tuple(f"{quantity(time) + ' s' if per == 1 else duration(time)}: {text}" for time, text in events),
         f"{', '.join(dict.fromkeys(item.name for item in drawn))} over {quantity((last - first) / per)} {unit}",
     )
 
