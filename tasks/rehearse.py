@@ -1,6 +1,9 @@
-"""Rehearse on throw-away hosts: kill, fill and reboot them; the tier must keep its promises all the way.
+"""Rehearse on throw-away hosts: break everything that breaks, and see that the tier keeps what the table promises.
 
 pyinfra [-y] INVENTORY tasks/rehearse.py     after deploy.py; only where host data says redis_rehearsal = True
+  --data drills=crash,power          these drills only (--dry lists them, with what each promises)
+  --data rehearsal_page=FILE         what was proved and what was not, as a page to read or print
+  --data rehearsal_report=FILE       the same as JSON
 """
 
 import sys
@@ -10,16 +13,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # from another direct
 
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.drills.exercises import drill, fill_servers, kill_servers, reboot
-from tasks.prove.proof import prove
-from tasks.steps.lock import hold_host
-from tasks.steps.operations import call
+from tasks.drills.rehearsal import rehearse_tier
+from tasks.run.ending import Finished
 from tasks.steps.preflight import check_rehearsal
 
-seen = check_rehearsal(ctx_state.get(), ctx_host.get())
-if seen is not None:
-    hold_host(ctx_state.get(), seen, anyway=True)
-    call(name="Kill every server", function=drill, seen=seen, exercise=kill_servers)
-    call(name="Fill every server", function=drill, seen=seen, exercise=fill_servers)
-    call(name="Reboot the hosts", function=drill, seen=seen, exercise=reboot)
-    prove(name="Prove the tier", seen=seen)
+check_rehearsal(ctx_state.get(), ctx_host.get())
+raise Finished(rehearse_tier(ctx_state.get()))

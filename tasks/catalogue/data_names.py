@@ -17,6 +17,8 @@ TRIED = "redis_tried_from_others"  # False where a packet filter admits none of 
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
 ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
+DRILLS = "drills"  # which ones a rehearsal runs
+REHEARSALS = ("rehearsal_report", "rehearsal_page")
 NAMES = (
     *(
         "redis_overrides",
@@ -29,9 +31,9 @@ NAMES = (
         IGNORE,
         TRIED,
     ),
-    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT),
+    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, *REHEARSALS),
 )
-OURS = ("redis_", "drift_", "endpoints_")  # what begins so is meant for this repository
+OURS = ("redis_", "drift_", "endpoints_", "rehearsal_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt
 
 

@@ -34,7 +34,7 @@ from tasks.observed.replies import (
     without,
 )
 
-__all__ = ["ExchangeError", "Reply", "ReplyError", "exchange", "info_fields"]
+__all__ = ["ExchangeError", "Reply", "ReplyError", "cause_of", "exchange", "info_fields", "read_replies"]
 
 
 class ExchangeError(Exception):
@@ -54,16 +54,16 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
     try:
         channel = open_tunnel(host, address, port)
     except (ConnectionBroken, TunnelRefused) as error:
-        raise ExchangeError(_cause(error), f"no connection to {address}:{port}: {error}") from error
+        raise ExchangeError(cause_of(error), f"no connection to {address}:{port}: {error}") from error
     try:
         replies: list[Reply] = []
         sent = secrets_in(commands)
         for batch in batches(commands):
             channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in batch))  # type: ignore[arg-type]
-            replies += _read(channel, len(batch), f"{address}:{port}", sent)
+            replies += read_replies(channel, len(batch), f"{address}:{port}", sent)
         return replies
     except ConnectionBroken as error:
-        raise ExchangeError(_cause(error), f"{address}:{port} broke off: {error}") from error
+        raise ExchangeError(cause_of(error), f"{address}:{port} broke off: {error}") from error
     except StrangeReply as error:
         raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
     finally:
@@ -96,7 +96,11 @@ def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
         yield batch
 
 
-def _read(channel: Channel, count: int, where: str, secrets: Sequence[str]) -> list[Reply]:
+def read_replies(channel: Channel, count: int, where: str, secrets: Sequence[str]) -> list[Reply]:
+    """The next `count` replies on a channel. Raises ExchangeError, StrangeReply or ConnectionBroken.
+
+    `where`: how the server is called in an error; `secrets`: what no reply may repeat.
+    """
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
     replies: list[Reply] = []
     before, lines = b"", 0
@@ -131,7 +135,8 @@ def _complete(reader: hiredis.Reader) -> Iterator[Reply]:
         yield checked(reply)
 
 
-def _cause(error: Exception) -> Cause:
+def cause_of(error: Exception) -> Cause:
+    """Which cause a broken connection is."""
     if isinstance(error, TunnelForbidden):
         return Cause.FORBIDDEN
     if isinstance(error, TunnelRefused):

@@ -116,7 +116,7 @@ def exchange_as(
     Raises ExchangeError when it is not shown that only that process answers there (nothing is sent then), when there is
     no connection or it breaks.
     """
-    refusal = _refusal(host, unit, where)
+    refusal = refusal_of(host, unit, where)
     if refusal is not None:
         raise ExchangeError(refusal.cause, refusal.said)
     first, *replies = exchange(host, *where, [("AUTH", *login), *commands])
@@ -130,13 +130,14 @@ def exchange_with(
 
     Raises ExchangeError as exchange_as does.
     """
-    refusal = _refusal(host, "", where, pid) if login else None
+    refusal = refusal_of(host, "", where, pid) if login else None
     if refusal is not None:
         raise ExchangeError(refusal.cause, refusal.said)
     return exchange(host, *where, [*login, *commands])[len(login) :]
 
 
-def _refusal(host: Host, unit: str, where: Endpoint, pid: int = 0) -> Refusal | None:
+def refusal_of(host: Host, unit: str, where: Endpoint, pid: int = 0) -> Refusal | None:
+    """Why it is not shown that only the main process of `unit`, or `pid`, answers at `where`; None where it is."""
     try:
         main, seen = read_host(host.state, host, "who-serves", [unit], read_sockets, patience=PROGRAM)
     except Unobserved as error:

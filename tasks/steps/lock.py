@@ -28,6 +28,7 @@ from tasks.observed.bounds import BEAT, HOLD_PATIENCE, SILENCE
 from tasks.observed.connection import Channel, ConnectionBroken, begin, open_command
 from tasks.observed.records import new_mark
 from tasks.observed.script import script
+from tasks.run.ending import Refusal
 from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
@@ -52,6 +53,18 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
     if anyway or any(not isinstance(item.remedy, ByHand) for item in seen.differences):
         current(state).kept(Holds).due[seen.desired.name] = seen
         call(name="Hold the host", function=hold)
+
+
+def hold_now(state: State, looks: Mapping[str, Look]) -> None:
+    """This run alone may change these hosts, until `let_go`. Raises Refusal when one is somebody else's."""
+    current(state).kept(Holds).due.update(looks)
+    if not _hold_all(state):
+        raise Refusal("Nothing more was done: the hosts could not be held, see above")
+
+
+def let_go(state: State) -> None:
+    """Others may change the hosts again."""
+    _let_go(current(state).kept(Holds).channels)
 
 
 def hold(state: State, host: PyinfraHost) -> bool:

@@ -139,17 +139,17 @@ def of_a_gate(role: str, token: str) -> list[Witness]:
     ]
 
 
-def of_a_drill(count: int) -> list[Witness]:
-    """Numbered keys of which a drill may lose none: `count` plain ones, and a tenth as many in every other way."""
-    name, few = f"{RESERVED_PREFIX}drill", range(count // 10)
-    values = [str(number) for number in few]
+def of_a_drill(key: str, number: int) -> list[Witness]:
+    """What a drill writes in every way in which clients write, for ever, under `key` and this number."""
+    key, value = f"{key}:{number}", str(number)
     return [
-        *(plain(f"{name}:{number}", str(number), 0) for number in range(count)),
-        *(in_a_transaction((f"{name}:t{number}:1", f"{name}:t{number}:2"), str(number), 0) for number in few),
-        *(by_a_script((f"{name}:s{number}:1", f"{name}:s{number}:2"), str(number), 0) for number in few),
-        in_a_hash(f"{name}:hash", values),
-        in_a_list(f"{name}:list", values),
-        in_a_stream(f"{name}:stream", values),
+        plain(f"{key}:plain", value, 0),
+        in_a_transaction((f"{key}:t1", f"{key}:t2"), value, 0),
+        by_a_script((f"{key}:s1", f"{key}:s2"), value, 0),
+        by_a_known_script((f"{key}:k1", f"{key}:k2"), value, 0),
+        in_a_hash(f"{key}:hash", [value, value]),
+        in_a_list(f"{key}:list", [value, value]),
+        in_a_stream(f"{key}:stream", [value, value]),
     ]
 
 

@@ -53,7 +53,7 @@ COMMAND_LINE = "Only a run knows pyinfra's command line"
         ("reports/words.py", "import tasks.run.ending", STAGES),
         ("run/ending.py", "import tasks.steps.operations", STAGES),
         ("steps/operations.py", "import tasks.prove.behaviour", STAGES),
-        ("prove/behaviour.py", "import tasks.drills.exercises", STAGES),
+        ("prove/behaviour.py", "import tasks.drills.place", STAGES),
         ("steps/kernel.py", "import tasks.verify", STAGES),
         ("desired/paths.py", "def f():\n    import tasks.steps.gate", STAGES),
         ("desired/rendering.py", "import tasks.desired.build", CIRCLES),

@@ -1,0 +1,245 @@
+"""Drills with clients that do harm, and with many: a script without end, no place left, nobody reads, all at once."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.drills.client import Client
+from tasks.drills.judge import percentile, shares
+from tasks.drills.load import writer_of
+from tasks.drills.outcome import Outcome, Steps, count, milliseconds, seconds
+from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
+from tasks.drills.place import PREFIX, DrillFailed, Place, wait_for
+from tasks.observed.connection import begin
+from tasks.observed.exchange import ExchangeError, ReplyError
+from tasks.reports.rehearsal_model import Figure, Series
+
+ENDLESS = "while true do end"
+CROWD = 150  # clients that connect at once
+MEGABYTE = 1 << 20
+MESSAGES = 64  # of a megabyte each, at most, until a subscriber that reads none of them is cut off
+
+
+def busy_script(place: Place) -> Steps:
+    """EVAL of an endless loop by a service that may run scripts; where none may, each is refused."""
+    yield from ()
+    able = [name for name in place.role.services if place.role.rights_of(name).scripts]
+    for name in place.role.services:
+        if name not in able:
+            (reply,) = place.ask(name, ("EVAL", "return 1", "0"))
+            if not str(reply).startswith("NOPERM"):
+                raise DrillFailed(f"{place.name}: {name} runs a script, expected NOPERM as the catalogue says")
+    if not able:
+        refused = {"refused": count(len(place.role.services), "services")}
+        return Outcome("no service of it may run scripts: each tried, and was refused", refused)
+    with Client(place, able[0]) as looping:
+        looping.send(("EVAL", ENDLESS, "0"))
+        began = time.monotonic()
+        wait_for(f"{place.name} is busy", lambda: _is_busy(place, able[0]), patience=60)
+        said = place.said_of_it()
+        if not any("unknown" in line and "BUSY" in line for line in said):
+            raise DrillFailed(f"{place.name}: verify does not say BUSY: {'; '.join(said)[:300]}")
+        place.operator("SCRIPT", "KILL")
+        took = time.monotonic() - began
+        with suppress(ExchangeError):
+            looping.ask(("PING",))
+    place.wait_until_back()
+    place.calm_down()
+    place.must_be_well("SCRIPT KILL")
+    return Outcome(
+        f"{able[0]} ran a script without end: others were answered BUSY, verify said so and restarted nothing; SCRIPT "
+        "KILL as operator ended it",
+        {"busy for": seconds(took)},
+        said=tuple(said),
+    )
+
+
+def _is_busy(place: Place, user: str) -> bool:
+    """Whether somebody else is answered BUSY, to the login or behind it."""
+    try:
+        return str(place.ask(user, ("PING",))[0]).startswith("BUSY")
+    except DrillFailed as error:
+        return "BUSY" in str(error)
+
+
+def maxclients(place: Place) -> Steps:
+    """maxclients is lowered to what is connected and a few; services take what is left."""
+    yield from ()
+    service = place.role.services[0]
+    with Client(place, OPERATOR) as operator, Client(place, service) as there, ExitStack() as held:
+        limit = int(_field(operator, "clients", "connected_clients")) + 3
+        operator.answer(("CONFIG", "SET", "maxclients", str(limit)))
+        try:
+            turned_away = ""
+            for _ in range(limit + 2):
+                try:
+                    client = Client(place, service, check=False)
+                except ExchangeError as error:
+                    turned_away = str(error)
+                    break
+                held.callback(client.close)
+                if isinstance(client.greeting, ReplyError):
+                    turned_away = str(client.greeting)
+                    break
+            if "max number of clients" not in turned_away:
+                raise DrillFailed(f"{place.name}: {limit} clients may connect, and one more did: {turned_away or 'OK'}")
+            said = place.said_of_it()
+            if not any("unknown" in line and "max number of clients" in line for line in said):
+                raise DrillFailed(f"{place.name}: verify does not say what is full: {'; '.join(said)[:300]}")
+            slowest = max(there.timed("PING") for _ in range(20))
+        finally:
+            held.close()
+            operator.answer(("CONFIG", "SET", "maxclients", str(place.role.maxclients)))
+    place.wait_until_back()
+    place.calm_down()
+    return Outcome(
+        "maxclients was lowered to what was connected and three more: the next client was turned away, who was there "
+        "was served, verify said what is full and restarted nothing; with places again all is well",
+        {"turned away after": count(limit, "clients"), "who was there, slowest": milliseconds(1000 * slowest)},
+        said=tuple(said),
+    )
+
+
+def _field(client: Client, section: str, name: str) -> str:
+    (info,) = client.answer(("INFO", section))
+    return dict(line.split(":", 1) for line in str(info).splitlines() if ":" in line)[name].strip()
+
+
+def slow_subscriber(place: Place) -> Steps:
+    """Somebody subscribes and reads nothing, while megabytes are published."""
+    yield from ()
+    channel, service = f"{PREFIX}:news", place.role.services[0]
+    publish = "return redis.call('PUBLISH', KEYS[1], string.rep('x', tonumber(ARGV[1])))"
+    with own_user(place) as user, user.client() as deaf, user.client() as publisher, Client(place, service) as other:
+        deaf.send(("SUBSCRIBE", channel))
+        wait_for(f"{place.name} has a subscriber", lambda: publisher.answer(("PUBLISH", channel, "x")) == [1], 30)
+        sent, times = 0, list[float]()
+        while sent < MESSAGES:
+            # A script counts a channel among its keys for its rights.
+            (heard,) = publisher.answer(("EVAL", publish, "1", channel, str(MEGABYTE)))
+            times.append(other.timed("PING"))
+            if heard == 0:
+                break
+            sent += 1
+        else:
+            raise DrillFailed(
+                f"{place.name}: a subscriber that read nothing got {sent} MiB, expected that it is cut off"
+            )
+    place.calm_down()
+    place.must_be_well("the subscriber was cut off")
+    return Outcome(
+        "a client subscribed and read nothing while a megabyte after the other was published: the server cut it off, a "
+        "service that was connected was answered all the time",
+        {
+            "cut off after": Figure(sent * MEGABYTE, "bytes"),
+            "a service, p99": milliseconds(1000 * percentile(times, 0.99)),
+            "a service, slowest": milliseconds(1000 * max(times)),
+        },
+    )
+
+
+def stampede(place: Place) -> Steps:
+    """All clients of a service connect at once, as after a restart of it."""
+    yield from ()
+    service = place.role.services[0]
+    crowd = min(CROWD, place.role.maxclients // 2)
+    times: list[float] = []
+    with Client(place, service) as there, ExitStack() as held:
+        before = [there.timed("PING") for _ in range(20)]
+        began = time.monotonic()
+        jobs = [begin(partial(_comes, place, service, held, times)) for _ in range(crowd)]
+        during = []
+        while len(times) < crowd and time.monotonic() - began < 120:
+            during.append(there.timed("PING"))
+            time.sleep(0.01)
+        for job in jobs:
+            job.result()
+        took = time.monotonic() - began
+    if len(times) < crowd:
+        raise DrillFailed(f"{place.name}: {len(times)} of {crowd} clients were served")
+    place.calm_down()
+    return Outcome(
+        f"{crowd} clients connected at once, logged in and asked; one that was there asked all the time (all of them "
+        "through this tool's own SSH connection, which opens one after the other)",
+        {
+            "served": count(crowd, "clients"),
+            "in": seconds(took),
+            "who was there, before, p99": milliseconds(1000 * percentile(before, 0.99)),
+            "who was there, meanwhile, p99": milliseconds(1000 * percentile(during, 0.99)),
+        },
+    )
+
+
+def _comes(place: Place, service: str, held: ExitStack, times: list[float]) -> None:
+    began = time.monotonic()
+    client = Client(place, service, check=False)
+    held.callback(client.close)
+    if isinstance(client.greeting, ReplyError):
+        raise DrillFailed(f"{place.name}: a client of the crowd was refused: {client.greeting}")
+    client.answer(("PING",))
+    times.append(time.monotonic() - began)
+
+
+BALLAST = 24 << 20  # bytes: a rewrite of them can be watched
+PACE = 0.01  # seconds between two requests
+
+
+def latency(place: Place) -> Steps:
+    """PING and SET of a service before, during and after a rewrite of the log."""
+    yield from ()
+    service = writer_of(place)
+    may_set = place.role.rights_of(service).may("set")
+    commands = {"PING": ("PING",), **({"SET": ("SET", f"{PREFIX}:latency", "x")} if may_set else {})}
+    with own_user(place) as user, filled(place, user, BALLAST), Client(place, service) as client:
+        began, points, marks = time.monotonic(), {name: list[tuple[float, float]]() for name in commands}, []
+
+        def measure(until: float) -> None:
+            while time.monotonic() < until:
+                for name, command in commands.items():
+                    at = time.monotonic() - began
+                    points[name].append((at, 1000 * client.timed(*command)))
+                time.sleep(PACE)
+
+        measure(time.monotonic() + 4)
+        with slowly(place, 150):
+            marks.append((time.monotonic() - began, "rewrite begins"))
+            place.operator("BGREWRITEAOF")
+            deadline = time.monotonic() + 120
+            while _rewriting(place) and time.monotonic() < deadline:
+                measure(time.monotonic() + 0.5)
+            marks.append((time.monotonic() - began, "rewrite ends"))
+        rewrite_ended(place)
+        measure(time.monotonic() + 3)
+        place.operator("UNLINK", f"{PREFIX}:latency")
+    place.calm_down()
+    first, last = marks[0][0], marks[1][0]
+    if last - first < 0.5:
+        raise DrillFailed(f"{place.name}: the rewrite took {last - first:.1f} s: too short to be measured")
+    return Outcome(
+        f"{service} asked {' and '.join(commands)} in turn while a log of {BALLAST >> 20} MiB was rewritten, slowed down "
+        "to be watched, through this tool's own SSH connection",
+        _latency_figures(points, first, last),
+        tuple(Series(name, "ms", tuple(found), tuple(marks)) for name, found in points.items()),
+    )
+
+
+def _rewriting(place: Place) -> bool:
+    info = place.info("persistence")
+    return info["aof_rewrite_in_progress"] == "1" or info["aof_rewrite_scheduled"] == "1"
+
+
+def _latency_figures(points: dict[str, list[tuple[float, float]]], first: float, last: float) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for name, measured in points.items():
+        spans = {
+            "before": [value / 1000 for at, value in measured if at < first],
+            "during": [value / 1000 for at, value in measured if first <= at <= last],
+            "after": [value / 1000 for at, value in measured if at > last],
+        }
+        for span, values in spans.items():
+            for share, value in shares(values).items():
+                found[f"{name} {span}, {share}"] = milliseconds(value)
+    return found

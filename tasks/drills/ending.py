@@ -1,0 +1,192 @@
+"""Drills that end servers and machines under acknowledged writes: kill, power cut, reboot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+
+from tasks.drills.judge import loss, power_problem
+from tasks.drills.load import Load, nothing_lost, writing
+from tasks.drills.outcome import Outcome, Steps, count, seconds
+from tasks.drills.place import DrillFailed, Place, sh, wait_for
+from tasks.observed.connection import reconnect, run_command
+
+LATE = 20  # seconds that an address comes late
+UNDER_LOAD = 3.0  # seconds of writes before something ends
+BACK = "echo the addresses are back"
+LATE_UNIT = "caas-drill-late-address.service"
+
+
+def crash(place: Place) -> Steps:
+    """kill -9 while a service writes in every way."""
+    with writing([place]) as loads:
+        time.sleep(UNDER_LOAD)
+        load = loads[place.name]
+        place.sh(f"systemctl kill --kill-who=main --signal=KILL {place.unit}")
+        away = wait_for(f"{place.name} takes writes again", lambda: load.breaks > 0 and load.since_break > 0)
+    if place.role.appendonly:
+        nothing_lost(load)
+    lost = len(load.lost())
+    load.remove()
+    place.calm_down()
+    yield from ()
+    return Outcome(
+        "kill -9 of its process while a service wrote plainly, in transactions, by scripts and in hashes, lists and "
+        "streams; then every acknowledged write was read back",
+        {
+            "lost": count(lost, "writes"),
+            "acknowledged": count(len(load.acknowledged), "writes"),
+            "no write taken for": seconds(max(load.gap, away)),
+        },
+    )
+
+
+def power(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:
+    """The machine ends at once: nothing is written to its disk any more that is not there yet."""
+    first = places[0]
+    with writing(places) as loads:
+        time.sleep(UNDER_LOAD)
+        boot = _boot_id(first)
+        ended = time.monotonic()
+        # b of sysrq: reboot without sync and without unmounting.
+        run_command(
+            first.state, first.host, "echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo b >/proc/sysrq-trigger) &"
+        )
+        _wait_for_another_boot(first, boot)
+        for load in loads.values():
+            load.ended = True
+    yield from ()
+    return {place.name: _after_power(place, loads[place.name], ended) for place in places}
+
+
+def _after_power(place: Place, load: Load, ordered: float) -> Outcome:
+    away = place.wait_until_back()
+    # Writes that were acknowledged until the machine went, some tenths of a second after the order.
+    before = [pair for pair in load.acknowledged if pair[0] < ordered + 5]
+    ended = max((when for when, _ in before), default=ordered)
+    gone = load.lost()
+    found = loss([when for when, _ in gone], load.times, ended)
+    if problem := power_problem(place.role, found):
+        raise DrillFailed(f"{place.name}: {problem}")
+    load.remove()
+    place.calm_down()
+    return Outcome(
+        "the machine was reset without sync while a service of every role wrote in every way; then every acknowledged "
+        f"write was read back (appendfsync {place.role.appendfsync})",
+        {
+            "lost": count(found.lost, "writes"),
+            "acknowledged": count(found.acknowledged, "writes"),
+            "oldest lost before the cut": seconds(found.seconds),
+            "answered after the boot": seconds(away),
+        },
+    )
+
+
+def reboot(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:
+    """systemctl reboot under writes."""
+    first = places[0]
+    with writing(places) as loads:
+        time.sleep(UNDER_LOAD)
+        boot, began = _boot_id(first), time.monotonic()
+        run_command(first.state, first.host, "systemctl reboot")
+        _wait_for_another_boot(first, boot)
+        for place in places:
+            place.wait_until_back()
+        away = time.monotonic() - began
+    found = {}
+    for place in places:
+        load = loads[place.name]
+        if place.role.appendonly:
+            nothing_lost(load)
+        found[place.name] = Outcome(
+            "systemctl reboot while a service wrote in every way; nobody started anything by hand",
+            {
+                "lost": count(len(load.lost()), "writes"),
+                "acknowledged": count(len(load.acknowledged), "writes"),
+                "away": seconds(away),
+            },
+        )
+        load.remove()
+        place.calm_down()
+    yield from ()
+    return found
+
+
+def reboot_late_address(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:
+    """A boot at which the roles' addresses come 20 s after the network."""
+    first = places[0]
+    loads = {place.name: Load(place) for place in places}
+    for load in loads.values():
+        load.some(10)
+    sh(first.state, first.host, _late_unit(places))
+    try:
+        boot = _boot_id(first)
+        run_command(first.state, first.host, "systemctl reboot")
+        _wait_for_another_boot(first, boot)
+        wait_for(f"{first.host.name} has its addresses again", lambda: _came_late(first))
+        found = {}
+        for place in places:
+            away = place.wait_until_back()
+            nothing_lost(loads[place.name])
+            tries = place.sh(f"systemctl show -P NRestarts {place.unit}").strip()
+            found[place.name] = Outcome(
+                f"its address was taken away at boot for {LATE} s; nobody started anything by hand",
+                {"answered after it came": seconds(away), "starts that failed": count(int(tries or 0))},
+            )
+    finally:
+        remove = f"systemctl disable {LATE_UNIT}; rm -f /etc/systemd/system/{LATE_UNIT}; systemctl daemon-reload"
+        wait_for(f"{first.host.name} can be reached", lambda: run_command(first.state, first.host, remove).succeeded)
+    for place in places:
+        loads[place.name].remove()
+        place.calm_down()
+    yield from ()
+    return found
+
+
+def _late_unit(places: Sequence[Place]) -> str:
+    """Shell that writes a unit which takes the roles' addresses away at the next boot, and brings them back."""
+    addresses = " ".join(sorted({place.instance.address for place in places}))
+    units = " ".join(place.unit for place in places)
+    return f"""
+taken="" back=""
+for address in {addresses}; do
+  line=$(ip -o -4 addr show to "$address" | head -n1)
+  device=$(echo "$line" | awk '{{print $2}}') network=$(echo "$line" | awk '{{print $4}}')
+  [ -n "$network" ] || {{ echo "$address is on no interface"; exit 1; }}
+  taken="$taken ip addr del $network dev $device;" back="$back ip addr add $network dev $device;"
+done
+cat >/etc/systemd/system/{LATE_UNIT} <<END
+[Unit]
+Description=A drill: the addresses of Redis come late
+Wants=network-online.target
+After=network-online.target
+Before={units}
+[Service]
+Type=exec
+ExecStartPre=/bin/sh -c '$taken'
+ExecStart=/bin/sh -c 'sleep {LATE};$back {BACK}'
+[Install]
+WantedBy=multi-user.target
+END
+systemctl daemon-reload && systemctl enable --quiet {LATE_UNIT}
+"""
+
+
+def _came_late(place: Place) -> bool:
+    journal = f"journalctl --no-pager -o cat -b -u {LATE_UNIT}"
+    return "the addresses are back" in run_command(place.state, place.host, journal).stdout
+
+
+def _boot_id(place: Place) -> str:
+    """The kernel's name for this boot; empty when the host does not answer."""
+    try:
+        return run_command(place.state, place.host, "cat /proc/sys/kernel/random/boot_id").stdout.strip()
+    except Exception:  # a connection that breaks during a reboot breaks in many ways
+        return ""
+
+
+def _wait_for_another_boot(place: Place, before: str) -> None:
+    def came_back() -> bool:
+        return reconnect(place.host) and _boot_id(place) not in ("", before)
+
+    wait_for(f"{place.host.name} comes back", came_back, step=1.0)

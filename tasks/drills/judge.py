@@ -1,0 +1,84 @@
+"""What the numbers of a drill mean: how much was lost and how late, how fast answers came. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.catalogue.roles import Role
+
+EVERYSEC = 2.0  # seconds: one until the next fsync, and it may take the next one as long as that
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Acknowledged writes that are gone: how many of how many, and the longest time before the end of one of them."""
+
+    lost: int
+    acknowledged: int
+    seconds: float
+
+
+def loss(lost: Sequence[float], acknowledged: Sequence[float], end: float) -> Loss:
+    """`lost` and `acknowledged` are the times of acknowledgements, `end` is when the power went."""
+    return Loss(len(lost), len(acknowledged), max((end - when for when in lost), default=0.0))
+
+
+def power_problem(role: Role, found: Loss) -> str:
+    """What a power cut took beyond the role's promise; empty when it kept it."""
+    if not role.appendonly or role.appendfsync == "no" or not found.lost:
+        return ""
+    allowed = 0.0 if role.appendfsync == "always" else EVERYSEC
+    if not allowed or found.seconds > allowed:
+        some = f"{found.lost} of {found.acknowledged} acknowledged writes are lost"
+        return f"{some}, the oldest {found.seconds:.2f} s before the cut, expected at most {allowed:.0f} s"
+    return ""
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` (0…1) of all values do not exceed; 0 of none."""
+    if not values:
+        return 0.0
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What came of writing beyond the limit: taken and refused writes, evictions, kept keys that are gone."""
+
+    taken: int
+    refused: int
+    evicted: int
+    lost: int  # of those without a TTL, acknowledged before
+
+
+def full_problems(role: Role, with_ttl: Filling, without_ttl: Filling | None) -> list[str]:
+    """What a full role did that its policy does not promise."""
+    policy, found = role.maxmemory_policy, []
+    if policy == "noeviction":
+        if not with_ttl.refused:
+            found.append("no write was refused, expected refusals at the limit")
+        if with_ttl.evicted or with_ttl.lost:
+            found.append(f"{with_ttl.evicted} keys evicted, {with_ttl.lost} lost, expected every key kept")
+        return found
+    if with_ttl.refused or not with_ttl.evicted:
+        found.append(f"{with_ttl.refused} writes refused and {with_ttl.evicted} keys evicted, expected evictions only")
+    if policy.startswith("volatile"):
+        if with_ttl.lost:
+            found.append(f"{with_ttl.lost} keys without a TTL are gone, expected those with one only")
+        if without_ttl is not None and (not without_ttl.refused or without_ttl.lost):
+            found.append(
+                f"with no TTL left: {without_ttl.refused} writes refused and {without_ttl.lost} keys gone, expected "
+                "refusals and no loss"
+            )
+    return found
+
+
+def shares(seconds: Sequence[float]) -> Mapping[str, float]:
+    """p50, p99 and max of answers, in milliseconds."""
+    return {
+        "p50": 1000 * percentile(seconds, 0.5),
+        "p99": 1000 * percentile(seconds, 0.99),
+        "max": 1000 * max(seconds, default=0.0),
+    }

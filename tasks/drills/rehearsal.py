@@ -1,0 +1,366 @@
+"""A rehearsal: the drills one after the other, each on all its roles and hosts at once, and what came of it all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.catalogue.data_names import DRILLS as ASKED_DRILLS
+from tasks.catalogue.printable import printable
+from tasks.drills import clients, disk, ending, logs, memory, tampering
+from tasks.drills.outcome import OfHost, OfRole, Outcome
+from tasks.drills.place import DrillFailed, Place, sh
+from tasks.drills.plan import Drill, chosen, in_minutes
+from tasks.observed.connection import begin
+from tasks.prove.proof import findings
+from tasks.reports.files import write_whole
+from tasks.reports.rehearsal_model import (
+    DrillResult,
+    NotRun,
+    Rehearsal,
+    RehearsedHost,
+    RehearsedRole,
+    to_json,
+)
+from tasks.reports.rehearsal_model import Step as Reported
+from tasks.reports.rehearsal_page import to_html
+from tasks.reports.rehearsal_summary import summary
+from tasks.run.drift_report import asked_file
+from tasks.run.ending import Refusal, listed
+from tasks.run.fault import fault
+from tasks.run.options import options
+from tasks.run.session import ROOT, Run, current
+from tasks.run.survey import Look, look, survey
+from tasks.steps.lock import hold_now, let_go
+
+OF_ROLE: Mapping[str, OfRole] = {
+    "full": memory.full,
+    "crash": ending.crash,
+    "log_truncated": logs.log_truncated,
+    "log_damaged": logs.log_damaged,
+    "log_foreign_owner": logs.log_foreign_owner,
+    "rewrite_memory_short": memory.rewrite_memory_short,
+    "busy_script": clients.busy_script,
+    "maxclients": clients.maxclients,
+    "slow_subscriber": clients.slow_subscriber,
+    "stampede": clients.stampede,
+    "latency": clients.latency,
+}
+OF_HOST: Mapping[str, OfHost] = {
+    "power": ending.power,
+    "reboot": ending.reboot,
+    "reboot_late_address": ending.reboot_late_address,
+    "disk_full": disk.disk_full,
+    "tamper": tampering.tamper,
+}
+FORMS: Mapping[str, Callable[[Rehearsal], str]] = {"rehearsal_report": to_json, "rehearsal_page": to_html}
+DEPLOY_PATIENCE = 1800  # seconds for the deploy that ends a drill
+
+
+@dataclass
+class Part:
+    """One drill in one place, or on one host: its steps, and what has come of it so far."""
+
+    drill: Drill
+    host: Host
+    places: Sequence[Place]
+    steps: Generator[None, None, Mapping[str, Outcome]]
+    began: float = field(default_factory=time.monotonic)
+    outcomes: Mapping[str, Outcome] | None = None
+    problem: str = ""
+    ended: float = 0.0
+
+    def go_on(self) -> None:
+        """To the next deploy that is due, or to the end."""
+        try:
+            next(self.steps)
+            return
+        except StopIteration as done:
+            self.outcomes = done.value
+        except DrillFailed as error:
+            self.problem = str(error)
+        except Exception as error:
+            self.problem = fault(error)
+        self.ended = time.monotonic()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it goes on after a deploy."""
+        return self.outcomes is None and not self.problem
+
+    def results(self) -> list[DrillResult]:
+        """One for each of its roles."""
+        return [self._result(place) for place in self.places]
+
+    def _result(self, place: Place) -> DrillResult:
+        found = (self.outcomes or {}).get(place.name)
+        return DrillResult(
+            drill=self.drill.name,
+            role=place.name,
+            host=self.host.name,
+            promise=self.drill.promise(place.role),
+            passed=found is not None,
+            seconds=round(max(self.ended - self.began, 0.0), 1),
+            proved_by=found.proved_by if found else "it failed, see what was said",
+            figures=found.figures if found else {},
+            series=found.series if found else (),
+            said=found.said if found else (printable(self.problem),),
+        )
+
+
+def rehearse_tier(state: State) -> int:
+    """Run the drills that were asked for, write the reports, and return the exit code."""
+    run = current(state)
+    return run.only_once("rehearse", lambda: _rehearse(state, run))
+
+
+def _rehearse(state: State, run: Run) -> int:
+    drills, problems = chosen(asked(state, ASKED_DRILLS))
+    if problems:
+        raise Refusal(listed("Nothing was drilled", problems))
+    looks = survey(state, run)
+    places = _places(state, looks)
+    if options().get("dry") or not options().get("yes"):
+        _show_plan(drills, places)
+        return 0
+    began, clock = datetime.now(UTC), time.monotonic()
+    hold_now(state, looks)
+    results, left_out = _run_all(state, drills, places, looks)
+    steps = _verify(state, run)
+    let_go(state)
+    report = Rehearsal(
+        began=began.replace(microsecond=0),
+        seconds=round(time.monotonic() - clock, 1),
+        inventory=str(options().get("inventory") or ""),
+        commit=_commit(),
+        came_from=None,
+        like=None,
+        hosts=tuple(_host(state, host, looks[host.name]) for host in _hosts(places)),
+        roles=tuple(_role(place) for place in places),
+        scaled=(),
+        steps=tuple(steps),
+        drills=tuple(results),
+        not_run=tuple(left_out),
+    )
+    _deliver(state, report)
+    return 0 if report.passed else 1
+
+
+def asked(state: State, name: str) -> str | None:
+    """The value given by `--data NAME=…`, the same for every host."""
+    found = {str(host.data.get(name)) for host in state.inventory if host.data.get(name) is not None}
+    return found.pop() if found else None
+
+
+def _places(state: State, looks: Mapping[str, Look]) -> list[Place]:
+    hosts = {host.name: host for host in state.inventory.get_active_hosts()}
+    return [
+        Place(state, hosts[name], instance, seen.passwords)
+        for name, seen in sorted(looks.items())
+        for instance in seen.desired.instances
+    ]
+
+
+def _hosts(places: Sequence[Place]) -> list[Host]:
+    return list({place.host.name: place.host for place in places}.values())
+
+
+def _show_plan(drills: Sequence[Drill], places: Sequence[Place]) -> None:
+    for drill in drills:
+        logger.info(f"{drill.name}: {in_minutes(drill.seconds)}")
+        for place in places:
+            logger.info(f"    {place.name}: {drill.left_out(place.role) or drill.promise(place.role)}")
+    logger.info(
+        f"--> {len(drills)} drills, {in_minutes(sum(drill.seconds for drill in drills))} without KVM; -y runs them"
+    )
+
+
+def _run_all(
+    state: State, drills: Sequence[Drill], places: Sequence[Place], looks: Mapping[str, Look]
+) -> tuple[list[DrillResult], list[NotRun]]:
+    results: list[DrillResult] = []
+    left_out: list[NotRun] = []
+    left, pace = sum(drill.seconds for drill in drills), 1.0
+    for number, drill in enumerate(drills, 1):
+        which = [place for place in places if not _left_out(drill, place, looks, left_out)]
+        logger.info(f"--> {number}/{len(drills)} {drill.name} ({in_minutes(pace * left)} left)")
+        began = time.monotonic()
+        parts = _parts(drill, which)
+        _run(state, looks, parts)
+        for part in parts:
+            results += part.results()
+            _say(part)
+        left -= drill.seconds
+        # Machines differ: what the first drills took tells more than what others did.
+        pace = 0.5 * pace + 0.5 * min((time.monotonic() - began) / drill.seconds, 10) if parts else pace
+    return results, left_out
+
+
+def _left_out(drill: Drill, place: Place, looks: Mapping[str, Look], left_out: list[NotRun]) -> str:
+    """Why a drill is not run in a place, which is noted; empty when it is run."""
+    seen = looks[place.host.name].observed
+    why = drill.left_out(place.role)
+    if not why and drill.machine and (seen is None or seen.container):
+        why = f"{place.host.name} is a container, expected a machine with a kernel and a disk of its own"
+    if why:
+        left_out.append(NotRun(drill.name, place.name, why))
+    return why
+
+
+def _parts(drill: Drill, places: Sequence[Place]) -> list[Part]:
+    if drill.of == "role":
+        return [Part(drill, place.host, [place], _of_role(OF_ROLE[drill.name], place)) for place in places]
+    return [
+        Part(drill, host, own, OF_HOST[drill.name](own))
+        for host in _hosts(places)
+        for own in [[place for place in places if place.host is host]]
+    ]
+
+
+def _of_role(exercise: OfRole, place: Place) -> Generator[None, None, Mapping[str, Outcome]]:
+    return {place.name: (yield from exercise(place))}
+
+
+def _run(state: State, looks: Mapping[str, Look], parts: Sequence[Part]) -> None:
+    """All parts at once, each to its end; where some wait for a deploy, one for all of them."""
+    waiting = list(parts)
+    while waiting:
+        for job in [begin(part.go_on) for part in waiting]:
+            job.result()
+        waiting = [part for part in waiting if part.waits]
+        if waiting:
+            problem = _deploy(state, looks)
+            if problem:
+                for part in waiting:
+                    part.steps.close()
+                    part.problem, part.ended = problem, time.monotonic()
+                return
+
+
+def _say(part: Part) -> None:
+    for result in part.results():
+        figures = ", ".join(
+            f"{name} {figure.value} {figure.unit}".strip() for name, figure in list(result.figures.items())[:3]
+        )
+        where = f"{part.host.print_prefix}{result.role}"
+        if result.passed:
+            logger.info(f"{where}: {part.drill.name}: {figures or 'as promised'} ({result.seconds:.0f} s)")
+        else:
+            part.host.log_styled(f"{result.role}: {part.drill.name}: {result.said[0]}", fg="red", log_func=logger.error)
+
+
+def deploy_command(argv: Sequence[str]) -> list[str]:
+    """The command line of this run with deploy.py in the place of its file, and nothing that is for a rehearsal."""
+    words: list[str] = []
+    found = False
+    for word in argv:
+        if word.endswith("rehearse.py"):
+            words, found = [*words, "deploy.py"], True
+        else:
+            words.append(word)
+    if not found:
+        raise DrillFailed(f"{' '.join(argv)}: names no rehearse.py: the deploy that ends a drill cannot be run")
+    return ["-y", *(word for word in words if word not in ("-y", "--yes"))]
+
+
+def _deploy(state: State, looks: Mapping[str, Look]) -> str:
+    """Why a deploy of the tier, by the operator's command, failed; empty when it ended well."""
+    let_go(state)
+    try:
+        argv = [str(Path(sys.executable).with_name("pyinfra")), *deploy_command(sys.argv[1:])]
+        done = subprocess.run(
+            argv,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=DEPLOY_PATIENCE,
+            env=dict(os.environ),
+            stdin=subprocess.DEVNULL,
+        )
+    except (subprocess.TimeoutExpired, DrillFailed) as error:
+        return f"the deploy that ends the drill: {error}"
+    finally:
+        # What was looked at before is not what is there now: this very deploy came between.
+        hosts = [host for host in state.inventory.get_active_hosts() if host.name in looks]
+        jobs = {host.name: begin(partial(look, state, current(state), host)) for host in hosts}
+        hold_now(state, {name: job.result() for name, job in jobs.items()})
+    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    if done.returncode:
+        return f"the deploy that ends the drill: exit code {done.returncode}: {' '.join(said[-6:])[-600:]}"
+    return ""
+
+
+def _verify(state: State, run: Run) -> list[Reported]:
+    """Verify and drift at the end: a drill leaves nothing behind."""
+    began = time.monotonic()
+    hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
+    jobs = {host.name: begin(partial(findings, state, host, run)) for host in hosts}
+    problems = [f"{name}: {problem}" for name, job in sorted(jobs.items()) for problem in job.result()]
+    for problem in problems:
+        logger.error(problem)
+    said = tuple(problems) or ("nothing differs, and every service meets what the table promises",)
+    step = Reported("verify and drift", "tasks/verify.py", round(time.monotonic() - began, 1), not problems, said)
+    return [step]
+
+
+def _host(state: State, host: Host, seen: Look) -> RehearsedHost:
+    observed = seen.observed
+    if observed is None:
+        return RehearsedHost(host.name, "", "", "", "", 0)
+    kernel = sh(state, host, "uname -r").strip()
+    address = str(host.data.get("ssh_hostname") or host.name)
+    version = observed.packages.get("redis-server", "")
+    debian = observed.os.get("PRETTY_NAME") or observed.os.get("VERSION_ID", "")
+    return RehearsedHost(host.name, address, debian, kernel, version, observed.memory >> 20)
+
+
+def _role(place: Place) -> RehearsedRole:
+    role = place.role
+    return RehearsedRole(
+        name=role.name,
+        host=place.host.name,
+        address=str(role.address),
+        port=role.port,
+        inner_port=role.forwarded_port,
+        maxmemory=role.maxmemory,
+        maxmemory_policy=role.maxmemory_policy,
+        appendonly=role.appendonly,
+        appendfsync=role.appendfsync,
+        services=tuple(role.services),
+    )
+
+
+def _commit() -> str:
+    """The commit that is rehearsed, and whether the tree has more than that."""
+    try:
+        words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def _deliver(state: State, report: Rehearsal) -> None:
+    """Write what was asked for and print the summary. Raises Refusal when a file cannot be written."""
+    problems = []
+    for name, form in FORMS.items():
+        path: Path | None = asked_file(state, name)
+        if path is not None:
+            try:
+                write_whole(path, form(report))
+            except OSError as error:
+                problems.append(f"{name}={path}: {error}")
+    print(summary(report), end="", flush=True)
+    if problems:
+        raise Refusal("The report could not be written:\n    " + "\n    ".join(problems))
