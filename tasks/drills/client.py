@@ -16,7 +16,7 @@ from tasks.observed.own_server import refusal_of
 from tasks.observed.replies import StrangeReply
 
 # A client of a drill, which writes and reads for as long as the drill takes.
-CLIENT = Bound("the client of a drill", 1800, 1 << 30, silence=60)
+CLIENT = Bound("the client of a drill", 1800, 1 << 30, silence=15)
 
 
 class Client:

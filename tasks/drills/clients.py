@@ -219,8 +219,8 @@ def latency(place: Place) -> Steps:
     if last - first < 0.5:
         raise DrillFailed(f"{place.name}: the rewrite took {last - first:.1f} s: too short to be measured")
     return Outcome(
-        f"{service} asked {' and '.join(commands)} in turn while a log of {BALLAST >> 20} MiB was rewritten, slowed down "
-        "to be watched, through this tool's own SSH connection",
+        f"{service} asked {' and '.join(commands)} in turn while a log of {BALLAST >> 20} MiB was rewritten, slowed "
+        "down to be watched, through this tool's own SSH connection",
         _latency_figures(points, first, last),
         tuple(Series(name, "ms", tuple(found), tuple(marks)) for name, found in points.items()),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 
 from tasks.drills.judge import loss, power_problem
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, Steps, count, seconds
 from tasks.drills.place import DrillFailed, Place, sh, wait_for
-from tasks.observed.connection import reconnect, run_command
+from tasks.observed.connection import ConnectionBroken, open_command, reconnect, run_command
 
 LATE = 20  # seconds that an address comes late
 UNDER_LOAD = 3.0  # seconds of writes before something ends
@@ -49,14 +50,24 @@ def power(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:
         boot = _boot_id(first)
         ended = time.monotonic()
         # b of sysrq: reboot without sync and without unmounting.
-        run_command(
-            first.state, first.host, "echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo b >/proc/sysrq-trigger) &"
-        )
-        _wait_for_another_boot(first, boot)
-        for load in loads.values():
-            load.ended = True
+        _order(first, "echo 1 >/proc/sys/kernel/sysrq; echo b >/proc/sysrq-trigger")
+        _all_broken(loads)
+    _wait_for_another_boot(first, boot)
     yield from ()
     return {place.name: _after_power(place, loads[place.name], ended) for place in places}
+
+
+def _order(place: Place, command: str) -> None:
+    """The machine was told to end; nobody is left to answer."""
+    with suppress(ConnectionBroken):
+        open_command(place.state, place.host, command)
+
+
+def _all_broken(loads: Mapping[str, Load]) -> None:
+    """Each writer has met the end of its server, and writes no more: there is no way to the machine now."""
+    wait_for("every writer is cut off", lambda: all(load.breaks for load in loads.values()), patience=60, step=0.05)
+    for load in loads.values():
+        load.ended = True
 
 
 def _after_power(place: Place, load: Load, ordered: float) -> Outcome:
@@ -88,11 +99,12 @@ def reboot(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]
     with writing(places) as loads:
         time.sleep(UNDER_LOAD)
         boot, began = _boot_id(first), time.monotonic()
-        run_command(first.state, first.host, "systemctl reboot")
-        _wait_for_another_boot(first, boot)
-        for place in places:
-            place.wait_until_back()
-        away = time.monotonic() - began
+        _order(first, "systemctl reboot")
+        _all_broken(loads)
+    _wait_for_another_boot(first, boot)
+    for place in places:
+        place.wait_until_back()
+    away = time.monotonic() - began
     found = {}
     for place in places:
         load = loads[place.name]
@@ -121,7 +133,7 @@ def reboot_late_address(places: Sequence[Place]) -> Generator[None, None, dict[s
     sh(first.state, first.host, _late_unit(places))
     try:
         boot = _boot_id(first)
-        run_command(first.state, first.host, "systemctl reboot")
+        _order(first, "systemctl reboot")
         _wait_for_another_boot(first, boot)
         wait_for(f"{first.host.name} has its addresses again", lambda: _came_late(first))
         found = {}
