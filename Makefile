@@ -52,8 +52,8 @@ test: system check ## everything but the long tables of soak, side by side: what
 soak: system ## the long tables: a fault at every operation, a whole rehearsal; an hour
 	$(AS_ROOT) $(VENV)/bin/pytest -m soak $(PYTEST_OPTIONS)
 
-rehearse: system ## boot throw-away VMs, deploy to them twice, run the drills, verify
-	$(RUN) -m tests.lab.rehearsal
+rehearse: system ## boot throw-away VMs, deploy, drill, verify; REHEARSAL=--help
+	$(RUN) -m tests.lab.rehearsal $(REHEARSAL)
 
 lab-up: system ## containers with the production addresses, until lab-down; several by LAB=name
 	@$(AS_ROOT) $(RUN) -m tests.lab --lab $(LAB) up

@@ -18,7 +18,9 @@ REPORTS = ("drift_report", "drift_page", "drift_metrics")
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
 ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
 DRILLS = "drills"  # which ones a rehearsal runs
-REHEARSALS = ("rehearsal_report", "rehearsal_page")
+FROM = "from"  # the commit that a rehearsal deploys first
+CAME_FROM = "rehearsal_came_from"  # the commit that it has deployed
+REHEARSALS = (CAME_FROM, "rehearsal_report", "rehearsal_page")
 NAMES = (
     *(
         "redis_overrides",
@@ -31,7 +33,7 @@ NAMES = (
         IGNORE,
         TRIED,
     ),
-    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, *REHEARSALS),
+    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, FROM, *REHEARSALS),
 )
 OURS = ("redis_", "drift_", "endpoints_", "rehearsal_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from types import TracebackType
 
 import hiredis
+from pyinfra.api.host import Host
 
-from tasks.drills.place import DrillFailed, Place
+from tasks.desired.host import Instance
 from tasks.observed.bounds import Bound
 from tasks.observed.connection import ConnectionBroken, TunnelRefused, open_tunnel
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, cause_of, read_replies, secrets_in
@@ -19,6 +20,10 @@ from tasks.observed.replies import StrangeReply
 CLIENT = Bound("the client of a drill", 1800, 1 << 30, silence=15)
 
 
+class DrillFailed(Exception):
+    """What was expected of a drill, and what was found."""
+
+
 class Client:
     """One user's connection to an instance, open until `close`, or the end of the `with` block.
 
@@ -26,16 +31,16 @@ class Client:
     it breaks; a refused login is its reply.
     """
 
-    def __init__(self, place: Place, user: str, password: str | None = None, check: bool = True) -> None:
-        address, port = place.instance.address, place.instance.role.port
+    def __init__(self, host: Host, instance: Instance, user: str, password: str, check: bool = True) -> None:
+        address, port = instance.address, instance.role.port
         self._where = f"{address}:{port}"
-        if check and (refused := refusal_of(place.host, place.instance.unit, (address, port))):
+        if check and (refused := refusal_of(host, instance.unit, (address, port))):
             raise ExchangeError(refused.cause, refused.said)
         try:
-            self._channel = open_tunnel(place.host, address, port, CLIENT)
+            self._channel = open_tunnel(host, address, port, CLIENT)
         except (ConnectionBroken, TunnelRefused) as error:
             raise ExchangeError(cause_of(error), f"no connection to {self._where}: {error}") from error
-        (self.greeting,) = self.ask(("AUTH", user, password or place.password(user)))
+        (self.greeting,) = self.ask(("AUTH", user, password))
 
     def ask(self, *commands: Sequence[str]) -> list[Reply]:
         """The replies to `commands`, sent at once. Raises ExchangeError when the connection is gone."""

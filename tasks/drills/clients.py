@@ -7,12 +7,12 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from tasks.catalogue.acl_rules import OPERATOR
-from tasks.drills.client import Client
+from tasks.drills.client import Client, DrillFailed
 from tasks.drills.judge import percentile, shares
 from tasks.drills.load import writer_of
 from tasks.drills.outcome import Outcome, Steps, count, milliseconds, seconds
 from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
-from tasks.drills.place import PREFIX, DrillFailed, Place, wait_for
+from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, ReplyError
 from tasks.reports.rehearsal_model import Figure, Series
@@ -35,7 +35,7 @@ def busy_script(place: Place) -> Steps:
     if not able:
         refused = {"refused": count(len(place.role.services), "services")}
         return Outcome("no service of it may run scripts: each tried, and was refused", refused)
-    with Client(place, able[0]) as looping:
+    with place.client(able[0]) as looping:
         looping.send(("EVAL", ENDLESS, "0"))
         began = time.monotonic()
         wait_for(f"{place.name} is busy", lambda: _is_busy(place, able[0]), patience=60)
@@ -69,14 +69,14 @@ def maxclients(place: Place) -> Steps:
     """maxclients is lowered to what is connected and a few; services take what is left."""
     yield from ()
     service = place.role.services[0]
-    with Client(place, OPERATOR) as operator, Client(place, service) as there, ExitStack() as held:
+    with place.client(OPERATOR) as operator, place.client(service) as there, ExitStack() as held:
         limit = int(_field(operator, "clients", "connected_clients")) + 3
         operator.answer(("CONFIG", "SET", "maxclients", str(limit)))
         try:
             turned_away = ""
             for _ in range(limit + 2):
                 try:
-                    client = Client(place, service, check=False)
+                    client = place.client(service, check=False)
                 except ExchangeError as error:
                     turned_away = str(error)
                     break
@@ -113,7 +113,7 @@ def slow_subscriber(place: Place) -> Steps:
     yield from ()
     channel, service = f"{PREFIX}:news", place.role.services[0]
     publish = "return redis.call('PUBLISH', KEYS[1], string.rep('x', tonumber(ARGV[1])))"
-    with own_user(place) as user, user.client() as deaf, user.client() as publisher, Client(place, service) as other:
+    with own_user(place) as user, user.client() as deaf, user.client() as publisher, place.client(service) as other:
         deaf.send(("SUBSCRIBE", channel))
         wait_for(f"{place.name} has a subscriber", lambda: publisher.answer(("PUBLISH", channel, "x")) == [1], 30)
         sent, times = 0, list[float]()
@@ -147,7 +147,7 @@ def stampede(place: Place) -> Steps:
     service = place.role.services[0]
     crowd = min(CROWD, place.role.maxclients // 2)
     times: list[float] = []
-    with Client(place, service) as there, ExitStack() as held:
+    with place.client(service) as there, ExitStack() as held:
         before = [there.timed("PING") for _ in range(20)]
         began = time.monotonic()
         jobs = [begin(partial(_comes, place, service, held, times)) for _ in range(crowd)]
@@ -175,7 +175,7 @@ def stampede(place: Place) -> Steps:
 
 def _comes(place: Place, service: str, held: ExitStack, times: list[float]) -> None:
     began = time.monotonic()
-    client = Client(place, service, check=False)
+    client = place.client(service, check=False)
     held.callback(client.close)
     if isinstance(client.greeting, ReplyError):
         raise DrillFailed(f"{place.name}: a client of the crowd was refused: {client.greeting}")
@@ -193,7 +193,7 @@ def latency(place: Place) -> Steps:
     service = writer_of(place)
     may_set = place.role.rights_of(service).may("set")
     commands = {"PING": ("PING",), **({"SET": ("SET", f"{PREFIX}:latency", "x")} if may_set else {})}
-    with own_user(place) as user, filled(place, user, BALLAST), Client(place, service) as client:
+    with own_user(place) as user, filled(place, user, BALLAST), place.client(service) as client:
         began, points, marks = time.monotonic(), {name: list[tuple[float, float]]() for name in commands}, []
 
         def measure(until: float) -> None:
@@ -204,7 +204,7 @@ def latency(place: Place) -> Steps:
                 time.sleep(PACE)
 
         measure(time.monotonic() + 4)
-        with slowly(place, 150):
+        with slowly(place):
             marks.append((time.monotonic() - began, "rewrite begins"))
             place.operator("BGREWRITEAOF")
             deadline = time.monotonic() + 120

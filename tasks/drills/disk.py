@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 
-from tasks.drills.client import Client
+from tasks.drills.client import DrillFailed
 from tasks.drills.load import Load, nothing_lost, writer_of
 from tasks.drills.outcome import Outcome, count, seconds
-from tasks.drills.place import PREFIX, DrillFailed, Place, sh
+from tasks.drills.place import PREFIX, Place, sh
 from tasks.observed.exchange import ExchangeError, ReplyError
 
 BALLAST = "/var/lib/caas-drill-ballast"
@@ -67,7 +67,7 @@ def disk_full(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcom
 def _write_until_refused(place: Place) -> int:
     """How many writes were taken until one was refused or the server ended. Raises DrillFailed when none was."""
     taken = 0
-    with suppress(ExchangeError), Client(place, writer_of(place)) as client:
+    with suppress(ExchangeError), place.client(writer_of(place)) as client:
         for number in range(TRIES):
             (reply,) = client.ask(("SET", f"{PREFIX}:disk:{number}", VALUE, "EX", "3600"))
             if isinstance(reply, ReplyError):

@@ -6,10 +6,11 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 
+from tasks.drills.client import DrillFailed
 from tasks.drills.judge import loss, power_problem
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, Steps, count, seconds
-from tasks.drills.place import DrillFailed, Place, sh, wait_for
+from tasks.drills.place import Place, sh, wait_for
 from tasks.observed.connection import ConnectionBroken, open_command, reconnect, run_command
 
 LATE = 20  # seconds that an address comes late

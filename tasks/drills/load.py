@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tasks.drills.client import Client
-from tasks.drills.place import PREFIX, DrillFailed, Place
+from tasks.drills.client import Client, DrillFailed
+from tasks.drills.place import PREFIX, Place
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError
 from tasks.steps import witness
@@ -63,7 +63,7 @@ class Load:
         """Write until `ended`, through breaks."""
         while not self.ended:
             try:
-                with Client(self.place, self.service) as client:
+                with self.place.client(self.service) as client:
                     while not self.ended:
                         self.write(client)
                         time.sleep(PAUSE)
@@ -74,7 +74,7 @@ class Load:
     def some(self, batches: int) -> None:
         """Write so many batches now. Raises DrillFailed when a write is refused."""
         try:
-            with Client(self.place, self.service) as client:
+            with self.place.client(self.service) as client:
                 for _ in range(batches):
                     self.write(client)
         except ExchangeError as error:
@@ -97,7 +97,7 @@ class Load:
         """Acknowledged witnesses of which something is missing, with their times. Raises DrillFailed."""
         gone: list[tuple[float, Witness]] = []
         try:
-            with Client(self.place, self.service) as client:
+            with self.place.client(self.service) as client:
                 for at in range(0, len(self.acknowledged), READ):
                     some = self.acknowledged[at : at + READ]
                     items = [item for _, item in some]

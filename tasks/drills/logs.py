@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from tasks.desired.paths import log_directory, manifest_file
+from tasks.drills.client import DrillFailed
 from tasks.drills.load import Load, nothing_lost
 from tasks.drills.outcome import Outcome, Steps, count
 from tasks.drills.own_user import rewrite_ended
-from tasks.drills.place import DrillFailed, Place, wait_for
+from tasks.drills.place import Place, wait_for
 
 CUT = 7  # bytes: in the middle of the last command
+DAMAGE = 200  # bytes: longer than any key or value of a drill, in which they would harm nothing
 WRITES = 30  # batches before the damage, and as many after
 
 
@@ -52,7 +54,7 @@ def log_damaged(place: Place) -> Steps:
     place.sh(
         f"systemctl stop {place.unit} && rm -rf {copy} && cp -a {directory} {copy} && {_last_file(place)} && "
         'at=$(($(stat -c %s -- "$file") / 2)) && '
-        'printf "%032d" 0 | dd of="$file" bs=1 seek="$at" conv=notrunc status=none'
+        f'printf "%0{DAMAGE}d" 0 | dd of="$file" bs=1 seek="$at" conv=notrunc status=none'
     )
     place.sh(f"systemctl start --no-block {place.unit}")
     wait_for(f"{place.name} tries to start", lambda: _restarts(place) >= "1")
@@ -81,8 +83,8 @@ def log_damaged(place: Place) -> Steps:
     place.sh(f"rm -rf {copy}")
     place.calm_down()
     return Outcome(
-        "32 bytes in the middle of its log were overwritten while it was stopped; it did not start, and said why; a "
-        "copy, redis-check-aof --fix and a deploy brought it back",
+        f"{DAMAGE} bytes in the middle of its log were overwritten while it was stopped; it did not start, and said "
+        "why; a copy, redis-check-aof --fix and a deploy brought it back",
         {
             "lost from before the damage": count(0, "writes"),
             "lost from behind it": count(len(gone), "writes"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from tasks.drills.client import Client
+from tasks.drills.client import Client, DrillFailed
 from tasks.drills.judge import Filling, full_problems
 from tasks.drills.load import Load, nothing_lost, writer_of, writing
 from tasks.drills.outcome import Outcome, Steps, count
 from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
-from tasks.drills.place import PREFIX, DrillFailed, Place, wait_for
+from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.reports.rehearsal_model import Series
 
@@ -32,7 +32,7 @@ def full(place: Place) -> Steps:
     place.operator("CONFIG", "SET", "maxmemory", str(used + ROOM))
     curve = _Curve(time.monotonic())
     try:
-        with Client(place, writer) as service:
+        with place.client(writer) as service:
             with_ttl = _fill(place, service, "t", TTL, load, curve)
             without = None
             if place.role.maxmemory_policy.startswith("volatile"):
@@ -141,8 +141,8 @@ def rewrite_memory_short(place: Place) -> Steps:
             with slowly(place):
                 place.operator("BGREWRITEAOF")
                 wait_for(f"{place.name} rewrites its log", lambda: _rewrites(place), patience=60)
-                # What it has, its child's pages and a little more: less than every key anew.
-                place.sh(f"echo $(($(cat {group}/memory.current) + {SHORT})) >{group}/memory.max")
+                # What it has and a little more: less than every key anew. Of files the kernel gives pages back.
+                place.sh(f"echo $(($(sed -n 's/^anon //p' {group}/memory.stat) + {SHORT})) >{group}/memory.max")
                 change()
                 rewrite_ended(place)
                 failed = place.info("persistence")["aof_last_bgrewrite_status"] != "ok"

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tasks.drills.client import Client
-from tasks.drills.place import PREFIX, DrillFailed, Place, wait_for
+from tasks.drills.client import Client, DrillFailed
+from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.exchange import ExchangeError
 
 NAME = "caas-drill"
-CHUNK = 1000  # keys that one script writes: no other client waits long
-SIZE = 1024  # bytes of each
+CHUNK = 64  # keys that one script writes: no other client waits long
+SIZE = 16384  # bytes of each: few keys, so that `save` has no reason of its own meanwhile
 
 FILL = (
     "local value = string.rep(ARGV[3], tonumber(ARGV[4])) "
@@ -31,7 +31,7 @@ class User:
 
     def client(self) -> Client:
         """A connection of it."""
-        return Client(self.place, NAME, self.password)
+        return self.place.client(NAME, self.password)
 
     def each(self, script: str, total: int, *words: str) -> None:
         """A script that is given a key prefix, the first and last number, and `words`, over `total` keys."""
@@ -68,7 +68,7 @@ def filled(place: Place, user: User, size: int) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def slowly(place: Place, microseconds: int = 100) -> Iterator[None]:
+def slowly(place: Place, microseconds: int = 2000) -> Iterator[None]:
     """A rewrite takes so long for each key (rdb-key-save-delay): long enough to be watched."""
     place.operator("CONFIG", "SET", "rdb-key-save-delay", str(microseconds))
     try:

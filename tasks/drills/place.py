@@ -16,6 +16,7 @@ from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import Health
 from tasks.desired.host import Instance, Passwords
+from tasks.drills.client import Client, DrillFailed
 from tasks.observed.bounds import BACK_PATIENCE, CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
@@ -26,10 +27,6 @@ from tasks.run.survey import Look, look
 PREFIX = f"{RESERVED_PREFIX}drill"  # of the keys of drills
 
 
-class DrillFailed(Exception):
-    """What was expected of a drill, and what was found."""
-
-
 @dataclass(frozen=True)
 class Place:
     """An instance on its host, with the passwords of its users."""
@@ -38,6 +35,7 @@ class Place:
     host: Host
     instance: Instance
     passwords: Passwords = field(repr=False)
+    _kept: dict[str, Client] = field(default_factory=dict, repr=False)  # the operator's connection, while it holds
 
     @property
     def name(self) -> str:
@@ -55,6 +53,10 @@ class Place:
         """That of one of its users; empty for one that has none."""
         return self.passwords[self.name].get(user) or ""
 
+    def client(self, user: str, password: str | None = None, check: bool = True) -> Client:
+        """A connection of one of its users, which stays. Raises ExchangeError; `check`: see Client."""
+        return Client(self.host, self.instance, user, password or self.password(user), check)
+
     def ask(self, user: str, *commands: tuple[str, ...]) -> list[Reply]:
         """Replies to `commands` of a user who logs in for them. Raises DrillFailed when that is not possible."""
         where = (self.instance.address, self.role.port)
@@ -67,11 +69,37 @@ class Place:
         return replies
 
     def operator(self, *command: str) -> Reply:
-        """The operator's answer. Raises DrillFailed for an error."""
-        (reply,) = self.ask(OPERATOR, command)
+        """The operator's answer, over a connection that stays. Raises DrillFailed for an error."""
+        try:
+            reply = self._operator(command)
+        except ExchangeError:
+            try:
+                reply = self._operator(command)
+            except ExchangeError as error:
+                raise DrillFailed(f"{self.name}: {error}") from error
         if isinstance(reply, ReplyError):
-            raise DrillFailed(f"{self.name}: {' '.join(command[:3])}: {reply}")
+            raise DrillFailed(f"{self.name}: {' '.join(command[:2])}: {reply}")
         return reply
+
+    def _operator(self, command: tuple[str, ...]) -> Reply:
+        if OPERATOR not in self._kept:
+            client = self.client(OPERATOR)
+            if isinstance(client.greeting, ReplyError):
+                client.close()
+                return client.greeting
+            self._kept[OPERATOR] = client
+        try:
+            (reply,) = self._kept[OPERATOR].ask(command)
+        except ExchangeError:  # the server ended, or the machine
+            self._kept.pop(OPERATOR).close()
+            raise
+        return reply
+
+    def let_go(self) -> None:
+        """The operator's connection is closed: it counts as a client."""
+        for client in self._kept.values():
+            client.close()
+        self._kept.clear()
 
     def info(self, *sections: str) -> dict[str, str]:
         """Fields of INFO. Raises DrillFailed."""
@@ -87,8 +115,9 @@ class Place:
     def answers(self) -> bool:
         """Whether a service gets an answer from a loaded server."""
         try:
-            return self.ask(self.role.services[0], ("PING",)) == ["PONG"]
-        except DrillFailed:
+            with self.client(self.role.services[0]) as client:
+                return client.ask(("PING",)) == ["PONG"]
+        except (DrillFailed, ExchangeError):
             return False
 
     def wait_until_back(self) -> float:

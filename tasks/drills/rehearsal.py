@@ -16,12 +16,16 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from tasks.catalogue.data_names import CAME_FROM, FROM
 from tasks.catalogue.data_names import DRILLS as ASKED_DRILLS
 from tasks.catalogue.printable import printable
 from tasks.drills import clients, disk, ending, logs, memory, tampering
+from tasks.drills.client import DrillFailed
 from tasks.drills.outcome import OfHost, OfRole, Outcome
-from tasks.drills.place import DrillFailed, Place, sh
+from tasks.drills.place import Place, sh
 from tasks.drills.plan import Drill, chosen, in_minutes
+from tasks.drills.upgrade import NAME as UPGRADE
+from tasks.drills.upgrade import PROMISE, deploy_first, upgrade
 from tasks.observed.connection import begin
 from tasks.prove.proof import findings
 from tasks.reports.files import write_whole
@@ -129,14 +133,23 @@ def _rehearse(state: State, run: Run) -> int:
     drills, problems = chosen(asked(state, ASKED_DRILLS))
     if problems:
         raise Refusal(listed("Nothing was drilled", problems))
+    ref, came_from = asked(state, FROM), asked(state, CAME_FROM)
     looks = survey(state, run)
     places = _places(state, looks)
     if options().get("dry") or not options().get("yes"):
         _show_plan(drills, places)
         return 0
+    if ref and not came_from:
+        return deploy_first(ref, sys.argv[1:], str(options().get("inventory") or ""), _secrets(run))
     began, clock = datetime.now(UTC), time.monotonic()
     hold_now(state, looks)
-    results, left_out = _run_all(state, drills, places, looks)
+    results: list[DrillResult] = []
+    left_out: list[NotRun] = []
+    if came_from:
+        results += _upgraded(state, places, looks)
+        looks = _look_again(state, looks)
+    if not any(not item.passed for item in results):
+        results += _run_all(state, drills, places, looks, left_out)
     steps = _verify(state, run)
     let_go(state)
     report = Rehearsal(
@@ -144,7 +157,7 @@ def _rehearse(state: State, run: Run) -> int:
         seconds=round(time.monotonic() - clock, 1),
         inventory=str(options().get("inventory") or ""),
         commit=_commit(),
-        came_from=None,
+        came_from=came_from,
         like=None,
         hosts=tuple(_host(state, host, looks[host.name]) for host in _hosts(places)),
         roles=tuple(_role(place) for place in places),
@@ -187,10 +200,9 @@ def _show_plan(drills: Sequence[Drill], places: Sequence[Place]) -> None:
 
 
 def _run_all(
-    state: State, drills: Sequence[Drill], places: Sequence[Place], looks: Mapping[str, Look]
-) -> tuple[list[DrillResult], list[NotRun]]:
+    state: State, drills: Sequence[Drill], places: Sequence[Place], looks: Mapping[str, Look], left_out: list[NotRun]
+) -> list[DrillResult]:
     results: list[DrillResult] = []
-    left_out: list[NotRun] = []
     left, pace = sum(drill.seconds for drill in drills), 1.0
     for number, drill in enumerate(drills, 1):
         which = [place for place in places if not _left_out(drill, place, looks, left_out)]
@@ -204,7 +216,37 @@ def _run_all(
         left -= drill.seconds
         # Machines differ: what the first drills took tells more than what others did.
         pace = 0.5 * pace + 0.5 * min((time.monotonic() - began) / drill.seconds, 10) if parts else pace
-    return results, left_out
+    return results
+
+
+def _secrets(run: Run) -> Path | None:
+    """The file with the passwords; None where a command has them."""
+    return next((source for source in run.tier.sources.values() if isinstance(source, Path)), None)
+
+
+def _look_again(state: State, looks: Mapping[str, Look]) -> dict[str, Look]:
+    """The same hosts as they are now."""
+    hosts = [host for host in state.inventory.get_active_hosts() if host.name in looks]
+    jobs = {host.name: begin(partial(look, state, current(state), host)) for host in hosts}
+    return {name: job.result() for name, job in jobs.items()}
+
+
+def _upgraded(state: State, places: Sequence[Place], looks: Mapping[str, Look]) -> list[DrillResult]:
+    """What the deploy over the older state cost each role."""
+    began, found, problem = time.monotonic(), dict[str, Outcome](), ""
+    logger.info("--> the working tree over it: deploy.py, under writes of every kind")
+    try:
+        found.update(upgrade(places, lambda: _deploy(state, looks)))
+    except DrillFailed as error:
+        problem = str(error)
+    took = round(time.monotonic() - began, 1)
+    results = []
+    for place in places:
+        drill = Drill(UPGRADE, "role", took, lambda role: PROMISE)
+        part = Part(drill, place.host, [place], iter(()), began, found or None, problem, time.monotonic())  # type: ignore[arg-type]
+        results += part.results()
+        _say(part)
+    return results
 
 
 def _left_out(drill: Drill, place: Place, looks: Mapping[str, Look], left_out: list[NotRun]) -> str:
@@ -292,9 +334,7 @@ def _deploy(state: State, looks: Mapping[str, Look]) -> str:
         return f"the deploy that ends the drill: {error}"
     finally:
         # What was looked at before is not what is there now: this very deploy came between.
-        hosts = [host for host in state.inventory.get_active_hosts() if host.name in looks]
-        jobs = {host.name: begin(partial(look, state, current(state), host)) for host in hosts}
-        hold_now(state, {name: job.result() for name, job in jobs.items()})
+        hold_now(state, _look_again(state, looks))
     said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     if done.returncode:
         return f"the deploy that ends the drill: exit code {done.returncode}: {' '.join(said[-6:])[-600:]}"

@@ -7,9 +7,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from tasks.desired.paths import config_file
+from tasks.drills.client import DrillFailed
 from tasks.drills.load import Load, nothing_lost
 from tasks.drills.outcome import Outcome, count
-from tasks.drills.place import DrillFailed, Place
+from tasks.drills.place import Place
 
 MALLORY = "caas-drill-mallory"
 

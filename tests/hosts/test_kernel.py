@@ -175,6 +175,32 @@ def test_a_power_cut_loses_no_acknowledged_write_of_crypto(machine: Machine) -> 
     machine.must("tasks/verify.py")
 
 
+def drilled(machine: Machine, tmp_path: Path, *drills: str) -> None:
+    """Every promise of these drills holds for both roles, and what services had written is there."""
+    report = tmp_path / "rehearsal.json"
+    asked = ("redis_rehearsal=true", f"drills={','.join(drills)}", f"rehearsal_report={report}")
+    with kept(machine, *ROLES):
+        machine.must("tasks/rehearse.py", *(word for value in asked for word in ("--data", value)))
+        found = json.loads(report.read_text())
+        assert {(item["drill"], item["role"]) for item in found["drills"]} == {
+            (drill, role) for drill in drills for role in ROLES
+        }
+        assert found["not_run"] == []
+        verified = machine.must("tasks/verify.py")
+        assert "warning" not in output(verified)
+
+
+def test_a_power_cut_a_full_disk_and_a_rewrite_without_memory_cost_what_the_table_says(
+    machine: Machine, tmp_path: Path
+) -> None:
+    drilled(machine, tmp_path, "power", "disk_full", "rewrite_memory_short")
+
+
+@pytest.mark.soak
+def test_reboots_under_writes_and_with_a_late_address_cost_nothing(machine: Machine, tmp_path: Path) -> None:
+    drilled(machine, tmp_path, "reboot", "reboot_late_address")
+
+
 def test_a_kernel_without_user_namespaces_is_named_and_no_server_is_restarted_under_it(
     machine: Machine, tmp_path: Path
 ) -> None:

@@ -3,27 +3,31 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from tests.lab.debian import LabError
+from tasks.reports.files import write_whole
+from tasks.reports.rehearsal_model import Rehearsal, Step, from_json, to_json
+from tasks.reports.rehearsal_page import to_html
+from tests.lab.debian import LabError, Suite
 from tests.lab.layouts import REPOSITORY, shown
 from tests.lab.vms import staging
 
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 INVENTORY = "inventory/staging.py"
+REPORTS = REPOSITORY / "build"
+DRILLS = "tasks/rehearse.py"
 
-STEPS = (
-    ("deploy to bare machines", "deploy.py"),
-    ("deploy again: nothing may change", "deploy.py"),
-    ("drills: kill, fill and reboot", "tasks/rehearse.py"),
-    ("verify as the services would", "tasks/verify.py"),
-    ("check for drift", "tasks/drift.py"),
-)
+DEPLOYS = (("deploy to bare machines", "deploy.py"), ("deploy again: nothing may change", "deploy.py"))
+CHECKS = (("verify as the services would", "tasks/verify.py"), ("check for drift", "tasks/drift.py"))
 
 ENDING = f"""
-The rehearsal went as promised. The machines are still up; look around:
+What was proved and what was not: {{page}}
+The machines are still up; look around:
   {{pyinfra}} {INVENTORY} tasks/endpoints.py
   {{python}} -m tests.lab.vmctl ssh {{first}}
       systemctl status 'redis-*'; journalctl -u 'redis-*'; cat /etc/redis/*.conf
@@ -35,21 +39,45 @@ Remove them:
 
 @click.command()
 @click.option("--keep/--fresh", default=False, help="Go on with the machines of the last rehearsal, or begin anew.")
-def main(keep: bool) -> None:
-    """Boot the staging VMs, deploy twice, run the drills, verify and check for drift."""
+@click.option("--drills", default="standard", show_default=True, help="standard, all, or names with commas.")
+@click.option("--suite", type=click.Choice(get_args(Suite)), default="bookworm", show_default=True)
+@click.option("--from", "ref", help="A commit that is deployed first; what the working tree over it costs is measured.")
+def main(keep: bool, drills: str, suite: Suite, ref: str | None) -> None:
+    """Boot the staging VMs, deploy, run the drills, verify and check for drift; then there is a page about it."""
     try:
-        boot(keep)
+        boot(keep, suite)
     except LabError as error:
         raise click.ClickException(str(error)) from error
-    for number, (what, file) in enumerate(STEPS, start=1):
-        run_step(f"{number}/{len(STEPS)} {what}", file)
+    steps = [] if ref else [run_step(what, file) for what, file in DEPLOYS]
+    page, report = REPORTS / "rehearsal.html", REPORTS / "rehearsal.json"
+    REPORTS.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    asked = [f"rehearsal_page={page}", f"rehearsal_report={report}"]
+    asked += [] if drills == "all" else [f"drills={drills}"]
+    asked += [f"from={ref}"] if ref else []
+    run_step("drills", DRILLS, *(word for value in asked for word in ("--data", value)), must=report.exists)
+    steps += [run_step(what, file) for what, file in CHECKS]
+    found = with_steps(from_json(report.read_text()), steps)
+    write_whole(report, to_json(found))
+    write_whole(page, to_html(found))
     python, pyinfra = map(shown, (Path(sys.executable), PYINFRA))
-    click.echo(ENDING.format(python=python, pyinfra=pyinfra, first=next(iter(staging().vms))))
+    first = next(iter(staging(suite).vms))
+    if not found.passed:
+        raise click.ClickException(f"not all went as promised: {shown(page)}; the machines stay up to look at")
+    click.secho("\nThe rehearsal went as promised.", fg="green")
+    click.echo(ENDING.format(python=python, pyinfra=pyinfra, first=first, page=shown(page)))
 
 
-def boot(keep: bool) -> None:
+def with_steps(found: Rehearsal, steps: list[Step]) -> Rehearsal:
+    """The report, with the commands around the drills in their order."""
+    before = [step for step in steps if step.command == "deploy.py"]
+    after = [step for step in steps if step.command != "deploy.py"]
+    return replace(found, steps=(*before, *found.steps, *after))
+
+
+def boot(keep: bool, suite: Suite = "bookworm") -> None:
     """The staging machines answer on SSH; bare ones unless those of the last time are to be kept."""
-    lab = staging()
+    lab = staging(suite)
     click.secho(f"==> boot {len(lab.vms)} VMs (a minute and a half where KVM does not work)", bold=True)
     if not keep:
         lab.remove()
@@ -57,14 +85,19 @@ def boot(keep: bool) -> None:
     lab.start()
 
 
-def run_step(title: str, file: str) -> None:
-    """Run one command of the repository against the machines; the first that fails ends the rehearsal."""
+def run_step(title: str, file: str, *options: str, must: Callable[[], bool] | None = None) -> Step:
+    """Run one command of the repository against the machines; the first that fails ends the rehearsal.
+
+    `must`: what has to hold afterwards instead of exit code 0.
+    """
     click.secho(f"==> {title}: pyinfra -y {INVENTORY} {file}", bold=True)
     began = time.monotonic()
-    done = subprocess.run([PYINFRA, "-y", INVENTORY, file], cwd=REPOSITORY)
-    if done.returncode:
+    done = subprocess.run([PYINFRA, "-y", *options, INVENTORY, file], cwd=REPOSITORY)
+    took = time.monotonic() - began
+    if done.returncode and not (must and must()):
         raise click.ClickException(f"{title}: exit code {done.returncode}, expected 0: the machines stay up to look at")
-    click.secho(f"    done in {time.monotonic() - began:.0f} s", fg="green")
+    click.secho(f"    done in {took:.0f} s", fg="green")
+    return Step(title, file, round(took, 1), True, ())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,115 @@
+"""What a change costs: an older state is deployed first, then the working tree over it, under writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyinfra import logger
+
+from tasks.catalogue.data_names import CAME_FROM, FROM
+from tasks.drills.client import DrillFailed
+from tasks.drills.load import Load, nothing_lost, writing
+from tasks.drills.outcome import Outcome, count, seconds
+from tasks.drills.place import Place
+from tasks.run.ending import Refusal
+from tasks.run.session import ROOT
+
+NAME = "upgrade"
+PROMISE = "a deploy over what ran before loses no acknowledged write; its services wait for one restart at most"
+WARM = 30  # batches in every way before the change
+PATIENCE = 3600  # seconds for the deploy of the older state, to bare machines without KVM
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+
+
+def upgrade(places: Sequence[Place], deploy: Callable[[], str]) -> Mapping[str, Outcome]:
+    """The working tree is deployed while a service of every role writes in every way. Raises DrillFailed."""
+    before = {place.name: _process(place) for place in places}
+    with writing(places, WARM) as loads:
+        if problem := deploy():
+            raise DrillFailed(problem)
+    found = {}
+    for place in places:
+        load = loads[place.name]
+        place.wait_until_back()
+        nothing_lost(load)
+        restarted = _process(place) != before[place.name]
+        found[place.name] = _outcome(load, restarted)
+        load.remove()
+    return found
+
+
+def _outcome(load: Load, restarted: bool) -> Outcome:
+    return Outcome(
+        "deployed over the older state while a service wrote in every way; its server was "
+        f"{'restarted' if restarted else 'not restarted'}",
+        {
+            "lost": count(0, "writes"),
+            "acknowledged": count(len(load.acknowledged), "writes"),
+            "longest time without a write": seconds(load.gap),
+            "restarts": count(int(restarted)),
+        },
+    )
+
+
+def _process(place: Place) -> str:
+    return place.sh(f"systemctl show -P MainPID {place.unit}").strip()
+
+
+def deploy_first(ref: str, argv: Sequence[str], inventory: str, secrets: Path | None) -> int:
+    """Deploy the commit `ref` to the same hosts, then run this command again, which goes on from there; its exit code.
+
+    `argv`: the words of this command; `secrets`: the file with the passwords, None where a command has them.
+    """
+    with _tree(ref) as tree:
+        commit = _git("rev-parse", "--short=12", f"{ref}^{{commit}}")
+        passwords = [] if secrets is None else ["--data", f"redis_secrets_file={secrets.resolve()}"]
+        old = [*passwords, *for_deploy(argv, inventory)]
+        logger.info(f"--> the state of {ref} ({commit}) first: deploy.py")
+        words, nothing = [str(PYINFRA), "-y", *old], subprocess.DEVNULL
+        done = subprocess.run(words, cwd=tree, capture_output=True, text=True, stdin=nothing, timeout=PATIENCE)
+    if done.returncode:
+        last = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()][-6:]
+        why = f"exit code {done.returncode}, expected 0: {' '.join(last)[-600:]}"
+        raise Refusal(f"Nothing was rehearsed: deploy.py of {ref}: {why}")
+    again = [word if not word.startswith(f"{FROM}=") else f"{CAME_FROM}={commit}" for word in argv]
+    return subprocess.run([str(PYINFRA), *again], stdin=subprocess.DEVNULL).returncode
+
+
+def for_deploy(argv: Sequence[str], inventory: str) -> list[str]:
+    """This command's words for the older state's deploy: without what is for a rehearsal, its inventory named whole."""
+    words: list[str] = []
+    for word in argv:
+        if word.startswith(("drills=", "rehearsal_", f"{FROM}=")):
+            words.pop()  # its --data
+        elif word.endswith("rehearse.py"):
+            words.append("deploy.py")
+        elif word == inventory:
+            words.append(str(Path(inventory).resolve()))
+        elif word not in ("-y", "--yes"):
+            words.append(word)
+    return words
+
+
+@contextmanager
+def _tree(ref: str) -> Iterator[Path]:
+    """The repository as it was at `ref`. Raises Refusal where there is no such commit."""
+    with tempfile.TemporaryDirectory(prefix="caas-redis-before-") as directory:
+        tree = Path(directory) / "repository"
+        tree.mkdir()
+        archive = subprocess.run(["git", "archive", ref], cwd=ROOT, capture_output=True)
+        if archive.returncode:
+            said = archive.stderr.decode(errors="replace").strip()
+            why = f"{said or 'no such commit'}: name a commit, tag or branch"
+            raise Refusal(f"Nothing was rehearsed: {FROM}={ref}: {why}")
+        subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True, env={**os.environ, "TAR_OPTIONS": ""})
+        yield tree
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,77 @@
+"""What the numbers of a drill mean, and when one is red."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.drills.judge import Filling, full_problems, loss, percentile, power_problem, shares
+from tests.unit.builders import desired
+
+
+def role(name: str):  # type: ignore[no-untyped-def]
+    return desired(name).roles[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "red"),
+    [
+        ("crypto", [], False),
+        ("crypto", [99.99], True),
+        ("compliance", [99.99], True),
+        ("gateway", [], False),
+        ("gateway", [99.0, 98.1], False),
+        ("gateway", [97.9], True),
+        ("scratch", [1.0], False),  # no log
+    ],
+)
+def test_a_power_cut_may_take_what_appendfsync_leaves_open_and_no_more(name: str, lost: list[float], red: bool) -> None:
+    found = loss(lost, [1.0, 97.9, 98.1, 99.0, 99.99], 100.0)
+    assert bool(power_problem(role(name), found)) == red
+    if red:
+        assert f"{len(lost)} of 5 acknowledged writes are lost" in power_problem(role(name), found)
+
+
+GOOD = {
+    "gateway": (Filling(2000, 0, 500, 0), None),
+    "socket": (Filling(2000, 0, 500, 0), Filling(400, 1600, 0, 0)),
+    "crypto": (Filling(400, 1600, 0, 0), None),
+}
+BAD = [
+    ("gateway", Filling(1999, 1, 500, 0), None, "1 writes refused"),
+    ("gateway", Filling(2000, 0, 0, 0), None, "0 keys evicted"),
+    ("socket", Filling(2000, 0, 500, 1), GOOD["socket"][1], "1 keys without a TTL are gone"),
+    ("socket", Filling(1000, 1000, 500, 0), GOOD["socket"][1], "1000 writes refused and 500 keys evicted"),
+    ("socket", GOOD["socket"][0], Filling(2000, 0, 0, 0), "with no TTL left: 0 writes refused"),
+    ("socket", GOOD["socket"][0], Filling(400, 1600, 0, 2), "2 keys gone"),
+    ("crypto", Filling(2000, 0, 0, 0), None, "no write was refused"),
+    ("crypto", Filling(400, 1600, 3, 0), None, "3 keys evicted"),
+    ("crypto", Filling(400, 1600, 0, 1), None, "1 lost"),
+]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_full_role_that_does_what_its_policy_says_is_right(name: str) -> None:
+    assert full_problems(role(name), *GOOD[name]) == []
+
+
+@pytest.mark.parametrize(("name", "with_ttl", "without", "words"), BAD)
+def test_a_full_role_that_does_anything_else_is_red(
+    name: str, with_ttl: Filling, without: Filling | None, words: str
+) -> None:
+    (problem,) = full_problems(role(name), with_ttl, without)
+    assert words in problem
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_no_percentile_is_beyond_the_values(values: list[float]) -> None:
+    assert min(values) <= percentile(values, 0.5) <= percentile(values, 0.99) <= max(values)
+    assert shares(values)["max"] == pytest.approx(1000 * max(values))
+
+
+def test_of_a_hundred_values_the_99th_is_p99() -> None:
+    assert percentile([float(value) for value in range(1, 101)], 0.99) == 99.0
+
+
+def test_nothing_measured_is_nothing() -> None:
+    assert percentile([], 0.5) == 0.0
+    assert shares([]) == {"p50": 0.0, "p99": 0.0, "max": 0.0}

@@ -1,0 +1,46 @@
+"""The older state is deployed to the same hosts by the same words, and nothing else of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.drills.tampering import not_found, of_role
+from tasks.drills.upgrade import for_deploy
+from tests.unit.builders import desired
+
+HERE = Path("inventory/own.py").resolve()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["-y", "--data", "from=v1", "inventory/own.py", "tasks/rehearse.py"], [str(HERE), "deploy.py"]),
+        (
+            [
+                *("--data", "drills=crash", "--data", "redis_rehearsal=true", "-y", "inventory/own.py"),
+                "x/rehearse.py",
+            ],
+            ["--data", "redis_rehearsal=true", str(HERE), "deploy.py"],
+        ),
+        (
+            ["--data", "rehearsal_page=a.html", "-vv", "inventory/own.py", "tasks/rehearse.py", "--limit", "a"],
+            ["-vv", str(HERE), "deploy.py", "--limit", "a"],
+        ),
+    ],
+)
+def test_the_older_state_is_deployed_by_the_words_of_this_run(argv: list[str], words: list[str]) -> None:
+    assert for_deploy(argv, "inventory/own.py") == words
+
+
+def test_a_change_by_hand_that_drift_does_not_name_is_said() -> None:
+    class Place:
+        instance = desired("crypto").instances[0]
+        role, name, unit = instance.role, instance.name, instance.unit
+
+    done = of_role(Place(), "secret")  # type: ignore[arg-type]
+    assert [item.what for item in done] == ["a setting, live", "its file", "a user, live", "its unit"]
+    lines = [f"crypto: {word}: other" for item in done for word in item.shows]
+    assert not_found(done, lines) == []
+    for number, item in enumerate(done):
+        assert not_found(done, lines[:number] + lines[number + 1 :]) == [item.what]
+    assert "secret" not in repr(done)
