@@ -113,7 +113,8 @@ SPELLED = {
     "-strlen +zremrangebylex +zpopmax +sinterstore -xrange +zmpop -sort_ro +zadd +sunionstore -lrange -xread -sort "
     "-xpending +expireat +srem +zrem +setbit +del -xgroup|help +zremrangebyrank +zincrby -get +georadiusbymember "
     "+zdiffstore +persist -mget +pexpire +pexpireat +hset +georadius +expire +info +spop +renamenx -lindex",
-    "-@all +@slow -@admin -@dangerous +ping +info": "-@all +@scripting +@geo +@pubsub +@blocking +@bitmap +@stream +@set +@connection +@sortedset +set "
+    "-@all +@slow -@admin -@dangerous +ping +info": "-@all +@scripting +@geo +@pubsub +@blocking "
+    "+@bitmap +@stream +@set +@connection +@sortedset +set "
     "+mset -zrank -zcard +exec -xdel -smove -sort -srem +msetnx -xlen -sadd -quit +setrange +object "
     "-bitfield_ro -zpopmin +rpoplpush +del +scan +hvals +copy +info +hrandfield +cluster -cluster|reset "
     "-cluster|slaves -cluster|addslotsrange -cluster|addslots -cluster|saveconfig -cluster|failover "
@@ -130,7 +131,8 @@ SPELLED = {
     "-latency|graph -latency|doctor -latency|histogram -readwrite -bzpopmax +dump +xinfo -zrevrank "
     "+pfcount +hgetall +script -reset -asking -zpopmax +slowlog -slowlog|reset -slowlog|get -slowlog|len "
     "+rename +lset +psetex -xadd -xsetid +lindex -spop -smismember",
-    "+@all -@slow -@admin -@dangerous +ping +info +cluster|myid": "+@all -@admin -@scripting -@geo -@pubsub -@blocking -@bitmap -@set -@stream -@connection -@keyspace "
+    "+@all -@slow -@admin -@dangerous +ping +info +cluster|myid": "+@all -@admin -@scripting -@geo -@pubsub "
+    "-@blocking -@bitmap -@set -@stream -@connection -@keyspace "
     "-@sortedset -set -mset +ttl +zrank +move +zcard -exec +xdel +smove +srem +pexpiretime -msetnx +xlen "
     "+dbsize +sadd +quit -setrange +expiretime -object +bitfield_ro +ping +pexpireat +zpopmin -rpoplpush "
     "+expireat -hvals -hrandfield -cluster +cluster|myid +bzpopmin -hkeys +getbit +scard -linsert -lmpop "

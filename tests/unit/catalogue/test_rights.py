@@ -162,6 +162,23 @@ def test_patterns_match_as_redis_matches_them(pattern: str, name: str, matching:
     assert matches(pattern, name) is matching
 
 
+def every_way(pattern: str, name: str) -> bool:
+    """Whether a pattern of `*`, `?` and letters matches, by trying all."""
+    if pattern[:1] == "*":
+        return any(every_way(pattern[1:], name[at:]) for at in range(len(name) + 1))
+    return not name if not pattern else bool(name) and pattern[0] in ("?", name[0]) and every_way(pattern[1:], name[1:])
+
+
+@given(st.text("ab*?", max_size=7), st.text("ab", max_size=7))
+def test_stars_match_whatever_lies_between(pattern: str, name: str) -> None:
+    assert matches(pattern, name) == every_way(pattern, name)
+
+
+def test_many_stars_are_no_burden() -> None:
+    assert not matches(f"{'*a' * 40}*b", "a" * 2000)
+    assert not matches(f"{'*' * 200}x", "a" * 200)
+
+
 @given(st.text("ab*?[]^-\\:", min_size=1, max_size=8))
 def test_an_example_of_a_pattern_matches_it(pattern: str) -> None:
     name = example(pattern, "t0k3n")

@@ -1,4 +1,4 @@
-"""A server that was told to end and runs on (tasks/steps/ending.py): what is said of it, and for how long it is waited."""
+"""A server that was told to end and does not (tasks/steps/ending.py): what is said, and how long it is waited for."""
 
 import subprocess
 import sys
@@ -68,7 +68,9 @@ def test_only_what_a_server_writes_into_its_directory_is_waited_for(tmp_path: Pa
         try:
             systemctl = f"systemctl() {{ [ $1 != show ] || echo {server.pid}; }}\n"
             end = script("end-unit", job="stop", unit="redis-x.service", directory=str(tmp_path), patience=2, longest=4)
-            done = subprocess.run(["sh", "-c", systemctl + end], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(
+                ["sh", "-c", systemctl + end], capture_output=True, text=True, timeout=60, check=False
+            )
         finally:
             server.kill()
     assert (done.returncode, done.stderr) == (3, "")
