@@ -82,8 +82,14 @@ def allowed(rules: str, categories: Categories) -> tuple[str, frozenset[str]]:
             continue
         commands = categories.get(name[1:], frozenset({name})) if name.startswith("@") else frozenset({name})
         denies = (sign == "-") == (base == "all")
-        exceptions = exceptions | commands if denies else _without(exceptions, commands, sign)
+        exceptions = _with(exceptions, commands) if denies else _without(exceptions, commands, sign)
     return base, exceptions
+
+
+def _with(exceptions: frozenset[str], commands: frozenset[str]) -> frozenset[str]:
+    """`exceptions` and `commands`, which takes exceptions to them back."""
+    inner = {name for name in exceptions if name[0] in "+-" and {name[1:], name[1:].partition("|")[0]} & commands}
+    return (exceptions - inner) | commands
 
 
 def _without(exceptions: frozenset[str], commands: frozenset[str], sign: str) -> frozenset[str]:
@@ -94,6 +100,27 @@ def _without(exceptions: frozenset[str], commands: frozenset[str], sign: str) ->
     inner = {f"{sign}{name}" for name in commands if "|" in name and name.partition("|")[0] in exceptions}
     left = {name for name in exceptions if name not in commands and name.lstrip("+-").partition("|")[0] not in commands}
     return frozenset(left | inner)
+
+
+def meaning(rules: str, categories: Categories) -> tuple[str, frozenset[str]]:
+    """As `allowed`, and the same for all rules that mean the same: a whole command is its subcommands, where known.
+
+    `-@slow` denies both CLUSTER and CLUSTER|INFO, 7.0 says `-cluster` of it.
+    """
+    base, exceptions = allowed(rules, categories)
+    known = {name for commands in {**CATEGORIES, **categories}.values() for name in commands}
+    parts: dict[str, set[str]] = {}
+    for name in known:
+        if "|" in name:
+            parts.setdefault(name.partition("|")[0], set()).add(name)
+    left = set[str]()
+    for name in exceptions:
+        whole = name.lstrip("+-").partition("|")[0]
+        if name == whole:
+            left |= {part for part in parts.get(name, {name}) if not {f"+{part}", f"-{part}"} & exceptions}
+        elif name[0] not in "+-" or whole not in parts:
+            left.add(name)
+    return base, frozenset(left)
 
 
 def patterns(rules: str) -> list[str]:

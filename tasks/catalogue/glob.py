@@ -12,8 +12,27 @@ _PARTS = re.compile(r"\\(.)|\[(\^?)((?:\\.|[^\]\\])*)\]?|(\*|\?)|(.)", re.DOTALL
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether `name` matches `pattern`."""
-    return re.fullmatch("".join(_expressions(pattern)), name, re.DOTALL) is not None
+    """Whether `name` matches `pattern`, in a time that grows with their lengths, however many `*` there are."""
+    *between, last = _between_stars(pattern)
+    if not between:
+        return re.fullmatch(last, name, re.DOTALL) is not None
+    first = re.match(between[0], name, re.DOTALL)
+    at = first.end() if first else None
+    for part in between[1:]:  # the first place that fits leaves the most for the rest
+        found = None if at is None else re.compile(part, re.DOTALL).search(name, at)
+        at = found.end() if found else None
+    return at is not None and re.compile(f"{last}\\Z", re.DOTALL).search(name, at) is not None
+
+
+def _between_stars(pattern: str) -> list[str]:
+    """What stands before, between and after the `*` of a pattern, as expressions of one character each."""
+    parts = [""]
+    for expression in _expressions(pattern):
+        if expression == ".*":
+            parts.append("")
+        else:
+            parts[-1] += expression
+    return parts
 
 
 def _expressions(pattern: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ WHOLE = ("flushall", "flushdb", "swapdb")  # take every key, whatever patterns a
 # Of @dangerous and not of @admin, and yet no service's: they send keys, or take them, past the checks of the server.
 BEYOND = ("migrate", "restore-asking")
 
-PATTERN = re.compile(r"[^\s\"'\x00-\x20\x7f]+")
+PATTERN = re.compile(r"[^\s\"'\x00-\x20\x7f\ud800-\udfff]+")
 
 
 def _pattern(text: str) -> str:

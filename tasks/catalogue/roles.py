@@ -63,8 +63,10 @@ def _network(value: object) -> IPv4Network:
 
 
 Text = Annotated[str, text_rule(str)]
-UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+# Of the length that, with .env behind it, is the name of a file everywhere.
+UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
+OURS = ("name", OWN_RIGHTS)  # fields of a Role that no file says
 # With redis- before it, it is the name of a user, of at most 31 characters.
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME, max_length=25)]
 
@@ -181,6 +183,9 @@ def build_roles(catalogue: Catalogue, overrides: Mapping[str, Any], source: str)
             problems.append(f"{source}: {name}: {override!r} is not a mapping of fields to values")
             continue
         fields = _laid_over(_laid_over(catalogue.defaults, catalogue.roles[name]), override)
+        problems += [
+            f"{source}: {name}: {key}: unknown key: correct its spelling or remove it" for key in OURS if key in fields
+        ]
         try:
             roles[name] = Role.model_validate({"name": name, **with_own_rights(with_fitting_clients(fields))})
         except ValidationError as error:
@@ -229,6 +234,9 @@ def describe(error: ValidationError, missing: str = "add it to the role or to de
         said = words.get(kind) or problem["msg"].removeprefix("Value error, ")
         if kind not in words and kind != "value_error":
             said = f"{problem['input']!r} was given: {said[0].lower()}{said[1:]}"
+            said = said.replace("a valid tuple", "a list").replace(
+                "a valid dictionary or instance of Rights", "a mapping"
+            )
         if kind == "extra_forbidden" and OWN_RIGHTS in problem["loc"]:
             said = f"{said}; a service has {', '.join(FIELDS)}"
         lines.append(f"{where}: {said}" if where else said)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, allowed, patterns
+from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, meaning, patterns
 from tasks.catalogue.directives import canonical, directive
 from tasks.compare.data_files import (
     ALL_ROLES,
@@ -201,7 +201,7 @@ def _other_rules(found: Mapping[str, object], wanted: str, categories: Categorie
     """In words, what a user may do when that is not what the rules `wanted` say; empty when it is."""
     rules = " ".join(str(found.get(part) or "") for part in ("keys", "channels", "commands"))
     selectors = _words(found.get("selectors"))
-    same = allowed(rules, categories) == allowed(wanted, categories) and patterns(rules) == patterns(wanted)
+    same = meaning(rules, categories) == meaning(wanted, categories) and patterns(rules) == patterns(wanted)
     problems = ["" if same else f"may {rules.strip()}", f"has {len(selectors)} selectors" if selectors else ""]
     return ", ".join(filter(None, problems))
 

@@ -84,8 +84,10 @@ def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]
     if state == "deactivating":
         because = "it is being stopped, and its process has not ended"
         remedy = (
-            f"see journalctl -u {instance.unit} and wait; where it cannot save, make room on the disk, then "
-            f"systemctl kill -s TERM {instance.unit} once more (never KILL: that loses what is not on disk)"
+            f"see journalctl -u {instance.unit} and wait; where that says slow script, SCRIPT KILL (FUNCTION KILL) as "
+            "operator, or if that is UNKILLABLE, SHUTDOWN NOSAVE, which leaves it what its log has; where it cannot "
+            f"save, make room on the disk, then systemctl kill -s TERM {instance.unit} once more (never KILL: that "
+            "loses what is not on disk)"
         )
         yield Unknown(instance.name, "whether it serves", because, remedy)
     elif server is not None and server.refusal is None and server.info.get("loading", "0") != "0":
@@ -170,7 +172,7 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
         Cause.BROKEN: "try again; if it stays, see the journal of sshd and of the unit",
         Cause.SILENT: (
             f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or wait: "
-            f"CLIENT PAUSE ends by itself: {instance.unit} is left alone"
+            f"CLIENT PAUSE ends by itself, and so does one command over large keys: {instance.unit} is left alone"
         ),
         Cause.LOADING: "wait until it has loaded its data",
         Cause.BUSY: "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",

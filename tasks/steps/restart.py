@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from pyinfra import logger
@@ -129,7 +129,7 @@ def _restart(target: Target) -> bool:
         target.stop_others()
         return target.fail(f"not restarted: {'; '.join(problems)}{_put_back(target)}")
     began = time.monotonic()
-    done = _end_and_start(target)
+    done = _ended(target, ending.restart_script(instance.unit))
     if ending.runs_on(done):
         target.stop_others()
         return target.fail(f"not restarted, and not rolled back: it {done.output}")
@@ -142,17 +142,12 @@ def _restart(target: Target) -> bool:
     return well
 
 
-def _end_and_start(target: Target) -> CommandResult:
-    """How the restart of the unit ended. What keeps its server from its end is ended, or said, where it does not."""
+def _ended(target: Target, command: str) -> CommandResult:
+    """How a stop or a restart of the unit ended. What keeps its server from its end is ended, or said."""
     instance = target.instance
-    done = target.run(ending.restart_script(instance.unit), CHANGE)
-    if not ending.runs_on(done):
-        return done
-    ended, why = ending.end_its_script(target.host, instance, target.passwords[instance.name].get(OPERATOR) or "")
-    if ended:
-        target.host.log_styled(f"{instance.name}: ended {why}, for it kept the server from its end", fg="yellow")
-        return target.run(ending.restart_script(instance.unit), CHANGE)
-    return replace(done, output=f"{done.output.strip()}: {why}")
+    where = (instance.address, instance.role.port)
+    password = target.passwords[instance.name].get(OPERATOR) or ""
+    return ending.ended(target.state, target.host, command, instance.unit, where, password)
 
 
 def _cured(target: Target, refusal: Refusal) -> bool:
@@ -222,11 +217,11 @@ def _roll_back(target: Target, was: Before | None) -> str:
         return ": there is no previous configuration to go back to"
     if user == ALL_ROLES:
         # Its unit, of a version before, gives data to nobody. A server that still runs keeps what it writes to.
-        ended = target.run(ending.stop_script(target.instance.unit), CHANGE)
+        ended = _ended(target, ending.stop_script(target.instance.unit))
         if not ended.succeeded:
             return f": not rolled back, its server has not ended: {ended.output.strip()}: deploy again when it has"
         target.run(log.own_script(target.instance, user), CHANGE)
-    _end_and_start(target)
+    _ended(target, ending.restart_script(target.instance.unit))
     found = _failed_unit(target) or gate.after(target.host, target.instance, target.passwords, was, target.answered)
     problems = [f"it cannot be looked at: {found}"] if isinstance(found, Refusal) else found
     where = target.answered.endpoint if target.answered else None

@@ -12,6 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 
+from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.elsewhere import kept_data
@@ -32,7 +33,7 @@ from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.run.session import current
 from tasks.run.survey import Look, look, survey
-from tasks.steps.ending import stop_script
+from tasks.steps.ending import ended, stop_script
 from tasks.steps.inner_port import lead_commands
 from tasks.steps.install import files_of
 from tasks.steps.operations import call, file_command, kept_to_the_host
@@ -112,8 +113,14 @@ def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
 
 def _end(state: State, host: Host, seen: Look) -> bool:
     """The leftovers of one host end, one after the other; what is kept of them is said, and what is left."""
+    servers = {} if seen.observed is None else {stop_script(unit_name(it.role)): it for it in seen.observed.leftovers}
     for command, stdin in end_commands(seen):
-        done = run_command(state, host, command, stdin, CHANGE)
+        if command in servers:
+            server = servers[command]
+            password = seen.passwords.get(server.role, {}).get(OPERATOR) or ""
+            done = ended(state, host, command, unit_name(server.role), server.endpoint, password)
+        else:
+            done = run_command(state, host, command, stdin, CHANGE)
         if not done.succeeded:
             host.log_styled(f"not retired: {done.output}", fg="red", log_func=logger.error)
             return False

@@ -10,8 +10,9 @@ systemctl "$job" --no-block -- "$unit" || exit 1
 began=$(date +%s) written=none busy=$began
 # A zombie has no exe.
 while [ "$pid" != 0 ] && [ -e "/proc/$pid/exe" ]; do
-  # A save writes; its disk may keep it waiting (D), or let it pause between two writes.
-  now=$(date +%s) writes=$(sed -n 's/^wchar: //p' "/proc/$pid/io" 2>/dev/null)
+  # A save writes into its directory; its disk may keep it waiting (D), or let it pause between two writes. What it writes
+  # elsewhere shows nothing: one whose script loops answers BUSY to everybody who asks.
+  now=$(date +%s) writes=$(find "$directory" -printf '%p %s %T@\n' 2>/dev/null)
   state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null)
   does="neither saves nor ends, its process is $state"
   [ ! -e "$directory/temp-$pid.rdb" ] || does='still saves'

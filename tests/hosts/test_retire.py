@@ -1,13 +1,15 @@
 """A role taken off a host: stopped and removed, its data kept and its place printed; deleted only by purge."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.hosts.clients import can_connect
-from tests.hosts.conftest import TABLE, Tier, layout, operations, output
+from tests.hosts.conftest import TABLE, Tier, layout, operations, output, wait_for
 from tests.hosts.dataset.capture import Dataset
 from tests.hosts.every_way import changes, write
 from tests.lab.containers import ContainerLab
@@ -66,6 +68,40 @@ def test_a_role_taken_off_its_host_is_removed_and_the_place_of_its_data_is_print
     assert not can_connect(box.lab.netns, "172.28.2.1", TABLE["gateway"]["port"])
     assert one.pid("crypto") == before
     assert "appendonlydir" in box.lab.hosts["redis-1"].sh("ls /var/lib/redis/gateway")
+
+
+LOOPS = {
+    "that has written nothing": ("while true do end", "gateway: ended a script that had written nothing"),
+    "that has written": ("redis.call('SET', KEYS[1], 'x') while true do end", "(UNKILLABLE)"),
+}
+
+
+@pytest.mark.parametrize("script", LOOPS)
+def test_a_script_keeps_a_role_that_leaves_no_longer_than_is_said(box: Tier, script: str) -> None:
+    loop, said = LOOPS[script]
+    both = carrying(box, "gateway", "crypto")
+    both.deploy()
+    service = both.client("gateway", "gateway")
+    connection = service.connection_pool.get_connection()
+    connection.send_command("EVAL", loop, 1, "caas-verify:loop")  # type: ignore[no-untyped-call]
+    wait_for(lambda: _is_busy(both), "the script is said to be slow")
+    one = carrying(box, "crypto")
+    done = one.run("deploy.py")
+    assert said in output(done)
+    assert (done.returncode == 0) == ("ended" in said)
+    if done.returncode:
+        assert "its process is R" in output(done)
+        with both.client("gateway", "operator") as operator, suppress(redis.exceptions.ConnectionError):
+            operator.shutdown(nosave=True)
+        one.deploy()
+    connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+def _is_busy(tier: Tier) -> bool:
+    with suppress(redis.exceptions.ResponseError):
+        tier.client("gateway", "gateway").ping()
+        return False
+    return True
 
 
 def test_kept_data_is_no_difference(box: Tier) -> None:

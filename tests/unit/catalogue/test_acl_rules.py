@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.catalogue import acl_rules
-from tasks.catalogue.acl_rules import OPERATOR_RULES, allowed, categories_in, patterns
+from tasks.catalogue.acl_rules import OPERATOR_RULES, allowed, categories_in, meaning, patterns
 from tests.unit.builders import CATEGORIES, roles
 
 SERVICE_RULES = roles()["gateway"].rules
@@ -113,13 +113,42 @@ SPELLED = {
     "-strlen +zremrangebylex +zpopmax +sinterstore -xrange +zmpop -sort_ro +zadd +sunionstore -lrange -xread -sort "
     "-xpending +expireat +srem +zrem +setbit +del -xgroup|help +zremrangebyrank +zincrby -get +georadiusbymember "
     "+zdiffstore +persist -mget +pexpire +pexpireat +hset +georadius +expire +info +spop +renamenx -lindex",
+    "-@all +@slow -@admin -@dangerous +ping +info": "-@all +@scripting +@geo +@pubsub +@blocking "
+    "+@bitmap +@stream +@set +@connection +@sortedset +set "
+    "+mset -zrank -zcard +exec -xdel -smove -sort -srem +msetnx -xlen -sadd -quit +setrange +object "
+    "-bitfield_ro -zpopmin +rpoplpush +del +scan +hvals +copy +info +hrandfield +cluster -cluster|reset "
+    "-cluster|slaves -cluster|addslotsrange -cluster|addslots -cluster|saveconfig -cluster|failover "
+    "-cluster|delslotsrange -cluster|setslot -cluster|bumpepoch -cluster|count-failure-reports "
+    "-cluster|delslots -cluster|forget -cluster|replicas -cluster|set-config-epoch -cluster|meet "
+    "-cluster|flushslots -cluster|replicate -bzpopmin +hkeys -getbit -scard +linsert +lmpop -hello "
+    "-zmscore -auth +xgroup +module -module|loadex -module|unload -module|list -module|load +lrange "
+    "-sort_ro -zlexcount -spublish +getrange -select -xautoclaim +function -xclaim +pubsub -echo -xack "
+    "+lmove -sismember -zadd +client -client|pause -client|list -client|kill -client|no-evict "
+    "-client|unblock -client|unpause -readonly +lcs +hscan +setex +ltrim +memory -publish +pfmerge "
+    "+randomkey -zincrby +lrem -zcount +substr -zscore -zrem +config -config|set -config|rewrite "
+    "-config|get -config|resetstat +lpos +acl -acl|list -acl|load -acl|setuser -acl|getuser -acl|users "
+    "-acl|save -acl|dryrun -acl|log -acl|deluser +latency -latency|reset -latency|history -latency|latest "
+    "-latency|graph -latency|doctor -latency|histogram -readwrite -bzpopmax +dump +xinfo -zrevrank "
+    "+pfcount +hgetall +script -reset -asking -zpopmax +slowlog -slowlog|reset -slowlog|get -slowlog|len "
+    "+rename +lset +psetex -xadd -xsetid +lindex -spop -smismember",
+    "+@all -@slow -@admin -@dangerous +ping +info +cluster|myid": "+@all -@admin -@scripting -@geo -@pubsub "
+    "-@blocking -@bitmap -@set -@stream -@connection -@keyspace "
+    "-@sortedset -set -mset +ttl +zrank +move +zcard -exec +xdel +smove +srem +pexpiretime -msetnx +xlen "
+    "+dbsize +sadd +quit -setrange +expiretime -object +bitfield_ro +ping +pexpireat +zpopmin -rpoplpush "
+    "+expireat -hvals -hrandfield -cluster +cluster|myid +bzpopmin -hkeys +getbit +scard -linsert -lmpop "
+    "+hello +zmscore +renamenx +auth -xgroup -module -lrange +pttl +zlexcount +unlink +spublish -getrange "
+    "+type +select +touch +xautoclaim -function +xclaim +pexpire -pubsub +echo +xack -lmove +sismember "
+    "+zadd -client +readonly -lcs -hscan -setex -ltrim +persist -memory +publish -pfmerge +zincrby "
+    "+expire -lrem +exists +zcount -substr +zscore +zrem -config -lpos -acl -latency +readwrite +bzpopmax "
+    "-xinfo +zrevrank -pfcount -hgetall -script +reset +asking +zpopmax -slowlog -lset -psetex +xadd "
+    "+xsetid -lindex +spop +smismember",
 }
 
 
 @pytest.mark.parametrize("rules", SPELLED)
 def test_what_another_version_makes_of_rules_means_the_same(rules: str) -> None:
     asked = {name: known for name, known in acl_rules.CATEGORIES.items() if name in categories_in([rules])}
-    assert allowed(rules, asked) == allowed(SPELLED[rules], asked)
+    assert meaning(rules, asked) == meaning(SPELLED[rules], asked)
 
 
 def test_a_category_that_a_server_names_and_was_not_asked_for_is_known() -> None:
@@ -131,3 +160,19 @@ def test_may_says_what_the_meaning_of_the_rules_says(rules: str, command: str) -
     base, exceptions = allowed(rules, acl_rules.CATEGORIES)
     if not any("|" in name for name in (command, *exceptions)):
         assert acl_rules.may(rules, command) == ((base == "all") != (command in exceptions))
+
+
+PARTS = {name for commands in acl_rules.CATEGORIES.values() for name in commands}
+LEAVES = sorted(PARTS - {name.partition("|")[0] for name in PARTS if "|" in name})
+NARROW = st.sampled_from([name for name in sorted(PARTS) if name.startswith(("config", "client", "get"))])
+WORDS = st.lists(
+    st.tuples(st.sampled_from("+-"), st.one_of(NARROW, st.sampled_from(["@all", "@slow", "@admin", "@connection"]))),
+    max_size=8,
+).map(lambda words: " ".join(sign + name for sign, name in words))
+
+
+@given(WORDS)
+def test_the_meaning_of_rules_is_what_each_command_is_told_last(rules: str) -> None:
+    base, exceptions = meaning(rules, {})
+    told = {name for name in LEAVES if acl_rules.may(rules, name)}
+    assert told == (set(LEAVES) - exceptions if base == "all" else exceptions)

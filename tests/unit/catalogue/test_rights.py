@@ -102,7 +102,13 @@ def test_a_mapping_over_a_list_removes_no_service_and_a_list_over_a_mapping_no_r
         ({"keys": ["a b"]}, "keys.0: 'a b' is no pattern"),
         ({"channels": ["a\nuser x on nopass"]}, "channels.0: "),
         ({"keys": "*"}, "keys: '*' was given"),
+        ({"keys": "*"}, "input should be a list"),
         ({"keys": [1]}, "keys.0: 1 was given"),
+        ({"keys": ["a\ud800"]}, "keys.0: "),
+        ({"services": ["a" * 129]}, "at most 128 characters"),
+        ({"services": {"gateway": "all"}}, "'all' was given: input should be a mapping"),
+        ({"name": "other"}, "here: gateway: name: unknown key: correct its spelling or remove it"),
+        ({"services (rights)": {}}, "here: gateway: services (rights): unknown key"),
         ({"scripts": "yes"}, "scripts: 'yes' was given"),
         ({"functions": 1}, "functions: 1 was given"),
         ({"services": {"gateway": {"script": True}}}, "services.gateway.script: unknown key: "),
@@ -160,6 +166,23 @@ def test_what_is_dangerous_to_its_own_role_only_may_be_granted(dangerous: str) -
 )
 def test_patterns_match_as_redis_matches_them(pattern: str, name: str, matching: bool) -> None:
     assert matches(pattern, name) is matching
+
+
+def every_way(pattern: str, name: str) -> bool:
+    """Whether a pattern of `*`, `?` and letters matches, by trying all."""
+    if pattern[:1] == "*":
+        return any(every_way(pattern[1:], name[at:]) for at in range(len(name) + 1))
+    return not name if not pattern else bool(name) and pattern[0] in ("?", name[0]) and every_way(pattern[1:], name[1:])
+
+
+@given(st.text("ab*?", max_size=7), st.text("ab", max_size=7))
+def test_stars_match_whatever_lies_between(pattern: str, name: str) -> None:
+    assert matches(pattern, name) == every_way(pattern, name)
+
+
+def test_many_stars_are_no_burden() -> None:
+    assert not matches(f"{'*a' * 40}*b", "a" * 2000)
+    assert not matches(f"{'*' * 200}x", "a" * 200)
 
 
 @given(st.text("ab*?[]^-\\:", min_size=1, max_size=8))

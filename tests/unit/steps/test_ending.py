@@ -1,9 +1,14 @@
-"""A server that was told to end and runs on (tasks/steps/ending.py): what is said of it."""
+"""A server that was told to end and does not (tasks/steps/ending.py): what is said, and how long it is waited for."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tasks.observed.connection import CommandResult
 from tasks.observed.exchange import Reply, ReplyError
+from tasks.observed.script import script
 from tasks.steps.ending import judged, restart_script, runs_on, stop_script
 
 NOTBUSY = ReplyError("NOTBUSY No scripts in execution right now.")
@@ -42,3 +47,31 @@ def test_only_a_server_that_has_not_ended_runs_on() -> None:
 def test_no_server_is_ever_killed(text: str) -> None:
     code = [line for line in text.splitlines() if not line.startswith("#")]
     assert not [line for line in code if "kill" in line.lower()]
+
+
+BEGUN = "import os, time; print('begun', flush=True)\n"
+ANSWERS = BEGUN + "while True: os.write(2, b'-BUSY')"
+GROWS = BEGUN + "while True: open('log', 'a').write('x'); time.sleep(0.05)"
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [(ANSWERS, "neither saves nor ends"), (GROWS, "still writes")],
+    ids=["a script that loops while others ask", "a save"],
+)
+def test_only_what_a_server_writes_into_its_directory_is_waited_for(tmp_path: Path, does: str, said: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", does], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"begun\n"
+        try:
+            systemctl = f"systemctl() {{ [ $1 != show ] || echo {server.pid}; }}\n"
+            end = script("end-unit", job="stop", unit="redis-x.service", directory=str(tmp_path), patience=2, longest=4)
+            done = subprocess.run(
+                ["sh", "-c", systemctl + end], capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            server.kill()
+    assert (done.returncode, done.stderr) == (3, "")
+    assert said in done.stdout
