@@ -157,6 +157,7 @@ LOGINS = {
     "observed/leftover.py",
     "observed/foreign.py",
     "prove/behaviour.py",
+    "drills/client.py",  # on hosts that are thrown away; looks first, but for a crowd that comes behind one that has
 }
 
 
