@@ -361,7 +361,7 @@ def _host(state: State, host: Host, seen: Look) -> RehearsedHost:
     kernel = sh(state, host, "uname -r").strip()
     address = str(host.data.get("ssh_hostname") or host.name)
     version = observed.packages.get("redis-server", "")
-    debian = observed.os.get("PRETTY_NAME") or observed.os.get("VERSION_ID", "")
+    debian = observed.os.get("VERSION") or observed.os.get("VERSION_ID", "")  # 12 (bookworm)
     return RehearsedHost(host.name, address, debian, kernel, version, observed.memory >> 20)
 
 
