@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pyinfra import logger
 from pyinfra.api.host import Host
@@ -133,23 +135,31 @@ def _rehearse(state: State, run: Run) -> int:
     drills, problems = chosen(asked(state, ASKED_DRILLS))
     if problems:
         raise Refusal(listed("Nothing was drilled", problems))
-    ref, came_from = asked(state, FROM), asked(state, CAME_FROM)
+    ref = asked(state, FROM)
     looks = survey(state, run)
     places = _places(state, looks)
     if options().get("dry") or not options().get("yes"):
         _show_plan(drills, places)
         return 0
-    if ref and not came_from:
+    if ref:
         return deploy_first(ref, sys.argv[1:], str(options().get("inventory") or ""), _secrets(run))
-    began, clock = datetime.now(UTC), time.monotonic()
+    return _rehearse_now(state, run, drills, places, looks)
+
+
+def _rehearse_now(
+    state: State, run: Run, drills: Sequence[Drill], places: Sequence[Place], looks: Mapping[str, Look]
+) -> int:
+    began, clock, came_from = datetime.now(UTC), time.monotonic(), asked(state, CAME_FROM)
     hold_now(state, looks)
     results: list[DrillResult] = []
     left_out: list[NotRun] = []
     if came_from:
         results += _upgraded(state, places, looks)
         looks = _look_again(state, looks)
-    if not any(not item.passed for item in results):
+    if all(item.passed for item in results):
         results += _run_all(state, drills, places, looks, left_out)
+    else:
+        left_out += [NotRun(drill.name, None, "the deploy over the older state failed") for drill in drills]
     steps = _verify(state, run)
     let_go(state)
     report = Rehearsal(
@@ -167,7 +177,27 @@ def _rehearse(state: State, run: Run) -> int:
         not_run=tuple(left_out),
     )
     _deliver(state, report)
+    if not report.passed:
+        _say_how_to_get_in(places, {item.host for item in report.failed})
     return 0 if report.passed else 1
+
+
+def _say_how_to_get_in(places: Sequence[Place], failed: Collection[str]) -> None:
+    for host in _hosts(places):
+        if host.name in failed or not failed:
+            logger.error(f"--> {host.name} is left as the drill left it: {way_in(host.name, host.data)}")
+
+
+def way_in(name: str, data: Any) -> str:
+    """The command that opens a shell there, from what the inventory says. Pure."""
+    words = ["ssh"]
+    for option, field_name in (("-p", "ssh_port"), ("-i", "ssh_key"), ("-F", "ssh_config_file")):
+        if data.get(field_name):
+            words += [option, str(data.get(field_name))]
+    if data.get("ssh_known_hosts_file"):
+        words += ["-o", f"UserKnownHostsFile={data.get('ssh_known_hosts_file')}"]
+    user, where = data.get("ssh_user"), data.get("ssh_hostname") or name
+    return shlex.join([*words, f"{user}@{where}" if user else str(where)])
 
 
 def asked(state: State, name: str) -> str | None:

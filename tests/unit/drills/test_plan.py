@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.drills.plan import BY_NAME, DRILLS, chosen
-from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command
+from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in
 from tasks.reports.rehearsal_model import DRILLS as REPORTED
 from tests.unit.builders import EVERY, desired
 
@@ -85,3 +85,19 @@ def test_a_drill_that_nobody_knows_is_refused_in_words(asked: object, words: str
 )
 def test_the_deploy_that_ends_a_drill_is_that_of_the_same_command_line(argv: list[str], command: list[str]) -> None:
     assert deploy_command(argv) == command
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "ssh redis-1"),
+        ({"ssh_hostname": "192.0.2.1", "ssh_user": "root"}, "ssh root@192.0.2.1"),
+        (
+            {"ssh_hostname": "127.0.0.1", "ssh_port": 22201, "ssh_user": "admin", "ssh_key": "/k y", "_sudo": True},
+            "ssh -p 22201 -i '/k y' admin@127.0.0.1",
+        ),
+        ({"ssh_known_hosts_file": "/known"}, "ssh -o UserKnownHostsFile=/known redis-1"),
+    ],
+)
+def test_a_failed_drill_says_how_to_get_in(data: dict[str, object], words: str) -> None:
+    assert way_in("redis-1", data) == words
