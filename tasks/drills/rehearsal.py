@@ -323,7 +323,7 @@ def _run(state: State, looks: Mapping[str, Look], parts: Sequence[Part]) -> None
 def _say(part: Part) -> None:
     for result in part.results():
         figures = ", ".join(
-            f"{name} {figure.value} {figure.unit}".strip() for name, figure in list(result.figures.items())[:3]
+            f"{name} {figure.value} {figure.unit}".strip() for name, figure in list(result.figures.items())[:2]
         )
         where = f"{part.host.print_prefix}{result.role}"
         if result.passed:
