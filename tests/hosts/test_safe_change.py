@@ -83,7 +83,7 @@ def test_a_unit_that_systemd_does_not_understand_is_never_written(onebox: Tier, 
     ("old", "new", "words"),
     [
         # The process may not even be executed.
-        ("ExecPaths=/usr/bin/redis-server /usr/bin/redis-check-rdb /usr/lib /lib\n", "", "203/EXEC"),
+        ("ExecPaths=+/usr/bin/redis-server +/usr/bin/redis-check-rdb +/usr/lib +/lib\n", "", "203/EXEC"),
         ("RestrictAddressFamilies=AF_INET AF_UNIX", "RestrictAddressFamilies=AF_INET", "Failed opening Unix socket"),
         ("PrivateUsers=yes", "PrivateUsers=yes\nUser=nobody-there", "217/USER"),
     ],
