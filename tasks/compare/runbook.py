@@ -17,6 +17,7 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.CRASHED: "a-server-crashes",
 }
 OF_REFUSAL: Mapping[Cause, str] = {
+    Cause.NOT_ITS_OWN: "an-instance-will-not-start",
     Cause.BUSY: "busy",
     Cause.MAXCLIENTS: "maxclients",
     Cause.SILENT: "a-server-is-silent",
