@@ -11,7 +11,8 @@ import redis
 
 from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Finished, Tier, layout, output
-from tests.hosts.runbook_steps import committed, follow, run, sees
+from tests.hosts.runbook_steps import committed, follow, run
+from tests.hosts.test_runbook import sees
 from tests.lab.containers import ContainerLab, HostSpec
 from tests.runbook import entries
 from tests.tree import copy_of_tree
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.hosts
 
 ROLE = "crypto"
 UNIT, DIRECTORY = f"redis-{ROLE}.service", f"/var/lib/redis/{ROLE}"
+LOG = f"{DIRECTORY}/appendonlydir"
 CATALOGUE, SETTINGS, INVENTORY = "group_data/roles.yaml", "group_data/all.py", "inventory/prod.py"
 SIXTH = HostSpec("redis-search", ("172.28.2.6",), "bookworm")  # bare, in no inventory yet
 
@@ -196,10 +198,13 @@ def test_upgrade_redis(tier: Tier) -> None:
 # systemd finds nothing wrong with it, and a trial has none of the role's directories: it is seen at the start only.
 ONLY_AT_A_START = (r"^BindPaths={{ data_directory }}$", "BindPaths={{ data_directory }} /var/lib/absent")
 
+NOT_BUILT_IN = """'redis_overrides={"crypto": {"activedefrag": true}}'"""  # Debian's Redis refuses it
+
 
 def go_back(tier: Tier, first: First) -> tuple[Finished, Finished, Finished]:
     """What the plan, the deploy and the drift check of the entry printed; the repository is as it was first."""
-    log, *_, dry, deploy, drift = follow(tier, "roll-back", ROLE, places={"GOOD": first.commit})
+    status, log, *_, dry, deploy, drift = follow(tier, "roll-back", ROLE, places={"GOOD": first.commit})
+    assert status.stdout == ""
     assert first.commit[:7] in output(log)
     differs = ["git", "-C", str(tier.repository), "diff", "--exit-code", first.commit]
     assert subprocess.run(differs).returncode == 0
@@ -207,7 +212,8 @@ def go_back(tier: Tier, first: First) -> tuple[Finished, Finished, Finished]:
 
 
 def test_a_deploy_that_was_rolled_back(tier: Tier, first: First) -> None:
-    rolled_back, not_restarted, nothing, in_sync = entries()["roll-back"].quotes
+    rolled_back, not_restarted, tried, nothing, in_sync = entries()["roll-back"].quotes
+    sees(run(tier, f"pyinfra inventory/prod.py deploy.py --data {NOT_BUILT_IN}"), tried)
     change(tier, "templates/redis.service.j2", *ONLY_AT_A_START)
     committed(tier, "What does not start")
     done = run(tier, "pyinfra inventory/prod.py deploy.py")
@@ -269,6 +275,12 @@ CAUSES = {
         "systemctl stop thief",
     ),
     "its disk": Cause(f"mount -t tmpfs none {DIRECTORY}", "says that the role has run", f"umount {DIRECTORY}"),
+    "its log is another's": Cause(f"chown -R root:root {LOG}", "Permission denied", None),
+    "its log is damaged": Cause(
+        f"cp -a {LOG} /root/kept; for file in {LOG}/*.incr.aof; do echo nonsense >>$file; done",
+        "Bad file format reading the append only file",
+        f"systemctl stop {UNIT}; rm -r {LOG}; mv /root/kept {LOG}",
+    ),
 }
 
 
@@ -326,7 +338,9 @@ def test_host_installed_anew(tier: Tier, kept: str) -> None:
     data = host.sh(f"systemctl stop {UNIT}; tar -C {DIRECTORY} -c . | base64")
     host.reset()
     follow(tier, "ssh-host-key-changed", ROLE, entries()["ssh-host-key-changed"].commands[:-1])
-    sees(run(tier, dry_run), bare)
+    before = run(tier, dry_run)
+    assert before.returncode == 0  # it would begin empty
+    sees(before, bare)
     if kept == "in a snapshot":
         host.sh("mkdir /BACKUP; base64 -d | tar -C /BACKUP -x ./dump.rdb", input=data)
         _, dry, deploy, drift = follow(tier, "host-installed-anew", ROLE)
