@@ -57,13 +57,13 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
 
 @pytest.fixture
 def tier(first: First) -> Iterator[Tier]:
-    """Whatever an entry says to do: no key is gone. The next test finds the catalogue as it was."""
+    """Whatever an entry says to do: no key is gone. The next test finds the catalogue and the hosts as they were."""
     tier = first.tier
     yield tier
-    with service(tier) as reader:
-        assert reader.get("test:kept") == ROLE
     subprocess.run(["git", "-C", str(tier.repository), "reset", "-q", "--hard", first.commit], check=True)
     tier.deploy()
+    with service(tier) as reader:
+        assert reader.get("test:kept") == ROLE
 
 
 def service(tier: Tier) -> "redis.Redis":
