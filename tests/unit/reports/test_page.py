@@ -108,6 +108,12 @@ def test_what_is_not_known_is_listed_and_hides_nothing() -> None:
     assert "Differences of redis-1" in text
 
 
+def test_beside_what_was_found_stands_its_entry_of_the_runbook() -> None:
+    text = Page(to_html(samples()["not-known"])).text.replace("\u200b", "")
+    for entry in ("busy", "memory-full", "disk-full", "drift-found"):
+        assert f"docs/runbook.md#{entry}" in text
+
+
 def test_forty_hosts_are_forty_rows() -> None:
     page = Page(to_html(samples()["forty"]))
     overview = page.text.split("Hosts and roles")[1].split("5 differences (2 by hand)")[0]
