@@ -52,6 +52,7 @@ OF_UNKNOWN: Mapping[Kind, str] = {
     Kind.ENDING: "a-server-does-not-end",
     Kind.CHANGED: "operator-without-rights",
 }
+UNSEEN = "host-not-seen"  # of every host that could not be looked at
 DRIFT = "drift-found"  # of every difference that has no entry of its own
 OF_REMEDY: Mapping[Remedy, str] = {Remedy.OWN: "log-owned-by-root", Remedy.START: "an-instance-will-not-start"}
 OF_PERSISTENCE: Mapping[str, str] = {  # by the difference's name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.compare.difference import Difference
-from tasks.compare.runbook import DRIFT, PAGE, where_to_read
+from tasks.compare.runbook import DRIFT, PAGE, UNSEEN, where_to_read
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import SEVERITIES, Health
 from tasks.reports.markup import Mark, quoted, templates
@@ -150,7 +150,8 @@ def _section(report: HostReport, roles: list[str]) -> Section:
         for role in (None, *report.all_roles)
         if report.of_role(role)
     )
-    messages = tuple(line for line in report.message.splitlines() if line.strip())
+    where = () if report.counted else (f"{PAGE}#{UNSEEN}",)
+    messages = (*(line for line in report.message.splitlines() if line.strip()), *where)
     cells = (_host_cell(report, anchor), *(_role_cell(report, anchor, role) for role in roles))
     unknown, health = _grouped(report.unknown, f"{anchor}//unknown"), _grouped(report.health, f"{anchor}//health")
     marks = (Mark(report.status, drift_words(report)), *_found_marks(report))

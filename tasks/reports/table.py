@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
-from tasks.compare.runbook import DRIFT, PAGE, where_to_read
+from tasks.compare.runbook import DRIFT, PAGE, UNSEEN, where_to_read
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import Health, Severity
 from tasks.reports.model import DriftReport, HostReport, Status
@@ -80,6 +80,8 @@ def _host(report: HostReport, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((printable(report.host), "bold"), ": ", (host_words(report), STYLES[report.status]))
     for message in messages:
         yield Padding(Text(message), (0, 0, 0, 2))
+    if not report.counted:
+        yield Padding(Text(f"{PAGE}#{UNSEEN}"), (0, 0, 0, 2))
     for kind, rows in _lists(report):
         if rows:
             yield _side_by_side(kind, rows) if width >= WIDE else Padding(_stacked(kind, rows), (0, 0, 0, 2))

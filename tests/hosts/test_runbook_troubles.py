@@ -312,6 +312,16 @@ def test_no_way_to_its_servers(tier: Tier) -> None:
         host.sh("rm /usr/sbin/bash")
 
 
+def test_host_not_seen(tier: Tier) -> None:
+    (unseen,) = entries()["host-not-seen"].quotes
+    tier.host(ROLE).sh("systemctl stop ssh.service ssh.socket")
+    done = tier.run("tasks/drift.py")
+    sees(done, unseen)
+    assert "docs/runbook.md#host-not-seen" in output(done)
+    state, *_ = obey(tier, "host-not-seen")
+    assert "inactive (dead)" in state
+
+
 def test_a_host_does_not_say(tier: Tier) -> None:
     (unseen,) = entries()["a-host-does-not-say"].quotes
     nft = "/usr/sbin/nft"  # a process of the inner ports runs it

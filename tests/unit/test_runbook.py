@@ -26,7 +26,7 @@ EXEMPT: dict[Code | Cause | Kind, str] = {
 POINTED: dict[Code | Cause | Kind, str] = dict(
     [*runbook.OF_HEALTH.items(), *runbook.OF_REFUSAL.items(), *runbook.OF_UNKNOWN.items()]
 )
-DIFFERENCES = {runbook.DRIFT, *runbook.OF_REMEDY.values(), *runbook.OF_PERSISTENCE.values()}
+DIFFERENCES = {runbook.DRIFT, runbook.UNSEEN, *runbook.OF_REMEDY.values(), *runbook.OF_PERSISTENCE.values()}
 # Of an entry that a person comes to from another one, or from what a deploy says when it fails.
 ELSEWHERE = {"log-damaged"}
 # What somebody plans to do, or meets in words that have no key.

@@ -48,6 +48,7 @@ def test_a_host_that_was_not_seen_is_named_with_its_reason_and_its_role_is_unkno
     text = Page(to_html(report(host("gateway"), host("socket", "unreachable", message=UNREACHABLE)))).text
     assert "redis-socket ✕ unreachable · ? unknown" in text
     assert UNREACHABLE in text
+    assert text.count("docs/runbook.md#host-not-seen") == 1
     assert "1 of 2 hosts not in sync" in text
 
 

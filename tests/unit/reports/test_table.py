@@ -106,6 +106,7 @@ def test_what_needs_a_person_is_not_called_the_deploy_s() -> None:
 def test_a_host_that_was_not_seen_says_why_and_hides_no_other(message: str) -> None:
     text = to_table(samples()["unreachable"], 80)
     assert message in text
+    assert text.count("docs/runbook.md#host-not-seen") == 2
     assert "redis-socket: drifted" in text
 
 
