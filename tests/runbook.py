@@ -31,6 +31,16 @@ class Entry:
         return re.findall(r"^    (\S.*)$", self.text, re.MULTILINE)
 
     @property
+    def edits(self) -> list[str]:
+        """What is written into group_data/roles.yaml, indented as it stands there."""
+        return re.findall(r"^    ( {2,}\S.*)$", self.text, re.MULTILINE)
+
+    @property
+    def inline(self) -> list[str]:
+        """What stands between backticks in its sentences and tables."""
+        return re.findall(r"`([^`\n]+)`", self.text)
+
+    @property
     def run_by(self) -> list[tuple[str, str]]:
         """The tests that run it: file, name."""
         return RUN_BY.findall(self.text)

@@ -24,6 +24,8 @@ AT_ONCE = 3  # on two cores: a fourth makes all of them slower
 LONGEST = (
     ("tests/hosts/test_drift.py",),
     ("tests/hosts/test_kernel.py", "tests/hosts/test_lab_vms.py"),
+    ("tests/hosts/test_runbook_changes.py",),
+    ("tests/hosts/test_runbook_troubles.py",),
     ("tests/hosts/test_first_deploy.py",),
     ("tests/hosts/test_every_write_survives.py",),
     ("tests/copies",),

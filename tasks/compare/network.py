@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from tasks.compare.difference import ByHand, Difference
-from tasks.compare.unknown import Unknown
+from tasks.compare.unknown import Kind, Unknown
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 
@@ -115,7 +115,7 @@ def unheard(tried: Tries, failed: Mapping[str, str]) -> list[Unknown]:
     if not set(tried.hosts) <= failed.keys():
         return []
     because = "; ".join(f"{name} could not try: {failed[name]}" for name in tried.hosts)
-    return [Unknown(None, "whether its ports are reached over the network", because, "try again")]
+    return [Unknown(None, "whether its ports are reached over the network", because, "try again", Kind.UNTRIED)]
 
 
 def hosts_with_roles(seen: Mapping[str, tuple[Host, Observed | None]]) -> dict[str, tuple[Host, Observed]]:

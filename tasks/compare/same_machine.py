@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.compare.unknown import Unknown
+from tasks.compare.unknown import Kind, Unknown
 from tasks.observed.state import Observed
 
 
@@ -27,4 +27,5 @@ def _unknown(name: str, group: list[str]) -> Unknown:
         "which roles are to be on this machine",
         f"it is {others} as well (the same machine-id and boot-id)",
         "give it one name in the inventory, in the groups of all its roles",
+        Kind.SAME_MACHINE,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import printable
@@ -15,6 +16,20 @@ from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed, Unseen
 
 
+class Kind(Enum):
+    """What kept somebody from knowing, where it is not a server that did not tell: those are Cause."""
+
+    LISTENERS = "listeners"  # this one and the next three: the parts of a look of a host
+    FORWARDS = "forwards"
+    DISK = "disk"
+    WAY = "way"
+    LOADING = "its data is being loaded"
+    ENDING = "it is being stopped"
+    CHANGED = "it runs with other users than its ACL file has"
+    UNTRIED = "no other host could try its ports"
+    SAME_MACHINE = "its host has two names"
+
+
 @dataclass(frozen=True)
 class Unknown:
     """Something that nobody knows, why, and what a person can do. Never a remedy of the tool's."""
@@ -23,6 +38,7 @@ class Unknown:
     what: str
     because: str
     remedy: str
+    kind: Kind | Cause
 
     def __str__(self) -> str:
         where = f"{self.role}: " if self.role else ""
@@ -75,7 +91,7 @@ def _unseen_parts(desired: Host, observed: Observed) -> Iterator[Unknown]:
     for part, unseen in sorted(observed.unseen.items()):
         what, remedy = part_in_words(part, unseen)
         if desired.roles:
-            yield Unknown(None, what, unseen.because, remedy)
+            yield Unknown(None, what, unseen.because, remedy, Kind(part))
 
 
 def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]:
@@ -89,11 +105,12 @@ def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]
             f"save, make room on the disk, then systemctl kill -s TERM {instance.unit} once more (never KILL: that "
             "loses what is not on disk)"
         )
-        yield Unknown(instance.name, "whether it serves", because, remedy)
+        yield Unknown(instance.name, "whether it serves", because, remedy, Kind.ENDING)
     elif server is not None and server.refusal is None and server.info.get("loading", "0") != "0":
         done = server.info.get("loading_loaded_perc", "?")
         because = f"it loads its data ({done} %)"
-        yield Unknown(instance.name, "its data", because, "wait until it has loaded: nothing is done about it")
+        remedy = "wait until it has loaded: nothing is done about it"
+        yield Unknown(instance.name, "its data", because, remedy, Kind.LOADING)
 
 
 def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
@@ -103,18 +120,18 @@ def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
     listed = is_own_silence(server.refusal) and "listeners" not in observed.unseen
     if listed or is_difference(instance, server.refusal):
         return
-    remedy = _way_out_here(instance, observed, server.refusal)
-    yield Unknown(instance.name, "its settings, users and data", str(server.refusal), remedy)
+    remedy, kind = _way_out_here(instance, observed, server.refusal)
+    yield Unknown(instance.name, "its settings, users and data", str(server.refusal), remedy, kind)
 
 
-def _way_out_here(instance: Instance, observed: Observed, refusal: Refusal) -> str:
+def _way_out_here(instance: Instance, observed: Observed, refusal: Refusal) -> tuple[str, Kind | Cause]:
     """What a person can do, by what else was seen of the host: a password that its file has is not a lost one."""
     unseen = [part for part in ("listeners", "forwards") if part in observed.unseen]
     if refusal.cause is Cause.TAKEN and unseen:
-        return part_in_words(unseen[0], observed.unseen[unseen[0]])[1]
+        return part_in_words(unseen[0], observed.unseen[unseen[0]])[1], Kind(unseen[0])
     if refusal.cause in LOCKED_OUT and is_in_file(instance, OPERATOR, observed):
-        return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}"
-    return way_out(instance, refusal)
+        return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}", Kind.CHANGED
+    return way_out(instance, refusal), refusal.cause
 
 
 def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unknown]:
@@ -129,7 +146,7 @@ def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unkno
     if lost:
         because = f"the secrets file has none for {', '.join(lost)}"
         remedy = way_out(instance, Refusal(Cause.NO_PASSWORD, because))
-        yield Unknown(instance.name, "whether passwords are right", because, remedy)
+        yield Unknown(instance.name, "whether passwords are right", because, remedy, Cause.NO_PASSWORD)
 
 
 def is_difference(instance: Instance, refusal: Refusal) -> bool:

@@ -16,6 +16,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import Role
+from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
 from tasks.desired.host import Instance, Passwords
 from tasks.observed.connection import begin
@@ -60,8 +61,8 @@ def findings(
     critical = [item for item in result.health if item.severity == "critical"]
     for warning in result.health:
         if warning not in critical:
-            host.log_styled(str(warning), fg="yellow", log_func=logger.warning)
-    problems = [str(item) for item in (*differences, *result.unknown, *critical)]
+            host.log_styled(in_words(warning), fg="yellow", log_func=logger.warning)
+    problems = [*map(in_words, differences), *map(in_words, result.unknown), *map(in_words, critical)]
     for client in clients:
         problems += client.result()
     return problems
@@ -102,7 +103,7 @@ def _verify(state: State, run: Run) -> int:
     problems += [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
     for name in jobs:
         found = (*tried.differences.get(name, ()), *tried.unknown.get(name, ()))
-        problems += [f"{name}: {item}" for item in found]
+        problems += [f"{name}: {in_words(item)}" for item in found]
     for problem in problems:
         logger.error(problem)
     for note in [*run.tier.notices(), *_of_hosts({name: looks[name].notes for name in jobs})]:
@@ -127,7 +128,8 @@ def _of_hosts(notes: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
     try:
-        return [str(item) for item in behave(host, seen, instance)]
+        found = behave(host, seen, instance)
+        return [in_words(item) if isinstance(item, Unknown) else str(item) for item in found]
     except Exception as error:
         return [f"{instance.name}: what a client meets: {fault(error)}"]
 
@@ -165,7 +167,7 @@ def reading_port(seen: Look, role: Role) -> int:
 
 
 def _unproved(instance: Instance, why: Refusal) -> Unknown:
-    return Unknown(instance.name, "what a client meets", str(why), way_out(instance, why))
+    return Unknown(instance.name, "what a client meets", str(why), way_out(instance, why), why.cause)
 
 
 def stranger(role: Role, passwords: Passwords) -> str:

@@ -13,6 +13,7 @@ from tasks.compare.unwell import Health
 from tasks.reports.model import DriftReport, HostReport
 
 VERSION = 1
+NOT_SAID = "kind"  # of an unknown: version 1 has it in words
 
 
 def to_json(report: DriftReport) -> str:
@@ -39,5 +40,5 @@ def _host(report: HostReport, notes: Iterable[str]) -> dict[str, object]:
 
 
 def _strings(found: Difference | Unknown | Health) -> dict[str, str | None]:
-    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    values = {field.name: getattr(found, field.name) for field in fields(found) if field.name != NOT_SAID}
     return {name: value if value is None else encodable(str(value)) for name, value in values.items()}

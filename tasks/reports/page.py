@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.compare.difference import Difference
+from tasks.compare.runbook import DRIFT, PAGE, UNSEEN, where_to_read
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import SEVERITIES, Health
 from tasks.reports.markup import Mark, quoted, templates
@@ -45,12 +46,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a list: `label` is a small word above it, which `status` may colour; `code` is not prose."""
+    """One field of a list: `label` is a small word above it, which `status` may colour; `code` is not prose.
+
+    `more`: where to read more, behind it.
+    """
 
     text: str
     label: str = ""
     status: str = ""
     code: bool = True
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def to_html(report: DriftReport) -> str:
         fields=_fields,
         sections=[_section(item, roles) for item in report.hosts],
         details=_details(report),
+        drift=f"{PAGE}#{DRIFT}",
     )
 
 
@@ -144,7 +150,8 @@ def _section(report: HostReport, roles: list[str]) -> Section:
         for role in (None, *report.all_roles)
         if report.of_role(role)
     )
-    messages = tuple(line for line in report.message.splitlines() if line.strip())
+    where = () if report.counted else (f"{PAGE}#{UNSEEN}",)
+    messages = (*(line for line in report.message.splitlines() if line.strip()), *where)
     cells = (_host_cell(report, anchor), *(_role_cell(report, anchor, role) for role in roles))
     unknown, health = _grouped(report.unknown, f"{anchor}//unknown"), _grouped(report.health, f"{anchor}//health")
     marks = (Mark(report.status, drift_words(report)), *_found_marks(report))
@@ -161,12 +168,14 @@ def _grouped(items: Sequence[Unknown] | Sequence[Health], anchor: str) -> tuple[
 
 def _fields(row: Difference | Health | Unknown) -> tuple[Field, ...]:
     """What the page shows of one finding, beside its role."""
+    more = where_to_read(row)
     if isinstance(row, Unknown):
-        return (Field(row.what, code=False), Field(row.because), Field(row.remedy, "by hand", "hand", code=False))
+        return (Field(row.what, code=False), Field(row.because), Field(row.remedy, "by hand", "hand", False, more))
     if isinstance(row, Health):
-        severity, remedy = Field(row.code, row.severity, row.severity), Field(row.remedy, "by hand", "hand", code=False)
-        return (severity, Field(row.limit, code=False), Field(row.observed, code=False), remedy)
-    remedy = Field(what_to_do(row), who(row), "hand" if by_hand(row) else "", code=False)
+        remedy = Field(row.remedy, "by hand", "hand", False, more)
+        limit, observed = Field(row.limit, code=False), Field(row.observed, code=False)
+        return (Field(row.code, row.severity, row.severity), limit, observed, remedy)
+    remedy = Field(what_to_do(row), who(row), "hand" if by_hand(row) else "", False, more)
     return (Field(row.name, row.subject), Field(row.expected), Field(row.observed), remedy)
 
 

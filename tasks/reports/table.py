@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
+from tasks.compare.runbook import DRIFT, PAGE, UNSEEN, where_to_read
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import Health, Severity
 from tasks.reports.model import DriftReport, HostReport, Status
@@ -62,6 +63,8 @@ def to_table(report: DriftReport, width: int, colour: bool = False) -> str:
         for item in report.hosts:
             for part in _host(item, console.width):
                 console.print(part, overflow="fold")
+        if report.differences:
+            console.print(Text(f"differences: {PAGE}#{DRIFT}"), soft_wrap=True)
         for note in report.notes:
             console.print(Text(f"note: {printable(note)}"), soft_wrap=True)
         style = "bold green" if report.exit_code == 0 else "bold red"
@@ -77,6 +80,8 @@ def _host(report: HostReport, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((printable(report.host), "bold"), ": ", (host_words(report), STYLES[report.status]))
     for message in messages:
         yield Padding(Text(message), (0, 0, 0, 2))
+    if not report.counted:
+        yield Padding(Text(f"{PAGE}#{UNSEEN}"), (0, 0, 0, 2))
     for kind, rows in _lists(report):
         if rows:
             yield _side_by_side(kind, rows) if width >= WIDE else Padding(_stacked(kind, rows), (0, 0, 0, 2))
@@ -114,23 +119,28 @@ def _stacked(kind: Kind, rows: list[list[Text]]) -> Group:
 
 
 def _unknown_cells(item: Unknown) -> list[Text]:
-    return _texts(item.role or "(host)", item.what, item.because, f"by hand: {item.remedy}")
+    return [*_texts(item.role or "(host)", item.what, item.because), _to_do(item, f"by hand: {item.remedy}")]
 
 
 def _health_cells(item: Health) -> list[Text]:
     what = Text.assemble((item.severity, SEVERITIES[item.severity]), " ", printable(item.code))
-    role, *values = _texts(item.role or "(host)", item.limit, item.observed, f"by hand: {item.remedy}")
-    return [role, what, *values]
+    role, *values = _texts(item.role or "(host)", item.limit, item.observed)
+    return [role, what, *values, _to_do(item, f"by hand: {item.remedy}")]
 
 
 def _cells(difference: Difference) -> list[Text]:
-    return _texts(
+    cells = _texts(
         difference.role or "(host)",
         f"{difference.subject} {difference.name}",
         difference.expected,
         difference.observed,
-        f"{who(difference)}: {what_to_do(difference)}",
     )
+    return [*cells, _to_do(difference, f"{who(difference)}: {what_to_do(difference)}")]
+
+
+def _to_do(found: Difference | Health | Unknown, words: str) -> Text:
+    """What to do, and below it where to read more."""
+    return Text("\n".join(filter(None, (printable(words), where_to_read(found)))))
 
 
 def _texts(*cells: str) -> list[Text]:

@@ -111,14 +111,25 @@ def make_key_directory(directory: Path) -> None:
         ) from error
 
 
+# What pyinfra and paramiko say of a connection that was not made → the way out.
+WAYS = {
+    "No existing session": (
+        "what leads there ended before SSH began: run its ProxyCommand, or ssh to its ProxyJump, by hand"
+    ),
+    "Host key for": (
+        "compare it with the one at that host's console before you take it (docs/runbook.md, SSH host key changed)"
+    ),
+}
+
+
 def connect(connector: Callable[[], None]) -> None:
     """As a connector does it. What keeps it from that is its host's: pyinfra would end every host, in a traceback."""
     try:
         connector()
     except ConnectError as error:
-        if "No existing session" not in str(error):
+        way = next((way for said, way in WAYS.items() if said in str(error)), None)
+        if way is None:
             raise
-        way = "what leads there ended before SSH began: run its ProxyCommand, or ssh to its ProxyJump, by hand"
         raise ConnectError(f"{error}: {way}") from error
     except Exception as error:
         raise ConnectError(str(error) or type(error).__name__) from error

@@ -22,6 +22,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.packages import apt_problems, packages_due
 from tasks.compare.passwords import password_problems
+from tasks.compare.runbook import in_words
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import acted_on
 from tasks.desired.host import Host
@@ -133,7 +134,7 @@ def _of_apt(state: State, host: PyinfraHost, packages: list[str]) -> list[str]:
 def unknown_beside(findings: Collection[str], looks: Mapping[str, Look]) -> list[str]:
     """What else is not known; not of a role that the findings speak of already: it may be the same thing. Pure."""
     return [
-        f"{name}: {item}"
+        f"{name}: {in_words(item)}"
         for name, seen in sorted(looks.items())
         for item in seen.unknown
         if f"{name}: {item}" not in findings
@@ -200,12 +201,12 @@ def plan_lines(looks: Mapping[str, Look], folded: bool = True) -> list[str]:
         for note in seen.notes:
             notes.setdefault(f"note: {note}", []).append(name)
         for sick in seen.health:
-            notes.setdefault(str(sick), []).append(name)
+            notes.setdefault(in_words(sick), []).append(name)
         due = acted_on(seen.differences, seen.unknown)
         for difference in due:
             changes.setdefault(difference, []).append(name)
         for item in seen.unknown:
-            unknown.setdefault(str(item), []).append(name)
+            unknown.setdefault(in_words(item), []).append(name)
         for difference in set(seen.differences) - set(due):
             unknown.setdefault(f"left as it is: {difference}", []).append(name)
     observed = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]

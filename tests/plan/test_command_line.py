@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -9,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 
+from tasks.run.entry import connect
 from tests.plan.harness import Result, ScriptedConnector, Site, run
 from tests.plan.hosts import PROD, bare_takes, changing, production
 from tests.tree import REPOSITORY, tree
@@ -226,6 +228,22 @@ def test_a_connection_that_fails_in_a_way_of_its_own_is_its_host_s_and_hides_no_
         name: "in_sync" for name in PROD if name != "redis-crypto"
     }
     assert hosts["redis-crypto"]["message"].splitlines()[0] == "not reachable over SSH: No such private key file: /x"
+
+
+@pytest.mark.parametrize(
+    ("said", "way"),
+    [
+        ("SSH host key error (Host key for 172.28.2.5 does not match.)", "(docs/runbook.md, SSH host key changed)"),
+        ("SSH error (No existing session)", "run its ProxyCommand, or ssh to its ProxyJump, by hand"),
+    ],
+)
+def test_a_connection_that_is_not_made_is_told_with_the_way_out(said: str, way: str) -> None:
+    def connector() -> None:
+        raise ConnectError(said)
+
+    with pytest.raises(ConnectError, match=re.escape(said)) as raised:
+        connect(connector)
+    assert str(raised.value).endswith(way)
 
 
 def test_a_user_without_a_directory_for_keys_gets_one(

@@ -106,7 +106,8 @@ def test_a_verification_of_a_dead_instance_names_its_unit_and_no_consequence(sec
     result = run(sites, "-y", secrets_file=secrets_file, command="tasks/verify.py")
     assert result.exit_code != 0
     found = [line for line in result.plan if line.startswith("redis-crypto:")]
-    assert found == ["redis-crypto: crypto: unit redis-crypto.service: inactive → active (start)"]
+    where = "docs/runbook.md#an-instance-will-not-start"
+    assert found == [f"redis-crypto: crypto: unit redis-crypto.service: inactive → active (start) ({where})"]
 
 
 def test_a_verification_without_a_reachable_host_fails(secrets_file: Path) -> None:

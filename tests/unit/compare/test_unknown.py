@@ -6,7 +6,7 @@ import pytest
 
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
-from tasks.compare.unknown import PARTS, Unknown, acted_on, part_in_words, unknowns, way_out
+from tasks.compare.unknown import PARTS, Kind, Unknown, acted_on, part_in_words, unknowns, way_out
 from tasks.observed.exchange import ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Observed, Server, Unseen
@@ -131,7 +131,7 @@ def test_a_server_seen_in_the_middle_of_one_more_failing_start_is_one_that_does_
 
 
 def test_what_is_unknown_reads_as_one_line() -> None:
-    found = Unknown("crypto", "its data", "it loads", "wait")
+    found = Unknown("crypto", "its data", "it loads", "wait", Kind.LOADING)
     assert str(found) == "crypto: its data: unknown, because it loads: wait"
 
 

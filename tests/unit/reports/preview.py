@@ -12,6 +12,7 @@ from pathlib import Path
 from tasks.compare.difference import Difference
 from tasks.compare.unknown import Unknown
 from tasks.compare.unwell import Code, Health
+from tasks.observed.refusal import Cause
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
 from tasks.reports.rehearsal_model import to_json as rehearsal_json
 from tasks.reports.rehearsal_page import to_html as rehearsal_page
@@ -142,6 +143,7 @@ UNKNOWN = Unknown(
     "its settings, users and data",
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
     "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",
+    Cause.BUSY,
 )
 
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.host import compare
-from tasks.compare.unknown import Unknown
+from tasks.compare.unknown import Kind, Unknown
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table
 from tests.unit.builders import FIVE, as_desired, desired, differs, roles, secrets_of, with_user
 from tests.unit.reports.preview import CHECKED_AT, FULL, GATEWAY, SOCKET, host, report, samples
@@ -49,7 +49,7 @@ def of(text: str, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_the_json_has_the_schema_that_others_rely_on() -> None:
-    unknown = (Unknown("crypto", "its data", "it loads", "wait"),)
+    unknown = (Unknown("crypto", "its data", "it loads", "wait", Kind.LOADING),)
     sample = report(
         replace(host("socket", "drifted", SOCKET[0]), health=(FULL,)),
         replace(host("crypto", "error", message="why"), unknown=unknown),

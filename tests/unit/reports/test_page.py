@@ -48,6 +48,7 @@ def test_a_host_that_was_not_seen_is_named_with_its_reason_and_its_role_is_unkno
     text = Page(to_html(report(host("gateway"), host("socket", "unreachable", message=UNREACHABLE)))).text
     assert "redis-socket ✕ unreachable · ? unknown" in text
     assert UNREACHABLE in text
+    assert text.count("docs/runbook.md#host-not-seen") == 1
     assert "1 of 2 hosts not in sync" in text
 
 
@@ -106,6 +107,12 @@ def test_what_is_not_known_is_listed_and_hides_nothing() -> None:
     assert "shared its settings, users and data BUSY Redis is busy running a script." in text
     assert "Not well at redis-1" in text
     assert "Differences of redis-1" in text
+
+
+def test_beside_what_was_found_stands_its_entry_of_the_runbook() -> None:
+    text = Page(to_html(samples()["not-known"])).text.replace("\u200b", "")
+    for entry in ("busy", "memory-full", "disk-full", "drift-found"):
+        assert f"docs/runbook.md#{entry}" in text
 
 
 def test_forty_hosts_are_forty_rows() -> None:

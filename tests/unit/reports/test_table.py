@@ -73,6 +73,14 @@ def test_what_is_not_known_and_what_is_not_well_have_lists_of_their_own(width: i
     assert "shared" in text and "by hand: wait for the script" in text
 
 
+def test_beside_what_was_found_stands_its_entry_of_the_runbook() -> None:
+    lines = [line.strip() for line in to_table(samples()["not-known"], 80).splitlines()]
+    found = [line for line in lines if line.startswith("docs/runbook.md#")]
+    entries = ("busy", "memory-full", "memory-full", "disk-full", "an-instance-will-not-start")
+    assert found == [f"docs/runbook.md#{name}" for name in entries]
+    assert lines[-2] == "differences: docs/runbook.md#drift-found"
+
+
 def test_on_80_columns_what_is_not_known_says_so() -> None:
     assert "  shared: not known: its settings, users and data\n" in to_table(samples()["not-known"], 80)
 
@@ -98,6 +106,7 @@ def test_what_needs_a_person_is_not_called_the_deploy_s() -> None:
 def test_a_host_that_was_not_seen_says_why_and_hides_no_other(message: str) -> None:
     text = to_table(samples()["unreachable"], 80)
     assert message in text
+    assert text.count("docs/runbook.md#host-not-seen") == 2
     assert "redis-socket: drifted" in text
 
 
@@ -107,8 +116,8 @@ def test_what_a_person_should_know_of_a_host_in_sync_is_said() -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_long_value_is_wrapped_and_never_cut(width: int) -> None:
-    text = to_table(report(host("gateway", "drifted", difference(observed="#" * 500))), width)
-    assert text.count("#") == 500
+    text = to_table(report(host("gateway", "drifted", difference(observed="@" * 500))), width)
+    assert text.count("@") == 500
     assert max(map(len, text.splitlines()[:-1])) <= width
 
 

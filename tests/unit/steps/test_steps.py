@@ -13,7 +13,7 @@ from pyinfra.api.state import State
 from tasks.compare.host import compare
 from tasks.compare.restarts import restart_refusals
 from tasks.compare.server import wanted_settings
-from tasks.compare.unknown import Unknown
+from tasks.compare.unknown import Kind, Unknown
 from tasks.desired.host import File, Host
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import listed
@@ -411,11 +411,11 @@ def test_a_fault_in_a_step_fails_its_host_alone_and_shows_no_argument() -> None:
 
 def test_a_refusal_tells_of_what_is_unknown_beside_it_and_not_twice_of_one_role() -> None:
     unknown = (
-        Unknown(None, "disk", "no answer", "look"),
-        *(Unknown(role, "x", "y", "z") for role in ("crypto", "shared")),
+        Unknown(None, "disk", "no answer", "look", Kind.DISK),
+        *(Unknown(role, "x", "y", "z", Kind.LOADING) for role in ("crypto", "shared")),
     )
     looks = {"one": replace(look(desired("crypto"), right("crypto")), unknown=unknown)}
     assert unknown_beside(["one: crypto: refused", "two: shared: refused"], looks) == [
-        "one: disk: unknown, because no answer: look",
+        "one: disk: unknown, because no answer: look (docs/runbook.md#a-host-does-not-say)",
         "one: shared: x: unknown, because y: z",
     ]
