@@ -14,9 +14,10 @@ from rich.console import Console
 
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
 from tasks.catalogue.private_files import exposed, owners, write_private
+from tasks.catalogue.secrets_command import SecretsCommand
 from tasks.desired.host import Host
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
-from tasks.reports.endpoint_table import endpoint_table
+from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import Run, current
 
@@ -39,7 +40,10 @@ def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
         write_files(run, hosts, asked)
     width = shutil.get_terminal_size((120, 24)).columns
-    Console(file=sys.stdout, width=width).print(endpoint_table(hosts, width))
+    console = Console(file=sys.stdout, width=width)
+    console.print(endpoint_table(hosts, width))
+    console.print()
+    console.print(rights_table(hosts))
     return 0 if any(host.roles for host in hosts) else 1
 
 
@@ -51,7 +55,9 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     if port not in PORTS:
         raise Refusal(f"{ENDPOINTS_PORT}: expected {' or '.join(PORTS)}, observed {port!r}: correct it")
     directory = Path(named)
-    found, problems = accesses([(host.name, role) for host in hosts for role in host.roles], run.tier.passwords)
+    carried = [(host.name, role) for host in hosts for role in host.roles]
+    commands = {name: str(source) for name, source in run.tier.sources.items() if isinstance(source, SecretsCommand)}
+    found, problems = accesses(carried, run.tier.passwords, commands)
     files = environment_files(found, inner=port == INNER) if not problems else {}
     problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST])]
     if problems:
