@@ -39,6 +39,8 @@ def print_endpoints(state: State) -> int:
 def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
         write_files(run, hosts, asked)
+    elif asked.get(ENDPOINTS_PORT) is not None:
+        raise Refusal(f"{ENDPOINTS_PORT}: is for the files of {ENDPOINTS_DIR}, which is not there: name a directory")
     width = shutil.get_terminal_size((120, 24)).columns
     console = Console(file=sys.stdout, width=width)
     console.print(endpoint_table(hosts, width))
@@ -63,7 +65,8 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        if not directory.exists():
+            directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
         for name, text in {**files, LIST: as_json(found)}.items():
             write_private(directory / name, text)
     except OSError as error:
@@ -88,8 +91,8 @@ def _unfit(directory: Path, names: list[str]) -> Iterator[str]:
     if not directory.exists():
         if not directory.parent.is_dir():
             yield f"{directory}: {directory.parent.absolute()} does not exist: create it or name another directory"
-        elif problem := exposed(directory.parent / directory.name / "x"):
-            yield problem
+        elif not directory.parent.stat().st_mode & stat.S_ISVTX and (problem := exposed(directory.absolute())):
+            yield problem  # in a sticky one, as /tmp, only who made a directory renames it
         return
     if not directory.is_dir():
         yield f"{directory}: not a directory: name another"
