@@ -29,6 +29,7 @@ from tests.tree import REPOSITORY
 pytestmark = pytest.mark.copies
 
 FAST = ("tests/unit", "tests/golden", "tests/plan")
+PURE = ("tests/unit/catalogue", "tests/unit/reports", "tests/golden")
 ONE_RED = f"{CONTRACT}::test_the_roles_are_exactly_what_the_platform_asked_for"
 RIGHTS = f"{CONTRACT}::test_the_page_about_rights_says_what_the_catalogue_does"
 RENDERED = r"tests/golden/test_golden.py::test_a_rendered_file_is_the_committed_one\[.*/etc/redis/\w+\.conf\]"
@@ -51,7 +52,7 @@ CHANGES = {
     "a limit": Change("A limit", change_a_limit, ONE_RED, mean_the_limit, CONTRACT),
     "a role": Change("A role", add_a_role, f"{ONE_RED}|{RIGHTS}", mean_the_role, CONTRACT, reds=2),
     "rights": Change(
-        "What a service may do", change_what_a_service_may_do, RIGHTS, take_the_rendered_files, CONTRACT, FAST[:2]
+        "What a service may do", change_what_a_service_may_do, RIGHTS, take_the_rendered_files, CONTRACT, PURE
     ),
     "a directive": Change(
         "A directive", add_a_directive, RENDERED, take_the_rendered_files, "tests/golden", FAST[:2], reds=0
