@@ -6,6 +6,7 @@ It runs on the controller, without a shell; what it prints is bounded, and is ne
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import shlex
 import signal
@@ -14,14 +15,33 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tasks.catalogue.printable import excerpt, printable
+from tasks.catalogue.printable import printable
 from tasks.catalogue.secrets_file import Passwords, parse_passwords
 
 NAME = "redis_secrets_command"
 PATIENCE = 60.0  # seconds: a person may have to touch a key
+NO_PROGRAM = 127  # a shell's exit
 SHAPE = "ROLE: {USER: PASSWORD}"
 LIMIT = 1 << 20  # bytes that it may print
-SAID = 4096  # bytes of what it says against it; the last of them are shown
+SAID = 4096  # bytes of what it says that are looked at, the last ones
+
+# What tools say when they fail, and what that means, in words of our own. Theirs are never shown: age quotes the
+# beginning of a file that is not encrypted, others print what they were given.
+NO_KEY = "it has no key for that"
+NOT_THERE = "it does not find a file or an entry that it was given (a new one begins with {} in it)"
+CAUSES = (  # the first that fits
+    (r"no identity matched|no secret key|bad (session )?key|failed to get the data key", NO_KEY),
+    (
+        r"unexpected intro|no valid openpgp|metadata not found|not encrypted",
+        "what it is to open is not encrypted for it",
+    ),
+    (
+        r"not a terminal|/dev/tty|inappropriate ioctl|pinentry|no tty",
+        "it would ask for a passphrase, and has no terminal: give it an agent, or a key without one",
+    ),
+    (r"permission denied", "it may not read what it was given"),
+    (r"not in the password store|no such file|cannot find|not found|no value|does not exist", NOT_THERE),
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +62,11 @@ def malformed_command(value: object) -> str:
     return f'{NAME}: expected a list of words, as ["sops", "-d", "secrets/prod.sops.yaml"], observed {value!r}'
 
 
-def passwords_from(command: SecretsCommand, patience: float = PATIENCE) -> tuple[Passwords, list[str]]:
-    """The passwords that a command prints, or what went wrong with it, in words that show none of what it printed."""
+def passwords_from(command: SecretsCommand, patience: float | None = None) -> tuple[Passwords, list[str]]:
+    """The passwords that a command prints, or what went wrong with it, in words that show none of what it printed.
+
+    `patience`: seconds that it may take, PATIENCE where it is None.
+    """
     try:
         process = subprocess.Popen(
             command.words,
@@ -55,28 +78,39 @@ def passwords_from(command: SecretsCommand, patience: float = PATIENCE) -> tuple
     except OSError as error:
         return {}, [f"{command}: cannot be run: {error.strerror}: install it, or correct its path"]
     try:
-        printed, said, why = _read(process, patience)
+        printed, said, why = _read(process, PATIENCE if patience is None else patience)
     finally:
         _end(process)
     if why:
         return {}, [f"{command}: {why}"]
     if process.returncode:
-        last = excerpt(" ".join(said.decode(errors="replace").split()[-40:]), 300)
-        return {}, [f"{command}: ended with {process.returncode}, expected 0; it said {last}: run it by hand"]
+        return {}, [f"{command}: {_failed(process.returncode, said)}"]
     return parse_passwords(str(command), printed)
+
+
+def _failed(code: int, said: bytes) -> str:
+    """How it ended, and why, where that is known; none of its own words."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+    text = " ".join(said.decode(errors="replace").lower().split())
+    cause = next((words for pattern, words in CAUSES if re.search(pattern, text)), "")
+    if code == NO_PROGRAM:
+        cause = "it does not find a program that it calls"
+    return (
+        f"{how}, expected 0{f': {cause}' if cause else ''} (its own words may have a password in them): run it by hand"
+    )
 
 
 def _read(process: subprocess.Popen[bytes], patience: float) -> tuple[bytes, bytes, str]:
     """What it printed, the last that it said, and why it is given up; it has ended where that is empty."""
     deadline = time.monotonic() + patience
-    late = f"has not ended within {patience:.0f} s: run it by hand and see what it waits for"
+    late = f"has not ended within {patience:g} s: run it by hand and see what it waits for"
     printed, said = b"", b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
         selector.register(process.stderr, selectors.EVENT_READ)  # type: ignore[arg-type]
         while selector.get_map():
             ready = selector.select(max(deadline - time.monotonic(), 0))
-            if not ready:
+            if not ready or time.monotonic() > deadline:  # one that never stops talking is always ready
                 return printed, said, late
             for key, _ in ready:
                 data = os.read(key.fd, 65536)

@@ -10,14 +10,16 @@ import math
 import os
 import secrets
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import yaml
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.private_files import exposed, write_private
 from tasks.catalogue.roles import Role
+from tasks.catalogue.secrets_yaml import load_passwords
 
 Passwords = dict[str, dict[str, str]]
 
@@ -42,15 +44,9 @@ def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
 
 def parse_passwords(source: str, text: bytes) -> tuple[Passwords, list[str]]:
     """The passwords in a text of `source`, and what is wrong with it; shows none of it."""
-    try:
-        data = yaml.safe_load(text.decode()) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        # The parser quotes the text around the fault, and that text is a password.
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = "" if line is None else f", line {line + 1}"
-        return {}, [f"{source}{where}: not readable as YAML: correct it"]
-    problems = list(_malformed(source, data))
-    return ({} if problems else data), problems
+    data, wrong = load_passwords(source, text)
+    problems = [wrong] if wrong else list(_malformed(source, data))
+    return ({} if problems else cast(Passwords, data)), problems
 
 
 def _malformed(path: str, data: object) -> Iterable[str]:
@@ -64,6 +60,19 @@ def _malformed(path: str, data: object) -> Iterable[str]:
         for user, password in users.items():
             if not isinstance(password, str) or not password or any(mark in password for mark in "\r\n"):
                 yield f"{path}: {role}: {user}: expected a password in quotes: correct it or remove the line"
+            elif password == PLACEHOLDER:
+                yield f"{path}: {role}: {user}: expected a password in the place of {PLACEHOLDER}: put one there"
+            elif not is_text(password):
+                yield f"{path}: {role}: {user}: its password is no text of Unicode: put another there"
+
+
+def is_text(password: str) -> bool:
+    """Whether it has bytes: YAML can say half a character."""
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # Redis refuses a wrong password in ten microseconds and counts none: whoever reaches a port tries 10^5 a second.
@@ -121,16 +130,26 @@ def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -
     ]
 
 
+PLACEHOLDER = "PASSWORD"
+
+
+def lacking_problem(source: str, lacking: Sequence[tuple[str, str]]) -> str:
+    """What is wrong with a source that is only read: `lacking` of it; `to_paste` has the lines."""
+    several = f"{len(lacking)} passwords" if len(lacking) > 1 else "a password"
+    return (
+        f"{source}: lacks {several}, and none is made up beside a command: add the lines below to what it prints, "
+        f"with another password in each place of {PLACEHOLDER} (docs/secrets.md)"
+    )
+
+
 def to_paste(source: str, lacking: Iterable[tuple[str, str]]) -> list[str]:
-    """A line for each role of what a source that is only read lacks, as it has to stand there; with no password."""
+    """What a source that is only read lacks, as YAML to be pasted there; with no password in it."""
     users: dict[str, list[str]] = {}
     for role, user in lacking:
         users.setdefault(role, []).append(user)
     return [
-        f"{source}: {role}: lacks {'a password' if len(names) == 1 else f'{len(names)} passwords'}, and none is made "
-        "up beside a command: add, another password for each (openssl rand -hex 32), "
-        f"{role}: {{{', '.join(f'{user}: PASSWORD' for user in names)}}}"
-        for role, names in users.items()
+        f"# {source} lacks:",
+        *(f"{role}: {{{', '.join(f'{user}: {PLACEHOLDER}' for user in names)}}}" for role, names in users.items()),
     ]
 
 

@@ -178,7 +178,9 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
     """What a person can do about a refusal; the first advice never destroys data."""
     role, port = instance.name, instance.role.port
     ways = {
-        Cause.NO_PASSWORD: "bring the secrets file back, from its backup or another checkout",
+        Cause.NO_PASSWORD: (
+            "bring the secrets file back, from its backup or another checkout (or add it to what the command prints)"
+        ),
         Cause.NOT_ITS_OWN: "see with ss -ltnp who listens on its address",
         Cause.TAKEN: (
             f"remove that rule or end that process, or let it leave out {instance.address}: whoever may answer there "

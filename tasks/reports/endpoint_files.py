@@ -19,6 +19,7 @@ HEAD = "# Written by tasks/endpoints.py: how {} reaches Redis. It holds password
 OURS = re.compile(re.escape(HEAD).replace(r"\{\}", r"[A-Za-z0-9._-]+"))
 PLAIN = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._~-]*")  # what RFC 3986 calls unreserved; a shell expands a first ~
 DATABASE = 0  # the one that services use
+NO_COMMANDS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class Access:
 
 
 def accesses(
-    carried: Iterable[tuple[str, Role]], passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]]
+    carried: Iterable[tuple[str, Role]],
+    passwords: Mapping[str, Mapping[str, Mapping[str, str | None]]],
+    commands: Mapping[str, str] = NO_COMMANDS,
 ) -> tuple[list[Access], list[str]]:
     """Every service's way into every role, and why a file of it could not be used.
 
-    `carried`: (host, role) of a run; `passwords`: host → role → user → password, None where the secrets file lacks it.
+    `carried`: (host, role) of a run; `passwords`: host → role → user → password, None where it is not known;
+    `commands`: host → the command that prints its passwords, of a host without a secrets file.
     """
     found: list[Access] = []
     hosts: dict[str, list[str]] = {}
@@ -50,13 +54,15 @@ def accesses(
         own = passwords[host][role.name]
         lacking = [service for service in role.services if not own.get(service)]
         odd = [service for service in role.services if own.get(service) and not _is_plain(own[service])]
+        command = commands.get(host)
+        source, add = (command, "add it there, and") if command else ("the secrets file", "bring the file back, or")
+        change = "put another there" if command else "remove its line"
         problems += [
-            f"{role.name}: the secrets file has no password for {service}, expected one: bring the file back, or deploy"
-            for service in lacking
+            f"{role.name}: {source} has no password for {service}, expected one: {add} deploy" for service in lacking
         ]
         problems += [
             f"{role.name}: the password of {service} has other characters than letters, digits and . _ - or ~ behind "
-            "the first, which URLs and shells read otherwise: remove its line, and deploy with --data "
+            f"the first, which URLs and shells read otherwise: {change}, and deploy with --data "
             f"new_passwords={role.name}"
             for service in odd
         ]

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
 from tasks.catalogue.private_files import exposed, owners, write_private
+from tasks.catalogue.secrets_command import SecretsCommand
 from tasks.desired.host import Host
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
-from tasks.reports.endpoint_table import endpoint_table
+from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
 from tasks.run.session import Run, current
 
@@ -38,8 +39,13 @@ def print_endpoints(state: State) -> int:
 def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
         write_files(run, hosts, asked)
+    elif asked.get(ENDPOINTS_PORT) is not None:
+        raise Refusal(f"{ENDPOINTS_PORT}: is for the files of {ENDPOINTS_DIR}, which is not there: name a directory")
     width = shutil.get_terminal_size((120, 24)).columns
-    Console(file=sys.stdout, width=width).print(endpoint_table(hosts, width))
+    console = Console(file=sys.stdout, width=width)
+    console.print(endpoint_table(hosts, width))
+    console.print()
+    console.print(rights_table(hosts))
     return 0 if any(host.roles for host in hosts) else 1
 
 
@@ -51,13 +57,16 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     if port not in PORTS:
         raise Refusal(f"{ENDPOINTS_PORT}: expected {' or '.join(PORTS)}, observed {port!r}: correct it")
     directory = Path(named)
-    found, problems = accesses([(host.name, role) for host in hosts for role in host.roles], run.tier.passwords)
+    carried = [(host.name, role) for host in hosts for role in host.roles]
+    commands = {name: str(source) for name, source in run.tier.sources.items() if isinstance(source, SecretsCommand)}
+    found, problems = accesses(carried, run.tier.passwords, commands)
     files = environment_files(found, inner=port == INNER) if not problems else {}
     problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST])]
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        if not directory.exists():
+            directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
         for name, text in {**files, LIST: as_json(found)}.items():
             write_private(directory / name, text)
     except OSError as error:
@@ -82,8 +91,8 @@ def _unfit(directory: Path, names: list[str]) -> Iterator[str]:
     if not directory.exists():
         if not directory.parent.is_dir():
             yield f"{directory}: {directory.parent.absolute()} does not exist: create it or name another directory"
-        elif problem := exposed(directory.parent / directory.name / "x"):
-            yield problem
+        elif not directory.parent.stat().st_mode & stat.S_ISVTX and (problem := exposed(directory.absolute())):
+            yield problem  # in a sticky one, as /tmp, only who made a directory renames it
         return
     if not directory.is_dir():
         yield f"{directory}: not a directory: name another"

@@ -56,7 +56,8 @@ def current(state: State, new_passwords: bool = False) -> Run:
         inventory_file = str(options().get("inventory") or "")
         tier, problems = build_tier(state.inventory, inventory_file, new_passwords)
         if problems:
-            raise Refusal(listed("The data of this run cannot be used", problems))
+            lines = tier.to_paste() if new_passwords else []
+            raise Refusal("\n".join([listed("The data of this run cannot be used", problems), *lines]))
         _runs[state] = Run(tier)
     return _runs[state]
 

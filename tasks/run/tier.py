@@ -22,7 +22,7 @@ from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoi
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
-from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, to_paste, users_of
+from tasks.catalogue.secrets_file import generate, judge, lacking_problem, missing, read_passwords, to_paste, users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
@@ -55,6 +55,15 @@ class Tier:
             for role in self.hosts[name].roles:
                 found.setdefault(role.name, []).append(name)
         return found
+
+    def to_paste(self) -> list[str]:
+        """Lines for what commands print, that lack passwords: a deploy makes up none beside a command."""
+        return [
+            line
+            for source, keys in self.lacking.items()
+            if keys and isinstance(source, SecretsCommand)
+            for line in to_paste(str(source), keys)
+        ]
 
     def notices(self) -> list[str]:
         """What a person should know of the tier as a whole, and what to do about it."""
@@ -98,9 +107,10 @@ def build_tier(
         weak, doubtful = judge(source, read[source], needing)
         problems += weak
         doubts += doubtful
-        lacking[source] = list(dict.fromkeys(missing(read[source], needing)))
-        if isinstance(source, SecretsCommand) and lacking[source] and new_passwords and not wrong:
-            problems += to_paste(str(source), lacking[source])
+        # One that could not be read may have all of them.
+        lacking[source] = [] if wrong else list(dict.fromkeys(missing(read[source], needing)))
+        if isinstance(source, SecretsCommand) and lacking[source] and new_passwords:
+            problems.append(lacking_problem(str(source), lacking[source]))
     generated = {
         source: {key: generate() for key in keys}
         for source, keys in lacking.items()

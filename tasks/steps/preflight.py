@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.output import echo
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.data_names import CAME_FROM, FROM
 from tasks.catalogue.printable import printable
-from tasks.catalogue.secrets_file import to_paste
+from tasks.catalogue.secrets_file import lacking_problem
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
@@ -46,7 +47,7 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     run = current(state)
     looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
-    run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes(state, looks)]))
+    run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes(state, looks)], run.tier.to_paste()))
     if only_plans():
         # What is done instead ends with a proof, which fails for what is not known.
         fail_in_the_end(state, {name for name, item in looks.items() if item.unknown})
@@ -155,17 +156,17 @@ def _left_out(state: State, looks: Mapping[str, Look]) -> list[str]:
 def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
     lacking = {source: keys for source, keys in current(state).tier.lacking.items() if keys}
     return [
-        *(note for source, keys in lacking.items() for note in _lacking(source, keys)),
+        *(_lacking(source, keys) for source, keys in lacking.items()),
         *unseen_beginnings(read(looks), _left_out(state, looks)),
         *endings(read(looks)),
     ]
 
 
-def _lacking(source: object, keys: Collection[tuple[str, str]]) -> list[str]:
+def _lacking(source: object, keys: Sequence[tuple[str, str]]) -> str:
     """What a person should know of passwords that are not there."""
     if isinstance(source, Path):
-        return [f"{source} lacks {counted(len(keys), 'password')}: a deploy makes up what is lacking"]
-    return to_paste(str(source), keys)
+        return f"{source} lacks {counted(len(keys), 'password')}: a deploy makes up what is lacking"
+    return lacking_problem(str(source), keys)
 
 
 def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
@@ -181,10 +182,15 @@ def allow_eviction(state: State, name: str) -> bool:
     return bool(host is not None and host.data.get("allow_eviction") is True)
 
 
-def _print_plan(looks: dict[str, Look], notes: list[str]) -> None:
-    """All differences of all hosts, alike ones in one line, and what will restart; notes of the tier first."""
+def _print_plan(looks: dict[str, Look], notes: list[str], to_paste: list[str]) -> None:
+    """All differences of all hosts, alike ones in one line, and what will restart; notes of the tier first.
+
+    Lines `to_paste` begin a line of the terminal.
+    """
     for note in notes:
         logger.info(f"note: {note}")
+    for line in to_paste:
+        echo(line, err=True)  # where the notes are, without their indentation
     for line in plan_lines(looks, folded=not options().get("verbosity")):
         logger.info(line)
 

@@ -92,6 +92,13 @@ def add_a_role(copy: Copy) -> None:
 def mean_the_role(copy: Copy) -> None:
     copy.edit(CONTRACT, SEARCH_ASKED_FOR.partition("\n")[0] + "\n", SEARCH_ASKED_FOR)
     copy.edit("README.md", "| gateway |", "| search | 172.28.2.6:6384 | 128 MB | … |\n| gateway |")
+    take_the_rendered_files(copy)
+
+
+def change_what_a_service_may_do(copy: Copy) -> None:
+    copy.edit(
+        "group_data/roles.yaml", "services: [crypto-service]\n", "scripts: false\n    services: [crypto-service]\n"
+    )
 
 
 def add_a_directive(copy: Copy) -> None:
@@ -104,7 +111,7 @@ def take_the_rendered_files(copy: Copy) -> None:
     update = copy.run("-m", "tests.golden.update")
     said = update.communicate(timeout=60)[0]
     assert update.returncode == 0, said
-    copy.changed += [f"tests/golden/files/{line.split()[1]}" for line in said.splitlines()]
+    copy.changed += [line.split()[1] for line in said.splitlines()]
 
 
 CHECK = """

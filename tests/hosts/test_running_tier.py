@@ -1,7 +1,6 @@
 """A tier that runs: what keeps it running, what a deploy repairs, and that a broken promise fails the proof."""
 
 import re
-import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import pytest
 import redis
 import yaml
 
-from tests.hosts.clients import can_connect, client
+from tests.hosts.clients import can_connect
 from tests.hosts.conftest import INNER_PORT, ROLES, TABLE, Tier, operations, output, wait_for
 from tests.hosts.every_way import kept
 from tests.lab.container import Container
@@ -310,28 +309,3 @@ def test_a_redis_of_the_operator_s_is_refused_first_and_stays_once_it_is_named(o
     finally:
         host.sh("systemctl stop cache.service")
     onebox.deploy()
-
-
-SHELL = 'set -a; . "$1"; eval "url=\\$$2"; exec redis-cli -u "$url" --no-auth-warning GET "$3"'
-
-
-@pytest.mark.parametrize("port", ["assigned", "inner"])
-def test_every_service_connects_by_its_file_alone(onebox: Tier, tmp_path: Path, port: str) -> None:
-    asked = ("--data", f"endpoints_dir={tmp_path / 'ways'}", "--data", f"endpoints_port={port}")
-    done = onebox.run("tasks/endpoints.py", *asked)
-    assert done.returncode == 0, output(done)
-    host = onebox.host("gateway")
-    for file in sorted((tmp_path / "ways").glob("*.env")):
-        host.sh("umask 077; cat >/run/service.env", input=file.read_text())
-        values = dict(line.split("=", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
-        for name in [name for name in values if name.endswith("_URL")]:
-            role, key = name.removesuffix("_URL"), f"test:{file.stem}:{name}"
-            where = (values[f"{role}_HOST"], int(values[f"{role}_PORT"]))
-            login = (values[f"{role}_USERNAME"], values[f"{role}_PASSWORD"])
-            with client(onebox.lab.netns, *where, *login) as service:
-                assert service.set(key, port, ex=60)
-            shell = ("sh", "-c", SHELL, "sh", "/run/service.env", name, key)
-            systemd = ("systemd-run", "-qP", "-p", "EnvironmentFile=/run/service.env", "sh", "-c")
-            assert host.sh(shlex.join(shell)).strip() == port
-            asks = f'exec redis-cli -u "${name}" --no-auth-warning GET {key}'.replace("$", "$$")
-            assert host.sh(shlex.join([*systemd, asks])).strip() == port

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from tests.lab import records, vms
+from tests.lab import records, tools, vms
 from tests.lab.containers import ContainerLab, require_root
 from tests.lab.debian import LabError, Suite, missing_packages
 from tests.lab.layouts import LAYOUTS, REPOSITORY, HostSpec, layout, shown
@@ -42,8 +42,8 @@ def lab(context: click.Context, name: str) -> None:
 
 @lab.command()
 def packages() -> None:
-    """Debian packages that containers and VMs need and this machine lacks, on one line."""
-    click.echo(" ".join(sorted({*missing_packages(), *vms.missing_packages()})))
+    """Debian packages that containers, VMs and the tests on them need and this machine lacks, on one line."""
+    click.echo(" ".join(sorted({*missing_packages(), *vms.missing_packages(), *tools.missing_packages()})))
 
 
 @lab.command()

@@ -121,7 +121,7 @@ def mmdebstrap(
     command += [f"--aptopt={setting}" for setting in _fetch_settings()]
     command += [f"--customize-hook={hook}" for hook in customize_hooks]
     command += [*options, suite, str(target), *sources(suite)]
-    _run_logged(
+    run_logged(
         command,
         f"making a Debian {suite} tree",
         cache_dir() / f"mmdebstrap-{suite}-{os.getpid()}.log",
@@ -138,12 +138,15 @@ def _fetch_settings() -> list[str]:
     return [found.group(0) for found in map(FETCH_SETTINGS.match, dump.splitlines()) if found]
 
 
-def _run_logged(command: Sequence[str], thing: str, log: Path, usually: str) -> None:
+def run_logged(command: Sequence[str], thing: str, log: Path, usually: str, cwd: Path | None = None) -> None:
     """Run with all that it says in `log`; standard error has a line now and then. LabError with its last words."""
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     print(f"{thing}: {usually} (its log: {log})", file=sys.stderr, flush=True)
-    with log.open("w") as out, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out) as process:
+    with (
+        log.open("w") as out,
+        subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out) as process,
+    ):
         while True:
             try:
                 process.wait(PROGRESS)

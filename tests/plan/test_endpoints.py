@@ -86,17 +86,23 @@ def _nothing(path: Path) -> None:
     """What it would be made in is not there."""
 
 
+def _below_one_that_all_write(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o777)
+
+
 REFUSED: dict[str, tuple[str, Callable[[Path], None]]] = {
     "open to others": ("{}: of user", _open),
     "a file": ("{}: not a directory: name another", _file),
     "in the way": ("{}/gateway.env: a directory stands in", _in_the_way),
+    "below one that all write": ("none: mode is 0777, others can replace ways there", _below_one_that_all_write),
     "below nothing": ("does not exist: create it or name another directory", _nothing),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_where_passwords_must_not_lie_nothing_is_written(secrets_file: Path, tmp_path: Path, case: str) -> None:
-    directory = tmp_path / ("none/ways" if case == "below nothing" else "ways")
+    directory = tmp_path / ("none/ways" if case.startswith("below") else "ways")
     words, prepare = REFUSED[case]
     before = os.umask(0o077)
     try:
@@ -121,6 +127,20 @@ def test_a_slip_is_refused(secrets_file: Path, tmp_path: Path, data: str, words:
     assert result.exit_code != 0
     assert words in result.output
     assert written(tmp_path / "ways") == []
+
+
+def test_a_port_without_a_directory_is_a_slip_too(secrets_file: Path) -> None:
+    result = endpoints(secrets_file, "-y", "--data", "endpoints_port=inner")
+    assert result.exit_code != 0
+    assert "endpoints_port: is for the files of endpoints_dir, which is not there: name a directory" in result.output
+
+
+def test_in_a_sticky_directory_of_everybody_s_one_is_made(secrets_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "sticky").mkdir()
+    (tmp_path / "sticky").chmod(0o1777)
+    result = endpoints(secrets_file, *asking(tmp_path / "sticky" / "ways"))
+    assert result.exit_code == 0, result.output
+    assert len(written(tmp_path / "sticky" / "ways")) == len(SERVICES) + 1
 
 
 def test_a_password_that_is_not_known_or_is_read_otherwise_keeps_all_files_from_being_written(
@@ -152,3 +172,25 @@ def test_the_table_fits_80_columns_and_names_every_user(secrets_file: Path, monk
     rows = [line for line in result.stdout.splitlines() if line.strip()]
     assert max(map(len, rows)) <= 80
     assert {row.split()[-1] for row in rows} >= SERVICES
+    assert any(
+        row.split() == ["every", "role", "every", "user", *"* * +@all -@admin -@dangerous +info".split()]
+        for row in rows
+    )
+
+
+def test_the_table_says_of_each_service_what_it_may_do_with_the_overrides_of_its_host(
+    secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rights = {"gateway": {"services": {"gateway": {"keys": ["session:[ab]*"], "scripts": False}, "auth-service": {}}}}
+    result = endpoints(
+        secrets_file, "-y", "--data", f"redis_overrides={json.dumps(rights)}", "--limit", "redis-gateway"
+    )
+    assert result.exit_code == 0, result.output
+    own, other = (
+        next(line.split() for line in result.stdout.splitlines() if line.startswith(f"gateway  {service}  "))
+        for service in ("gateway     ", "auth-service")
+    )
+    assert own[2] == "session:[ab]*"
+    assert other[2] == "*"
+    assert "scripts: no," in result.stdout

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
+from tests.golden import rights
 from tests.tree import REPOSITORY
 from tests.tree import ROLES as ROLES_FILE
 from tests.unit.builders import roles
@@ -174,6 +175,10 @@ def test_the_accept_backlog_fits_under_the_kernel_ceiling_of_group_data() -> Non
     ceiling = re.search(r'"net\.core\.somaxconn": (\d+)', (REPOSITORY / "group_data" / "all.py").read_text())
     assert ceiling is not None
     assert all(role.tcp_backlog <= int(ceiling[1]) for role in production().values())
+
+
+def test_the_page_about_rights_says_what_the_catalogue_does() -> None:
+    assert rights.PAGE.read_text() == rights.page(), "if this is meant, run make golden and commit docs/rights.md"
 
 
 SETTING = re.compile(r"^ +(?P<name>[a-z_]+): *(?P<value>[^#]*?) *(?:#(?P<reason>.*))?$")

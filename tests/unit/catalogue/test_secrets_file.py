@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import hypothesis
@@ -128,6 +129,37 @@ def test_a_malformed_file_is_refused_without_showing_a_secret(path: Path, text: 
 def test_a_malformed_file_is_refused_with_the_line_to_look_at(path: Path) -> None:
     _, problems = read_passwords(written(path, "gateway:\n  operator: 'one'\n  gateway: 'two\n"))
     assert problems == [f"{path}, line 4: not readable as YAML: correct it"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            f"crypto: {{operator: {SECRET}}}\ngateway: {{}}\ncrypto: {{crypto-service: {SECRET}}}",
+            ", line 3: a name stands",
+        ),
+        (f"crypto:\n  operator: {SECRET}\n  operator: {SECRET}", ", line 3: a name stands there that its block has"),
+        (f"crypto: {{operator: {SECRET}, operator: {SECRET}x}}", ", line 1: a name stands there that its block has"),
+        ("[" * 100_000, ": more than 8 levels, expected ROLE: {USER: PASSWORD}"),
+        ("- " * 20_000, ": more than 8 levels"),
+        (f"crypto: {{operator: !!timestamp {SECRET}}}", ": not readable as YAML"),
+        ('crypto: {operator: "\\ud800"}', ", line 1: not readable as YAML"),
+        ("crypto: {operator: PASSWORD}", ": crypto: operator: expected a password in the place of PASSWORD"),
+    ],
+)
+def test_what_yaml_would_take_without_a_word_or_break_at_is_refused(path: Path, text: str, words: str) -> None:
+    passwords, (problem,) = read_passwords(written(path, text))
+    assert passwords == {}
+    assert problem.startswith(f"{path}{words}")
+    assert SECRET not in problem
+
+
+def test_a_large_file_is_read_in_no_time(path: Path) -> None:
+    text = "".join(f"role-{number}: {{operator: '{SECRET}', service: '{SECRET}'}}\n" for number in range(10_000))
+    began = time.monotonic()
+    passwords, problems = read_passwords(written(path, text))
+    assert (len(passwords), problems) == (10_000, [])
+    assert time.monotonic() - began < 10
 
 
 def test_all_problems_of_the_file_are_named_at_once(path: Path) -> None:

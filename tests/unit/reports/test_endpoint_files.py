@@ -119,6 +119,17 @@ def test_a_password_that_nobody_knows_is_said_with_its_service() -> None:
     )
 
 
+def test_where_a_command_prints_them_it_is_said_what_to_do_there() -> None:
+    role = roles()["gateway"]
+    known: Passwords = {"host": {"gateway": {"gateway": None, "auth-service": Secret("a b")}}}
+    _, problems = accesses([("host", role)], known, {"host": "redis_secrets_command (pass show x)"})
+    assert problems[0] == (
+        "gateway: redis_secrets_command (pass show x) has no password for gateway, expected one: add it there, "
+        "and deploy"
+    )
+    assert problems[1].endswith("read otherwise: put another there, and deploy with --data new_passwords=gateway")
+
+
 def test_a_role_on_two_hosts_is_no_one_address() -> None:
     role = roles()["crypto"]
     known: Passwords = {name: {"crypto": {"crypto-service": "p"}} for name in ("one", "two")}

@@ -1,0 +1,42 @@
+"""Programs that tests run beside the labs: clients of services, and tools that keep secrets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.lab import debian
+from tests.lab.debian import build_once, cache_dir, recipe_key, run_logged
+
+# Program → the Debian package that brings it.
+NEEDED_PROGRAMS = {
+    "age": "age",
+    "age-keygen": "age",
+    "gpg": "gnupg",
+    "gpgconf": "gnupg",
+    "node": "nodejs",
+    "npm": "npm",
+    "openssl": "openssl",
+    "pass": "pass",
+}
+PINNED = Path(__file__).parents[1] / "hosts" / "ioredis"
+RECIPE = ("package.json", "package-lock.json", ".npmrc")
+
+
+def missing_packages() -> list[str]:
+    """Debian packages that these tests need and this machine lacks, sorted."""
+    return debian.missing_packages(NEEDED_PROGRAMS)
+
+
+def ioredis() -> Path:
+    """A `node_modules` with the ioredis that its lock file pins; npm fetches it when it is not there yet."""
+    key = recipe_key(*((PINNED / name).read_text() for name in RECIPE))
+    return build_once(cache_dir() / "ioredis" / key, _install) / "node_modules"
+
+
+def _install(target: Path) -> None:
+    target.mkdir()
+    for name in RECIPE:
+        shutil.copy(PINNED / name, target)
+    log = cache_dir() / f"{target.name}.log"
+    run_logged(["npm", "ci", "--fetch-timeout=60000"], "fetching ioredis", log, "once, some seconds", cwd=target)
