@@ -1,0 +1,274 @@
+"""A rehearsal's hosts made like another inventory's: what its roles are, never where; and as small as was asked. Pure.
+
+`--data like=FILE` and `--data scale=FACTOR` act where data comes in, so that deploy, proof, drift and drills of one run
+all want the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import floor
+from typing import Any
+
+from tasks.catalogue.clients import FIT, client_problem
+from tasks.catalogue.directives import Settings, declared, directive
+from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.roles import Role
+from tasks.catalogue.values import BUFFER_LIMITS, BYTES, BYTES_OR_PERCENT, Form, show_memory
+
+LIKE = "like"  # the inventory whose roles a rehearsal takes
+SCALE = "scale"  # the factor by which it makes every memory size of them smaller
+MEANT_FOR_DRILLS = "redis_rehearsal"
+OVERRIDES = "redis_overrides"
+OF_A_HOST = ("redis_version", "redis_sysctl", HEALTH)  # what else of a host's data changes what its roles are
+# Where a role answers is its own host's, as passwords, SSH and what is to be left alone there are.
+ADDRESS = "address"
+PLACE = (ADDRESS, "port", "inner_port")
+SIZES: Mapping[str, Form] = {
+    name.replace("-", "_"): item.form
+    for name, item in declared(Settings).items()
+    if item.form in (BYTES, BYTES_OR_PERCENT, BUFFER_LIMITS)
+}
+MIB = 1 << 20
+# Not smaller than that: drills keep 40 MiB of keys meanwhile, and connect 150 clients of a tenth of it (tasks/drills/).
+LEAST = {"maxmemory": 64 * MIB}
+LEAST_OF_OTHERS = MIB  # what Redis takes of client-query-buffer-limit, and a value of the drills
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A host of an inventory: the roles it is to carry, by name, and its data."""
+
+    name: str
+    roles: tuple[str, ...]
+    data: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A setting of a role that was made smaller, as people write both values."""
+
+    role: str
+    setting: str
+    wanted: str
+    used: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What each host has in the place of its own data, by its name; what a person should know; what is wrong."""
+
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def wish(name: str, hosts: Iterable[Carrier]) -> tuple[object, list[str]]:
+    """What `--data NAME=…` says, None when nothing; and why that is no one thing for all hosts."""
+    found: list[object] = []
+    for host in hosts:
+        if host.data.get(name) not in found:
+            found.append(host.data.get(name))
+    if len(found) > 1:
+        shown = ", ".join("nothing" if item is None else repr(item) for item in found)
+        return None, [f"{name}: {shown} for hosts of one run, expected the same for all: give it by --data {name}=…"]
+    return (found[0] if found else None), []
+
+
+def factor(value: object) -> tuple[float, list[str]]:
+    """The factor that `scale` says, 1.0 when nothing; and what is wrong with it."""
+    if value is None:
+        return 1.0, []
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        return 1.0, [f"{SCALE}={value}: expected a number above 0 and at most 1, as {SCALE}=0.25: correct it"]
+    return float(value), []
+
+
+def kept(hosts: Iterable[Carrier], words: Sequence[str]) -> Iterator[str]:
+    """Hosts of which production would be asked for something else than its own catalogue says."""
+    names = [host.name for host in hosts if host.data.get(MEANT_FOR_DRILLS) is not True]
+    if names:
+        yield (
+            f"{' and '.join(words)}: {MEANT_FOR_DRILLS} is not True of {_some(names)}, expected throw-away hosts only: "
+            f"leave {' and '.join(words)} out, or choose their inventory"
+        )
+
+
+def likened(own: Sequence[Carrier], other: Sequence[Carrier], like: str) -> Taken:
+    """The data with which the hosts `own` carry their roles as the hosts `other` of inventory `like` do.
+
+    A role's fields but its address, the version, kernel values and limits are those of `other`; where a role answers is
+    `own`'s, if that says so. Nothing else of `other` is looked at: no password, no SSH.
+    """
+    problems = list(_unmatched(own, other, like)) or list(_malformed(other, like))
+    if problems:
+        return Taken(problems=tuple(problems))
+    data: dict[str, Mapping[str, Any]] = {}
+    idle: dict[str, list[str]] = {}
+    for host in own:
+        if not host.roles:
+            continue
+        overrides = {}
+        for role in host.roles:
+            carriers = [item for item in other if role in item.roles]
+            problems += _unlike(role, carriers, like)
+            mine = _fields(host, role)
+            theirs = {name: value for name, value in _fields(carriers[0], role).items() if name != ADDRESS}
+            overrides[role] = {**theirs, **{name: mine[name] for name in PLACE if name in mine}}
+            for name in mine.keys() - {*PLACE}:
+                idle.setdefault(f"{role}.{name}", []).append(host.name)
+        carriers = [item for item in other if set(item.roles) & set(host.roles)]
+        problems += _in_two_ways(host, carriers, like)
+        data[host.name] = {OVERRIDES: overrides, **{name: carriers[0].data.get(name) for name in OF_A_HOST}}
+    notes = [
+        f"{LIKE}={like}: {field} of {OVERRIDES} here ({_some(names)}) is not used: {like} says what a role is"
+        for field, names in sorted(idle.items())
+    ]
+    return Taken(data, tuple(notes), tuple(dict.fromkeys(problems)))
+
+
+def _unmatched(own: Sequence[Carrier], other: Sequence[Carrier], like: str) -> Iterator[str]:
+    """Roles that only one of the two inventories has hosts for."""
+    here = {role: [host.name for host in own if role in host.roles] for host in own for role in host.roles}
+    there = {role: [host.name for host in other if role in host.roles] for host in other for role in host.roles}
+    if not there:
+        yield f"{LIKE}={like}: no host in a group redis_<role> there: name the inventory that is to be rehearsed"
+        return
+    for role in sorted(here.keys() - there.keys()):
+        yield (
+            f"{LIKE}={like}: {role}: no host there carries it, {_some(here[role])} of this run does: take it out of "
+            f"redis_{role} here, or name an inventory that has the role"
+        )
+    for role in sorted(there.keys() - here.keys()):
+        yield (
+            f"{LIKE}={like}: {role}: {_some(there[role])} carries it there, no host of this run does: put a throw-away "
+            f"host into group redis_{role}"
+        )
+
+
+def _malformed(other: Iterable[Carrier], like: str) -> Iterator[str]:
+    for host in other:
+        overrides = host.data.get(OVERRIDES) or {}
+        if not isinstance(overrides, Mapping):
+            yield f"{LIKE}={like}: {host.name}: {OVERRIDES}: expected role → fields, observed {overrides!r}"
+            continue
+        for role in host.roles:
+            if not isinstance(overrides.get(role, {}), Mapping):
+                yield (
+                    f"{LIKE}={like}: {host.name}: {OVERRIDES}: {role}: {overrides[role]!r} is not a mapping of fields "
+                    "to values"
+                )
+
+
+def _unlike(role: str, carriers: Sequence[Carrier], like: str) -> Iterator[str]:
+    """A role that is not the same on all hosts that carry it there."""
+    first = _fields(carriers[0], role)
+    for item in carriers[1:]:
+        fields = _fields(item, role)
+        differ = sorted(
+            name for name in {*first, *fields} - {ADDRESS} if first.get(name, KEEP) != fields.get(name, KEEP)
+        )
+        if differ:
+            yield (
+                f"{LIKE}={like}: {role}: {', '.join(differ)} of {carriers[0].name} is not that of {item.name}, "
+                f"expected one {role} to be like: rehearse each by an inventory of its own"
+            )
+
+
+KEEP = object()  # a field that nobody overrides
+
+
+def _in_two_ways(host: Carrier, carriers: Sequence[Carrier], like: str) -> Iterator[str]:
+    """What one host cannot have as several have it there."""
+    for name in OF_A_HOST:
+        for item in carriers[1:]:
+            if item.data.get(name) != carriers[0].data.get(name):
+                yield (
+                    f"{LIKE}={like}: {host.name}: {name} of {carriers[0].name} is not that of {item.name}, expected "
+                    f"the same for {' and '.join(host.roles)}: give each role a throw-away host of its own"
+                )
+                break
+
+
+def _fields(host: Carrier, role: str) -> Mapping[str, Any]:
+    overrides = host.data.get(OVERRIDES)
+    fields = overrides.get(role) if isinstance(overrides, Mapping) else None
+    return fields if isinstance(fields, Mapping) else {}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def scaled_size(size: int, scale: float, least: int = LEAST_OF_OTHERS) -> int:
+    """`size` bytes times `scale`, in whole MiB, at least `least`; never more than `size`, and 0 (no limit) stays."""
+    return min(size, max(least, int(size * scale) // MIB * MIB))
+
+
+def smaller_fields(role: Role, scale: float) -> dict[str, Any]:
+    """The fields of a role that `scale` makes smaller, as overrides of it."""
+    fields: dict[str, Any] = {}
+    for name, form in SIZES.items():
+        value = getattr(role, name)
+        used = _limits(value, scale) if form is BUFFER_LIMITS else _scaled(name, value, scale)
+        if used != value:
+            fields[name] = used
+    memory, clients = (fields.get(name, getattr(role, name)) for name in ("maxmemory", "maxmemory_clients"))
+    if fields and client_problem(role.maxclients, memory, clients):
+        fields["maxclients"] = FIT
+    return fields
+
+
+def _scaled(name: str, value: int | str, scale: float) -> int | str:
+    """A size; of a percentage, what it is of is smaller already."""
+    if isinstance(value, int):
+        return scaled_size(value, scale, LEAST.get(name, LEAST_OF_OTHERS))
+    return str(scaled_size(int(value), scale)) if value.isdigit() else value
+
+
+def _limits(value: str, scale: float) -> str:
+    """Of each class its hard and its soft limit, not its seconds."""
+    words = value.split()
+    sizes = [str(scaled_size(int(word), scale)) if number % 4 in (1, 2) else word for number, word in enumerate(words)]
+    return " ".join(sizes)
+
+
+def made_smaller(wanted: Role, used: Role) -> list[Smaller]:
+    """Every setting in which the role that is used is not the one that was wanted."""
+    found = []
+    before, after = _shown(wanted), _shown(used)
+    for name in before:
+        if before[name] != after[name]:
+            found.append(Smaller(wanted.name, name, before[name], after[name]))
+    return found
+
+
+def _shown(role: Role) -> dict[str, str]:
+    """Settings as people write them, each class of output buffers by itself."""
+    shown: dict[str, str] = {}
+    for name, text in role.directives().items():
+        written, form = name.replace("-", "_"), directive(name).form
+        if form is BUFFER_LIMITS:
+            for kind, hard, soft, seconds in zip(*[iter(text.split())] * 4, strict=True):
+                called = "replica" if kind == "slave" else kind
+                shown[f"{written} {called}"] = f"{_size(hard)} {_size(soft)} {seconds}"
+        else:
+            shown[written] = _size(text) if form in (BYTES, BYTES_OR_PERCENT) else form.show(text)
+    return shown
+
+
+def _size(text: str) -> str:
+    return show_memory(int(text)) if text.isdigit() else text
+
+
+def fitting_scale(sizes: Sequence[int], room: float, scale: float = 1.0) -> float | None:
+    """The largest `scale=`, in hundredths, with which roles of these maxmemory have room (bytes); None where none has.
+
+    `scale`: what they have been scaled by already.
+    """
+    for hundredths in range(floor(scale * 100 + 1e-9), 0, -1):
+        more = hundredths / 100 / scale
+        if sum(scaled_size(size, more, LEAST["maxmemory"]) for size in sizes) <= room:
+            return hundredths / 100
+    return None

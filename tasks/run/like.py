@@ -1,0 +1,122 @@
+"""The inventory that a rehearsal is to be like: its file is run as pyinfra runs it, nobody is asked or connected to.
+
+Of its data the few names of tasks/catalogue/likeness.py are looked at: no password, no SSH, no address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from pyinfra.api.connectors import get_execution_connectors
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra_cli.exceptions import UnexpectedExternalError
+from pyinfra_cli.inventory import make_inventory_from_files
+from pyinfra_cli.util import exec_file
+
+from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, SCALE, Carrier, Smaller, factor, kept, likened, wish
+from tasks.run.options import options
+
+GROUP_PREFIX = "redis_"
+TASKS = Path(__file__).resolve().parents[1]
+CODE = (TASKS.parent / "deploy.py", TASKS.parent / "config.py")  # run by pyinfra, too, and no inventory
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What a run was told of another inventory: its file, by how much smaller, and each host's data as it counts."""
+
+    like: str | None = None
+    scale: float = 1.0
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+    smaller: tuple[Smaller, ...] = ()
+
+
+def carriers(hosts: Iterable[PyinfraHost], only: Sequence[str] = ()) -> list[Carrier]:
+    """The hosts of an inventory; `only`: the names of their data that are looked at, all when empty."""
+    found = []
+    for host in hosts:
+        roles = sorted({name.removeprefix(GROUP_PREFIX) for name in host.groups if name.startswith(GROUP_PREFIX)})
+        data = {name: host.data.get(name) for name in only} if only else host.data.dict()
+        found.append(Carrier(host.name, tuple(roles), data))
+    return found
+
+
+def read_likeness(hosts: Iterable[PyinfraHost]) -> tuple[Likeness, list[str]]:
+    """What `like` and `scale` ask of this run's hosts, and what is wrong with that: then nothing else can be judged."""
+    own = carriers(hosts)
+    like, problems = wish(LIKE, own)
+    wanted, wrong = wish(SCALE, own)
+    scale, no_factor = factor(wanted)
+    problems = [*problems, *wrong, *no_factor]
+    data = {host.name: host.data for host in own}
+    words = [f"{word}=" for word, value in ((LIKE, like), (SCALE, wanted)) if value is not None]
+    if not words or problems:
+        return Likeness(None, scale, data), problems
+    problems += kept(own, words)
+    if like is None or problems:
+        return Likeness(None, scale, data), problems
+    other, problems = other_inventory(str(like))
+    if problems:
+        return Likeness(None, scale, data), problems
+    taken = likened(own, other, str(like))
+    data |= {name: {**data[name], **values} for name, values in taken.data.items()}
+    return Likeness(str(like), scale, data, taken.notes), list(taken.problems)
+
+
+def other_inventory(name: str, directory: Path | None = None) -> tuple[list[Carrier], list[str]]:
+    """The hosts of the inventory file `name` in `directory`, where pyinfra runs, and why it is none, in one sentence.
+
+    As pyinfra does, it takes `group_data` from there and from beside the file.
+    """
+    file = (directory or Path.cwd()) / name
+    if problem := _no_file(name, file):
+        return [], [problem]
+    try:
+        if asking := _asking(exec_file(str(file), return_locals=True)):
+            return [], [f"{LIKE}={name}: {asking} asks a program for its hosts, expected names in the file: write them"]
+        # Nothing of this command line: what it says is said of this run's own hosts.
+        found = make_inventory_from_files(
+            str(file), None, str(directory or Path.cwd()), options().get("group_data") or None
+        )
+    except (Exception, SystemExit) as error:
+        return [], [_unreadable(name, error)]
+    return carriers(found, (OVERRIDES, *OF_A_HOST)), []
+
+
+def _no_file(name: str, file: Path) -> str:
+    """Why this is no file that could be an inventory; empty when it may be one."""
+    if not name or not file.exists():
+        return f"{LIKE}={name}: no such file in {Path.cwd()}: name the inventory that is to be rehearsed"
+    if file.is_dir():
+        return f"{LIKE}={name}: is a directory, expected an inventory file: name one of those in it"
+    real = file.resolve()
+    if not file.is_file() or real.is_relative_to(TASKS) or real in CODE:
+        return f"{LIKE}={name}: is no inventory, expected a Python file with groups redis_<role>: name one"
+    return ""
+
+
+def _asking(names: Mapping[str, Any]) -> str:
+    """The connector that would ask a program, or somebody else, which hosts there are; empty where none does."""
+    for value in names.values():
+        hosts = value[0] if isinstance(value, tuple) and value else value
+        for item in hosts if isinstance(hosts, list) else ():
+            host = item[0] if isinstance(item, tuple) and item else item
+            if isinstance(host, str) and host.startswith("@"):
+                connector = host.partition("/")[0]
+                if connector.removeprefix("@") not in get_execution_connectors():
+                    return connector
+    return ""
+
+
+def _unreadable(name: str, error: BaseException) -> str:
+    cause = error.exception if isinstance(error, UnexpectedExternalError) else error
+    at = [frame.lineno for frame in extract_tb(cause.__traceback__) if Path(frame.filename).name == Path(name).name]
+    line = cause.lineno if isinstance(cause, SyntaxError) else at[-1] if at else None
+    said = cause.msg if isinstance(cause, SyntaxError) else str(cause)
+    where = "" if line is None else f", line {line}"
+    return f"{LIKE}={name}: is no inventory{where}: {type(cause).__name__}: {said}: correct it, or name another"
