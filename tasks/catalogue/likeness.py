@@ -14,7 +14,7 @@ from typing import Any
 from tasks.catalogue.clients import FIT, client_problem
 from tasks.catalogue.directives import Settings, declared, directive
 from tasks.catalogue.limits import NAME as HEALTH
-from tasks.catalogue.roles import Role
+from tasks.catalogue.roles import Catalogue, Role, build_roles, merge
 from tasks.catalogue.values import BUFFER_LIMITS, BYTES, BYTES_OR_PERCENT, Form, show_memory
 
 LIKE = "like"  # the inventory whose roles a rehearsal takes
@@ -234,6 +234,18 @@ def _limits(value: str, scale: float) -> str:
     return " ".join(sizes)
 
 
+def scaled_roles(
+    catalogue: Catalogue, overrides: Mapping[str, Any], roles: tuple[Role, ...], scale: float
+) -> tuple[tuple[Role, ...], tuple[Smaller, ...], list[str]]:
+    """The roles made smaller, which of their settings are, and why they cannot be that small."""
+    if scale == 1:
+        return roles, (), []
+    fields = {role.name: smaller_fields(role, scale) for role in roles}
+    built, problems = build_roles(catalogue, merge(overrides, fields), f"{SCALE}={scale}")
+    used = tuple(built[role.name] for role in roles if role.name in built)
+    return used, tuple(item for pair in zip(roles, used, strict=False) for item in made_smaller(*pair)), problems
+
+
 def made_smaller(wanted: Role, used: Role) -> list[Smaller]:
     """Every setting in which the role that is used is not the one that was wanted."""
     found = []
@@ -272,3 +284,36 @@ def fitting_scale(sizes: Sequence[int], room: float, scale: float = 1.0) -> floa
         if sum(scaled_size(size, more, LEAST["maxmemory"]) for size in sizes) <= room:
             return hundredths / 100
     return None
+
+
+def smaller_overrides(
+    catalogue: Catalogue, overrides: Mapping[str, Any], names: Sequence[str], scale: float
+) -> tuple[dict[str, Any], list[str]]:
+    """The overrides of roles with what `scale` makes smaller laid over them, and why that is not known."""
+    chosen = {name: overrides[name] for name in names if name in overrides}
+    if scale == 1:
+        return chosen, []
+    roles, problems = build_roles(catalogue, chosen, OVERRIDES)
+    fields = {name: smaller_fields(roles[name], scale) for name in names if name in roles}
+    return merge(chosen, {name: own for name, own in fields.items() if own}), problems
+
+
+def one_for_all(data: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """The data of hosts, by name, as one that all of them can be given; and what of it only some can.
+
+    Overrides of a role reach the hosts that carry it, all else every host. What nobody has is left out.
+    """
+    told: dict[str, Any] = {OVERRIDES: {}}
+    whose: dict[str, str] = {}
+    problems = []
+    for host, own in data.items():
+        parts = [(f"{OVERRIDES} of {role}", told[OVERRIDES], role, value) for role, value in own[OVERRIDES].items()]
+        parts += [(name, told, name, value) for name, value in own.items() if name != OVERRIDES]
+        for what, where, name, value in parts:
+            first = whose.setdefault(what, host)
+            if where.setdefault(name, value) != value:
+                problems.append(
+                    f"{what}: {first} and {host} have different ones, expected the same: the deploy of an older state "
+                    "gets one for all hosts: rehearse them one after the other"
+                )
+    return {name: value for name, value in told.items() if value not in (None, {})}, problems

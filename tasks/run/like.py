@@ -18,8 +18,10 @@ from pyinfra_cli.inventory import make_inventory_from_files
 from pyinfra_cli.util import exec_file
 
 from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, SCALE, Carrier, Smaller, factor, kept, likened, wish
+from tasks.catalogue.roles import Catalogue, read_catalogue
 from tasks.run.options import options
 
+CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 GROUP_PREFIX = "redis_"
 TASKS = Path(__file__).resolve().parents[1]
 CODE = (TASKS.parent / "deploy.py", TASKS.parent / "config.py")  # run by pyinfra, too, and no inventory
@@ -36,6 +38,13 @@ class Likeness:
     smaller: tuple[Smaller, ...] = ()
 
 
+def read_file(file: Path) -> tuple[Catalogue | None, list[str]]:
+    """The catalogue in a file, None where it is none, and what is wrong with it."""
+    if not file.exists():
+        return None, [f"{file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
+    return read_catalogue(file.read_text(encoding="utf-8"))
+
+
 def carriers(hosts: Iterable[PyinfraHost], only: Sequence[str] = ()) -> list[Carrier]:
     """The hosts of an inventory; `only`: the names of their data that are looked at, all when empty."""
     found = []
@@ -46,8 +55,11 @@ def carriers(hosts: Iterable[PyinfraHost], only: Sequence[str] = ()) -> list[Car
     return found
 
 
-def read_likeness(hosts: Iterable[PyinfraHost]) -> tuple[Likeness, list[str]]:
-    """What `like` and `scale` ask of this run's hosts, and what is wrong with that: then nothing else can be judged."""
+def read_likeness(hosts: Iterable[PyinfraHost], directory: Path | None = None) -> tuple[Likeness, list[str]]:
+    """What `like` and `scale` ask of this run's hosts, and what is wrong with that: then nothing else can be judged.
+
+    `directory`: where the inventory and group_data are looked for first, another one than pyinfra runs in.
+    """
     own = carriers(hosts)
     like, problems = wish(LIKE, own)
     wanted, wrong = wish(SCALE, own)
@@ -60,7 +72,7 @@ def read_likeness(hosts: Iterable[PyinfraHost]) -> tuple[Likeness, list[str]]:
     problems += kept(own, words)
     if like is None or problems:
         return Likeness(None, scale, data), problems
-    other, problems = other_inventory(str(like))
+    other, problems = other_inventory(str(like), directory)
     if problems:
         return Likeness(None, scale, data), problems
     taken = likened(own, other, str(like))
@@ -69,11 +81,12 @@ def read_likeness(hosts: Iterable[PyinfraHost]) -> tuple[Likeness, list[str]]:
 
 
 def other_inventory(name: str, directory: Path | None = None) -> tuple[list[Carrier], list[str]]:
-    """The hosts of the inventory file `name` in `directory`, where pyinfra runs, and why it is none, in one sentence.
+    """The hosts of the inventory file `name`, and why it is none, in one sentence.
 
-    As pyinfra does, it takes `group_data` from there and from beside the file.
+    As pyinfra does, it takes `group_data` from where it runs (or `directory`, another state of that) and from beside
+    the file.
     """
-    file = (directory or Path.cwd()) / name
+    file = _in(directory, Path.cwd() / name)
     if problem := _no_file(name, file):
         return [], [problem]
     try:
@@ -86,6 +99,14 @@ def other_inventory(name: str, directory: Path | None = None) -> tuple[list[Carr
     except (Exception, SystemExit) as error:
         return [], [_unreadable(name, error)]
     return carriers(found, (OVERRIDES, *OF_A_HOST)), []
+
+
+def _in(directory: Path | None, file: Path) -> Path:
+    """A file as another state of this repository has it; itself where that has none, or it is not of here."""
+    if directory is None or not file.is_relative_to(Path.cwd()):
+        return file
+    there = directory / file.relative_to(Path.cwd())
+    return there if there.exists() else file
 
 
 def _no_file(name: str, file: Path) -> str:

@@ -15,11 +15,11 @@ from pyinfra.api.host import Host as PyinfraHost
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
-from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES, SCALE, Smaller, made_smaller, smaller_fields
+from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES, Smaller, scaled_roles
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, requests, unmet
-from tasks.catalogue.roles import Catalogue, Role, build_roles, merge, read_catalogue, same_endpoint
+from tasks.catalogue.roles import Role, build_roles, same_endpoint
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
@@ -27,9 +27,8 @@ from tasks.catalogue.secrets_file import generate, judge, missing, read_password
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
-from tasks.run.like import GROUP_PREFIX, Likeness, read_likeness
+from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
 
-CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 Source = Path | SecretsCommand  # of passwords
 LIKE_ITSELF = Likeness()
 
@@ -149,8 +148,8 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
 def read_inputs(
     hosts: Sequence[PyinfraHost], inventory_file: str, catalogue_file: Path
 ) -> tuple[list[HostInput], tuple[str, ...], Likeness, list[str]]:
-    """What the inventory and the catalogue say of each host, the roles that none carries, the likeness, and problems."""
-    catalogue, problems = _read_file(catalogue_file)
+    """What inventory and catalogue say of each host, the roles that none carries, the likeness, and every problem."""
+    catalogue, problems = read_file(catalogue_file)
     if catalogue is None:
         return [], (), LIKE_ITSELF, problems
     likeness, unlike = read_likeness(hosts)
@@ -186,7 +185,7 @@ def read_inputs(
         carried = tuple(roles[name] for name in names if name in roles)
         smaller: tuple[Smaller, ...] = ()
         if sound and not wrong:
-            carried, smaller, wrong = _scaled(catalogue, overrides, carried, likeness.scale)
+            carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
             problems += wrong
         inputs.append(replace(_input(host.name, carried, data, inventory_file, likeness.scale), smaller=smaller))
         problems += _check(inputs[-1], data)
@@ -197,24 +196,6 @@ def read_inputs(
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
     likeness = replace(likeness, smaller=tuple(dict.fromkeys(item for host in inputs for item in host.smaller)))
     return inputs, tuple(unplaced), likeness, problems
-
-
-def _read_file(file: Path) -> tuple[Catalogue | None, list[str]]:
-    if not file.exists():
-        return None, [f"{file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
-    return read_catalogue(file.read_text(encoding="utf-8"))
-
-
-def _scaled(
-    catalogue: Catalogue, overrides: Mapping[str, Any], roles: tuple[Role, ...], scale: float
-) -> tuple[tuple[Role, ...], tuple[Smaller, ...], list[str]]:
-    """The roles made smaller, which of their settings are, and why they cannot be that small."""
-    if scale == 1:
-        return roles, (), []
-    fields = {role.name: smaller_fields(role, scale) for role in roles}
-    built, problems = build_roles(catalogue, merge(overrides, fields), f"{SCALE}={scale}")
-    used = tuple(built[role.name] for role in roles if role.name in built)
-    return used, tuple(item for pair in zip(roles, used, strict=False) for item in made_smaller(*pair)), problems
 
 
 def _input(name: str, roles: tuple[Role, ...], data: Mapping[str, Any], inventory_file: str, scale: float) -> HostInput:
