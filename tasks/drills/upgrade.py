@@ -86,7 +86,7 @@ def deploy_first(
 ) -> int:
     """Deploy what `ref` names to the same hosts, then run this command again, which goes on from there; its exit code.
 
-    `commit`: that of `ref`, as it is shown; `argv`: the words of this command; `secrets`: the file with the passwords, None
+    `commit`: what that is; `argv`: the words of this command; `secrets`: the file with the passwords, None
     where a command has them; `told`: what the deploy in a directory is told in the place of REPLACED, and problems.
     """
     with _tree(commit) as tree:

@@ -23,8 +23,7 @@ from tasks.run.options import options
 
 CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
 GROUP_PREFIX = "redis_"
-TASKS = Path(__file__).resolve().parents[1]
-CODE = (TASKS.parent / "deploy.py", TASKS.parent / "config.py")  # run by pyinfra, too, and no inventory
+CODE = ("tasks", "deploy.py", "config.py")  # pyinfra runs those, too, and they are no inventory
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,7 @@ def _no_file(name: str, file: Path) -> str:
         return f"{LIKE}={name}: no such file in {Path.cwd()}: name the inventory that is to be rehearsed"
     if file.is_dir():
         return f"{LIKE}={name}: is a directory, expected an inventory file: name one of those in it"
-    real = file.resolve()
-    if not file.is_file() or real.is_relative_to(TASKS) or real in CODE:
+    if not file.is_file() or any(file.resolve().is_relative_to(Path(code).resolve()) for code in CODE):
         return f"{LIKE}={name}: is no inventory, expected a Python file with groups redis_<role>: name one"
     return ""
 
