@@ -133,8 +133,8 @@ def _room(desired: Host, room: float, what: str) -> str:
     if desired.scale is None:
         return ""
     fits = fitting_scale([role.maxmemory for role in desired.roles], room, desired.scale)
-    way = f"rehearse it smaller by --data {SCALE}={fits:g}" if fits else f"no {SCALE}= is small enough"
-    return f"{way}, or give the machine more {what}"
+    way = f"rehearse it smaller by --data {SCALE}={fits:g}, or" if fits else f"no {SCALE}= is small enough:"
+    return f"{way} give the machine more {what}"
 
 
 def _not_known(desired: Host, observed: Observed) -> Iterator[str]:

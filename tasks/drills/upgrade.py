@@ -14,6 +14,7 @@ from pathlib import Path
 from pyinfra import logger
 
 from tasks.catalogue.data_names import CAME_FROM, FROM
+from tasks.catalogue.printable import printable
 from tasks.drills.client import DrillFailed
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, count, seconds
@@ -72,7 +73,8 @@ def commit_of(ref: str) -> str:
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     commit = done.stdout.strip()
     if done.returncode or not re.fullmatch("[0-9a-f]{40,64}", commit):
-        raise Refusal(f"Nothing was rehearsed: {FROM}={ref}: no such commit: name a commit, tag or branch")
+        named = printable(ref)
+        raise Refusal(f"Nothing was rehearsed: {FROM}={named}: no such commit: name a commit, tag or branch")
     return commit
 
 

@@ -76,9 +76,9 @@ def test_a_role_answers_where_its_own_host_says() -> None:
 
 def test_what_the_own_inventory_says_of_a_role_beside_is_not_used_and_said() -> None:
     own = carrier("r", "gateway", **overriding(address="192.0.2.1", maxmemory="64mb"))
-    found = likeness = likened([own], [carrier("p", "gateway")], PROD)
+    found = likened([own], [carrier("p", "gateway")], PROD)
     assert found.data["r"]["redis_overrides"] == {"gateway": {"address": "192.0.2.1"}}
-    (note,) = likeness.notes
+    (note,) = found.notes
     assert note.startswith("like=inventory/prod.py: gateway.maxmemory of redis_overrides here (r) is not used")
 
 
@@ -217,7 +217,7 @@ def test_what_a_smaller_role_needs_to_fit_counts_from_what_was_wanted() -> None:
 
 def test_an_older_state_is_told_the_overrides_of_all_hosts_at_once() -> None:
     a = {"redis_overrides": {"gateway": {"hz": 20}}, "redis_version": None}
-    b = {"redis_overrides": {"socket": {}}, "redis_version": None}
+    b: dict[str, Any] = {"redis_overrides": {"socket": {}}, "redis_version": None}
     assert one_for_all({"a": a, "b": b}) == ({"redis_overrides": {"gateway": {"hz": 20}, "socket": {}}}, [])
     _, (said,) = one_for_all({"a": a, "b": {**b, "redis_version": "5:7"}})
     assert said.startswith("redis_version: a and b have different ones, expected the same")
