@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
 from tasks.catalogue.ignored import NAME as IGNORE
-from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES, SCALE
+from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
+from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts

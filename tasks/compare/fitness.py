@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from tasks.catalogue.likeness import SCALE, fitting_scale
 from tasks.catalogue.roles import Role
+from tasks.catalogue.scaling import SCALE, fitting_scale
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.adoption import missed_data

@@ -17,8 +17,9 @@ from pyinfra_cli.exceptions import UnexpectedExternalError
 from pyinfra_cli.inventory import make_inventory_from_files
 from pyinfra_cli.util import exec_file
 
-from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, SCALE, Carrier, Smaller, factor, kept, likened, wish
+from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, Carrier, kept, likened, wish
 from tasks.catalogue.roles import Catalogue, read_catalogue
+from tasks.catalogue.scaling import SCALE, Smaller, factor
 from tasks.run.options import options
 
 CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data

@@ -9,8 +9,9 @@ from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
-from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, SCALE, one_for_all, smaller_overrides
+from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, one_for_all
 from tasks.catalogue.roles import Catalogue, merge
+from tasks.catalogue.scaling import SCALE, smaller_overrides
 from tasks.run.like import CATALOGUE, carriers, read_file, read_likeness
 
 REPLACED = (LIKE, SCALE, OVERRIDES, *OF_A_HOST)  # words of `--data` that are said in other words

@@ -15,11 +15,12 @@ from pyinfra.api.host import Host as PyinfraHost
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
-from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES, Smaller, scaled_roles
+from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, same_endpoint
+from tasks.catalogue.scaling import Smaller, scaled_roles
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from

@@ -11,8 +11,8 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory_from_files
 
-from tasks.catalogue.likeness import MIB
 from tasks.catalogue.roles import Role
+from tasks.catalogue.scaling import MIB
 from tasks.run.older_state import plain_words
 from tasks.run.tier import Tier, build_tier
 from tests.tree import copy_of_tree
