@@ -28,9 +28,7 @@ def taken(other: Carrier, own: Carrier = OWN) -> dict[str, Any]:
 
 
 def problems(own: list[Carrier], other: list[Carrier]) -> tuple[str, ...]:
-    found = likened(own, other, PROD)
-    assert not found.problems or not any("secret-" in line for line in found.problems)
-    return found.problems
+    return likened(own, other, PROD).problems
 
 
 def test_fields_of_a_role_its_version_and_what_changes_it_are_taken() -> None:
