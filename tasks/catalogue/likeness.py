@@ -83,13 +83,17 @@ def likened(own: Sequence[Carrier], other: Sequence[Carrier], like: str) -> Take
             theirs = {name: value for name, value in _fields(carriers[0], role).items() if name != ADDRESS}
             overrides[role] = {**theirs, **{name: mine[name] for name in PLACE if name in mine}}
             for name in mine.keys() - {*PLACE}:
-                idle.setdefault(f"{role}.{name}", []).append(host.name)
+                idle.setdefault(f"{role}.{name} of {OVERRIDES}", []).append(host.name)
         carriers = [item for item in other if set(item.roles) & set(host.roles)]
         problems += _in_two_ways(host, carriers, like)
-        data[host.name] = {OVERRIDES: overrides, **{name: carriers[0].data.get(name) for name in OF_A_HOST}}
+        of_host = {name: carriers[0].data.get(name) for name in OF_A_HOST}
+        for name, value in of_host.items():
+            if host.data.get(name) not in (None, value):
+                idle.setdefault(name, []).append(host.name)
+        data[host.name] = {OVERRIDES: overrides, **of_host}
     notes = [
-        f"{LIKE}={like}: {field} of {OVERRIDES} here ({_some(names)}) is not used: {like} says what a role is"
-        for field, names in sorted(idle.items())
+        f"{LIKE}={like}: {what} here ({_some(names)}) is not used: {like} says what a role is"
+        for what, names in sorted(idle.items())
     ]
     return Taken(data, tuple(notes), tuple(dict.fromkeys(problems)))
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+from pyinfra.api import Config
 from pyinfra.api.connectors import get_execution_connectors
 from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.context import ctx_config
 from pyinfra_cli.exceptions import UnexpectedExternalError
 from pyinfra_cli.inventory import make_inventory_from_files
 from pyinfra_cli.util import exec_file
@@ -36,6 +38,13 @@ class Likeness:
     data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     smaller: tuple[Smaller, ...] = ()
+
+    def notices(self) -> list[str]:
+        """What a person should know who reads that all is as it should be."""
+        said = [] if self.like is None else [f"{LIKE}={self.like}: the roles are as that inventory has them"]
+        if self.smaller:
+            said.append(f"{SCALE}={self.scale:g}: {len(self.smaller)} settings are smaller than they are asked for")
+        return [*said, *self.notes]
 
 
 def read_file(file: Path) -> tuple[Catalogue | None, list[str]]:
@@ -90,12 +99,13 @@ def other_inventory(name: str, directory: Path | None = None) -> tuple[list[Carr
     if problem := _no_file(name, file):
         return [], [problem]
     try:
-        if asking := _asking(exec_file(str(file), return_locals=True)):
-            return [], [f"{LIKE}={name}: {asking} asks a program for its hosts, expected names in the file: write them"]
-        # Nothing of this command line: what it says is said of this run's own hosts.
-        found = make_inventory_from_files(
-            str(file), None, str(directory or Path.cwd()), options().get("group_data") or None
-        )
+        with ctx_config.use(Config()):  # what it sets for its own runs is not for this one
+            if asking := _asking(exec_file(str(file), return_locals=True)):
+                why = f"{asking} asks a program for its hosts, expected names in the file: write them"
+                return [], [f"{LIKE}={name}: {why}"]
+            # Nothing of this command line: what it says is said of this run's own hosts.
+            where, more = str(directory or Path.cwd()), options().get("group_data") or None
+            found = make_inventory_from_files(str(file), None, where, more)
     except (Exception, SystemExit) as error:
         return [], [_unreadable(name, error)]
     return carriers(found, (OVERRIDES, *OF_A_HOST)), []

@@ -65,7 +65,7 @@ class Tier:
             f"{role}: no host of the inventory carries this role of roles.yaml: put its host into group "
             f"{GROUP_PREFIX}{role}, or remove the role"
             for role in self.unplaced
-        ] + [*self.likeness.notes, *self.doubts]
+        ] + [*self.likeness.notices(), *self.doubts]
 
 
 @dataclass(frozen=True)

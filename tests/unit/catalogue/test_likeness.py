@@ -59,6 +59,12 @@ def test_what_the_own_inventory_says_of_a_role_beside_is_not_used_and_said() -> 
     assert note.startswith("like=inventory/prod.py: gateway.maxmemory of redis_overrides here (r) is not used")
 
 
+def test_a_version_of_one_s_own_is_not_used_and_said() -> None:
+    own = carrier("r", "gateway", redis_version="5:7", redis_sysctl={})
+    (note,) = likened([own], [carrier("p", "gateway", redis_version="5:8", redis_sysctl={})], PROD).notes
+    assert note.startswith("like=inventory/prod.py: redis_version here (r) is not used")
+
+
 def test_a_role_that_only_one_of_the_two_has_is_one_sentence_each() -> None:
     own, other = [carrier("r", "gateway", "socket")], [carrier("p", "gateway"), carrier("q", "crypto")]
     assert problems(own, other) == (

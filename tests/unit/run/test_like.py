@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyinfra.api import State
+from pyinfra.api import Config, State
 from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_state
+from pyinfra.context import ctx_config, ctx_state
 from pyinfra_cli.inventory import make_inventory_from_files
 
 from tasks.catalogue.roles import Role
@@ -103,6 +103,22 @@ def test_another_inventory_stays_as_it_is_and_so_does_the_run_s_own(here: Path) 
     before = {host.name: host.data.dict() for host in hosts}
     build_tier(hosts, "inventory/machines.py", new_passwords=False)
     assert {host.name: host.data.dict() for host in hosts} == before
+
+
+def test_what_the_other_inventory_sets_for_its_own_runs_is_not_for_this_one(here: Path) -> None:
+    (here / "inventory" / "other.py").write_text(f"from pyinfra import config\nconfig.SUDO = True\n{OTHER}")
+    config = Config()
+    with ctx_config.use(config):
+        assert built(here, like="inventory/other.py")[1] == []
+    assert config.SUDO is False
+
+
+def test_a_run_says_that_it_is_like_another_and_smaller_than_asked_for(here: Path) -> None:
+    tier, _ = built(here, like="inventory/other.py", scale=0.5)
+    said = tier.notices()
+    assert "like=inventory/other.py: the roles are as that inventory has them" in said
+    assert f"scale=0.5: {len(tier.likeness.smaller)} settings are smaller than they are asked for" in said
+    assert not any("like" in note or "scale" in note for note in built(here)[0].notices())
 
 
 REFUSED = {
