@@ -142,7 +142,7 @@ def _rehearse(state: State, run: Run) -> int:
     looks = survey(state, run)
     places = _places(state, looks)
     if options().get("dry") or not options().get("yes"):
-        _show_plan(drills, places)
+        _show_plan(drills, places, run.tier.likeness.notices())
         return 0
     if ref is not None:
         inventory, told = str(options().get("inventory") or ""), partial(plain_words, list(state.inventory))
@@ -223,7 +223,9 @@ def _hosts(places: Sequence[Place]) -> list[Host]:
     return list({place.host.name: place.host for place in places}.values())
 
 
-def _show_plan(drills: Sequence[Drill], places: Sequence[Place]) -> None:
+def _show_plan(drills: Sequence[Drill], places: Sequence[Place], notes: Sequence[str]) -> None:
+    for note in notes:
+        logger.info(f"note: {note}")
     for drill in drills:
         logger.info(f"{drill.name}: {in_minutes(drill.seconds)}")
         for place in places:

@@ -101,6 +101,13 @@ def test_a_role_that_does_not_fit_is_refused_by_words_that_name_the_scale(secret
     assert dry.exit_code == 0, dry.output
 
 
+def test_a_dry_rehearsal_says_what_it_is_like(secrets_file: Path, machines: str) -> None:
+    result = told(machines, OTHER, secrets_file, "--dry", "--data", "scale=0.5", command="tasks/rehearse.py")
+    assert result.exit_code == 0, result.output
+    assert "other.py: the roles are as that inventory has them" in result.output
+    assert "note: scale=0.5: 30 settings are smaller than they are asked for" in result.output
+
+
 def test_a_commit_that_is_none_stops_a_rehearsal_before_a_host_is_looked_at(secrets_file: Path, machines: str) -> None:
     for ref in ("nobody", "--all", ""):
         words = ("-y", "--data", f"from={ref}")
