@@ -19,7 +19,7 @@ SIZES: Mapping[str, Form] = {
     if item.form in (BYTES, BYTES_OR_PERCENT, BUFFER_LIMITS)
 }
 MIB = 1 << 20
-LEAST = {"maxmemory": 64 * MIB}  # drills change 40 MiB of keys while a log is rewritten (tasks/drills/memory.py)
+LEAST = {"maxmemory": 64 * MIB}  # what every drill can be run with (NEEDED in tasks/drills/plan.py)
 LEAST_OF_OTHERS = MIB  # below that redis-server refuses client-query-buffer-limit [conf]
 
 
