@@ -4,6 +4,9 @@ pyinfra [-y] INVENTORY tasks/rehearse.py     after deploy.py; only where host da
   --data drills=crash,power          these drills only (--dry lists them, with what each promises)
   --data rehearsal_page=FILE         what was proved and what was not, as a page to read or print
   --data rehearsal_report=FILE       the same as JSON
+  --data from=COMMIT                 deploys that first, to bare machines, then this over it, under writes
+  --data like=inventory/prod.py      with that inventory's overrides, version, kernel values (deploy.py needs it, too)
+  --data scale=0.25                  every memory size that much smaller (deploy.py needs it, too)
 """
 
 import sys

@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
 from tasks.catalogue.ignored import NAME as IGNORE
+from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
+from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
@@ -23,17 +25,17 @@ CAME_FROM = "rehearsal_came_from"  # the commit that it has deployed
 REHEARSALS = (CAME_FROM, "rehearsal_report", "rehearsal_page")
 NAMES = (
     *(
-        "redis_overrides",
+        OVERRIDES,
         "redis_sysctl",
         "redis_secrets_file",
         SECRETS_COMMAND,
         "redis_version",
-        "redis_rehearsal",
+        MEANT_FOR_DRILLS,
         HEALTH,
         IGNORE,
         TRIED,
     ),
-    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, FROM, *REHEARSALS),
+    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, FROM, LIKE, SCALE, *REHEARSALS),
 )
 OURS = ("redis_", "drift_", "endpoints_", "rehearsal_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt

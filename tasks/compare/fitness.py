@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tasks.catalogue.roles import Role
+from tasks.catalogue.scaling import SCALE, fitting_scale
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.adoption import missed_data
@@ -120,8 +121,20 @@ def _memory(desired: Host, observed: Observed) -> Iterator[str]:
         yield (
             f"memory: {names} need {_mib(needed)} of RAM at the peak of a rewrite "
             f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}), the host has {_mib(observed.memory)}: "
-            "lower maxmemory in group_data/roles.yaml or move a role"
+            + (
+                _room(desired, (observed.memory - OS_MEMORY) / REWRITE_PEAK, "memory")
+                or "lower maxmemory in group_data/roles.yaml or move a role"
+            )
         )
+
+
+def _room(desired: Host, room: float, what: str) -> str:
+    """What makes the roles of a rehearsal's host fit; empty of others. `room`: for all their maxmemory, in bytes."""
+    if desired.scale is None:
+        return ""
+    fits = fitting_scale([role.maxmemory for role in desired.roles], room, desired.scale)
+    way = f"rehearse it smaller by --data {SCALE}={fits:g}, or" if fits else f"no {SCALE}= is small enough:"
+    return f"{way} give the machine more {what}"
 
 
 def _not_known(desired: Host, observed: Observed) -> Iterator[str]:
@@ -141,7 +154,8 @@ def _disk(desired: Host, observed: Observed) -> Iterator[str]:
     if needed > observed.disk_free + used:
         yield (
             f"disk: {DATA_ROOT} needs {_mib(needed)} ({DISK_PER_MAXMEMORY} × maxmemory), "
-            f"{_mib(observed.disk_free)} are free and {_mib(used)} used by its roles: enlarge it or move a role"
+            f"{_mib(observed.disk_free)} are free and {_mib(used)} used by its roles: "
+            + (_room(desired, (observed.disk_free + used) / DISK_PER_MAXMEMORY, "disk") or "enlarge it or move a role")
         )
 
 

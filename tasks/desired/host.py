@@ -143,6 +143,7 @@ class Host:
     limits: Limits | None = None  # of its health; None where there is nothing to judge
     fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
+    scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
 
     @property
     def has_rules(self) -> bool:

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +27,7 @@ from tasks.drills.outcome import OfHost, OfRole, Outcome
 from tasks.drills.place import Place, sh
 from tasks.drills.plan import Drill, chosen, in_minutes
 from tasks.drills.upgrade import NAME as UPGRADE
-from tasks.drills.upgrade import PROMISE, deploy_first, upgrade
+from tasks.drills.upgrade import PROMISE, commit_of, deploy_first, upgrade
 from tasks.observed.connection import begin
 from tasks.prove.proof import findings
 from tasks.reports.files import write_whole
@@ -37,6 +37,7 @@ from tasks.reports.rehearsal_model import (
     Rehearsal,
     RehearsedHost,
     RehearsedRole,
+    Scaled,
     to_json,
 )
 from tasks.reports.rehearsal_model import Step as Reported
@@ -45,6 +46,7 @@ from tasks.reports.rehearsal_summary import summary
 from tasks.run.drift_report import asked_file
 from tasks.run.ending import Refusal, listed
 from tasks.run.fault import fault
+from tasks.run.older_state import plain_words
 from tasks.run.options import options
 from tasks.run.session import ROOT, Run, current
 from tasks.run.survey import Look, look, survey
@@ -136,13 +138,15 @@ def _rehearse(state: State, run: Run) -> int:
     if problems:
         raise Refusal(listed("Nothing was drilled", problems))
     ref = asked(state, FROM)
+    commit = commit_of(ref) if ref is not None else ""
     looks = survey(state, run)
     places = _places(state, looks)
     if options().get("dry") or not options().get("yes"):
-        _show_plan(drills, places)
+        _show_plan(drills, places, run.tier.likeness.notices())
         return 0
-    if ref:
-        return deploy_first(ref, sys.argv[1:], str(options().get("inventory") or ""), _secrets(run))
+    if ref is not None:
+        inventory, told = str(options().get("inventory") or ""), partial(plain_words, list(state.inventory))
+        return deploy_first(ref, commit[:12], sys.argv[1:], inventory, _secrets(run), told)
     return _rehearse_now(state, run, drills, places, looks)
 
 
@@ -168,10 +172,10 @@ def _rehearse_now(
         inventory=str(options().get("inventory") or ""),
         commit=_commit(),
         came_from=came_from,
-        like=None,
+        like=run.tier.likeness.like,
         hosts=tuple(_host(state, host, looks[host.name]) for host in _hosts(places)),
         roles=tuple(_role(place) for place in places),
-        scaled=(),
+        scaled=tuple(_scaled(run, {place.name for place in places})),
         steps=tuple(steps),
         drills=tuple(results),
         not_run=tuple(left_out),
@@ -219,7 +223,9 @@ def _hosts(places: Sequence[Place]) -> list[Host]:
     return list({place.host.name: place.host for place in places}.values())
 
 
-def _show_plan(drills: Sequence[Drill], places: Sequence[Place]) -> None:
+def _show_plan(drills: Sequence[Drill], places: Sequence[Place], notes: Sequence[str]) -> None:
+    for note in notes:
+        logger.info(f"note: {note}")
     for drill in drills:
         logger.info(f"{drill.name}: {in_minutes(drill.seconds)}")
         for place in places:
@@ -412,6 +418,13 @@ def _role(place: Place) -> RehearsedRole:
         appendfsync=role.appendfsync,
         services=tuple(role.services),
     )
+
+
+def _scaled(run: Run, rehearsed: Collection[str]) -> Iterator[Scaled]:
+    """What was made smaller of the roles that were rehearsed."""
+    for item in run.tier.likeness.smaller:
+        if item.role in rehearsed:
+            yield Scaled(item.role, item.setting, item.wanted, item.used)
 
 
 def _commit() -> str:

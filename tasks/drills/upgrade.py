@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,13 @@ from pathlib import Path
 from pyinfra import logger
 
 from tasks.catalogue.data_names import CAME_FROM, FROM
+from tasks.catalogue.printable import printable
 from tasks.drills.client import DrillFailed
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, count, seconds
 from tasks.drills.place import Place
-from tasks.run.ending import Refusal
+from tasks.run.ending import Refusal, listed
+from tasks.run.older_state import REPLACED
 from tasks.run.session import ROOT
 
 NAME = "upgrade"
@@ -61,15 +64,39 @@ def _process(place: Place) -> str:
     return place.sh(f"systemctl show -P MainPID {place.unit}").strip()
 
 
-def deploy_first(ref: str, argv: Sequence[str], inventory: str, secrets: Path | None) -> int:
-    """Deploy the commit `ref` to the same hosts, then run this command again, which goes on from there; its exit code.
+def commit_of(ref: str) -> str:
+    """The commit that `from=REF` names, in whole. Raises Refusal, in a sentence, where there is none.
 
-    `argv`: the words of this command; `secrets`: the file with the passwords, None where a command has them.
+    Whatever a word looks like, it is no option of git's, and a range or a file of some commit is none.
     """
-    with _tree(ref) as tree:
-        commit = _git("rev-parse", "--short=12", f"{ref}^{{commit}}")
+    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    commit = done.stdout.strip()
+    if done.returncode or not re.fullmatch("[0-9a-f]{40,64}", commit):
+        named = printable(ref)
+        raise Refusal(f"Nothing was rehearsed: {FROM}={named}: no such commit: name a commit, tag or branch")
+    return commit
+
+
+def deploy_first(
+    ref: str,
+    commit: str,
+    argv: Sequence[str],
+    inventory: str,
+    secrets: Path | None,
+    told: Callable[[Path], tuple[list[str], list[str]]],
+) -> int:
+    """Deploy what `ref` names to the same hosts, then run this command again, which goes on from there; its exit code.
+
+    `commit`: what that is; `argv`: the words of this command; `secrets`: the file with the passwords, None
+    where a command has them; `told`: what the deploy in a directory is told in the place of REPLACED, and problems.
+    """
+    with _tree(commit) as tree:
+        likeness, problems = told(tree)
+        if problems:
+            raise Refusal(listed(f"Nothing was rehearsed: {FROM}={ref}", problems))
         passwords = [] if secrets is None else ["--data", f"redis_secrets_file={secrets.resolve()}"]
-        old = [*passwords, *for_deploy(argv, inventory)]
+        old = [*passwords, *likeness, *for_deploy(argv, inventory, REPLACED if likeness else ())]
         logger.info(f"--> the state of {ref} ({commit}) first: deploy.py")
         words, nothing = [str(PYINFRA), "-y", *old], subprocess.DEVNULL
         done = subprocess.run(words, cwd=tree, capture_output=True, text=True, stdin=nothing, timeout=PATIENCE)
@@ -81,11 +108,14 @@ def deploy_first(ref: str, argv: Sequence[str], inventory: str, secrets: Path | 
     return subprocess.run([str(PYINFRA), *again], stdin=subprocess.DEVNULL).returncode
 
 
-def for_deploy(argv: Sequence[str], inventory: str) -> list[str]:
-    """This command's words for the older state's deploy: without what is for a rehearsal, its inventory named whole."""
+def for_deploy(argv: Sequence[str], inventory: str, replaced: Sequence[str] = ()) -> list[str]:
+    """This command's words for the older state's deploy: without what is for a rehearsal, its inventory named whole.
+
+    `replaced`: further names of `--data` that are left out.
+    """
     words: list[str] = []
     for word in argv:
-        if word.startswith(("drills=", "rehearsal_", f"{FROM}=")):
+        if word.startswith(("drills=", "rehearsal_", f"{FROM}=", *(f"{name}=" for name in replaced))):
             words.pop()  # its --data
         elif word.endswith("rehearse.py"):
             words.append("deploy.py")
@@ -97,19 +127,11 @@ def for_deploy(argv: Sequence[str], inventory: str) -> list[str]:
 
 
 @contextmanager
-def _tree(ref: str) -> Iterator[Path]:
-    """The repository as it was at `ref`. Raises Refusal where there is no such commit."""
+def _tree(commit: str) -> Iterator[Path]:
+    """The repository as it was at `commit`."""
     with tempfile.TemporaryDirectory(prefix="caas-redis-before-") as directory:
         tree = Path(directory) / "repository"
         tree.mkdir()
-        archive = subprocess.run(["git", "archive", ref], cwd=ROOT, capture_output=True)
-        if archive.returncode:
-            said = archive.stderr.decode(errors="replace").strip()
-            why = f"{said or 'no such commit'}: name a commit, tag or branch"
-            raise Refusal(f"Nothing was rehearsed: {FROM}={ref}: {why}")
-        subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True, env={**os.environ, "TAR_OPTIONS": ""})
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+        subprocess.run(["tar", "-x"], cwd=tree, input=archive, check=True, env={**os.environ, "TAR_OPTIONS": ""})
         yield tree
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()

@@ -15,10 +15,12 @@ from pyinfra.api.host import Host as PyinfraHost
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
+from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import WORDS, Requests, malformed, requests, unmet
-from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
+from tasks.catalogue.roles import Role, build_roles, same_endpoint
+from tasks.catalogue.scaling import Smaller, scaled_roles
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
@@ -26,10 +28,10 @@ from tasks.catalogue.secrets_file import generate, judge, lacking_problem, missi
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
+from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
 
-CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
-GROUP_PREFIX = "redis_"
 Source = Path | SecretsCommand  # of passwords
+LIKE_ITSELF = Likeness()
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Tier:
     """Desired state and passwords by inventory host name, and the passwords made up for this run.
 
     `sources`: where each host's passwords are; `lacking`: the passwords that each of them has not, (role, user);
-    `unplaced`: roles of the catalogue that no host carries.
+    `unplaced`: roles of the catalogue that no host carries; `likeness`: what another inventory says of the roles.
     """
 
     hosts: Mapping[str, Host]
@@ -47,6 +49,7 @@ class Tier:
     lacking: Mapping[Source, Sequence[tuple[str, str]]] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()  # about the passwords in the secrets files
+    likeness: Likeness = LIKE_ITSELF
 
     def placed(self, *names: str) -> dict[str, list[str]]:
         """Which of the hosts `names` carry each role."""
@@ -71,7 +74,7 @@ class Tier:
             f"{role}: no host of the inventory carries this role of roles.yaml: put its host into group "
             f"{GROUP_PREFIX}{role}, or remove the role"
             for role in self.unplaced
-        ] + list(self.doubts)
+        ] + [*self.likeness.notices(), *self.doubts]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class HostInput:
     requests: Requests
     limits: Limits | None
     ignored: tuple[str, ...]
+    scale: float | None = None  # by which its roles were made smaller; None where that may not be asked for
+    smaller: tuple[Smaller, ...] = ()
 
 
 def build_tier(
@@ -95,7 +100,7 @@ def build_tier(
 
     Missing passwords are generated when `new_passwords`, else they stay None.
     """
-    inputs, unplaced, problems = read_inputs(hosts, inventory_file, catalogue_file)
+    inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     read: dict[Source, dict[str, dict[str, str]]] = {}
     lacking: dict[Source, list[tuple[str, str]]] = {}
@@ -123,14 +128,14 @@ def build_tier(
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
     desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
     sources = {host.name: host.secrets for host in inputs}
-    return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts)), problems
+    return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness), problems
 
 
 def _desired(host: HostInput, passwords: Passwords) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
     desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
-    return replace(desired, limits=host.limits, ignored=host.ignored)
+    return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
 
 def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
@@ -152,20 +157,22 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
 
 
 def read_inputs(
-    hosts: Iterable[PyinfraHost], inventory_file: str, catalogue_file: Path
-) -> tuple[list[HostInput], tuple[str, ...], list[str]]:
-    """What the inventory and the catalogue say of each host, the roles that none carries, and every problem."""
-    if not catalogue_file.exists():
-        return [], (), [f"{catalogue_file}: no such file in {Path.cwd()}: run pyinfra in the repository"]
-    catalogue, problems = read_catalogue(catalogue_file.read_text(encoding="utf-8"))
+    hosts: Sequence[PyinfraHost], inventory_file: str, catalogue_file: Path
+) -> tuple[list[HostInput], tuple[str, ...], Likeness, list[str]]:
+    """What inventory and catalogue say of each host, the roles that none carries, the likeness, and every problem."""
+    catalogue, problems = read_file(catalogue_file)
     if catalogue is None:
-        return [], (), problems
+        return [], (), LIKE_ITSELF, problems
+    likeness, unlike = read_likeness(hosts)
+    if unlike:
+        return [], (), likeness, [*problems, *unlike]
     sound = not problems
     inputs: list[HostInput] = []
     asked: list[tuple[list[str], Requests]] = []
     overridden: dict[str, tuple[list[str], list[str]]] = {}
     given: dict[str, list[str]] = {}
     for host in hosts:
+        data = likeness.data[host.name]
         for word in host.data.dict():
             given.setdefault(word, []).append(host.name)
         names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
@@ -175,39 +182,45 @@ def read_inputs(
             for name in names
             if name not in catalogue.roles
         ]
-        asked.append((names, requests({word: host.data.get(word) for word in WORDS})))
-        overrides = host.data.get("redis_overrides") or {}
+        asked.append((names, requests({word: data.get(word) for word in WORDS})))
+        overrides = data.get(OVERRIDES) or {}
         if not isinstance(overrides, Mapping):
             problems.append(f"{host.name}: redis_overrides: expected role → fields, observed {overrides!r}")
             continue
         overridden[host.name] = (names, [str(role) for role in overrides if role in catalogue.roles])
-        source = f"{host.name}: redis_overrides"
+        source = f"{host.name}: redis_overrides" + (f" of {likeness.like}" if likeness.like else "")
         roles, wrong = build_roles(catalogue, overrides, source)
         # What the catalogue has wrong by itself is said of it already, and not of every host again.
         own = set() if sound else set(build_roles(catalogue, {}, source)[1])
         problems += [problem for problem in wrong if problem not in own]
         carried = tuple(roles[name] for name in names if name in roles)
-        inputs.append(_input(host, carried, inventory_file))
-        problems += _check(inputs[-1], host.data)
+        smaller: tuple[Smaller, ...] = ()
+        if sound and not wrong:
+            carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
+            problems += wrong
+        inputs.append(replace(_input(host.name, carried, data, inventory_file, likeness.scale), smaller=smaller))
+        problems += _check(inputs[-1], data)
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
     problems += [*unmet(asked, catalogue.roles), *idle_overrides(overridden), *slips(given)]
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
-    return inputs, tuple(unplaced), problems
+    likeness = replace(likeness, smaller=tuple(dict.fromkeys(item for host in inputs for item in host.smaller)))
+    return inputs, tuple(unplaced), likeness, problems
 
 
-def _input(host: PyinfraHost, roles: tuple[Role, ...], inventory_file: str) -> HostInput:
-    sysctls = host.data.get("redis_sysctl")
+def _input(name: str, roles: tuple[Role, ...], data: Mapping[str, Any], inventory_file: str, scale: float) -> HostInput:
+    sysctls = data.get("redis_sysctl")
     return HostInput(
-        name=host.name,
+        name=name,
         roles=roles,
-        secrets=_source(host.data, inventory_file),
+        secrets=_source(data, inventory_file),
         sysctls=sysctls if isinstance(sysctls, Mapping) else {},
-        redis_version=host.data.get("redis_version"),
-        requests=requests({word: host.data.get(word) for word in WORDS}),
-        limits=read_limits(host.name, host.data.get(HEALTH))[0],
-        ignored=ignored(host.data.get(IGNORE)),
+        redis_version=data.get("redis_version"),
+        requests=requests({word: data.get(word) for word in WORDS}),
+        limits=read_limits(name, data.get(HEALTH))[0],
+        ignored=ignored(data.get(IGNORE)),
+        scale=scale if data.get(MEANT_FOR_DRILLS) is True else None,
     )
 
 

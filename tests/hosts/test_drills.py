@@ -1,6 +1,7 @@
 """The drills on real hosts: each holds on a tier that is right, and none leaves a trace."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,23 @@ def rehearse(tier: Tier, tmp_path: Path, *drills: str) -> tuple[Finished, dict[s
     asked = ("--data", f"drills={','.join(drills)}") if drills else ()
     done = tier.run("tasks/rehearse.py", *THROWN_AWAY, "--data", f"rehearsal_report={report}", *asked)
     return done, json.loads(report.read_text()) if report.exists() else {}
+
+
+# Whoever reads the pipe waits for ever, whoever runs the command leaves a file.
+OTHER = """
+_overrides = {{"crypto": {{"maxmemory": "384mb", "hz": 20, "address": "10.0.0.1"}}}}
+_machine = {{"ssh_hostname": "10.0.0.1", "redis_overrides": _overrides}}
+redis_crypto = [("crypto-1", {{**_machine, "redis_secrets_command": ["touch", "{told}"]}})]
+redis_gateway = redis_socket = redis_shared = redis_compliance = [("others-1", {{"redis_secrets_file": "{pipe}"}})]
+"""
+
+
+def told_other(directory: Path) -> tuple[str, ...]:
+    """The options that make a rehearsal like OTHER, and half as large."""
+    told, pipe, other = (directory / name for name in ("told", "pipe", "production.py"))
+    os.mkfifo(pipe, 0o600)
+    other.write_text(OTHER.format(told=told, pipe=pipe))
+    return ("--data", f"like={other}", "--data", "scale=0.5", *THROWN_AWAY)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +99,10 @@ def test_a_drill_that_nobody_knows_stops_before_the_first(onebox: Tier, tmp_path
 
 
 def test_what_a_deploy_over_an_older_state_costs_is_measured(tmp_path: Path) -> None:
+    like = told_other(tmp_path)  # the older state knows neither like= nor scale=, and is told in other words
     with ContainerLab(layout("onebox", "trixie")) as lab:
-        tier = Tier(lab, "inventory/onebox.py", tmp_path / "secrets.yaml", ("--data", f"from={BEFORE}"), REPOSITORY)
+        options = ("--data", f"from={BEFORE}", *like)
+        tier = Tier(lab, "inventory/onebox.py", tmp_path / "secrets.yaml", options, REPOSITORY)
         done, report = rehearse(tier, tmp_path, "tamper")
         assert done.returncode == 0, output(done)
         assert report["came_from"] == BEFORE[:12]
@@ -92,6 +112,30 @@ def test_what_a_deploy_over_an_older_state_costs_is_measured(tmp_path: Path) -> 
             assert figures["lost"]["value"] == 0
             assert figures["restarts"]["value"] == 1  # each role gets a user of its own
             assert figures["acknowledged"]["value"] > 200
+        with tier.operator("crypto") as operator:
+            assert operator.config_get("maxmemory", "hz") == {"maxmemory": str(192 << 20), "hz": "20"}
+        assert not (tmp_path / "told").exists()
+
+
+def test_a_rehearsal_is_like_another_inventory_and_reads_none_of_its_secrets(tmp_path: Path) -> None:
+    like = told_other(tmp_path)
+    with ContainerLab(layout("onebox", "bookworm")) as lab:
+        tier = Tier(lab, "inventory/onebox.py", tmp_path / "secrets.yaml", like)
+        tier.deploy()
+        done, report = rehearse(tier, tmp_path, "full")
+        assert done.returncode == 0, output(done)
+        assert report["like"] == str(tmp_path / "production.py")
+        scaled = {(item["role"], item["setting"]): (item["wanted"], item["used"]) for item in report["scaled"]}
+        assert scaled["crypto", "maxmemory"] == ("384mb", "192mb")
+        assert scaled["gateway", "maxmemory"] == ("256mb", "128mb")
+        assert scaled["shared", "client_output_buffer_limit pubsub"] == ("32mb 8mb 60", "16mb 4mb 60")
+        assert "maxmemory 384mb → 192mb (crypto)" in output(done)
+        with tier.operator("crypto") as operator:
+            assert operator.config_get("maxmemory", "hz") == {"maxmemory": str(192 << 20), "hz": "20"}
+        assert tier.run("tasks/drift.py").returncode == 0
+        alone = Tier(lab, "inventory/onebox.py", tier.secrets, THROWN_AWAY).run("tasks/rehearse.py")
+        assert "Nothing was drilled: run deploy.py first" in output(alone)
+    assert not (tmp_path / "told").exists()
 
 
 @pytest.mark.soak

@@ -1,9 +1,10 @@
 """`make rehearse`: the whole life of the tier on throw-away VMs, before production sees a change."""
 
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -42,21 +43,23 @@ Remove them:
 @click.option("--drills", default="standard", show_default=True, help="standard, all, or names with commas.")
 @click.option("--suite", type=click.Choice(get_args(Suite)), default="bookworm", show_default=True)
 @click.option("--from", "ref", help="A commit that is deployed first; what the working tree over it costs is measured.")
-def main(keep: bool, drills: str, suite: Suite, ref: str | None) -> None:
+@click.option("--like", help="The inventory whose roles are rehearsed, as inventory/prod.py.")
+@click.option("--scale", help="A factor by which every memory size of the roles is made smaller, as 0.5.")
+def main(keep: bool, drills: str, suite: Suite, ref: str | None, like: str | None, scale: str | None) -> None:
     """Boot the staging VMs, deploy, run the drills, verify and check for drift; then there is a page about it."""
     try:
         boot(keep, suite)
     except LabError as error:
         raise click.ClickException(str(error)) from error
-    steps = [] if ref else [run_step(what, file) for what, file in DEPLOYS]
+    told = as_data({"like": like, "scale": scale})  # of every step: each wants the same
+    steps = [] if ref else [run_step(what, file, *told) for what, file in DEPLOYS]
     page, report = REPORTS / "rehearsal.html", REPORTS / "rehearsal.json"
     REPORTS.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    asked = [f"rehearsal_page={page}", f"rehearsal_report={report}"]
-    asked += [] if drills == "all" else [f"drills={drills}"]
-    asked += [f"from={ref}"] if ref else []
-    run_step("drills", DRILLS, *(word for value in asked for word in ("--data", value)), must=report.exists)
-    steps += [run_step(what, file) for what, file in CHECKS]
+    wanted = None if drills == "all" else drills
+    asked = as_data({"rehearsal_page": str(page), "rehearsal_report": str(report), "drills": wanted, "from": ref})
+    run_step("drills", DRILLS, *told, *asked, must=report.exists)
+    steps += [run_step(what, file, *told) for what, file in CHECKS]
     found = with_steps(from_json(report.read_text()), steps)
     write_whole(report, to_json(found))
     write_whole(page, to_html(found))
@@ -65,7 +68,12 @@ def main(keep: bool, drills: str, suite: Suite, ref: str | None) -> None:
     if not found.passed:
         raise click.ClickException(f"not all went as promised: {shown(page)}; the machines stay up to look at")
     click.secho("\nThe rehearsal went as promised.", fg="green")
-    click.echo(ENDING.format(python=python, pyinfra=pyinfra, first=first, page=shown(page)))
+    click.echo(ENDING.format(python=python, pyinfra=shlex.join([str(pyinfra), *told]), first=first, page=shown(page)))
+
+
+def as_data(values: Mapping[str, str | None]) -> list[str]:
+    """The words of pyinfra's command line that say so; what is None is not said."""
+    return [word for name, value in values.items() if value is not None for word in ("--data", f"{name}={value}")]
 
 
 def with_steps(found: Rehearsal, steps: list[Step]) -> Rehearsal:

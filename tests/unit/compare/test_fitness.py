@@ -126,6 +126,26 @@ def test_too_little_memory_is_refused_with_the_sum_that_was_made() -> None:
     ]
 
 
+def test_a_rehearsal_s_host_with_too_little_memory_is_told_the_scale_that_fits() -> None:
+    host = replace(desired("gateway", "socket"), scale=1.0)
+    (said,) = reasons(host, replace(fresh(host), memory=1 * GIB))
+    assert said.endswith(
+        "the host has 1024 MiB: rehearse it smaller by --data scale=0.31, or give the machine more memory"
+    )
+    fits = replace(
+        desired("gateway", "socket", gateway={"maxmemory": "79mb"}, socket={"maxmemory": "158mb"}), scale=0.31
+    )
+    assert reasons(fits, replace(fresh(fits), memory=1 * GIB)) == []
+    (said,) = reasons(host, replace(fresh(host), memory=512 * MIB))
+    assert said.endswith("the host has 512 MiB: no scale= is small enough: give the machine more memory")
+
+
+def test_a_rehearsal_s_host_with_too_small_a_disk_is_told_the_scale_that_fits() -> None:
+    host = replace(desired("gateway"), scale=0.5)
+    (said,) = reasons(host, replace(fresh(host), disk_free=448 * MIB, data_used={}))
+    assert said.endswith("used by its roles: rehearse it smaller by --data scale=0.25, or give the machine more disk")
+
+
 def test_memory_is_enough_from_the_documented_sum_on() -> None:
     host = desired("gateway")
     needed = int(256 * MIB * 2.15) + 512 * MIB

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.drills.plan import BY_NAME, DRILLS, chosen
+from tasks.catalogue.scaling import LEAST
+from tasks.drills.plan import BY_NAME, DRILLS, NEEDED, chosen
 from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in
 from tasks.reports.rehearsal_model import DRILLS as REPORTED
 from tests.unit.builders import EVERY, desired
@@ -103,3 +104,7 @@ def test_the_deploy_that_ends_a_drill_is_that_of_the_same_command_line(argv: lis
 )
 def test_a_failed_drill_says_how_to_get_in(data: dict[str, object], words: str) -> None:
     assert way_in("redis-1", data) == words
+
+
+def test_no_scale_makes_a_role_too_small_for_a_drill() -> None:
+    assert LEAST["maxmemory"] >= NEEDED

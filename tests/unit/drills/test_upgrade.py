@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.catalogue.printable import printable
 from tasks.drills.tampering import not_found, of_role
-from tasks.drills.upgrade import for_deploy
+from tasks.drills.upgrade import commit_of, for_deploy
+from tasks.run.ending import Refusal
 from tests.unit.builders import desired
 
 HERE = Path("inventory/own.py").resolve()
@@ -30,6 +32,34 @@ HERE = Path("inventory/own.py").resolve()
 )
 def test_the_older_state_is_deployed_by_the_words_of_this_run(argv: list[str], words: list[str]) -> None:
     assert for_deploy(argv, "inventory/own.py") == words
+
+
+def test_what_the_older_state_may_not_know_is_left_out_where_it_is_told_otherwise() -> None:
+    argv = ["--data", "like=a.py", "-y", "--data", "scale=0.5", "--data", "drills=full", "i.py", "tasks/rehearse.py"]
+    assert for_deploy(argv, "i.py", ("like", "scale")) == [str(Path("i.py").resolve()), "deploy.py"]
+
+
+REFS = {"HEAD": True, "HEAD~1": True, "nobody": False, "--all": False, "-1": False, "": False, "HEAD:tasks": False}
+REFS |= {
+    "HEAD~1..HEAD": False,
+    "HEAD^@": False,
+    "--output=x": False,
+    "HEAD --all": False,
+    "0" * 40: False,
+    "a\nb": False,
+}
+
+
+@pytest.mark.parametrize("ref", REFS)
+def test_a_commit_is_named_or_refused_in_a_sentence(ref: str) -> None:
+    if REFS[ref]:
+        assert len(commit_of(ref)) == 40
+        return
+    with pytest.raises(Refusal) as refused:
+        commit_of(ref)
+    assert str(refused.value) == (
+        f"Nothing was rehearsed: from={printable(ref)}: no such commit: name a commit, tag or branch"
+    )
 
 
 def test_a_change_by_hand_that_drift_does_not_name_is_said() -> None:
