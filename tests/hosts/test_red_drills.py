@@ -1,0 +1,181 @@
+"""Every drill has been seen red: the product is broken in one place, and the drill says so in an operator's words."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.changed_tree import edit
+from tests.hosts.conftest import FIVE, ROLES, Finished, Tier, output, overriding
+from tests.hosts.test_drills import OF_A_CONTAINER, rehearse
+from tests.tree import copy_of_tree
+
+pytestmark = [pytest.mark.hosts, pytest.mark.soak]
+
+# What does not come back is waited for; five minutes are for machines without KVM.
+PATIENCE = ("tasks/observed/bounds.py", "BACK_PATIENCE = 300.0", "BACK_PATIENCE = 20.0")
+UNIT, SETTINGS = "templates/redis.service.j2", "tasks/desired/build.py"
+LAST_SETTING = "{**role.directives(), **placed}"
+
+
+def setting(name: str, value: str) -> tuple[str, str, str]:
+    """Every role is deployed with a setting that is not its catalogue's, and the tool thinks that right."""
+    return (SETTINGS, LAST_SETTING, f'{{**role.directives(), **placed, "{name}": "{value}"}}')
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What is broken of the product, the edit of a tree or the overrides that do it, and what the drill says then.
+
+    `roles`: those whose promise it breaks; the others' drill stays green.
+    """
+
+    what: str
+    words: tuple[str, ...]
+    edit: tuple[str, str, str] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    roles: tuple[str, ...] = FIVE
+
+
+RED = {
+    "full": [
+        Broken(
+            "every role evicts, whatever its policy",
+            ("keys without a TTL are gone", "no write was refused, expected refusals at the limit"),
+            setting("maxmemory-policy", "allkeys-lru"),
+            roles=("socket", "compliance", "crypto"),
+        ),
+    ],
+    "crash": [
+        Broken("nobody starts a killed server again", ("not within",), (UNIT, "Restart=always", "Restart=no")),
+        Broken(
+            "after a crash the end of the log is thrown away",
+            ("what was written plainly is gone",),
+            (
+                UNIT,
+                "Restart=always",
+                "Restart=always\nExecStopPost=-+/bin/sh -c '[ \"$SERVICE_RESULT\" != signal ] || "
+                "find {{ data_directory }} -name \"*.incr.aof\" -exec truncate -s 0 {} +'",
+            ),
+        ),
+    ],
+    "log_truncated": [
+        Broken("a log whose end is cut stops the start", ("not within",), overrides={"aof_load_truncated": False}),
+    ],
+    "log_damaged": [
+        Broken(
+            "each start cuts a damaged log by itself",
+            ("it started with a damaged log",),
+            (
+                UNIT,
+                "ExecStart=/usr",
+                "ExecStartPre=-+/bin/sh -c 'echo y | redis-check-aof --fix {{ manifest }}'\nExecStart=/usr",
+            ),
+        ),
+    ],
+    "log_foreign_owner": [
+        Broken(
+            "a deploy does not give data back",
+            ("the deploy that ends the drill",),
+            ("tasks/steps/instances.py", "by_role(seen, Remedy.OWN)", "by_role(seen, Remedy.KEEP)"),
+        ),
+    ],
+    "busy_script": [
+        Broken(
+            "the operator may not end a script",
+            ("SCRIPT KILL: NOPERM",),
+            ("tasks/catalogue/acl_rules.py", '"script|kill function|kill', '"function|kill'),
+        ),
+    ],
+    "maxclients": [
+        Broken("whoever is quiet for a second is cut off", ("broke off",), overrides={"timeout": 1}),
+    ],
+    "slow_subscriber": [
+        Broken(
+            "what a subscriber has not read may grow for ever",
+            ("a subscriber that read nothing got 64 MiB, expected that it is cut off",),
+            overrides={"client_output_buffer_limit": {"pubsub": "0 0 0"}},
+            roles=("socket", "shared"),
+        ),
+    ],
+    "stampede": [
+        Broken(
+            "clients may hold no more memory than fifty of them do",
+            ("of the crowd",),
+            setting("maxmemory-clients", str(2 << 20)),
+        ),
+    ],
+    "latency": [
+        Broken(
+            "a server has next to no processor",
+            ("answered",),
+            (UNIT, "Restart=always", "Restart=always\nCPUQuota=3%\nCPUQuotaPeriodSec=1s"),
+        ),
+    ],
+    "tamper": [
+        Broken(
+            "drift does not look at the units' text",
+            ("drift does not find its unit",),
+            ("tasks/compare/host.py", "    if other and not unknown:", "    if other and not unknown and file.path[:4] != '/etc/systemd'[:4]:"),
+        ),
+    ],
+}
+ROWS = [pytest.param(drill, broken, id=f"{drill}: {broken.what}") for drill, rows in RED.items() for broken in rows]
+
+
+def tree_with(tmp_path: Path, *edits: tuple[str, str, str]) -> Path:
+    """A copy of the tests' tree with these edits."""
+    copy = copy_of_tree(tmp_path / "repository")
+    for change in (PATIENCE, *edits):
+        edit(copy, *change)
+    return copy
+
+
+@pytest.fixture
+def mended(onebox: Tier) -> Iterator[Tier]:
+    """The tier as the unbroken product has it, and so again afterwards, with nothing of a drill left."""
+    yield onebox
+    host = onebox.host("gateway")
+    units = " ".join(f"redis-{role}" for role in FIVE)
+    # A server whose script nobody could end is not ended by a deploy, either.
+    host.sh(f"systemctl kill --signal=KILL {units}; systemctl reset-failed {units}; rm -rf /var/lib/caas-drill-*")
+    onebox.deploy()
+    for role in ROLES:
+        with onebox.operator(role) as operator:
+            for key in operator.scan_iter("caas-verify:drill*", count=10000):
+                operator.unlink(key)
+    host.sh(f"systemctl reset-failed {units}")
+
+
+@pytest.mark.parametrize(("drill", "broken"), ROWS)
+def test_a_broken_product_turns_its_drill_red(mended: Tier, tmp_path: Path, drill: str, broken: Broken) -> None:
+    options = overriding({role: broken.overrides for role in FIVE}) if broken.overrides else ()
+    copy = tree_with(tmp_path, *([broken.edit] if broken.edit else []))
+    tier = Tier(mended.lab, mended.inventory, mended.secrets, options, copy)
+    tier.deploy()
+    done, report = rehearse(tier, tmp_path, drill)
+    assert_red(done, report, drill, broken)
+
+
+def assert_red(done: Finished, report: Mapping[str, Any], drill: str, broken: Broken) -> None:
+    """The drill is red for just these roles, in these words, which are printed, too."""
+    assert done.returncode != 0
+    assert "Traceback" not in output(done)
+    found = {item["role"]: item for item in report["drills"] if item["drill"] == drill}
+    assert {role for role, item in found.items() if not item["passed"]} == set(broken.roles), json.dumps(found)
+    said = "\n".join(line for role in broken.roles for line in found[role]["said"])
+    print(f"{drill}: {broken.what}:\n{said}")
+    for words in broken.words:
+        assert words in said
+        assert words in output(done)
+
+
+def test_the_same_drills_are_green_where_nothing_is_broken(mended: Tier, tmp_path: Path) -> None:
+    assert set(RED) == set(OF_A_CONTAINER)
+    tier = Tier(mended.lab, mended.inventory, mended.secrets, repository=tree_with(tmp_path))
+    done, report = rehearse(tier, tmp_path, *RED)
+    assert done.returncode == 0, output(done)
+    assert {(item["drill"], item["role"]) for item in report["drills"]} == {(drill, role) for drill in RED for role in FIVE}
