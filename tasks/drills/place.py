@@ -25,6 +25,7 @@ from tasks.run.session import current
 from tasks.run.survey import Look, look
 
 PREFIX = f"{RESERVED_PREFIX}drill"  # of the keys of drills
+LAST_LINES = 5  # of a journal: why a start failed, and systemd's words about it
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,26 @@ class Place:
 
     def wait_until_back(self) -> float:
         """Seconds until a service is answered. Raises DrillFailed after BACK_PATIENCE."""
-        return wait_for(f"{self.name} comes back", self.answers)
+        return self.wait_for("does not serve again", self.answers)
+
+    def wait_for(self, else_: str, condition: Callable[[], bool]) -> float:
+        """Seconds until `condition` held. Raises DrillFailed after BACK_PATIENCE: `else_`, and what its unit says."""
+        try:
+            return wait_for(f"{self.name} {else_}", condition)
+        except DrillFailed as error:
+            raise DrillFailed(f"{error}: {self.unit_says()}") from None
+
+    def unit_says(self) -> str:
+        """The state of its unit, and the last lines of its journal."""
+        names = ("ActiveState", "SubState", "NRestarts")
+        try:
+            shown = self.sh(f"systemctl show -p {','.join(names)} {self.unit}").splitlines()
+            active, sub, restarts = (dict(line.split("=", 1) for line in shown)[name] for name in names)
+            lines = self.sh(f"journalctl --quiet --no-pager -n {LAST_LINES} -o cat -u {self.unit}").splitlines()
+        except (DrillFailed, ValueError, KeyError) as error:
+            return f"{self.unit}: unknown: {error}"
+        last = " / ".join(line.strip() for line in lines if line.strip())
+        return f"{self.unit} is {active} ({sub}, started again {restarts} times); its journal ends: {last}"
 
     def calm_down(self) -> None:
         """What the drill made the server and systemd count is counted anew: nobody takes it for trouble later."""
@@ -157,11 +177,11 @@ def sh(state: State, host: Host, command: str) -> str:
 
 
 def wait_for(what: str, condition: Callable[[], bool], patience: float = BACK_PATIENCE, step: float = 0.3) -> float:
-    """Seconds until `condition` held. Raises DrillFailed after `patience`."""
+    """Seconds until `condition` held. Raises DrillFailed, `what` is wrong, after `patience`."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > patience:
-            raise DrillFailed(f"{what}: not within {patience:.0f} s")
+            raise DrillFailed(f"{what}, for {patience:.0f} s now")
         time.sleep(step)
     return time.monotonic() - began
 

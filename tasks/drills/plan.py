@@ -69,7 +69,13 @@ DRILLS: tuple[Drill, ...] = (
     Drill("full", "role", 20, _when_full),
     Drill("crash", "role", 15, _crash),
     Drill("power", "host", 60, _power, machine=True),
-    Drill("reboot", "host", 60, lambda role: "after a reboot under writes it is back by itself with every one of them"),
+    Drill(
+        "reboot",
+        "host",
+        60,
+        lambda role: "after a reboot under writes it is back by itself with every one of them",
+        machine=True,  # a container ends by it, and who starts it again is its host's affair
+    ),
     Drill(
         "reboot_late_address",
         "host",

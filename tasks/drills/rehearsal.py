@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from pyinfra import logger
@@ -29,6 +30,7 @@ from tasks.drills.plan import Drill, chosen, in_minutes
 from tasks.drills.upgrade import NAME as UPGRADE
 from tasks.drills.upgrade import PROMISE, deploy_first, upgrade
 from tasks.observed.connection import begin
+from tasks.observed.exchange import ExchangeError
 from tasks.prove.proof import findings
 from tasks.reports.files import write_whole
 from tasks.reports.rehearsal_model import (
@@ -71,6 +73,7 @@ OF_HOST: Mapping[str, OfHost] = {
     "tamper": tampering.tamper,
 }
 FORMS: Mapping[str, Callable[[Rehearsal], str]] = {"rehearsal_report": to_json, "rehearsal_page": to_html}
+STEP = "--> Starting operation:"  # before the name of each, in what pyinfra prints
 DEPLOY_PATIENCE = 1800  # seconds for the deploy that ends a drill
 
 
@@ -96,6 +99,8 @@ class Part:
             self.outcomes = done.value
         except DrillFailed as error:
             self.problem = str(error)
+        except ExchangeError as error:  # a client of the drill was cut off where it had to be served
+            self.problem = f"{', '.join(place.name for place in self.places)}: a client of the drill: {error}"
         except Exception as error:
             self.problem = fault(error)
         self.ended = time.monotonic()
@@ -346,6 +351,15 @@ def deploy_command(argv: Sequence[str]) -> list[str]:
     return ["-y", *(word for word in words if word not in ("-y", "--yes"))]
 
 
+def why_failed(said: str) -> str:
+    """What a deploy said that failed: where it ended, and why. Pure."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    steps = [number for number, line in enumerate(lines) if line.startswith(STEP)]
+    last = lines[steps[-1] :] if steps else lines[-6:]
+    words = [line.removeprefix(STEP).strip() for line in last if line != "--> Disconnecting from hosts..."]
+    return shorten(" / ".join(words), 700, placeholder=" …")
+
+
 def _deploy(state: State, looks: Mapping[str, Look]) -> str:
     """Why a deploy of the tier, by the operator's command, failed; empty when it ended well."""
     let_go(state)
@@ -365,10 +379,7 @@ def _deploy(state: State, looks: Mapping[str, Look]) -> str:
     finally:
         # What was looked at before is not what is there now: this very deploy came between.
         hold_now(state, _look_again(state, looks))
-    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    if done.returncode:
-        return f"the deploy that ends the drill: exit code {done.returncode}: {' '.join(said[-6:])[-600:]}"
-    return ""
+    return f"the deploy that ends the drill failed: {why_failed(done.stdout + done.stderr)}" if done.returncode else ""
 
 
 def _verify(state: State, run: Run) -> list[Reported]:

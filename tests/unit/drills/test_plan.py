@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.drills.plan import BY_NAME, DRILLS, chosen
-from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in
+from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in, why_failed
 from tasks.reports.rehearsal_model import DRILLS as REPORTED
 from tests.unit.builders import EVERY, desired
 
@@ -101,3 +101,20 @@ def test_the_deploy_that_ends_a_drill_is_that_of_the_same_command_line(argv: lis
 )
 def test_a_failed_drill_says_how_to_get_in(data: dict[str, object], words: str) -> None:
     assert way_in("redis-1", data) == words
+
+
+def test_a_deploy_that_failed_is_told_by_its_last_step_and_what_that_said() -> None:
+    said = """
+--> Starting operation: Try the new configuration
+    [vm] Success
+--> Starting operation: Start instances
+    [vm] crypto: did not come up
+--> Disconnecting from hosts...
+--> pyinfra error: Not done: vm failed
+"""
+    assert why_failed(said) == "Start instances / [vm] crypto: did not come up / --> pyinfra error: Not done: vm failed"
+
+
+def test_a_deploy_that_was_refused_before_its_first_step_is_told_by_its_last_words() -> None:
+    said = "--> Loading config...\n--> pyinfra error: vm is unfit:\n    vm: 1 MB of RAM"
+    assert why_failed(said).endswith("--> pyinfra error: vm is unfit: / vm: 1 MB of RAM")
