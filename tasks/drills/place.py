@@ -133,7 +133,7 @@ class Place:
             raise DrillFailed(f"{error}: {self.unit_says()}") from None
 
     def unit_says(self) -> str:
-        """The state of its unit, and the last lines of its journal."""
+        """The state of its unit, and below it the last lines of its journal."""
         names = ("ActiveState", "SubState", "NRestarts")
         try:
             shown = self.sh(f"systemctl show -p {','.join(names)} {self.unit}").splitlines()
@@ -141,8 +141,8 @@ class Place:
             lines = self.sh(f"journalctl --quiet --no-pager -n {LAST_LINES} -o cat -u {self.unit}").splitlines()
         except (DrillFailed, ValueError, KeyError) as error:
             return f"{self.unit}: unknown: {error}"
-        last = " / ".join(line.strip() for line in lines if line.strip())
-        return f"{self.unit} is {active} ({sub}, started again {restarts} times); its journal ends: {last}"
+        state = f"{self.unit} is {active} ({sub}, started again {restarts} times); its journal ends:"
+        return "\n".join([state, *(line.strip() for line in lines)])
 
     def calm_down(self) -> None:
         """What the drill made the server and systemd count is counted anew: nobody takes it for trouble later."""

@@ -27,8 +27,8 @@ from tasks.drills.client import DrillFailed
 from tasks.drills.outcome import OfHost, OfRole, Outcome
 from tasks.drills.place import Place, sh
 from tasks.drills.plan import Drill, chosen, in_minutes
+from tasks.drills.upgrade import DONE, PROMISE, deploy_first, upgrade
 from tasks.drills.upgrade import NAME as UPGRADE
-from tasks.drills.upgrade import PROMISE, deploy_first, upgrade
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError
 from tasks.prove.proof import findings
@@ -123,10 +123,10 @@ class Part:
             promise=self.drill.promise(place.role),
             passed=found is not None,
             seconds=round(max(self.ended - self.began, 0.0), 1),
-            proved_by=found.proved_by if found else "it failed, see what was said",
+            proved_by=found.proved_by if found else f"what was to prove it: {self.drill.done}",
             figures=found.figures if found else {},
             series=found.series if found else (),
-            said=found.said if found else (printable(self.problem),),
+            said=found.said if found else tuple(printable(line) for line in self.problem.splitlines() if line.strip()),
         )
 
 
@@ -277,7 +277,7 @@ def _upgraded(state: State, places: Sequence[Place], looks: Mapping[str, Look]) 
     took = round(time.monotonic() - began, 1)
     results = []
     for place in places:
-        drill = Drill(UPGRADE, "role", took, lambda role: PROMISE)
+        drill = Drill(UPGRADE, "role", took, DONE, lambda role: PROMISE)
         part = Part(drill, place.host, [place], iter(()), began, found or None, problem, time.monotonic())  # type: ignore[arg-type]
         results += part.results()
         _say(part)
@@ -334,7 +334,8 @@ def _say(part: Part) -> None:
         if result.passed:
             logger.info(f"{where}: {part.drill.name}: {figures or 'as promised'} ({result.seconds:.0f} s)")
         else:
-            part.host.log_styled(f"{result.role}: {part.drill.name}: {result.said[0]}", fg="red", log_func=logger.error)
+            for line in result.said:
+                part.host.log_styled(f"{result.role}: {part.drill.name}: {line}", fg="red", log_func=logger.error)
 
 
 def deploy_command(argv: Sequence[str]) -> list[str]:
