@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra import logger
@@ -25,7 +25,10 @@ from tasks.run.session import current
 from tasks.run.survey import Look, look
 
 PREFIX = f"{RESERVED_PREFIX}drill"  # of the keys of drills
-LAST_LINES = 5  # of a journal: why a start failed, and systemd's words about it
+JOURNAL, LAST_LINES = (
+    60,
+    4,
+)  # lines of a journal that are read, and shown: why a start failed, and systemd's word about it
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,11 @@ class Place:
         try:
             shown = self.sh(f"systemctl show -p {','.join(names)} {self.unit}").splitlines()
             active, sub, restarts = (dict(line.split("=", 1) for line in shown)[name] for name in names)
-            lines = self.sh(f"journalctl --quiet --no-pager -n {LAST_LINES} -o cat -u {self.unit}").splitlines()
+            lines = self.sh(f"journalctl --quiet --no-pager -n {JOURNAL} -o cat -u {self.unit}").splitlines()
         except (DrillFailed, ValueError, KeyError) as error:
             return f"{self.unit}: unknown: {error}"
-        state = f"{self.unit} is {active} ({sub}, started again {restarts} times); its journal ends:"
-        return "\n".join([state, *(line.strip() for line in lines)])
+        state = f"{self.unit} is {active} ({sub}, started again {restarts} times); its journal says:"
+        return "\n".join([state, *last_words(lines)])
 
     def calm_down(self) -> None:
         """What the drill made the server and systemd count is counted anew: nobody takes it for trouble later."""
@@ -166,6 +169,13 @@ class Place:
         seen = self.look()
         if left := [line for line in self.said_of_it(seen) if " warning " not in line]:
             raise DrillFailed(f"{self.name}: after {what}: {'; '.join(left)[:400]}")
+
+
+def last_words(journal: Sequence[str]) -> list[str]:
+    """What a unit said right before its process ended, for the last time; its last lines where none did. Pure."""
+    lines = [line.strip() for line in journal if line.strip()]
+    ends = [number for number, line in enumerate(lines, 1) if " process exited, " in line]
+    return lines[: ends[-1] if ends else None][-LAST_LINES:]
 
 
 def sh(state: State, host: Host, command: str) -> str:

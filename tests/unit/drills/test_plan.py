@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.drills.place import last_words
 from tasks.drills.plan import BY_NAME, DRILLS, chosen
 from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in, why_failed
 from tasks.reports.rehearsal_model import DRILLS as REPORTED
@@ -118,3 +119,14 @@ def test_a_deploy_that_failed_is_told_by_its_last_step_and_what_that_said() -> N
 def test_a_deploy_that_was_refused_before_its_first_step_is_told_by_its_last_words() -> None:
     said = "--> Loading config...\n--> pyinfra error: vm is unfit:\n    vm: 1 MB of RAM"
     assert why_failed(said).endswith("--> pyinfra error: vm is unfit: / vm: 1 MB of RAM")
+
+
+ENDED = "redis-crypto.service: Main process exited, code=exited, status=1/FAILURE"
+
+
+def test_of_a_unit_that_is_started_again_and_again_what_ended_it_is_told() -> None:
+    start = ["Starting redis-crypto.service...", "1:C # Redis is starting", "1:M # Unexpected end of file"]
+    journal = [*start, ENDED, "Scheduled restart job, restart counter is at 5.", *start[:2], ""]
+    assert last_words(journal) == [*start, ENDED]
+    assert last_words(start) == start
+    assert last_words([]) == []
