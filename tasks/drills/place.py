@@ -144,8 +144,8 @@ class Place:
             lines = self.sh(f"journalctl --quiet --no-pager -n {JOURNAL} -o cat -u {self.unit}").splitlines()
         except (DrillFailed, ValueError, KeyError) as error:
             return f"{self.unit}: unknown: {error}"
-        state = f"{self.unit} is {active} ({sub}, started again {restarts} times); its journal says:"
-        return "\n".join([state, *last_words(lines)])
+        state = f"{self.unit} is {active} ({sub}, started again {restarts} times)"
+        return "\n".join([state, *(f"its journal: {line}" for line in last_words(lines))])
 
     def calm_down(self) -> None:
         """What the drill made the server and systemd count is counted anew: nobody takes it for trouble later."""
