@@ -156,6 +156,8 @@ def _rehearse_now(
 ) -> int:
     began, clock, came_from = datetime.now(UTC), time.monotonic(), asked(state, CAME_FROM)
     hold_now(state, looks)
+    # Asked before anything is broken: a host that does not come back must not cost the report.
+    hosts = tuple(_host(state, host, looks[host.name]) for host in _hosts(places))
     results: list[DrillResult] = []
     left_out: list[NotRun] = []
     if came_from:
@@ -174,7 +176,7 @@ def _rehearse_now(
         commit=_commit(),
         came_from=came_from,
         like=None,
-        hosts=tuple(_host(state, host, looks[host.name]) for host in _hosts(places)),
+        hosts=hosts,
         roles=tuple(_role(place) for place in places),
         scaled=(),
         steps=tuple(steps),
@@ -238,15 +240,17 @@ def _run_all(
     state: State, drills: Sequence[Drill], places: Sequence[Place], looks: Mapping[str, Look], left_out: list[NotRun]
 ) -> list[DrillResult]:
     results: list[DrillResult] = []
+    failed: dict[tuple[str | None, str], str] = {}  # role and host where a drill has failed, and the last one that did
     left, pace = sum(drill.seconds for drill in drills), 1.0
     for number, drill in enumerate(drills, 1):
-        which = [place for place in places if not _left_out(drill, place, looks, left_out)]
+        which = [place for place in places if not _left_out(drill, place, looks, failed, left_out)]
         logger.info(f"--> {number}/{len(drills)} {drill.name} ({in_minutes(pace * left)} left)")
         began = time.monotonic()
         parts = _parts(drill, which)
         _run(state, looks, parts)
         for part in parts:
             results += part.results()
+            failed |= {(item.role, item.host): drill.name for item in part.results() if not item.passed}
             _say(part)
         left -= drill.seconds
         # Machines differ: what the first drills took tells more than what others did.
@@ -284,15 +288,32 @@ def _upgraded(state: State, places: Sequence[Place], looks: Mapping[str, Look]) 
     return results
 
 
-def _left_out(drill: Drill, place: Place, looks: Mapping[str, Look], left_out: list[NotRun]) -> str:
-    """Why a drill is not run in a place, which is noted; empty when it is run."""
+def _left_out(
+    drill: Drill,
+    place: Place,
+    looks: Mapping[str, Look],
+    failed: Mapping[tuple[str | None, str], str],
+    left_out: list[NotRun],
+) -> str:
+    """Why a drill is not run in a place, which is noted; empty when it is run. What is broken would prove nothing."""
     seen = looks[place.host.name].observed
     why = drill.left_out(place.role)
     if not why and drill.machine and (seen is None or seen.container):
         why = f"{place.host.name} is a container, expected a machine with a kernel and a disk of its own"
+    before = failed.get((place.name, place.host.name))
+    if not why and before and not _serves(place):
+        why = f"it has not served since the drill {before} failed"
     if why:
         left_out.append(NotRun(drill.name, place.name, why))
     return why
+
+
+def _serves(place: Place) -> bool:
+    """Whether a role serves, whatever has become of its host."""
+    try:
+        return place.answers()
+    except Exception:  # a connection that is gone shows in many ways
+        return False
 
 
 def _parts(drill: Drill, places: Sequence[Place]) -> list[Part]:
@@ -364,6 +385,7 @@ def why_failed(said: str) -> str:
 def _deploy(state: State, looks: Mapping[str, Look]) -> str:
     """Why a deploy of the tier, by the operator's command, failed; empty when it ended well."""
     let_go(state)
+    done, problem = None, ""
     try:
         argv = [str(Path(sys.executable).with_name("pyinfra")), *deploy_command(sys.argv[1:])]
         done = subprocess.run(
@@ -376,11 +398,15 @@ def _deploy(state: State, looks: Mapping[str, Look]) -> str:
             stdin=subprocess.DEVNULL,
         )
     except (subprocess.TimeoutExpired, DrillFailed) as error:
-        return f"the deploy that ends the drill: {error}"
-    finally:
+        problem = f"the deploy that ends the drill: {error}"
+    if done is not None and done.returncode:
+        problem = f"the deploy that ends the drill failed: {why_failed(done.stdout + done.stderr)}"
+    try:
         # What was looked at before is not what is there now: this very deploy came between.
         hold_now(state, _look_again(state, looks))
-    return f"the deploy that ends the drill failed: {why_failed(done.stdout + done.stderr)}" if done.returncode else ""
+    except Refusal as error:  # it must not cost the report
+        problem = problem or f"after the deploy that ends the drill: {error}"
+    return problem
 
 
 def _verify(state: State, run: Run) -> list[Reported]:

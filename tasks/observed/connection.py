@@ -146,6 +146,10 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
         return CommandResult(False, "", f"the command did not run: {last_words(str(error))}")
     except BREAKS as error:
         return CommandResult(False, "", f"the connection broke: {error}")
+    except AttributeError:  # of paramiko's, where the host could not be connected to again
+        if is_connected(host):
+            raise
+        return CommandResult(False, "", "there is no connection any more")
     finally:
         _asked.reset(before)
     if not status and not is_connected(host):
@@ -351,8 +355,9 @@ class Channel:
         return ""
 
     def close(self) -> None:
-        """The other side sees the end."""
-        self._channel.close()
+        """The other side sees the end, if it is there still."""
+        with suppress(*BREAKS):
+            self._channel.close()
 
     def _wait(self, seconds: float) -> bytes:
         self._channel.settimeout(seconds)

@@ -285,7 +285,9 @@ def test_a_broken_product_turns_its_drill_red_on_a_machine(
     other.must("deploy.py")
     report = tmp_path / "rehearsal.json"
     words = (*THROWN_AWAY, "--data", f"drills={drill}", "--data", f"rehearsal_report={report}")
-    assert_red(other.run("tasks/rehearse.py", *words), json.loads(report.read_text()), drill, broken)
+    done = other.run("tasks/rehearse.py", *words)
+    assert report.exists(), output(done)
+    assert_red(done, json.loads(report.read_text()), drill, broken)
 
 
 def test_no_drill_is_left_out() -> None:
