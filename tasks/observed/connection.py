@@ -136,7 +136,8 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
     arguments = _arguments(state, host) | ({} if stdin is None else {"_stdin": [stdin]})
     before = _asked.set(asked)
     try:
-        status, said = host.run_shell_command(StringCommand(marked(command, asked.mark)), **arguments)
+        with _lost(host):
+            status, said = host.run_shell_command(StringCommand(marked(command, asked.mark)), **arguments)
     except OutOfBounds as error:
         where = "it runs on there: see with ps what it waits for" if asked.began else HANGING
         return CommandResult(False, "", f"{error}: {where}")
@@ -146,10 +147,6 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
         return CommandResult(False, "", f"the command did not run: {last_words(str(error))}")
     except BREAKS as error:
         return CommandResult(False, "", f"the connection broke: {error}")
-    except AttributeError:  # of paramiko's, where the host could not be connected to again
-        if is_connected(host):
-            raise
-        return CommandResult(False, "", "there is no connection any more")
     finally:
         _asked.reset(before)
     if not status and not is_connected(host):
@@ -161,6 +158,17 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
         what = "was cut off" if asked.began else "did not run"
         return CommandResult(False, "", f"the command {what}: {seen}")
     return CommandResult(status, "\n".join(own), "\n".join([*own, *err]))
+
+
+@contextmanager
+def _lost(host: Host) -> Iterator[None]:
+    """A host that could not be connected to again shows as an error of paramiko's own, which has no transport then."""
+    try:
+        yield
+    except AttributeError as error:
+        if is_connected(host):
+            raise
+        raise paramiko.SSHException("there is none any more") from error
 
 
 HANGING = "it has not even begun: log in there as this run does and see whether the shell or sudo hangs"

@@ -590,3 +590,9 @@ class Gone:
 
 def test_a_channel_to_a_machine_that_is_gone_can_be_closed() -> None:
     Channel(cast(paramiko.Channel, Gone()), CHANGE).close()
+
+
+def test_a_command_for_a_machine_that_could_not_be_reached_again_fails_in_words(link: Link) -> None:
+    link.host.connector.client = paramiko.SSHClient()  # as a connection that has failed leaves it
+    done = run_command(link.state, link.host, "uname -r")
+    assert (done.succeeded, done.output) == (False, "the connection broke: there is none any more")
