@@ -25,3 +25,11 @@ def _insert(path: Path, start: str, line: str) -> None:
     lines = path.read_text().splitlines()
     (at,) = [number for number, old in enumerate(lines) if old.startswith(start)]
     path.write_text("\n".join([*lines[: at + 1], line, *lines[at + 1 :], ""]))
+
+
+def edit(tree: Path, name: str, old: str, new: str) -> None:
+    """`new` stands in the place of `old`, which the file has once. What is a link in the tree becomes a file."""
+    path = tree / name
+    text = path.read_text()
+    assert text.count(old) == 1, f"{name} has {old!r} {text.count(old)} times, expected once"
+    path.write_text(text.replace(old, new))

@@ -21,7 +21,7 @@ CLIENT = Bound("the client of a drill", 1800, 1 << 30, silence=15)
 
 
 class DrillFailed(Exception):
-    """What was expected of a drill, and what was found."""
+    """What was expected of a drill, and what was found; on further lines what shows why."""
 
 
 class Client:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.drills.client import Client, DrillFailed
-from tasks.drills.judge import percentile, shares
+from tasks.drills.judge import ended_problem, percentile, shares, slow_problem
 from tasks.drills.load import writer_of
 from tasks.drills.outcome import Outcome, Steps, count, milliseconds, seconds
 from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.connection import begin
-from tasks.observed.exchange import ExchangeError, ReplyError
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.reports.rehearsal_model import Figure, Series
 
 ENDLESS = "while true do end"
@@ -38,14 +39,14 @@ def busy_script(place: Place) -> Steps:
     with place.client(able[0]) as looping:
         looping.send(("EVAL", ENDLESS, "0"))
         began = time.monotonic()
-        wait_for(f"{place.name} is busy", lambda: _is_busy(place, able[0]), patience=60)
+        wait_for(f"{place.name} does not say BUSY", lambda: _is_busy(place, able[0]), patience=60)
         said = place.said_of_it()
         if not any("unknown" in line and "BUSY" in line for line in said):
             raise DrillFailed(f"{place.name}: verify does not say BUSY: {'; '.join(said)[:300]}")
         place.operator("SCRIPT", "KILL")
         took = time.monotonic() - began
-        with suppress(ExchangeError):
-            looping.ask(("PING",))
+        if problem := ended_problem(_answer_to_it(looping)):
+            raise DrillFailed(f"{place.name}: {problem}")
     place.wait_until_back()
     place.calm_down()
     place.must_be_well("SCRIPT KILL")
@@ -55,6 +56,14 @@ def busy_script(place: Place) -> Steps:
         {"busy for": seconds(took)},
         said=tuple(said),
     )
+
+
+def _answer_to_it(looping: Client) -> Reply:
+    """What the script's caller was answered; None when his connection is gone, as when the server is restarted."""
+    try:
+        return looping.ask(("PING",))[0]  # to the script, which was sent before
+    except ExchangeError:
+        return None
 
 
 def _is_busy(place: Place, user: str) -> bool:
@@ -88,8 +97,10 @@ def maxclients(place: Place) -> Steps:
                 raise DrillFailed(f"{place.name}: {limit} clients may connect, and one more did: {turned_away or 'OK'}")
             said = place.said_of_it()
             if not any("unknown" in line and "max number of clients" in line for line in said):
-                raise DrillFailed(f"{place.name}: verify does not say what is full: {'; '.join(said)[:300]}")
-            slowest = max(there.timed("PING") for _ in range(20))
+                found = "; ".join(said)[:300] or "nothing"
+                raise DrillFailed(f"{place.name}: verify does not say that no connection is left, it says: {found}")
+            times = [there.timed("PING") for _ in range(20)]
+            _must_be_answered(place, times, "while no connection was left")
         finally:
             held.close()
             operator.answer(("CONFIG", "SET", "maxclients", str(place.role.maxclients)))
@@ -98,7 +109,7 @@ def maxclients(place: Place) -> Steps:
     return Outcome(
         "maxclients was lowered to what was connected and three more: the next client was turned away, who was there "
         "was served, verify said what is full and restarted nothing; with places again all is well",
-        {"turned away after": count(limit, "clients"), "who was there, slowest": milliseconds(1000 * slowest)},
+        {"turned away after": count(limit, "clients"), "who was there, slowest": milliseconds(1000 * max(times))},
         said=tuple(said),
     )
 
@@ -115,7 +126,7 @@ def slow_subscriber(place: Place) -> Steps:
     publish = "return redis.call('PUBLISH', KEYS[1], string.rep('x', tonumber(ARGV[1])))"
     with own_user(place) as user, user.client() as deaf, user.client() as publisher, place.client(service) as other:
         deaf.send(("SUBSCRIBE", channel))
-        wait_for(f"{place.name} has a subscriber", lambda: publisher.answer(("PUBLISH", channel, "x")) == [1], 30)
+        wait_for(f"{place.name} has no subscriber", lambda: publisher.answer(("PUBLISH", channel, "x")) == [1], 30)
         sent, times = 0, list[float]()
         while sent < MESSAGES:
             # A script counts a channel among its keys for its rights.
@@ -128,6 +139,7 @@ def slow_subscriber(place: Place) -> Steps:
             raise DrillFailed(
                 f"{place.name}: a subscriber that read nothing got {sent} MiB, expected that it is cut off"
             )
+    _must_be_answered(place, times, "while a subscriber read nothing")
     place.calm_down()
     place.must_be_well("the subscriber was cut off")
     return Outcome(
@@ -146,20 +158,24 @@ def stampede(place: Place) -> Steps:
     yield from ()
     service = place.role.services[0]
     crowd = min(CROWD, place.role.maxclients // 2)
-    times: list[float] = []
+    came, problems = list[Client](), list[str]()
     with place.client(service) as there, ExitStack() as held:
         before = [there.timed("PING") for _ in range(20)]
         began = time.monotonic()
-        jobs = [begin(partial(_comes, place, service, held, times)) for _ in range(crowd)]
+        jobs = [begin(partial(_comes, place, service, held, came, problems)) for _ in range(crowd)]
         during = []
-        while len(times) < crowd and time.monotonic() - began < 120:
+        while len(came) + len(problems) < crowd and time.monotonic() - began < 120:
             during.append(there.timed("PING"))
             time.sleep(0.01)
         for job in jobs:
             job.result()
         took = time.monotonic() - began
-    if len(times) < crowd:
-        raise DrillFailed(f"{place.name}: {len(times)} of {crowd} clients were served")
+        cut_off = sum(not _is_there(client) for client in came)
+    if problems:
+        raise DrillFailed(f"{place.name}: {len(problems)} of {crowd} clients were not served: {problems[0]}")
+    if cut_off:
+        raise DrillFailed(f"{place.name}: {cut_off} of {crowd} clients were served and cut off, expected that all stay")
+    _must_be_answered(place, during, f"while {crowd} clients connected")
     place.calm_down()
     return Outcome(
         f"{crowd} clients connected at once, logged in and asked; one that was there asked all the time (all of them "
@@ -173,14 +189,32 @@ def stampede(place: Place) -> Steps:
     )
 
 
-def _comes(place: Place, service: str, held: ExitStack, times: list[float]) -> None:
-    began = time.monotonic()
-    client = place.client(service, check=False)
-    held.callback(client.close)
-    if isinstance(client.greeting, ReplyError):
-        raise DrillFailed(f"{place.name}: a client of the crowd was refused: {client.greeting}")
-    client.answer(("PING",))
-    times.append(time.monotonic() - began)
+def _comes(place: Place, service: str, held: ExitStack, came: list[Client], problems: list[str]) -> None:
+    """One more client comes, asks and stays: one of `came`, or why it was not served."""
+    try:
+        client = place.client(service, check=False)
+        held.callback(client.close)
+        if isinstance(client.greeting, ReplyError):
+            raise DrillFailed(f"its login: {client.greeting}")
+        client.answer(("PING",))
+    except (ExchangeError, DrillFailed) as error:
+        problems.append(str(error))
+    else:
+        came.append(client)
+
+
+def _is_there(client: Client) -> bool:
+    """Whether a client that was served is served still."""
+    try:
+        return client.ask(("PING",)) == ["PONG"]
+    except ExchangeError:
+        return False
+
+
+def _must_be_answered(place: Place, times: Sequence[float], when: str) -> None:
+    """Raises DrillFailed when an answer took so long that clients give up."""
+    if problem := slow_problem(times, when):
+        raise DrillFailed(f"{place.name}: {problem}")
 
 
 BALLAST = 24 << 20  # bytes, at most: a rewrite of them can be watched
@@ -221,6 +255,9 @@ def latency(place: Place) -> Steps:
     first, last = marks[0][0], marks[1][0]
     if last - first < 0.5:
         raise DrillFailed(f"{place.name}: the rewrite took {last - first:.1f} s: too short to be measured")
+    for name, found in points.items():
+        meanwhile = [value / 1000 for at, value in found if first <= at <= last]
+        _must_be_answered(place, meanwhile, f"({name}) while the log was rewritten")
     return Outcome(
         f"{service} asked {' and '.join(commands)} in turn while a log of {size >> 20} MiB was rewritten, slowed "
         "down to be watched, through this tool's own SSH connection",

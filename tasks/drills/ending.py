@@ -25,7 +25,7 @@ def crash(place: Place) -> Steps:
         time.sleep(UNDER_LOAD)
         load = loads[place.name]
         place.sh(f"systemctl kill --kill-who=main --signal=KILL {place.unit}")
-        away = wait_for(f"{place.name} takes writes again", lambda: load.breaks > 0 and load.since_break > 0)
+        away = place.wait_for("takes no write again", lambda: load.breaks > 0 and load.since_break > 0)
     if place.role.appendonly:
         nothing_lost(load)
     lost = len(load.lost())
@@ -61,12 +61,17 @@ def power(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:
 def _order(place: Place, command: str) -> None:
     """The machine was told to end; nobody is left to answer."""
     with suppress(ConnectionBroken):
-        open_command(place.state, place.host, command)
+        # Its words would meet a closed pipe, and end it before it has done anything: systemctl in a container has some.
+        open_command(place.state, place.host, f"exec >/dev/null 2>&1; {command}")
 
 
 def _all_broken(loads: Mapping[str, Load]) -> None:
     """Each writer has met the end of its server, and writes no more: there is no way to the machine now."""
-    wait_for("every writer is cut off", lambda: all(load.breaks for load in loads.values()), step=0.05)
+
+    def gone() -> bool:
+        return all(load.breaks for load in loads.values())
+
+    wait_for("the machine was told to end, and its servers still take writes", gone, step=0.05)
     for load in loads.values():
         load.ended = True
 
@@ -136,7 +141,7 @@ def reboot_late_address(places: Sequence[Place]) -> Generator[None, None, dict[s
         boot = _boot_id(first)
         _order(first, "systemctl reboot")
         _wait_for_another_boot(first, boot)
-        wait_for(f"{first.host.name} has its addresses again", lambda: _came_late(first))
+        wait_for(f"{first.host.name} has not got its addresses again", lambda: _came_late(first))
         found = {}
         for place in places:
             away = place.wait_until_back()
@@ -148,7 +153,7 @@ def reboot_late_address(places: Sequence[Place]) -> Generator[None, None, dict[s
             )
     finally:
         remove = f"systemctl disable {LATE_UNIT}; rm -f /etc/systemd/system/{LATE_UNIT}; systemctl daemon-reload"
-        wait_for(f"{first.host.name} can be reached", lambda: run_command(first.state, first.host, remove).succeeded)
+        wait_for(f"{first.host.name} cannot be reached", lambda: run_command(first.state, first.host, remove).succeeded)
     for place in places:
         loads[place.name].remove()
         place.calm_down()
@@ -202,4 +207,4 @@ def _wait_for_another_boot(place: Place, before: str) -> None:
     def came_back() -> bool:
         return reconnect(place.host) and _boot_id(place) not in ("", before)
 
-    wait_for(f"{place.host.name} comes back", came_back, step=1.0)
+    wait_for(f"{place.host.name} has not come back from its reboot", came_back, step=1.0)

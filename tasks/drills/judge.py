@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.catalogue.roles import Role
+from tasks.steps.witness import Witness
 
 EVERYSEC = 2.0  # seconds: one until the next fsync, and it may take the next one as long as that
+# Seconds. A write may wait two for the disk while a log is rewritten (everysec); go-redis gives up after three.
+ANSWERED = 3.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,32 @@ def power_problem(role: Role, found: Loss) -> str:
         some = f"{found.lost} of {found.acknowledged} acknowledged writes are lost"
         return f"{some}, the oldest {found.seconds:.2f} s before the cut, expected at most {allowed:.0f} s"
     return ""
+
+
+def loss_problem(lost: Sequence[Witness], acknowledged: Sequence[Witness]) -> str:
+    """How many acknowledged writes are gone, of each way in which they were made; empty when none is."""
+    if not lost:
+        return ""
+    total, gone = (Counter(item.what for item in items) for items in (acknowledged, lost))
+    ways = ", ".join(f"{what} {count} of {total[what]}" for what, count in gone.items())
+    some = f"{len(lost)} of {len(acknowledged)} acknowledged writes are gone"
+    return f"{some}, expected none: written {ways}; the first is {lost[0].keys[0]}"
+
+
+def slow_problem(seconds: Sequence[float], when: str) -> str:
+    """Why clients would not call that answered; empty when they would. `when`: words that follow the number."""
+    if not seconds:
+        return f"nobody asked anything {when}: nothing is proved"
+    slowest = max(seconds)
+    return f"an answer took {slowest:.1f} s {when}, expected at most {ANSWERED:.0f} s" if slowest > ANSWERED else ""
+
+
+def ended_problem(reply: object) -> str:
+    """Why a script was not ended as SCRIPT KILL does it; empty when it was. `reply`: the script's, None for none."""
+    if reply is not None and "Script killed" in str(reply):
+        return ""
+    found = "its connection was cut off" if reply is None else f"its caller was answered {str(reply)[:100]!r}"
+    return f"after SCRIPT KILL {found}, expected that the script ends, and the server goes on"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

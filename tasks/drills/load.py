@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tasks.drills.client import Client, DrillFailed
+from tasks.drills.judge import loss_problem
 from tasks.drills.place import PREFIX, Place
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError
@@ -118,9 +119,9 @@ class Load:
 
 def nothing_lost(load: Load) -> None:
     """Raises DrillFailed, in words, when an acknowledged write is gone."""
-    if gone := load.lost():
-        items = [item for _, item in load.acknowledged]
-        raise DrillFailed(f"{load.place.name}: {'; '.join(witness.in_words([item for _, item in gone], items))}")
+    lost, acknowledged = ([item for _, item in pairs] for pairs in (load.lost(), load.acknowledged))
+    if problem := loss_problem(lost, acknowledged):
+        raise DrillFailed(f"{load.place.name}: {problem}")
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def rewrite_memory_short(place: Place) -> Steps:
         try:
             with slowly(place):
                 place.operator("BGREWRITEAOF")
-                wait_for(f"{place.name} rewrites its log", lambda: _rewrites(place), patience=60)
+                wait_for(f"{place.name} does not begin to rewrite its log", lambda: _rewrites(place), patience=60)
                 # What it has and a little more: less than every key anew. Of files the kernel gives pages back.
                 place.sh(f"echo $(($(sed -n 's/^anon //p' {group}/memory.stat) + {SHORT})) >{group}/memory.max")
                 change()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra import logger
@@ -25,6 +25,10 @@ from tasks.run.session import current
 from tasks.run.survey import Look, look
 
 PREFIX = f"{RESERVED_PREFIX}drill"  # of the keys of drills
+JOURNAL, LAST_LINES = (
+    60,
+    4,
+)  # lines of a journal that are read, and shown: why a start failed, and systemd's word about it
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,26 @@ class Place:
 
     def wait_until_back(self) -> float:
         """Seconds until a service is answered. Raises DrillFailed after BACK_PATIENCE."""
-        return wait_for(f"{self.name} comes back", self.answers)
+        return self.wait_for("does not serve again", self.answers)
+
+    def wait_for(self, else_: str, condition: Callable[[], bool]) -> float:
+        """Seconds until `condition` held. Raises DrillFailed after BACK_PATIENCE: `else_`, and what its unit says."""
+        try:
+            return wait_for(f"{self.name} {else_}", condition)
+        except DrillFailed as error:
+            raise DrillFailed(f"{error}: {self.unit_says()}") from None
+
+    def unit_says(self) -> str:
+        """The state of its unit, and below it the last lines of its journal."""
+        names = ("ActiveState", "SubState", "NRestarts")
+        try:
+            shown = self.sh(f"systemctl show -p {','.join(names)} {self.unit}").splitlines()
+            active, sub, restarts = (dict(line.split("=", 1) for line in shown)[name] for name in names)
+            lines = self.sh(f"journalctl --quiet --no-pager -n {JOURNAL} -o cat -u {self.unit}").splitlines()
+        except (DrillFailed, ValueError, KeyError) as error:
+            return f"{self.unit}: unknown: {error}"
+        state = f"{self.unit} is {active} ({sub}, started again {restarts} times)"
+        return "\n".join([state, *(f"its journal: {line}" for line in last_words(lines))])
 
     def calm_down(self) -> None:
         """What the drill made the server and systemd count is counted anew: nobody takes it for trouble later."""
@@ -148,6 +171,13 @@ class Place:
             raise DrillFailed(f"{self.name}: after {what}: {'; '.join(left)[:400]}")
 
 
+def last_words(journal: Sequence[str]) -> list[str]:
+    """What a unit said right before its process ended, for the last time; its last lines where none did. Pure."""
+    lines = [line.strip() for line in journal if line.strip()]
+    ends = [number for number, line in enumerate(lines, 1) if " process exited, " in line]
+    return lines[: ends[-1] if ends else None][-LAST_LINES:]
+
+
 def sh(state: State, host: Host, command: str) -> str:
     """What a command prints on a host. Raises DrillFailed when it fails."""
     done = run_command(state, host, command, bound=CHANGE)
@@ -157,11 +187,11 @@ def sh(state: State, host: Host, command: str) -> str:
 
 
 def wait_for(what: str, condition: Callable[[], bool], patience: float = BACK_PATIENCE, step: float = 0.3) -> float:
-    """Seconds until `condition` held. Raises DrillFailed after `patience`."""
+    """Seconds until `condition` held. Raises DrillFailed, `what` is wrong, after `patience`."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > patience:
-            raise DrillFailed(f"{what}: not within {patience:.0f} s")
+            raise DrillFailed(f"{what}, for {patience:.0f} s now")
         time.sleep(step)
     return time.monotonic() - began
 

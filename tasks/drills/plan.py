@@ -24,6 +24,7 @@ class Drill:
     name: str
     of: str  # role, or host
     seconds: float
+    done: str  # in the past, of a role
     promise: Promise
     left_out: Promise = lambda role: ""
     by_deploy: bool = False
@@ -76,28 +77,52 @@ def _without_room(role: Role) -> str:
 
 
 DRILLS: tuple[Drill, ...] = (
-    Drill("full", "role", 20, _when_full),
-    Drill("crash", "role", 15, _crash),
-    Drill("power", "host", 60, _power, machine=True),
+    Drill(
+        "full",
+        "role",
+        20,
+        "a service wrote beyond its limit, which was lowered to what was in use and a little more",
+        _when_full,
+    ),
+    Drill("crash", "role", 15, "its process was ended by kill -9 while a service wrote in every way", _crash),
+    Drill(
+        "power",
+        "host",
+        60,
+        "the machine was reset without sync while a service wrote in every way",
+        _power,
+        machine=True,
+    ),
     Drill(
         "reboot",
         "host",
         60,
+        "the machine was rebooted while a service wrote in every way",
         lambda role: "after a reboot under writes it is back by itself with every one of them",
-        machine=True,
+        machine=True,  # a container ends by it, and who starts it again is its host's affair
     ),
     Drill(
         "reboot_late_address",
         "host",
         80,
+        "the machine was rebooted, and its address came 20 s after the network",
         lambda role: "when its address comes 20 s after the boot, it serves by itself as soon as it is there",
         machine=True,
     ),
-    Drill("disk_full", "host", 40, _disk_full, by_deploy=True, machine=True),
+    Drill(
+        "disk_full",
+        "host",
+        40,
+        "the room on its disk was taken while a service wrote",
+        _disk_full,
+        by_deploy=True,
+        machine=True,
+    ),
     Drill(
         "log_truncated",
         "role",
         30,
+        "bytes were cut off the end of its log while it was stopped",
         lambda role: "with the end of its log cut off it starts by itself, and lacks only what was cut",
         _without_log,
         by_deploy=True,
@@ -106,6 +131,7 @@ DRILLS: tuple[Drill, ...] = (
         "log_damaged",
         "role",
         30,
+        "bytes in the middle of its log were overwritten while it was stopped",
         lambda role: (
             "with its log damaged in the middle it does not start and loses nothing; the runbook's way brings "
             "back all that was written before the damage"
@@ -117,6 +143,7 @@ DRILLS: tuple[Drill, ...] = (
         "log_foreign_owner",
         "role",
         30,
+        "its log was given to root while it was stopped",
         lambda role: "with its log owned by root it does not start empty; a deploy starts it with every write",
         _without_log,
         by_deploy=True,
@@ -125,6 +152,7 @@ DRILLS: tuple[Drill, ...] = (
         "rewrite_memory_short",
         "role",
         40,
+        "its unit could take little more memory while its log was rewritten and every key changed",
         lambda role: (
             "when memory runs out while its log is rewritten, the rewrite ends and not the server, and nothing "
             "acknowledged is lost"
@@ -133,12 +161,17 @@ DRILLS: tuple[Drill, ...] = (
         machine=True,
     ),
     Drill(
-        "busy_script", "role", 15, lambda role: "a script that does not end restarts nothing, and SCRIPT KILL ends it"
+        "busy_script",
+        "role",
+        15,
+        "a service ran a script without end",
+        lambda role: "a script that does not end restarts nothing, and SCRIPT KILL ends it",
     ),
     Drill(
         "maxclients",
         "role",
         10,
+        "its maxclients was lowered to what was connected and a few, which services took",
         lambda role: (
             "when no connection is left, those that are there are served, nothing is restarted, and it is said"
         ),
@@ -147,16 +180,29 @@ DRILLS: tuple[Drill, ...] = (
         "slow_subscriber",
         "role",
         20,
+        "a client subscribed and read nothing while megabytes were published",
         lambda role: "a subscriber that does not read is cut off, and nobody else notices",
     ),
     Drill(
-        "stampede", "role", 20, lambda role: "many clients that connect at once are all served, and who was there is"
+        "stampede",
+        "role",
+        20,
+        "many clients of a service connected at once",
+        lambda role: "many clients that connect at once are all served, and who was there is",
     ),
-    Drill("latency", "role", 40, lambda role: "services are answered while the log is rewritten", _without_log),
+    Drill(
+        "latency",
+        "role",
+        40,
+        "a service asked while the log was rewritten, slowed down to be watched",
+        lambda role: "services are answered while the log is rewritten",
+        _without_log,
+    ),
     Drill(
         "tamper",
         "host",
         30,
+        "a setting, a file, a user and the unit were changed by hand",
         lambda role: "whatever somebody changes by hand is found, and a deploy repairs it without losing a write",
         by_deploy=True,
     ),

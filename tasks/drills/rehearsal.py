@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from pyinfra import logger
@@ -26,9 +27,10 @@ from tasks.drills.client import DrillFailed
 from tasks.drills.outcome import OfHost, OfRole, Outcome
 from tasks.drills.place import Place, sh
 from tasks.drills.plan import Drill, chosen, in_minutes
+from tasks.drills.upgrade import DONE, PROMISE, commit_of, deploy_first, upgrade
 from tasks.drills.upgrade import NAME as UPGRADE
-from tasks.drills.upgrade import PROMISE, commit_of, deploy_first, upgrade
 from tasks.observed.connection import begin
+from tasks.observed.exchange import ExchangeError
 from tasks.prove.proof import findings
 from tasks.reports.files import write_whole
 from tasks.reports.rehearsal_model import (
@@ -73,6 +75,7 @@ OF_HOST: Mapping[str, OfHost] = {
     "tamper": tampering.tamper,
 }
 FORMS: Mapping[str, Callable[[Rehearsal], str]] = {"rehearsal_report": to_json, "rehearsal_page": to_html}
+STEP = "--> Starting operation:"  # before the name of each, in what pyinfra prints
 DEPLOY_PATIENCE = 1800  # seconds for the deploy that ends a drill
 
 
@@ -98,6 +101,8 @@ class Part:
             self.outcomes = done.value
         except DrillFailed as error:
             self.problem = str(error)
+        except ExchangeError as error:  # a client of the drill was cut off where it had to be served
+            self.problem = f"{', '.join(place.name for place in self.places)}: a client of the drill: {error}"
         except Exception as error:
             self.problem = fault(error)
         self.ended = time.monotonic()
@@ -120,10 +125,10 @@ class Part:
             promise=self.drill.promise(place.role),
             passed=found is not None,
             seconds=round(max(self.ended - self.began, 0.0), 1),
-            proved_by=found.proved_by if found else "it failed, see what was said",
+            proved_by=found.proved_by if found else f"what was to prove it: {self.drill.done}",
             figures=found.figures if found else {},
             series=found.series if found else (),
-            said=found.said if found else (printable(self.problem),),
+            said=found.said if found else tuple(printable(line) for line in self.problem.splitlines() if line.strip()),
         )
 
 
@@ -155,6 +160,8 @@ def _rehearse_now(
 ) -> int:
     began, clock, came_from = datetime.now(UTC), time.monotonic(), asked(state, CAME_FROM)
     hold_now(state, looks)
+    # Asked before anything is broken: a host that does not come back must not cost the report.
+    hosts = tuple(_host(state, host, looks[host.name]) for host in _hosts(places))
     results: list[DrillResult] = []
     left_out: list[NotRun] = []
     if came_from:
@@ -173,7 +180,7 @@ def _rehearse_now(
         commit=_commit(),
         came_from=came_from,
         like=run.tier.likeness.like,
-        hosts=tuple(_host(state, host, looks[host.name]) for host in _hosts(places)),
+        hosts=hosts,
         roles=tuple(_role(place) for place in places),
         scaled=tuple(_scaled(run, {place.name for place in places})),
         steps=tuple(steps),
@@ -239,15 +246,17 @@ def _run_all(
     state: State, drills: Sequence[Drill], places: Sequence[Place], looks: Mapping[str, Look], left_out: list[NotRun]
 ) -> list[DrillResult]:
     results: list[DrillResult] = []
+    failed: dict[tuple[str | None, str], str] = {}  # role and host where a drill has failed, and the last one that did
     left, pace = sum(drill.seconds for drill in drills), 1.0
     for number, drill in enumerate(drills, 1):
-        which = [place for place in places if not _left_out(drill, place, looks, left_out)]
+        which = [place for place in places if not _left_out(drill, place, looks, failed, left_out)]
         logger.info(f"--> {number}/{len(drills)} {drill.name} ({in_minutes(pace * left)} left)")
         began = time.monotonic()
         parts = _parts(drill, which)
         _run(state, looks, parts)
         for part in parts:
             results += part.results()
+            failed |= {(item.role, item.host): drill.name for item in part.results() if not item.passed}
             _say(part)
         left -= drill.seconds
         # Machines differ: what the first drills took tells more than what others did.
@@ -278,22 +287,39 @@ def _upgraded(state: State, places: Sequence[Place], looks: Mapping[str, Look]) 
     took = round(time.monotonic() - began, 1)
     results = []
     for place in places:
-        drill = Drill(UPGRADE, "role", took, lambda role: PROMISE)
+        drill = Drill(UPGRADE, "role", took, DONE, lambda role: PROMISE)
         part = Part(drill, place.host, [place], iter(()), began, found or None, problem, time.monotonic())  # type: ignore[arg-type]
         results += part.results()
         _say(part)
     return results
 
 
-def _left_out(drill: Drill, place: Place, looks: Mapping[str, Look], left_out: list[NotRun]) -> str:
-    """Why a drill is not run in a place, which is noted; empty when it is run."""
+def _left_out(
+    drill: Drill,
+    place: Place,
+    looks: Mapping[str, Look],
+    failed: Mapping[tuple[str | None, str], str],
+    left_out: list[NotRun],
+) -> str:
+    """Why a drill is not run in a place, which is noted; empty when it is run. What is broken would prove nothing."""
     seen = looks[place.host.name].observed
     why = drill.left_out(place.role)
     if not why and drill.machine and (seen is None or seen.container):
         why = f"{place.host.name} is a container, expected a machine with a kernel and a disk of its own"
+    before = failed.get((place.name, place.host.name))
+    if not why and before and not _serves(place):
+        why = f"it has not served since the drill {before} failed"
     if why:
         left_out.append(NotRun(drill.name, place.name, why))
     return why
+
+
+def _serves(place: Place) -> bool:
+    """Whether a role serves, whatever has become of its host."""
+    try:
+        return place.answers()
+    except Exception:  # a connection that is gone shows in many ways
+        return False
 
 
 def _parts(drill: Drill, places: Sequence[Place]) -> list[Part]:
@@ -335,7 +361,8 @@ def _say(part: Part) -> None:
         if result.passed:
             logger.info(f"{where}: {part.drill.name}: {figures or 'as promised'} ({result.seconds:.0f} s)")
         else:
-            part.host.log_styled(f"{result.role}: {part.drill.name}: {result.said[0]}", fg="red", log_func=logger.error)
+            for line in result.said:
+                part.host.log_styled(f"{result.role}: {part.drill.name}: {line}", fg="red", log_func=logger.error)
 
 
 def deploy_command(argv: Sequence[str]) -> list[str]:
@@ -352,9 +379,19 @@ def deploy_command(argv: Sequence[str]) -> list[str]:
     return ["-y", *(word for word in words if word not in ("-y", "--yes"))]
 
 
+def why_failed(said: str) -> str:
+    """What a deploy said that failed: where it ended, and why. Pure."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    steps = [number for number, line in enumerate(lines) if line.startswith(STEP)]
+    last = lines[steps[-1] :] if steps else lines[-6:]
+    words = [line.removeprefix(STEP).strip() for line in last if line != "--> Disconnecting from hosts..."]
+    return shorten(" / ".join(words), 700, placeholder=" …")
+
+
 def _deploy(state: State, looks: Mapping[str, Look]) -> str:
     """Why a deploy of the tier, by the operator's command, failed; empty when it ended well."""
     let_go(state)
+    done, problem = None, ""
     try:
         argv = [str(Path(sys.executable).with_name("pyinfra")), *deploy_command(sys.argv[1:])]
         done = subprocess.run(
@@ -367,14 +404,15 @@ def _deploy(state: State, looks: Mapping[str, Look]) -> str:
             stdin=subprocess.DEVNULL,
         )
     except (subprocess.TimeoutExpired, DrillFailed) as error:
-        return f"the deploy that ends the drill: {error}"
-    finally:
+        problem = f"the deploy that ends the drill: {error}"
+    if done is not None and done.returncode:
+        problem = f"the deploy that ends the drill failed: {why_failed(done.stdout + done.stderr)}"
+    try:
         # What was looked at before is not what is there now: this very deploy came between.
         hold_now(state, _look_again(state, looks))
-    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    if done.returncode:
-        return f"the deploy that ends the drill: exit code {done.returncode}: {' '.join(said[-6:])[-600:]}"
-    return ""
+    except Refusal as error:  # it must not cost the report
+        problem = problem or f"after the deploy that ends the drill: {error}"
+    return problem
 
 
 def _verify(state: State, run: Run) -> list[Reported]:

@@ -64,9 +64,11 @@ def tamper(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]
         for item in done[place.name]:
             item.do(place)
     said = {place.name: place.said_of_it() for place in places}
-    for place in places:
-        if missed := not_found(done[place.name], said[place.name]):
-            raise DrillFailed(f"{place.name}: drift does not find {missed[0]}: {'; '.join(said[place.name])[:400]}")
+    missed = {place.name: not_found(done[place.name], said[place.name]) for place in places}
+    if any(missed.values()):
+        raise DrillFailed(
+            "; ".join(f"{name}: drift does not find {' and '.join(it)}" for name, it in missed.items() if it)
+        )
     yield
     for place in places:
         place.must_be_well("the deploy")

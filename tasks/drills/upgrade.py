@@ -25,6 +25,7 @@ from tasks.run.session import ROOT
 
 NAME = "upgrade"
 PROMISE = "a deploy over what ran before loses no acknowledged write; its services wait for one restart at most"
+DONE = "it was deployed over the older state while a service wrote in every way"
 WARM = 30  # batches in every way before the change
 PATIENCE = 3600  # seconds for the deploy of the older state, to bare machines without KVM
 PYINFRA = Path(sys.executable).with_name("pyinfra")

@@ -136,7 +136,8 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
     arguments = _arguments(state, host) | ({} if stdin is None else {"_stdin": [stdin]})
     before = _asked.set(asked)
     try:
-        status, said = host.run_shell_command(StringCommand(marked(command, asked.mark)), **arguments)
+        with _lost(host):
+            status, said = host.run_shell_command(StringCommand(marked(command, asked.mark)), **arguments)
     except OutOfBounds as error:
         where = "it runs on there: see with ps what it waits for" if asked.began else HANGING
         return CommandResult(False, "", f"{error}: {where}")
@@ -157,6 +158,17 @@ def run_command(state: State, host: Host, command: str, stdin: str | None = None
         what = "was cut off" if asked.began else "did not run"
         return CommandResult(False, "", f"the command {what}: {seen}")
     return CommandResult(status, "\n".join(own), "\n".join([*own, *err]))
+
+
+@contextmanager
+def _lost(host: Host) -> Iterator[None]:
+    """A host that could not be connected to again shows as an error of paramiko's own, which has no transport then."""
+    try:
+        yield
+    except AttributeError as error:
+        if is_connected(host):
+            raise
+        raise paramiko.SSHException("there is none any more") from error
 
 
 HANGING = "it has not even begun: log in there as this run does and see whether the shell or sudo hangs"
@@ -351,8 +363,9 @@ class Channel:
         return ""
 
     def close(self) -> None:
-        """The other side sees the end."""
-        self._channel.close()
+        """The other side sees the end, if it is there still."""
+        with suppress(*BREAKS):
+            self._channel.close()
 
     def _wait(self, seconds: float) -> bytes:
         self._channel.settimeout(seconds)

@@ -24,7 +24,7 @@ def summary(rehearsal: Rehearsal) -> str:
     """
     head = [verdict(rehearsal), *_wrapped(_what(rehearsal)), *_wrapped(_when(rehearsal))]
     lists = [
-        ("failed", list(_failed(rehearsal))),
+        ("failed: what was promised, and below it what was found", list(_failed(rehearsal))),
         ("not tried", list(_not_tried(rehearsal))),
         ("smaller than asked for", list(_scaled(rehearsal))),
         ("promises", list(_roles(rehearsal))),

@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 import redis
 import yaml
+from redis.connection import Connection
 
 from tests.hosts import figures
-from tests.hosts.clients import client
+from tests.hosts.clients import WithEveryRight, client
 from tests.lab import layouts
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab
 from tests.lab.debian import Suite
 from tests.lab.layouts import HostSpec
+from tests.lab.vm import Vm
+from tests.lab.vm_layouts import VmSpec
+from tests.lab.vms import VmLab
 from tests.tree import catalogue, tree
 
 FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
@@ -29,6 +33,12 @@ TABLE = {name: row for name, row in catalogue()["roles"].items() if name in FIVE
 ROLES = tuple(TABLE)
 INNER_PORT = catalogue()["defaults"]["inner_port"]
 Finished = CompletedProcess[str]
+OF_MACHINE = ("gateway", "crypto")  # what a virtual machine carries
+INVENTORY_OF_MACHINE = """
+_vm = [("vm", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port}, "ssh_user": "root"}})]
+redis_gateway = _vm
+redis_crypto = _vm
+"""
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,64 @@ def onebox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         tier = Tier(lab, "inventory/onebox.py", tmp_path_factory.mktemp("onebox") / "secrets.yaml")
         tier.deploy()
         yield tier
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A VM with two roles, and the tool pointed at it."""
+
+    lab: VmLab
+    vm: Vm
+    inventory: Path
+    secrets: Path
+    repository: Path = field(default_factory=tree)
+
+    def run(self, file: str, *options: str) -> Finished:
+        secrets = ("--data", f"redis_secrets_file={self.secrets}")
+        words = ("-y", *secrets, *options, str(self.inventory), file)
+        return self.lab.pyinfra(*words, cwd=self.repository, timeout=900)
+
+    def must(self, file: str, *options: str) -> Finished:
+        done = self.run(file, *options)
+        assert done.returncode == 0, output(done)
+        return done
+
+    def client(self, role: str, user: str, kind: type[Connection] = Connection) -> "redis.Redis":
+        """redis-py as a user of the role, through a port of 127.0.0.1 that QEMU forwards."""
+        port = self.vm.forwarded[TABLE[role]["address"], TABLE[role]["port"]]
+        password = yaml.safe_load(self.secrets.read_text())[role][user]
+        login = {"username": user, "password": password, "decode_responses": True}
+        return redis.Redis(
+            connection_pool=redis.ConnectionPool(connection_class=kind, host="127.0.0.1", port=port, **login)
+        )
+
+    def operator(self, role: str) -> "redis.Redis":
+        """Who may do everything, for a test's set-up."""
+        return self.client(role, "operator", WithEveryRight)
+
+    def answers(self, role: str) -> bool:
+        try:
+            with self.client(role, "operator") as client:
+                return bool(client.ping())
+        except redis.exceptions.RedisError:
+            return False
+
+    def wait(self) -> None:
+        wait_for(lambda: all(self.answers(role) for role in OF_MACHINE), "both roles answer", 180)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    directory = tmp_path_factory.mktemp("vm")
+    endpoints = tuple((TABLE[role]["address"], TABLE[role]["port"]) for role in OF_MACHINE)
+    addresses = tuple(address for address, _ in endpoints)
+    with VmLab([VmSpec("vm", addresses, memory_mb=2048, forwards=endpoints)]) as lab:
+        vm = lab.vms["vm"]
+        inventory = directory / "inventory.py"
+        inventory.write_text(INVENTORY_OF_MACHINE.format(port=vm.ssh_port))
+        machine = Machine(lab, vm, inventory, directory / "secrets.yaml")
+        machine.must("deploy.py")
+        yield machine
 
 
 @pytest.hookimpl(trylast=True)  # when those that nobody asked for are gone

@@ -10,7 +10,6 @@ import pytest
 
 from tests.hosts.conftest import FIVE, ROLES, Finished, Tier, layout, output
 from tests.hosts.every_way import kept
-from tests.hosts.test_safe_change import other_template
 from tests.hosts.test_users import BEFORE
 from tests.lab.containers import REPOSITORY, ContainerLab
 
@@ -136,15 +135,3 @@ def test_a_rehearsal_is_like_another_inventory_and_reads_none_of_its_secrets(tmp
         alone = Tier(lab, "inventory/onebox.py", tier.secrets, THROWN_AWAY).run("tasks/rehearse.py")
         assert "Nothing was drilled: run deploy.py first" in output(alone)
     assert not (tmp_path / "told").exists()
-
-
-@pytest.mark.soak
-def test_a_server_that_nobody_starts_again_turns_a_drill_red(onebox: Tier, tmp_path: Path) -> None:
-    with other_template(onebox, tmp_path, "redis.service.j2", "Restart=always", "Restart=no") as other:
-        other.deploy()
-        done, report = rehearse(other, tmp_path, "crash")
-        assert done.returncode != 0
-        assert {item["passed"] for item in report["drills"]} == {False}
-        assert "not within" in output(done)
-        units = " ".join(f"redis-{role}" for role in FIVE)
-        onebox.host("gateway").sh(f"systemctl start {units}; systemctl reset-failed {units}")

@@ -2,92 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
-import redis
-import yaml
-from redis.connection import Connection
 
-from tests.hosts.clients import WithEveryRight
-from tests.hosts.conftest import TABLE, output, overriding, wait_for
+from tests.hosts.conftest import OF_MACHINE, TABLE, Machine, output, overriding
 from tests.hosts.dataset import numbers
 from tests.hosts.dataset.ways import load_library
 from tests.hosts.every_way import kept
 from tests.hosts.test_users import FENCED, HARMS, attack, got_through
 from tests.lab.vm import Vm
-from tests.lab.vm_layouts import VmSpec
-from tests.lab.vms import VmLab
-from tests.tree import tree
 
 pytestmark = pytest.mark.vm
 
-ROLES = ("gateway", "crypto")
+ROLES = OF_MACHINE
 WRITTEN = 6 * numbers.ROUND  # some hundred writes
-ENDPOINTS = tuple((TABLE[role]["address"], TABLE[role]["port"]) for role in ROLES)
-ADDRESSES = tuple(address for address, _ in ENDPOINTS)
-INVENTORY = """
-_vm = [("vm", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port}, "ssh_user": "root"}})]
-redis_gateway = _vm
-redis_crypto = _vm
-"""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A VM with two roles, and the tool pointed at it."""
-
-    lab: VmLab
-    vm: Vm
-    inventory: Path
-    secrets: Path
-
-    def run(self, file: str, *options: str) -> CompletedProcess[str]:
-        words = ("-y", "--data", f"redis_secrets_file={self.secrets}", *options, str(self.inventory), file)
-        return self.lab.pyinfra(*words, cwd=tree(), timeout=900)
-
-    def must(self, file: str, *options: str) -> CompletedProcess[str]:
-        done = self.run(file, *options)
-        assert done.returncode == 0, output(done)
-        return done
-
-    def client(self, role: str, user: str, kind: type[Connection] = Connection) -> "redis.Redis":
-        """redis-py as a user of the role, through a port of 127.0.0.1 that QEMU forwards."""
-        port = self.vm.forwarded[TABLE[role]["address"], TABLE[role]["port"]]
-        password = yaml.safe_load(self.secrets.read_text())[role][user]
-        login = {"username": user, "password": password, "decode_responses": True}
-        return redis.Redis(
-            connection_pool=redis.ConnectionPool(connection_class=kind, host="127.0.0.1", port=port, **login)
-        )
-
-    def operator(self, role: str) -> "redis.Redis":
-        """Who may do everything, for a test's set-up."""
-        return self.client(role, "operator", WithEveryRight)
-
-    def answers(self, role: str) -> bool:
-        try:
-            with self.client(role, "operator") as client:
-                return bool(client.ping())
-        except redis.exceptions.RedisError:
-            return False
-
-    def wait(self) -> None:
-        wait_for(lambda: all(self.answers(role) for role in ROLES), "both roles answer", 180)
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    directory = tmp_path_factory.mktemp("vm")
-    with VmLab([VmSpec("vm", ADDRESSES, memory_mb=2048, forwards=ENDPOINTS)]) as lab:
-        vm = lab.vms["vm"]
-        inventory = directory / "inventory.py"
-        inventory.write_text(INVENTORY.format(port=vm.ssh_port))
-        machine = Machine(lab, vm, inventory, directory / "secrets.yaml")
-        machine.must("deploy.py")
-        yield machine
 
 
 def assert_tuned(vm: Vm) -> None:

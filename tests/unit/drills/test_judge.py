@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.drills.judge import Filling, full_problems, loss, percentile, power_problem, shares
+from tasks.drills.judge import (
+    ANSWERED,
+    Filling,
+    ended_problem,
+    full_problems,
+    loss,
+    loss_problem,
+    percentile,
+    power_problem,
+    shares,
+    slow_problem,
+)
+from tasks.steps.witness import Witness, of_a_drill
 from tests.unit.builders import desired
 
 
@@ -75,3 +87,41 @@ def test_of_a_hundred_values_the_99th_is_p99() -> None:
 def test_nothing_measured_is_nothing() -> None:
     assert percentile([], 0.5) == 0.0
     assert shares([]) == {"p50": 0.0, "p99": 0.0, "max": 0.0}
+
+
+def test_an_answer_for_which_clients_do_not_wait_is_none() -> None:
+    said = slow_problem([0.001, ANSWERED + 1, 0.001], "while the log was rewritten")
+    assert said == "an answer took 4.0 s while the log was rewritten, expected at most 3 s"
+    assert slow_problem([0.001, ANSWERED], "while the log was rewritten") == ""
+
+
+def test_who_was_not_asked_was_not_answered() -> None:
+    assert "nobody asked anything" in slow_problem([], "while the log was rewritten")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (
+            "ERR Error running script (call to f_1): @user_script:1: Script killed by user with SCRIPT KILL...",
+            "",
+        ),  # 7.0
+        ("ERR Script killed by user with SCRIPT KILL. script: f_1, on @user_script:1.", ""),  # 8.0
+        (None, "its connection was cut off"),
+        ("PONG", "its caller was answered 'PONG'"),
+    ],
+)
+def test_a_server_that_was_restarted_has_not_ended_a_script(reply: object, words: str) -> None:
+    found = ended_problem(reply)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+def test_lost_writes_are_counted_for_each_way_in_which_they_were_made() -> None:
+    written: list[Witness] = [item for number in (1, 2) for item in of_a_drill("key", number)]
+    said = loss_problem([written[0], written[7], written[9]], written)
+    assert said == (
+        "3 of 14 acknowledged writes are gone, expected none: written plainly 2 of 2, by a script 1 of 2; "
+        "the first is key:1:plain"
+    )
+    assert loss_problem([], written) == ""

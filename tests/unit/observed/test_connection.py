@@ -11,13 +11,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import paramiko
 import pytest
 from pyinfra.api import Config, Inventory, State
 
-from tasks.observed.bounds import EXCHANGE, LINE, SILENCE, Bound
+from tasks.observed.bounds import CHANGE, EXCHANGE, LINE, SILENCE, Bound
 from tasks.observed.connection import (
     Channel,
     ConnectionBroken,
@@ -579,3 +579,20 @@ def test_many_tunnels_that_are_refused_at_once_are_refused_in_the_same_words(lin
         # Once tunnels are known to be forbidden the others are not tried.
         with pytest.raises(TunnelRefused, match="forbids" if port == FORBIDDEN else "connection refused|forbids"):
             job.result()
+
+
+class Gone:
+    """A channel of paramiko's whose machine has gone away."""
+
+    def close(self) -> None:
+        raise EOFError
+
+
+def test_a_channel_to_a_machine_that_is_gone_can_be_closed() -> None:
+    Channel(cast(paramiko.Channel, Gone()), CHANGE).close()
+
+
+def test_a_command_for_a_machine_that_could_not_be_reached_again_fails_in_words(link: Link) -> None:
+    link.host.connector.client = paramiko.SSHClient()  # as a connection that has failed leaves it
+    done = run_command(link.state, link.host, "uname -r")
+    assert (done.succeeded, done.output) == (False, "the connection broke: there is none any more")
