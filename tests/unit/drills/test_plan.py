@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.drills.plan import BY_NAME, DRILLS, chosen
-from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in
+from tasks.catalogue.scaling import LEAST
+from tasks.drills.place import last_words
+from tasks.drills.plan import BY_NAME, DRILLS, NEEDED, chosen
+from tasks.drills.rehearsal import OF_HOST, OF_ROLE, deploy_command, way_in, why_failed
 from tasks.reports.rehearsal_model import DRILLS as REPORTED
 from tests.unit.builders import EVERY, desired
 
@@ -105,4 +107,33 @@ def test_a_failed_drill_says_how_to_get_in(data: dict[str, object], words: str) 
     assert way_in("redis-1", data) == words
 
 
-from tasks.drills.plan import BY_NAME, DRILLS
+def test_no_scale_makes_a_role_too_small_for_a_drill() -> None:
+    assert LEAST["maxmemory"] >= NEEDED
+
+
+def test_a_deploy_that_failed_is_told_by_its_last_step_and_what_that_said() -> None:
+    said = """
+--> Starting operation: Try the new configuration
+    [vm] Success
+--> Starting operation: Start instances
+    [vm] crypto: did not come up
+--> Disconnecting from hosts...
+--> pyinfra error: Not done: vm failed
+"""
+    assert why_failed(said) == "Start instances / [vm] crypto: did not come up / --> pyinfra error: Not done: vm failed"
+
+
+def test_a_deploy_that_was_refused_before_its_first_step_is_told_by_its_last_words() -> None:
+    said = "--> Loading config...\n--> pyinfra error: vm is unfit:\n    vm: 1 MB of RAM"
+    assert why_failed(said).endswith("--> pyinfra error: vm is unfit: / vm: 1 MB of RAM")
+
+
+ENDED = "redis-crypto.service: Main process exited, code=exited, status=1/FAILURE"
+
+
+def test_of_a_unit_that_is_started_again_and_again_what_ended_it_is_told() -> None:
+    start = ["Starting redis-crypto.service...", "1:C # Redis is starting", "1:M # Unexpected end of file"]
+    journal = [*start, ENDED, "Scheduled restart job, restart counter is at 5.", *start[:2], ""]
+    assert last_words(journal) == [*start, ENDED]
+    assert last_words(start) == start
+    assert last_words([]) == []
