@@ -5,7 +5,7 @@ A role that was moved to another host, or renamed, looks like a new one beside a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,6 +65,25 @@ def unseen_beginnings(hosts: Seen, left_out: Sequence[str]) -> list[str]:
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
         if left_out and (how := _beginning(name, instance, desired, observed))
+    ]
+
+
+def known_beginnings(hosts: Seen, lacking: Collection[str]) -> list[str]:
+    """Notes on the roles that begin empty and whose passwords were there before: they may have run, and a host is new.
+
+    `lacking`: roles of which passwords are made up in this run. Empty ones ask nobody for what they once had.
+    """
+    found: dict[str, list[str]] = {}
+    for name, (desired, observed) in sorted(hosts.items()):
+        for instance in desired.instances:
+            asked = instance.name in desired.requests.begin_empty
+            if instance.name not in lacking and not asked and _begins_empty(instance, desired, observed):
+                found.setdefault(name, []).append(instance.name)
+    return [
+        f"{' and '.join(names)} {'begins' if len(names) == 1 else 'begin'} empty on {name}, "
+        "with passwords that were there before. If it has ever run, bring its data first (docs/runbook.md, Host "
+        "installed anew)"
+        for name, names in found.items()
     ]
 
 

@@ -18,7 +18,7 @@ from tasks.catalogue.data_names import CAME_FROM, FROM
 from tasks.catalogue.printable import printable
 from tasks.catalogue.secrets_file import lacking_problem
 from tasks.compare.difference import Difference, Remedy
-from tasks.compare.elsewhere import endings, moved_roles, unseen_beginnings, unserved_roles
+from tasks.compare.elsewhere import endings, known_beginnings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.packages import apt_problems, packages_due
@@ -158,6 +158,7 @@ def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
     return [
         *(_lacking(source, keys) for source, keys in lacking.items()),
         *unseen_beginnings(read(looks), _left_out(state, looks)),
+        *known_beginnings(read(looks), {role for keys in lacking.values() for role, _ in keys}),
         *endings(read(looks)),
     ]
 

@@ -330,7 +330,7 @@ def fingerprint(done: Finished) -> str:
 
 @pytest.mark.parametrize("kept", ["in a snapshot", "on a disk of its own"])
 def test_host_installed_anew(tier: Tier, kept: str) -> None:
-    bare, snapshot, loaded, in_sync = entries()["host-installed-anew"].quotes
+    bare, empty, snapshot, loaded, in_sync = entries()["host-installed-anew"].quotes
     backup, dry_run = entries()["host-installed-anew"].commands[:2]
     host = tier.host(ROLE)
     with tier.operator(ROLE) as operator:
@@ -339,8 +339,9 @@ def test_host_installed_anew(tier: Tier, kept: str) -> None:
     host.reset()
     follow(tier, "ssh-host-key-changed", ROLE, entries()["ssh-host-key-changed"].commands[:-1])
     before = run(tier, dry_run)
-    assert before.returncode == 0  # it would begin empty
+    assert before.returncode == 0
     sees(before, bare)
+    sees(before, empty)
     if kept == "in a snapshot":
         host.sh("mkdir /BACKUP; base64 -d | tar -C /BACKUP -x ./dump.rdb", input=data)
         _, dry, deploy, drift = follow(tier, "host-installed-anew", ROLE)

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from tasks.catalogue.requested import Requests
-from tasks.compare.elsewhere import endings, kept_data, moved_roles, unseen_beginnings, unserved_roles
+from tasks.compare.elsewhere import (
+    endings,
+    kept_data,
+    known_beginnings,
+    moved_roles,
+    unseen_beginnings,
+    unserved_roles,
+)
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.build import host_without_roles
@@ -239,6 +246,17 @@ def test_a_server_with_keys_that_ends_is_noted_with_them() -> None:
         "1970-01-01 00:00:05 UTC: it ends when all hosts are proved"
     )
     assert endings({"old": gone_from(FULL, 5, STOPPED)}) == endings({"old": OLD_ONES["running, no key"] or new()}) == []
+
+
+@pytest.mark.parametrize("word", [False, True], ids=["unasked", "begin_empty"])
+@pytest.mark.parametrize("lacking", [False, True], ids=["known passwords", "new passwords"])
+@pytest.mark.parametrize("state", ["not there", "stopped without data", "stopped with data", "running"])
+def test_a_role_that_begins_empty_with_the_passwords_of_one_that_ran_is_noted(
+    state: str, lacking: bool, word: bool
+) -> None:
+    said = known_beginnings({"new": carries(state, word)}, {"crypto"} if lacking else ())
+    assert bool(said) == (state in ("not there", "stopped without data") and not lacking and not word)
+    assert all(line.startswith("crypto begins empty on new, with passwords that were there before") for line in said)
 
 
 def test_old_data_that_begins_in_a_run_of_some_hosts_only_is_noted_with_its_age() -> None:
