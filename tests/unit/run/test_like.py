@@ -229,3 +229,11 @@ def test_an_older_state_without_a_catalogue_is_said(here: Path, tmp_path: Path) 
     words, (said,) = plain_words(inventory(here, {"scale": 0.5}), tmp_path / "nothing")
     assert words == []
     assert "roles.yaml: no such file" in said
+
+
+def test_what_an_older_state_s_catalogue_has_that_nobody_knows_any_more_is_said(here: Path, tmp_path: Path) -> None:
+    older = copy_of_tree(tmp_path / "older")
+    catalogue = older / "group_data" / "roles.yaml"
+    catalogue.write_text(catalogue.read_text().replace("loglevel:", "log_level:"))
+    _, problems = plain_words(inventory(here, {"scale": 0.5}), older)
+    assert [line for line in problems if "log_level: unknown key" in line]
