@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
+from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
@@ -33,7 +34,7 @@ NAMES = (
         IGNORE,
         TRIED,
     ),
-    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, FROM, *REHEARSALS),
+    *("allow_eviction", ANYWAY, *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, FROM, *REHEARSALS),
 )
 OURS = ("redis_", "drift_", "endpoints_", "rehearsal_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt
