@@ -96,10 +96,8 @@ class Service:
         """One transaction; its failure is counted."""
         try:
             with self._client.pipeline(transaction=True) as pipe:
-                if self._plain:
-                    pipe.incr(self._key).get(self._key)
-                else:
-                    pipe.ping().ping()
+                for command in [("INCR", self._key), ("GET", self._key)] if self._plain else [("PING",)] * 2:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
                 first, second = pipe.execute()
             if str(first) != str(second):
                 self._failed.append(f"answered {first} and {second}")
