@@ -109,9 +109,8 @@ def _unfinished(instance: Instance, user: User, observed: Observed, anyway: bool
         more = f" and {len(before) - SHOWN} more" if len(before) > SHOWN else ""
         since = recorded(instance, observed).get(user.name, 0)
         yield (
-            f"{where}: {len(before)} connections from before the rotation, {when(since)}: {listed}{more}, expected "
-            "none: give that service its new password and restart it, or drop the old one all the same: --data "
-            "rotate_anyway=true"
+            f"{where}: connections from before the rotation, {when(since)}: {listed}{more}, expected none: give that "
+            "service its new password and restart it, or drop the old one all the same: --data rotate_anyway=true"
         )
 
 
@@ -152,7 +151,7 @@ def finish_notices(desired: Host, observed: Observed) -> Iterator[str]:
             if user in server.users and len(_hashes(server, user)) > 1:
                 count = sum(client.user == user for client in server.clients)
                 yield (
-                    f"{instance.name}: {user}: its {count} connections stay. Redis does not say which password one "
+                    f"{instance.name}: {user}: its connections ({count}) stay. Redis does not say which password one "
                     "used: who still has an old one is refused when it connects anew, and let in again after --data "
                     f"rotate_undo={instance.name}:{user}"
                 )

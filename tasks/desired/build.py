@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
-from tasks.catalogue.rotation import named
+from tasks.catalogue.rotation import finished, named
 from tasks.catalogue.secret import all_of
 from tasks.desired.host import (
     Fence,
@@ -82,10 +82,9 @@ def desired_host(
     )
     instances = tuple(
         replace(
-            _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name]),
+            _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),
             accepts_loss=role.name in requests.accept_loss,
             new_passwords=role.name in requests.new_passwords,
-            finishing=tuple(named(requests.rotate_finish, role)),
         )
         for role in roles
     )
@@ -209,16 +208,20 @@ def _role_files(instance: Instance) -> list[File]:
     ]
 
 
-def _instance(role: Role, passwords: Mapping[str, str | None], awaited: Collection[str]) -> Instance:
-    users = tuple(
-        _user(role, name, passwords.get(name), name in awaited) for name in sorted((*role.services, OPERATOR))
-    )
+def _instance(
+    role: Role, passwords: Mapping[str, str | None], awaited: Collection[str], requests: Requests
+) -> Instance:
+    finishing = tuple(named(requests.rotate_finish, role))
+    # Of whom a finish drops the others they are still known here: its server may not have the newest yet.
+    own = {name: all_of(passwords.get(name)) for name in sorted((*role.services, OPERATOR))}
+    wanted = {name: finished(known) if name in finishing else known for name, known in own.items()}
+    users = tuple(_user(role, name, known, name in awaited) for name, known in wanted.items())
     digest = _digest(_unit_text(role, ""))
-    return Instance(role, settings(role), users, digest, _unit_text(role, digest))
+    return Instance(role, settings(role), users, digest, _unit_text(role, digest), finishing=finishing)
 
 
-def _user(role: Role, name: str, password: str | None, awaits: bool) -> User:
-    hashes = tuple(filter(None, map(sha256, all_of(password))))
+def _user(role: Role, name: str, passwords: Sequence[str], awaits: bool) -> User:
+    hashes = tuple(filter(None, map(sha256, passwords)))
     rules = OPERATOR_RULES if name == OPERATOR else role.rights_of(name).rules
     return User(name, tuple(sorted(hashes)), rules, hashes[0] if hashes else None, awaits)
 

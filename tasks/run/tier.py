@@ -17,7 +17,7 @@ from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
-from tasks.catalogue.requested import ROTATIONS, WORDS, Requests, malformed, requests, unmet
+from tasks.catalogue.requested import FINISH, ROTATIONS, WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, read_catalogue, same_endpoint
 from tasks.catalogue.rotation import ANYWAY, Edit, edits, edits_to_paste, nothing_to_undo
 from tasks.catalogue.secret import Secret, all_of
@@ -160,7 +160,8 @@ def _merged(
 ) -> dict[str, dict[str, str]]:
     merged = {role: dict(users) for role, users in known.items()}
     for edit in changed:
-        merged[edit.role][edit.user] = Secret(edit.after[0], edit.after[1:])
+        known_then = edit.before if edit.word == FINISH else edit.after  # one that is dropped may have to let us in
+        merged[edit.role][edit.user] = Secret(known_then[0], known_then[1:])
     for (role, user), password in new.items():
         merged.setdefault(role, {})[user] = password
     return merged

@@ -151,7 +151,7 @@ def test_every_user_of_a_role_gets_a_new_password_and_nobody_notices(box: Tier, 
         said = output(refused)
         for user in USERS["gateway"]:
             line = (
-                rf"gateway: {user}: 2 connections from before the rotation, since .*: 172\.28\.2\.\d+:\d+ \(for \d+ s\)"
+                rf"gateway: {user}: connections from before the rotation, since .*?: 172\.28\.2\.\d+:\d+ \(for \d+ s\)"
             )
             assert re.search(line, said), said
         assert lists(box) == both

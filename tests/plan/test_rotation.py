@@ -67,8 +67,8 @@ def twice(path: Path) -> None:
     path.write_text(yaml.safe_dump(known))
 
 
-def listed(path: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = yaml.safe_load(path.read_text())["crypto"]
+def listed(path: Path) -> dict[str, str | list[str]]:
+    found: dict[str, str | list[str]] = yaml.safe_load(path.read_text())["crypto"]
     return found
 
 
@@ -158,3 +158,49 @@ def test_drift_says_who_has_two_passwords_and_since_when(secrets_file: Path, tmp
     host = json.loads(report.read_text())["hosts"]["redis-crypto"]
     assert host["status"] == "in_sync"
     assert "crypto: crypto-service, operator have each 2 passwords, since 2026-09-21" in host["message"]
+
+
+def test_a_finish_of_what_a_server_has_not_got_yet_says_so_and_changes_nothing(secrets_file: Path) -> None:
+    twice(secrets_file)
+    before = secrets_file.read_bytes()
+    result = asked(secrets_file, "-y", "--data", "rotate_finish=crypto", states=(having("old"),))
+    assert result.exit_code != 0
+    for user in USERS:
+        assert f"crypto: {user}: {PATH} lacks its newest password, expected it: deploy once without" in result.output
+    assert secrets_file.read_bytes() == before
+    passwords = [event.password for event in result.events if event.text == "crypto: AUTH operator ***"]
+    assert passwords[0] == password("crypto", "operator")
+
+
+def test_a_finish_writes_the_file_then_the_server_and_forgets_since_when(secrets_file: Path) -> None:
+    twice(secrets_file)
+    there = (Client("operator", "172.28.2.98:1", 5),)
+    state = having("new", "old", since="1790000000", clients=there)
+    result = asked(
+        secrets_file,
+        *("-y", "--data", "rotate_finish=crypto", "--data", "rotate_anyway=true"),
+        states=(state, as_desired),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.names() == ["Hold the host", SAVE, TRY, LIVE, WRITE, REMEMBER, "Prove the tier"]
+    assert result.commands("redis-crypto") == [f"write {PATH} root:redis-crypto 0640", f"{RECORDS}  "]
+    assert listed(secrets_file) == {user: f"new-{password('crypto', user)}" for user in USERS}
+    assert "Redis does not say which password one used" in result.output
+
+
+def test_an_undo_that_only_changes_who_is_handed_out_forgets_since_when_before_and_records_it_anew(
+    secrets_file: Path,
+) -> None:
+    twice(secrets_file)
+    kept = secrets_file.with_name("prod.yaml.before")
+    kept.write_text(yaml.safe_dump({"crypto": {user: password("crypto", user) for user in USERS}}))
+    kept.chmod(0o600)
+    result = asked(secrets_file, "-y", "--data", "rotate_undo=crypto", states=(recorded,))
+    assert result.exit_code == 0, result.output
+    assert result.names() == ["Hold the host", FORGET, SAVE, REMEMBER, "Prove the tier"]
+    assert result.commands("redis-crypto") == [f"{RECORDS}  ", f"{RECORDS}  crypto-service operator"]
+    assert listed(secrets_file) == {
+        user: [password("crypto", user), f"new-{password('crypto', user)}"] for user in USERS
+    }
+    assert "nothing to change on 5 hosts" in result.output
+    assert "the passwords from before the last step are put first again, none goes" in result.output

@@ -235,7 +235,7 @@ def finishing(
 def test_a_finish_is_refused_while_a_connection_from_before_is_there_unless_that_is_meant() -> None:
     host, observed = finishing(AFTER, BEFORE, OF_ANOTHER)
     (said,) = finish_problems(host, observed, False)
-    assert "crypto: crypto-service: 1 connections from before the rotation, since 2026-09-21 14:11:40 UTC" in said
+    assert "crypto: crypto-service: connections from before the rotation, since 2026-09-21 14:11:40 UTC" in said
     assert "10.0.0.1:1 (for 101 s), expected none" in said
     assert "10.0.0.2" not in said
     assert finish_problems(host, observed, True) == []
@@ -248,7 +248,10 @@ def test_one_that_came_in_the_same_second_counts_as_from_before() -> None:
 
 def test_where_nobody_knows_since_when_everybody_counts_as_from_before() -> None:
     (said,) = finish_problems(*finishing(AFTER, BEFORE, since=None), False)
-    assert "2 connections from before the rotation, since nobody knows when" in said
+    assert (
+        "connections from before the rotation, since nobody knows when: 10.0.0.1:1 (for 101 s), 10.0.0.2:2 (for 99 s)"
+        in said
+    )
     host, observed = finishing(AFTER)
     silent = with_server(observed, ROLE, info={})
     assert len(finish_problems(host, silent, False)) == 1
@@ -257,7 +260,6 @@ def test_where_nobody_knows_since_when_everybody_counts_as_from_before() -> None
 def test_the_first_ten_connections_are_listed_the_oldest_first() -> None:
     clients = [Client(SERVICE, f"10.0.0.1:{number}", 200 + number) for number in range(15)]
     (said,) = finish_problems(*finishing(*clients), False)
-    assert "15 connections" in said
     assert "10.0.0.1:14 (for 214 s), 10.0.0.1:13" in said
     assert said.partition("10.0.0.1:5 (for 205 s)")[2].startswith(" and 5 more")
 
@@ -286,7 +288,7 @@ def test_a_finish_waits_until_the_server_has_the_newest_password(anyway: bool) -
 def test_a_finish_says_that_redis_does_not_say_who_used_which_and_how_it_is_undone() -> None:
     host, observed = finishing(AFTER, OF_ANOTHER)
     (said,) = finish_notices(host, observed)
-    assert "crypto: crypto-service: its 1 connections stay. Redis does not say which password one used" in said
+    assert "crypto: crypto-service: its connections (1) stay. Redis does not say which password one used" in said
     assert "--data rotate_undo=crypto:crypto-service" in said
 
 
