@@ -146,8 +146,7 @@ DRILLS: tuple[Drill, ...] = (
     ),
 )
 # What a team sees before each change: a quarter of an hour on machines without KVM. The others take as long again.
-# Not power: see docs/decisions/0022, what it found.
-STANDARD = ("full", "crash", "log_truncated", "busy_script", "maxclients", "latency", "tamper")
+STANDARD = ("full", "crash", "power", "log_truncated", "busy_script", "maxclients", "latency", "tamper")
 BY_NAME = {drill.name: drill for drill in DRILLS}
 
 

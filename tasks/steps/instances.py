@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
@@ -39,6 +39,9 @@ from tasks.steps.rotation import record_since
 from tasks.steps.sandbox import as_role
 from tasks.steps.trial import try_candidates
 
+TRIED = "activating"  # systemd's ActiveState of a unit between two tries to start it
+DATA_AT_REST = (Remedy.TO_LOG, Remedy.TO_SNAPSHOT, Remedy.ADOPT)  # what is done to the data of a stopped server
+
 
 def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ()) -> None:
     """Every instance of the host runs as desired; those that are right are not touched.
@@ -46,17 +49,19 @@ def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ())
     `changed`: steps of rotations that the secrets file has taken.
     """
     try_candidates(state, seen)
+    starting = by_role(seen, Remedy.START, "unit")
+    tried = failing(seen, starting)
+    keep_down(seen, tried)
     fence_data(seen)
     remove_leftovers(seen)
     prepare_data(seen)
-    starting = by_role(seen, Remedy.START, "unit")
     restarting = {instance: why for instance, why in by_role(seen, Remedy.RESTART).items() if instance not in starting}
     write_instances(seen, [*starting, *restarting])
     keys = adopt_data(seen)
     lead_inner_ports(seen)
     settle_data(seen)
     if starting:
-        call(name="Start instances", function=start, instances=list(starting), passwords=seen.passwords)
+        call(name="Start instances", function=start, instances=list(starting), passwords=seen.passwords, tried=tried)
     check_adopted(seen, keys)
     if restarting:
         before = {instance: servers_of(seen).get(instance.name) for instance in restarting}
@@ -64,6 +69,22 @@ def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ())
     forget_previous(seen, starting.keys() | restarting.keys())
     record_since(seen, changed)
     record_begun(seen, restarting.keys())
+
+
+def failing(seen: Look, starting: Iterable[Instance]) -> list[Instance]:
+    """Those that systemd was seen to try again and again: they may come up at any moment, as when a disk has room."""
+    return [item for item in starting if seen.observed and seen.observed.unit(item.unit)["ActiveState"] == TRIED]
+
+
+def keep_down(seen: Look, tried: Sequence[Instance]) -> None:
+    """What systemd tries to start again and again stays down until it is told to start. Before anything of it changes.
+
+    One that has come up meanwhile is not cut off here: it restarts through its gate, when its files are there.
+    """
+    data = by_role(seen, DATA_AT_REST)
+    commands = [script("keep-down", unit=item.unit, data="yes" if item in data else "no") for item in tried]
+    if commands:
+        run_commands(name="Keep failing units down", commands=commands)
 
 
 def fence_data(seen: Look) -> None:

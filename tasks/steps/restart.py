@@ -74,8 +74,20 @@ class Target:
         stopped.append(f"not restarted: {self.instance.name} on {self.host.name} failed its gate")
 
 
-def start(state: State, host: Host, instances: Sequence[Instance], passwords: Passwords) -> bool:
-    """The instances run, have loaded their data and serve; one that does not runs as it did before, if it can."""
+def start(
+    state: State, host: Host, instances: Sequence[Instance], passwords: Passwords, tried: Sequence[Instance] = ()
+) -> bool:
+    """The instances run, have loaded their data and serve; one that does not runs as it did before, if it can.
+
+    `tried`: those among them that systemd tried to start all the while. What has come up so, before its new files were
+    there, is restarted through its gate.
+    """
+    targets = [Target(state, host, instance, passwords) for instance in tried]
+    early = [item for item in targets if item.run(f"systemctl is-active --quiet {item.instance.unit}").succeeded]
+    came_up = [_restart(target) for target in early]
+    instances = [item for item in instances if item not in {target.instance for target in early}]
+    if not instances:
+        return all(came_up)
     lossy = gate.not_replayable(state, host, instances)
     for problem in lossy:
         host.log_styled(f"nothing is started: {problem}", fg="red", log_func=logger.error)
@@ -85,7 +97,7 @@ def start(state: State, host: Host, instances: Sequence[Instance], passwords: Pa
     # What systemd tried until now is no crash of what runs now: tasks/compare/server_health.py counts from here.
     command = f"timeout {PATIENCE:.0f} systemctl start {units} && systemctl reset-failed {units}"
     started = run_command(state, host, command, bound=CHANGE).succeeded
-    came_up = [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
+    came_up += [_come_up(Target(state, host, instance, passwords), started, None) for instance in instances]
     return all(came_up)
 
 

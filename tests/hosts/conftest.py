@@ -92,6 +92,19 @@ class Tier:
         except redis.exceptions.RedisError:
             return False
 
+    def is_busy(self, role: str) -> bool:
+        """Whether a script has run for longer than busy-reply-threshold, so that everybody is told so.
+
+        Until then nobody is answered, and a client gives up about when the server begins to say it.
+        """
+        try:
+            with self.client(role, "operator") as client:
+                return not client.ping()
+        except redis.exceptions.ResponseError as error:
+            return "BUSY" in str(error)
+        except redis.exceptions.RedisError:
+            return False
+
     def pid(self, role: str) -> int:
         """The main process of a role."""
         return int(self.host(role).sh(f"systemctl show -P MainPID redis-{role}.service"))

@@ -12,7 +12,7 @@ import redis
 import yaml
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import TABLE, Tier, layout, output, overriding, wait_for
+from tests.hosts.conftest import TABLE, Tier, layout, operations, output, overriding, wait_for
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab
 
@@ -122,7 +122,7 @@ DROP_IN = "/run/systemd/system/redis-crypto.service.d/test.conf"
 
 
 def crash_loop(host: Container) -> None:
-    """Its process ends as soon as it is started; systemd tries again."""
+    """Its process ends as soon as it is started; systemd tries again, also in the midst of a deploy."""
     host.sh(f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nExecStartPre=/bin/false\\n' >{DROP_IN}")
     host.sh("systemctl daemon-reload; systemctl restart --no-block redis-crypto")
     wait_for(lambda: host.sh("systemctl show -P NRestarts redis-crypto").strip() != "0", "it crashes")
@@ -163,7 +163,8 @@ def test_an_instance_that_does_not_answer_gets_no_new_passwords_either(
 
     # Its own file is taken, other rules in the ACL file need no word, and it is mended.
     host.sh(f"rm -f {DROP_IN}; systemctl daemon-reload; sed -i '/crypto-service/s/ +info//' /etc/redis/crypto.acl")
-    box.deploy()
+    done = box.deploy()
+    assert ("Keep failing units down" in operations(done)) == ("activating (" in output(done))
     assert host.sh("sha256sum /etc/redis/*.acl") == files
     assert box.passwords == passwords
     with box.operator("crypto") as known:

@@ -84,7 +84,7 @@ def test_a_script_keeps_a_role_that_leaves_no_longer_than_is_said(box: Tier, scr
     service = both.client("gateway", "gateway")
     connection = service.connection_pool.get_connection()
     connection.send_command("EVAL", loop, 1, "caas-verify:loop")  # type: ignore[no-untyped-call]
-    wait_for(lambda: _is_busy(both), "the script is said to be slow")
+    wait_for(lambda: both.is_busy("gateway"), "the script is said to be slow")
     one = carrying(box, "crypto")
     done = one.run("deploy.py")
     assert said in output(done)
@@ -95,13 +95,6 @@ def test_a_script_keeps_a_role_that_leaves_no_longer_than_is_said(box: Tier, scr
             operator.shutdown(nosave=True)
         one.deploy()
     connection.disconnect()  # type: ignore[no-untyped-call]
-
-
-def _is_busy(tier: Tier) -> bool:
-    with suppress(redis.exceptions.ResponseError):
-        tier.client("gateway", "gateway").ping()
-        return False
-    return True
 
 
 def test_kept_data_is_no_difference(box: Tier) -> None:

@@ -86,7 +86,7 @@ def test_busy(tier: Tier) -> None:
     with service(tier) as looping:
         connection = looping.connection_pool.get_connection()
         connection.send_command("EVAL", "while true do end", 0)
-        wait_for(lambda: not tier.answers(ROLE), "the script runs for longer than busy-reply-threshold")
+        wait_for(lambda: tier.is_busy(ROLE), "the script runs for longer than busy-reply-threshold")
         sees(tier.run("tasks/verify.py"), busy)
         follow(tier, "busy")
         with pytest.raises(redis.exceptions.ResponseError):

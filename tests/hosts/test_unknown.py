@@ -193,17 +193,12 @@ def looping(tier: Tier) -> Iterator[None]:
     with tier.client(ROLE, TABLE[ROLE]["services"][0]) as service:
         connection = service.connection_pool.get_connection()
         connection.send_command("EVAL", "while true do end", 0)
-        with tier.operator(ROLE) as operator:
-
-            def busy() -> bool:
-                try:
-                    return not operator.ping()
-                except redis.exceptions.ResponseError as error:
-                    return "BUSY" in str(error)
-
-            wait_for(busy, "the script runs for longer than busy-reply-threshold")
+        try:
+            wait_for(lambda: tier.is_busy(ROLE), "the script runs for longer than busy-reply-threshold")
             yield
-            operator.execute_command("SCRIPT", "KILL")
+        finally:
+            with tier.client(ROLE, "operator") as operator:
+                operator.script_kill()
         with pytest.raises(redis.exceptions.ResponseError):
             connection.read_response()
 

@@ -127,6 +127,42 @@ def test_only_what_drifted_is_changed(secrets_file: Path, case: str) -> None:
     assert [sent(result, host) for host in PROD] == [[]] * 5
 
 
+IS_UP, RESTART = f"systemctl is-active --quiet {UNIT}", f"end to restart {UNIT}"
+
+
+def failing(seen: Observed) -> Observed:
+    return with_unit(stopped(seen, "crypto"), UNIT, ActiveState="activating", NRestarts="3")
+
+
+@pytest.mark.parametrize("came_up", [False, True])
+def test_what_systemd_tries_again_and_again_never_runs_with_half_of_its_new_files(
+    secrets_file: Path, came_up: bool
+) -> None:
+    site = Site(
+        [state(failing), as_desired],
+        {**takes(f"keep-down {UNIT} no", START, IS_UP, forget("crypto")), RESTART: "", "before a restart": BEFORE},
+        fails=None if came_up else IS_UP,
+    )
+    result = run(production(crypto=site), "-y", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    assert result.names() == all_of(["Keep failing units down", "Start instances"])
+    keep, is_up, *then = result.commands("redis-crypto")
+    assert (keep, is_up) == (f"keep-down {UNIT} no", IS_UP)
+    assert any(RESTART in text for text in then) == came_up
+    assert (START in then) == (not came_up)
+
+
+def test_what_is_to_be_done_to_its_data_waits_for_what_came_up_meanwhile(secrets_file: Path) -> None:
+    snapshot = {"/var/lib/redis/crypto/dump.rdb": 5}
+    found = state(
+        lambda seen: replace(without_file(failing(seen), "/var/lib/caas-redis/crypto"), data_files=snapshot, stored={})
+    )
+    site = Site([found, as_desired], fails=f"keep-down {UNIT} yes")
+    result = run(production(crypto=site), "-y", secrets_file=secrets_file)
+    assert result.exit_code != 0
+    assert result.commands("redis-crypto") == [f"keep-down {UNIT} yes"]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_dry_run_names_what_drifted_and_touches_nothing(secrets_file: Path, case: str) -> None:
     change, operations, commands = CASES[case]
