@@ -50,8 +50,11 @@ def finished(known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def undone(known: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
-    """As it was before the last step; what came since stays valid behind it, for somebody may have it already."""
-    return (*before, *(item for item in known if item not in before))
+    """As it was before the last step; what came since stays valid behind it, for somebody may have it already.
+
+    Where none of it is in the list any more somebody has replaced them all, and they stay so.
+    """
+    return (*before, *(item for item in known if item not in before)) if set(before) & set(known) else known
 
 
 def named(asked: Iterable[str], role: Role) -> list[str]:
@@ -94,8 +97,11 @@ def nothing_to_undo(
 ) -> Iterator[str]:
     """Users whose rotation is to be undone and of whom no step is known; where a role is named, if of none of them."""
     for role, requests in roles:
-        asked = [user for user in named(requests.rotate_undo, role) if user in known.get(role.name, {})]
-        lacking = [user for user in asked if user not in before.get(role.name, {})]
+        own, kept = (
+            {user: set(all_of(text)) for user, text in items.get(role.name, {}).items()} for items in (known, before)
+        )
+        asked = [user for user in named(requests.rotate_undo, role) if user in own]
+        lacking = [user for user in asked if not own[user] & kept.get(user, set())]
         if lacking and (lacking == asked or role.name not in requests.rotate_undo):
             yield (
                 f"{UNDO}={role.name}: {', '.join(lacking)}: no rotation is kept beside {source}, expected one: put the "

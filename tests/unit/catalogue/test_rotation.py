@@ -126,9 +126,12 @@ def test_a_step_done_twice_is_done_once_and_only_a_finish_drops_any(
     assert finished(finished(had)) == finished(had) == had[:1]
     back = undone(had, before)
     assert undone(back, before) == back
-    assert set(back) == {*had, *before}
     assert len(back) == len(set(back))
-    assert back[0] == before[0]
+    if set(had) & set(before):
+        assert set(back) == {*had, *before}
+        assert back[0] == before[0]
+    else:  # somebody has replaced them all since
+        assert back == had
 
 
 def step(word: str, path: Path, value: str = "gateway", make: str | None = NEW) -> list[Edit]:
@@ -209,11 +212,12 @@ def test_what_was_before_is_kept_first_and_a_repeated_write_does_not_forget_it(
 
 def test_there_is_nothing_to_undo_where_nothing_was_rotated(path: Path) -> None:
     written(path, {"gateway": dict.fromkeys(USERS, OLD)})
-    found = read_passwords(path)[0]
+    found, other = read_passwords(path)[0], {"gateway": dict.fromkeys(USERS, NEW)}
     for value in ("gateway", "gateway:operator"):
         (said,) = nothing_to_undo([(GATEWAY, requests({"rotate_undo": value}))], found, {}, path)
         assert "no rotation is kept beside" in said
-    some = {"gateway": {"operator": NEW}}
+    (said,) = nothing_to_undo([(GATEWAY, requests({"rotate_undo": "gateway"}))], found, other, path)
+    some = {"gateway": {"operator": Secret(NEW, [OLD])}}
     assert list(nothing_to_undo([(GATEWAY, requests({"rotate_undo": "gateway"}))], found, some, path)) == []
 
 
