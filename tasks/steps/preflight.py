@@ -163,7 +163,7 @@ def unknown_beside(findings: Collection[str], looks: Mapping[str, Look]) -> list
         f"{name}: {item}"
         for name, seen in sorted(looks.items())
         for item in seen.unknown
-        if f"{name}: {item}" not in findings
+        if not any(text.startswith(f"{name}: ") and text.endswith(f": {item}") for text in findings)
         and not (item.role and any(text.startswith(f"{name}: {item.role}: ") for text in findings))
     ]
 
