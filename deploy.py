@@ -18,21 +18,25 @@ from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances
 from tasks.steps.kernel import tune_kernel
 from tasks.steps.lock import hold_host
-from tasks.steps.passwords import keep_passwords
+from tasks.steps.passwords import keep_passwords, keep_rotation
 from tasks.steps.preflight import check_fitness
 from tasks.steps.replay import keep_replayable
 from tasks.steps.retire import before_the_end, end_leftovers, say_what_is_adopted
+from tasks.steps.rotation import forget_since, rotation_of
 
 seen = check_fitness(ctx_state.get(), ctx_host.get())
 if seen is not None:
-    hold_host(ctx_state.get(), seen)
+    rotation = rotation_of(ctx_state.get(), seen)
+    hold_host(ctx_state.get(), seen, anyway=bool(rotation))
     first = before_the_end(seen)
     keep_replayable(first)
     begin_adoptions(first)
     keep_passwords(ctx_state.get())
+    forget_since(first, rotation)
+    keep_rotation(ctx_state.get(), seen.desired.name)
     install_redis(first)
     tune_kernel(first)
-    converge_instances(ctx_state.get(), first)
+    converge_instances(ctx_state.get(), first, rotation)
     say_what_is_adopted(first)
     prove(name="Prove the tier", seen=first)
     end_leftovers(ctx_state.get(), seen)

@@ -12,6 +12,7 @@ from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
+from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
@@ -35,7 +36,19 @@ NAMES = (
         IGNORE,
         TRIED,
     ),
-    *("allow_eviction", *WORDS, *REPORTS, ENDPOINTS_DIR, ENDPOINTS_PORT, DRILLS, FROM, LIKE, SCALE, *REHEARSALS),
+    *(
+        "allow_eviction",
+        ANYWAY,
+        *WORDS,
+        *REPORTS,
+        ENDPOINTS_DIR,
+        ENDPOINTS_PORT,
+        DRILLS,
+        FROM,
+        LIKE,
+        SCALE,
+        *REHEARSALS,
+    ),
 )
 OURS = ("redis_", "drift_", "endpoints_", "rehearsal_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt

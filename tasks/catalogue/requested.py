@@ -1,5 +1,7 @@
 """What an operator asks for beside the desired state itself, each role by name: `--data adopt=gateway`. Pure.
 
+A rotation of passwords may name one user of a role: `--data rotate=gateway:auth-service`.
+
 Checked before any host is contacted: a name that is no role's never gets near a path.
 """
 
@@ -21,33 +23,46 @@ class Requests:
     accept_loss: tuple[str, ...] = ()  # give up what a start of the server skipped in its log, or a log that is gone
     new_passwords: tuple[str, ...] = ()  # replace passwords that an established instance has by those of the file
     begin_empty: tuple[str, ...] = ()  # start without the data that the role has elsewhere
+    rotate: tuple[str, ...] = ()  # ROLE or ROLE:USER, put a new password first and keep the old one
+    rotate_finish: tuple[str, ...] = ()  # drop all passwords but the first
+    rotate_undo: tuple[str, ...] = ()  # put the passwords from before the last step first again
 
 
 NOTHING = Requests()
 WORDS = tuple(field.name for field in fields(Requests))
+ROTATE, FINISH, UNDO = ROTATIONS = ("rotate", "rotate_finish", "rotate_undo")
+USER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
 def requests(data: Mapping[str, object]) -> Requests:
     """The requests in one host's data; what is malformed asks for nothing."""
-    return Requests(**{word: named_roles(data.get(word)) or () for word in WORDS})
+    return Requests(**{word: named_roles(data.get(word), word in ROTATIONS) or () for word in WORDS})
 
 
-def named_roles(value: object) -> tuple[str, ...] | None:
-    """The names in `gateway`, `gateway,socket` or a list of them, each once; None for anything else."""
+def named_roles(value: object, with_users: bool = False) -> tuple[str, ...] | None:
+    """The names in `gateway`, `gateway,socket` or a list of them, each once; None for anything else.
+
+    `with_users`: each may be `ROLE:USER`, too.
+    """
     if value is None:
         return ()
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         return None
     names = tuple(dict.fromkeys(item.strip() for item in items))
-    return names if all(re.fullmatch(ROLE_NAME, name) for name in names) else None
+    user = f"(:{USER_NAME})?" if with_users else ""
+    return names if all(re.fullmatch(f"{ROLE_NAME.rstrip('$')}{user}", name) for name in names) else None
 
 
 def malformed(host: str, data: Mapping[str, object]) -> Iterator[str]:
     """Problems with the form of one host's requests."""
     for word in WORDS:
-        if named_roles(data.get(word)) is None:
-            yield f"{host}: {word}: expected the name of a role, or several as gateway,socket, observed {data[word]!r}"
+        if named_roles(data.get(word), word in ROTATIONS) is None:
+            form = "ROLE or ROLE:USER, or several" if word in ROTATIONS else "the name of a role, or several"
+            yield f"{host}: {word}: expected {form} as gateway,socket, observed {data[word]!r}"
+    together = [word for word in ROTATIONS if data.get(word)]
+    if len(together) > 1:
+        yield f"{host}: {' and '.join(together)}: two steps of a rotation, expected one in a run: give each its own"
 
 
 def unmet(asked: Iterable[tuple[Iterable[str], Requests]], catalogue: Iterable[str]) -> Iterator[str]:
@@ -58,7 +73,7 @@ def unmet(asked: Iterable[tuple[Iterable[str], Requests]], catalogue: Iterable[s
     carried: set[tuple[str, str]] = set()
     wanted: set[tuple[str, str]] = set()
     for roles, found in asked:
-        here = {(word, name) for word in WORDS if word != "purge" for name in getattr(found, word)}
+        here = {(word, name.partition(":")[0]) for word in WORDS if word != "purge" for name in getattr(found, word)}
         wanted |= here
         carried |= {(word, name) for word, name in here if name in roles}
     known = sorted(catalogue)

@@ -27,19 +27,32 @@ def repeated(instance: Instance, observed: Observed) -> list[str]:
 
 
 def has_its_password(user: User, found: FileUser) -> bool:
-    """Whether a user in an ACL file has the wanted password, and no other."""
-    return user.password_sha256 is not None and found.passwords == (user.password_sha256[:PASSWORD_DIGITS],)
+    """Whether a user in an ACL file has a wanted password, and none that is not wanted: it may lack new ones."""
+    return bool(found.passwords) and set(found.passwords) <= {item[:PASSWORD_DIGITS] for item in user.passwords_sha256}
+
+
+def has_newest(user: User, found: FileUser) -> bool:
+    """Whether a user in an ACL file has the password that is handed out."""
+    return user.newest_sha256 is not None and user.newest_sha256[:PASSWORD_DIGITS] in found.passwords
 
 
 def others_in_file(instance: Instance, observed: Observed) -> list[str]:
-    """Users that an ACL file gives other passwords than the wanted ones, so far as those are known."""
+    """Users to whom a file as it is wanted would deny a password that they have, so far as those are known.
+
+    Not those whose older ones an operator drops, while the newest is there.
+    """
     found = users_in_file(instance, observed)
-    known = [user for user in instance.users if user.password_sha256 is not None and user.name in found]
-    return [user.name for user in known if not has_its_password(user, found[user.name])]
+    known = [user for user in instance.users if user.passwords_sha256 and user.name in found]
+    return [
+        user.name
+        for user in known
+        if not has_its_password(user, found[user.name])
+        and not (user.name in instance.finishing and has_newest(user, found[user.name]))
+    ]
 
 
 def is_in_file(instance: Instance, name: str, observed: Observed) -> bool:
-    """Whether an ACL file gives the user `name` the wanted password: the next start would load it."""
+    """Whether an ACL file gives the user `name` a wanted password and no other: the next start would load it."""
     found = users_in_file(instance, observed).get(name)
     return found is not None and any(user.name == name and has_its_password(user, found) for user in instance.users)
 
@@ -51,7 +64,9 @@ def has_all_users(desired: Host, observed: Observed, path: str) -> bool:
     """
     for item in desired.instances:
         if acl_file(item.name) == path and not item.new_passwords and not repeated(item, observed):
-            return {user.name for user in item.users} <= users_in_file(item, observed).keys()
+            users = item.users
+            known = {user.name for user in users} <= users_in_file(item, observed).keys()
+            return known and not any(user.awaits for user in users)
     return False
 
 

@@ -21,6 +21,7 @@ from tasks.compare.loading import skipped
 from tasks.compare.passwords import keep_password, keeps_other_passwords
 from tasks.compare.planted import planted
 from tasks.compare.restarts import restart_refusals
+from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, account_file, acl_file, begun_file, data_directory
@@ -46,6 +47,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
         *replay_differences(desired, observed),
+        *record_differences(desired, observed),
         *_restarts_for_upgrade(desired, observed),
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
@@ -70,6 +72,7 @@ def notices(desired: Host, observed: Observed) -> list[str]:
     return [
         *kernel_notices(desired, observed),
         *_loading_notices(desired, observed),
+        *rotation_notices(desired, observed),
         *([carried] if observed.is_carried else []),
     ]
 

@@ -20,24 +20,39 @@ from tasks.observed.refusal import Refusal
 from tasks.observed.state import Observed
 
 Pair = tuple[str, str]  # role, user
+MORE = "has other passwords, too"
 
 
-def other_password(user: User, found: Mapping[str, object], replaced: bool = False) -> bool:
-    """Whether a user in the server has other passwords than the wanted one, so far as that is known.
+def other_password(user: User, found: Mapping[str, object], replaced: bool = False) -> str:
+    """In words, how the passwords of a user in the server are not the wanted ones; empty where they are, or unknown.
 
     `replaced`: whether one that is not known here is about to be made up (a run that only looks makes none).
     """
-    if user.password_sha256 is None:
-        return replaced
-    return found.get("passwords", []) != [user.password_sha256]
+    wanted, has = set(user.passwords_sha256), _hashes(found)
+    if not wanted:
+        return "has another password" if replaced else ""
+    if has == wanted and not user.awaits:
+        return ""
+    if has and has <= wanted:
+        return "lacks a password"
+    return MORE if has > wanted and user.newest_sha256 in has else "has another password"
 
 
-def may_replace(instance: Instance, user: User, observed: Observed) -> bool:
-    """Whether a password that a running server has may be made that of the secrets file.
+def _hashes(found: Mapping[str, object]) -> set[str]:
+    known = found.get("passwords", [])
+    return {str(item) for item in known} if isinstance(known, list) else set()
 
-    So too where its ACL file has that one: the next start would load it, somebody has changed the server alone.
+
+def may_replace(instance: Instance, user: User, found: Mapping[str, object], observed: Observed) -> bool:
+    """Whether the passwords that a running server has may be made those of the secrets file.
+
+    Nobody is locked out by one more, nor unasked by one less. So too where its ACL file has them: the next start would
+    load it, somebody has changed the server alone.
     """
-    return instance.new_passwords or is_in_file(instance, user.name, observed)
+    has = _hashes(found)
+    adds = bool(has) and has <= set(user.passwords_sha256)
+    drops = user.name in instance.finishing and user.newest_sha256 in has
+    return instance.new_passwords or adds or drops or is_in_file(instance, user.name, observed)
 
 
 def keeps_other_passwords(instance: Instance, observed: Observed) -> list[str]:
@@ -79,13 +94,30 @@ def _problems(instance: Instance, observed: Observed, file: str, new: Iterable[U
             f"{instance.name}: {', '.join(others)}: {acl_file(instance.name)} has another password than {file}, "
             f"expected the same: {keep_password(instance).advice}"
         )
-    known = [user for user in instance.users if user.name in users and other_password(user, users[user.name])]
-    others = [user.name for user in known if not may_replace(instance, user, observed)]
-    if others:
-        yield (
-            f"{instance.name}: {', '.join(others)}: the running server has another password than {file}, expected the "
-            f"same: {keep_password(instance).advice}"
-        )
+    yield from _in_the_server(instance, users, observed, file)
+
+
+def _in_the_server(
+    instance: Instance, users: Mapping[str, Mapping[str, object]], observed: Observed, file: str
+) -> Iterator[str]:
+    """Passwords of a running server that are not those of the file and that nobody has asked to replace."""
+    said: dict[str, list[str]] = {}
+    for user in instance.users:
+        found = users.get(user.name)
+        words = other_password(user, found) if found is not None else ""
+        if words and found is not None and not may_replace(instance, user, found, observed):
+            said.setdefault(words, []).append(user.name)
+    for words, names in said.items():
+        if words == MORE:
+            yield (
+                f"{instance.name}: {', '.join(names)}: the running server takes passwords that {file} has no more, "
+                f"expected the same: {end_rotation(instance).advice}"
+            )
+        else:
+            yield (
+                f"{instance.name}: {', '.join(names)}: the running server has another password than {file}, expected "
+                f"the same: {keep_password(instance).advice}"
+            )
 
 
 def _locked_out(instance: Instance, observed: Observed, file: str, refusal: Refusal) -> str:
@@ -103,3 +135,16 @@ def keep_password(instance: Instance) -> ByHand:
         "bring the secrets file back that it was deployed with (its backup, another checkout, redis_secrets_file); to "
         f"replace the passwords: --data new_passwords={instance.name}"
     )
+
+
+def end_rotation(instance: Instance) -> ByHand:
+    """What a person does about older passwords that a server still takes."""
+    return ByHand(
+        f"to drop those: --data rotate_finish={instance.name}; to take them back into the file: --data "
+        f"rotate_undo={instance.name}"
+    )
+
+
+def what_to_do(instance: Instance, words: str) -> ByHand:
+    """What a person does about passwords that differ, by how they do."""
+    return end_rotation(instance) if MORE in words else keep_password(instance)

@@ -23,7 +23,7 @@ from tasks.compare.data_files import (
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.loading import cut_tail, load_faults, skipped
-from tasks.compare.passwords import keep_password, may_replace, other_password
+from tasks.compare.passwords import may_replace, other_password, what_to_do
 from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
 from tasks.desired.paths import manifest_file, snapshot_file
@@ -179,8 +179,9 @@ def _users(instance: Instance, server: Server, observed: Observed) -> Iterator[D
     for name, user in sorted(wanted.items()):
         problem = _user(user, server.users.get(name), server.categories, instance.new_passwords)
         if problem:
-            kept = other_password(user, server.users.get(name, {})) and not may_replace(instance, user, observed)
-            remedy = keep_password(instance) if name in server.users and kept else Remedy.LIVE
+            found = server.users.get(name, {})
+            kept = other_password(user, found) and not may_replace(instance, user, found, observed)
+            remedy = what_to_do(instance, problem) if name in server.users and kept else Remedy.LIVE
             yield Difference(instance.name, "acl", name, f"on, {user.rules}", problem, remedy)
 
 
@@ -214,7 +215,7 @@ def _user(user: User, found: Mapping[str, object] | None, categories: Categories
     problems = [
         "off" if "on" not in flags else "",
         "needs no password" if "nopass" in flags else "",
-        "has another password" if other_password(user, found, replaced) else "",
+        other_password(user, found, replaced),
         _other_rules(found, user.rules, categories),
     ]
     return ", ".join(filter(None, problems)) or None

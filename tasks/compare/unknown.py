@@ -142,7 +142,7 @@ def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unkno
     if instance.new_passwords:
         return  # they are made up, and replace what is there: a difference
     there = users_in_file(instance, observed).keys() | (server.users.keys() if server else set())
-    lost = [user.name for user in instance.users if user.password_sha256 is None and user.name in there]
+    lost = [user.name for user in instance.users if not user.passwords_sha256 and user.name in there]
     if lost:
         because = f"the secrets file has none for {', '.join(lost)}"
         remedy = way_out(instance, Refusal(Cause.NO_PASSWORD, because))

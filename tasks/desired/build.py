@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 
 from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
+from tasks.catalogue.rotation import finished, named
+from tasks.catalogue.secret import all_of
 from tasks.desired.host import (
     Fence,
     File,
@@ -61,8 +63,12 @@ def desired_host(
     sysctls: Mapping[str, int | str],
     redis_version: str | None = None,
     requests: Requests = NOTHING,
+    awaited: Collection[tuple[str, str]] = (),
 ) -> Host:
-    """Everything that must be true of host `name` carrying `roles`."""
+    """Everything that must be true of host `name` carrying `roles`.
+
+    `awaited`: (role, user) of those that are to get one more password, which a run that only plans does not make up.
+    """
     roles = tuple(sorted(roles, key=lambda role: role.name))
     forwards = tuple(
         Forward(role.name, str(role.address), role.forwarded_port, role.port)
@@ -76,7 +82,7 @@ def desired_host(
     )
     instances = tuple(
         replace(
-            _instance(role, passwords[role.name]),
+            _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),
             accepts_loss=role.name in requests.accept_loss,
             new_passwords=role.name in requests.new_passwords,
         )
@@ -202,13 +208,22 @@ def _role_files(instance: Instance) -> list[File]:
     ]
 
 
-def _instance(role: Role, passwords: Mapping[str, str | None]) -> Instance:
-    users = tuple(
-        User(name, sha256(passwords.get(name)), OPERATOR_RULES if name == OPERATOR else role.rights_of(name).rules)
-        for name in sorted((*role.services, OPERATOR))
-    )
+def _instance(
+    role: Role, passwords: Mapping[str, str | None], awaited: Collection[str], requests: Requests
+) -> Instance:
+    finishing = tuple(named(requests.rotate_finish, role))
+    # Of whom a finish drops the others they are still known here: its server may not have the newest yet.
+    own = {name: all_of(passwords.get(name)) for name in sorted((*role.services, OPERATOR))}
+    wanted = {name: finished(known) if name in finishing else known for name, known in own.items()}
+    users = tuple(_user(role, name, known, name in awaited) for name, known in wanted.items())
     digest = _digest(_unit_text(role, ""))
-    return Instance(role, settings(role), users, digest, _unit_text(role, digest))
+    return Instance(role, settings(role), users, digest, _unit_text(role, digest), finishing=finishing)
+
+
+def _user(role: Role, name: str, passwords: Sequence[str], awaits: bool) -> User:
+    hashes = tuple(filter(None, map(sha256, passwords)))
+    rules = OPERATOR_RULES if name == OPERATOR else role.rights_of(name).rules
+    return User(name, tuple(sorted(hashes)), rules, hashes[0] if hashes else None, awaits)
 
 
 def _digest(unit_text: str) -> str:

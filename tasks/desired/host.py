@@ -53,11 +53,21 @@ class Unit:
 
 @dataclass(frozen=True)
 class User:
-    """An ACL user; `password_sha256` is None while its password is still to be generated."""
+    """An ACL user; `passwords_sha256`: of all that let it in, in no order; empty while one is still to be generated.
+
+    `awaits`: one more is to be generated beside them.
+    """
 
     name: str
-    password_sha256: str | None = field(repr=False)
+    passwords_sha256: tuple[str, ...] = field(repr=False)
     rules: str
+    newest_sha256: str | None = field(default=None, repr=False)  # of the one that is handed out
+    awaits: bool = False
+
+    @property
+    def has_several(self) -> bool:
+        """Whether more than one password lets it in, or is to: its rotation is under way."""
+        return len(self.passwords_sha256) + self.awaits > 1
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,7 @@ class Instance:
     unit_text: str
     accepts_loss: bool = False  # the operator gives up what a start skipped in its log, or a log that is gone
     new_passwords: bool = False  # the operator replaces passwords that its users have
+    finishing: tuple[str, ...] = ()  # users of which the operator drops all passwords but the newest
 
     @property
     def unit_file(self) -> str:

@@ -111,3 +111,8 @@ def job_lock(role: str) -> str:
 def begun_file(role: str) -> str:
     """Where it is written that a role has run on a host: a start of it that finds no data then is a mistake."""
     return f"{RECORDS}/{role}"
+
+
+def rotation_file(role: str) -> str:
+    """Where it is written since when users of a role have more than one password: names and times, nothing else."""
+    return f"{RECORDS}/{role}.rotation"

@@ -40,7 +40,7 @@ def config_lines(name: str, value: str) -> list[str]:
 
 def acl_text(users: Sequence[User]) -> str:
     """The ACL file, `default` first; empty while a password is still to be generated."""
-    if any(user.password_sha256 is None for user in users):
+    if any(not user.passwords_sha256 or user.awaits for user in users):
         return ""
     return render("users.acl.j2", default_line=DEFAULT_LINE, users=users)
 

@@ -12,6 +12,7 @@ import hiredis
 from pyinfra.api.host import Host
 
 from tasks.catalogue.printable import excerpt, printable
+from tasks.catalogue.secret import all_of, revealed
 from tasks.observed.connection import (
     Channel,
     ConnectionBroken,
@@ -59,8 +60,7 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         replies: list[Reply] = []
         sent = secrets_in(commands)
         for batch in batches(commands):
-            channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in batch))  # type: ignore[arg-type]
-            replies += read_replies(channel, len(batch), f"{address}:{port}", sent)
+            replies += _conversation(channel, batch, f"{address}:{port}", sent)
         return replies
     except ConnectionBroken as error:
         raise ExchangeError(cause_of(error), f"{address}:{port} broke off: {error}") from error
@@ -70,12 +70,33 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         channel.close()
 
 
+def _conversation(channel: Channel, batch: Sequence[Sequence[str]], where: str, secrets: Sequence[str]) -> list[Reply]:
+    """The replies to commands that are sent at once. A login with several passwords comes first, by one that is taken.
+
+    What follows it is sent when it is let in: it would be somebody else's command otherwise.
+    """
+    first, *rest = batch
+    logins = [(*first[:-1], item) for item in all_of(first[-1])] if first[0] == "AUTH" else []
+    if len(logins) < 2:
+        return _said(channel, batch, where, secrets)
+    login = _said(channel, logins[:1], where, secrets)
+    for other in logins[1:]:
+        if isinstance(login[0], ReplyError) and refusal(login[0]).cause is Cause.WRONGPASS:
+            login = _said(channel, [other], where, secrets)
+    return login + (_said(channel, rest, where, secrets) if rest else [])
+
+
+def _said(channel: Channel, commands: Sequence[Sequence[str]], where: str, secrets: Sequence[str]) -> list[Reply]:
+    channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in commands))  # type: ignore[arg-type]
+    return read_replies(channel, len(commands), where, secrets)
+
+
 def secrets_in(commands: Sequence[Sequence[str]]) -> list[str]:
     """What of these commands nobody may read: passwords of AUTH, passwords and hashes of ACL SETUSER. Pure."""
     found: set[str] = set()
     for command in commands:
         if command[0] == "AUTH":
-            found.add(command[-1].encode().decode())  # of a Secret, what it hides
+            found |= {revealed(item) for item in all_of(command[-1])}
         elif command[:2] == ("ACL", "SETUSER"):
             found |= {word[1:] for word in command if word[:1] in (">", "#", "<", "!")}
     return sorted(found - {""}, key=len, reverse=True)

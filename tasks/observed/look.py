@@ -12,8 +12,17 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.catalogue.ignored import is_unit
+from tasks.catalogue.printable import excerpt
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
-from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, data_directory, log_directory, marker_file
+from tasks.desired.paths import (
+    CONFIG_DIRECTORY,
+    DATA_ROOT,
+    LOCK_FILE,
+    data_directory,
+    log_directory,
+    marker_file,
+    rotation_file,
+)
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import (
     ConnectionBroken,
@@ -28,12 +37,13 @@ from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, 
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
+from tasks.observed.login import operator_login
 from tasks.observed.own_server import own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import Parameter
-from tasks.observed.state import PASSWORD_DIGITS, Observed, Server, Unseen, tells_of_a_cut, tells_of_skips
+from tasks.observed.state import PASSWORD_DIGITS, Client, Observed, Server, Unseen, tells_of_a_cut, tells_of_skips
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -46,7 +56,7 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     seen = with_foreign(state, host, desired, _look_at(state, host, desired), passwords)
     seen = with_leftovers(host, desired, seen, passwords)
     running = [instance for instance in desired.instances if seen.is_active(instance.unit)]
-    known = {instance.name: passwords[instance.name].get(OPERATOR) for instance in running}
+    known = {item.name: operator_login(item.name, passwords[item.name].get(OPERATOR), seen) for item in running}
     jobs = {
         item.name: begin(partial(observe_server, host, item, endpoint(item, seen), known[item.name]))
         for item in running
@@ -102,7 +112,7 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
     secrets = {file.path for file in desired.files if file.secret}
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
-    own |= {CONFIG_DIRECTORY, DATA_ROOT}
+    own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),
@@ -169,10 +179,13 @@ def observe_server(
         ("ACL", "USERS"),
         *(("ACL", "CAT", name) for name in categories),
         *(("ACL", "GETUSER", name) for name in names),
+        *([CLIENTS] if instance.finishing else []),
     ]
     try:
         replies = exchange(host, *where, commands)
-        return replace(read_server(categories, names, replies), endpoint=where)
+        found = read_server(categories, names, replies[: -1 if instance.finishing else None])
+        clients = read_clients(replies[-1]) if instance.finishing and found.refusal is None else ()
+        return replace(found, endpoint=where, clients=clients)
     except ExchangeError as error:
         return Server(refusal=error.refusal)
     except StrangeReply as error:
@@ -195,3 +208,25 @@ def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequen
         categories={name: frozenset(texts(commands, "ACL CAT")) for name, commands in lists.items()},
         users={user: pairs(described.get(user) or [], "ACL GETUSER") for user in texts(users, "ACL USERS")},
     )
+
+
+CLIENTS = ("CLIENT", "LIST")
+CLIENT_FIELD = re.compile(r"(?:^| )(addr|age|user|cmd)=(\S*)")
+
+
+def read_clients(reply: Reply) -> tuple[Client, ...]:
+    """Who is connected to a server and logged in, this look's own connection left out. Raises StrangeReply."""
+    if not isinstance(reply, str):
+        raise StrangeReply("CLIENT LIST is no text")
+    found = []
+    for line in reply.splitlines():
+        said = dict(CLIENT_FIELD.findall(line))
+        if not said.get("age", "").isdecimal() or not {"addr", "user"} <= said.keys():
+            raise StrangeReply(f"a line of CLIENT LIST is {excerpt(line)}")
+        own = said.get("cmd") == "client|list" and int(said["age"]) < OWN_AGE
+        if not own:
+            found.append(Client(said["user"], said["addr"], int(said["age"])))
+    return tuple(found)
+
+
+OWN_AGE = 60  # seconds; a look is given up before

@@ -23,7 +23,7 @@ DEPTH = 4  # lists in lists; ACL GETUSER with selectors has three
 WHOLE = r"-?[0-9]{1,19}"
 # What of INFO and CONFIG GET this tool reckons with.
 NUMBERS = re.compile(
-    r"(used_memory|maxmemory|connected_clients|maxclients|databases|uptime_in_seconds|rdb_last_save_time|"
+    r"(used_memory|maxmemory|connected_clients|maxclients|databases|uptime_in_seconds|server_time_usec|rdb_last_save_time|"
     r"aof_(current_size|last_rewrite_time_sec|delayed_fsync)|(unexpected_error_replies|rejected_connections)|"
     r"evicted_(keys|clients)|acl_access_denied_auth|mem_(clients_normal|not_counted_for_evict)|current_eviction_exceeded_time)"
 )

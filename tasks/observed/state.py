@@ -81,6 +81,15 @@ class Unseen:
 
 
 @dataclass(frozen=True)
+class Client:
+    """A connection to a server: who is logged in by it, from where, and for how many seconds it is there."""
+
+    user: str
+    address: str
+    age: int
+
+
+@dataclass(frozen=True)
 class Server:
     """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
@@ -92,6 +101,7 @@ class Server:
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
     said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
     said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
+    clients: tuple[Client, ...] = ()  # asked for only where passwords are to be dropped
 
 
 @dataclass(frozen=True)

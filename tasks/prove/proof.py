@@ -16,6 +16,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import Role
+from tasks.catalogue.secret import newest
 from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
 from tasks.desired.host import Instance, Passwords
@@ -136,7 +137,8 @@ def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
 
 def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
     """What the services of a role meet that they should not, in two connections through SSH."""
-    role, own = instance.role, seen.passwords[instance.name]
+    role = instance.role
+    own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
     token = secrets.token_hex(8)
     other_port = reading_port(seen, role)
     writing = writing_checks(role, own, stranger(role, seen.passwords), token)

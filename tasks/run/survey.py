@@ -20,6 +20,7 @@ from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
 from tasks.observed.connection import Unobserved, begin
+from tasks.observed.login import with_logins
 from tasks.observed.look import observe
 from tasks.observed.state import Observed
 from tasks.run.fault import fault
@@ -80,7 +81,8 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            seen = judge(desired, passwords, observe(state, host, desired, passwords))
+            observed = observe(state, host, desired, passwords)
+            seen = judge(desired, with_logins(passwords, observed), observed)
     except Unobserved as error:
         seen = Look(desired, passwords, None, (), explained(str(error)))
     except Exception as error:  # a host may say what nobody thought of: that is its own error, and hides no other host

@@ -5,7 +5,7 @@ Reads the catalogue, the inventory's host data and the secrets file; contacts no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,23 @@ from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
-from tasks.catalogue.requested import WORDS, Requests, malformed, requests, unmet
+from tasks.catalogue.requested import FINISH, ROTATIONS, WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, same_endpoint
+from tasks.catalogue.rotation import ANYWAY, Edit, edits, edits_to_paste, nothing_to_undo
 from tasks.catalogue.scaling import Smaller, scaled_roles
-from tasks.catalogue.secret import Secret
+from tasks.catalogue.secret import Secret, all_of
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
-from tasks.catalogue.secrets_file import generate, judge, lacking_problem, missing, read_passwords, to_paste, users_of
+from tasks.catalogue.secrets_file import (
+    before_rotation,
+    generate,
+    judge,
+    lacking_problem,
+    missing,
+    read_passwords,
+    to_paste,
+    users_of,
+)
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
@@ -50,6 +60,12 @@ class Tier:
     unplaced: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()  # about the passwords in the secrets files
     likeness: Likeness = LIKE_ITSELF
+    edits: Mapping[Source, tuple[Edit, ...]] = field(default_factory=dict)  # steps of rotations
+
+    def edits_of(self, name: str) -> list[Edit]:
+        """The steps of rotations that concern the roles of a host."""
+        roles = {role.name for role in self.hosts[name].roles}
+        return [item for item in self.edits.get(self.sources[name], ()) if item.role in roles]
 
     def placed(self, *names: str) -> dict[str, list[str]]:
         """Which of the hosts `names` carry each role."""
@@ -121,25 +137,55 @@ def build_tier(
         for source, keys in lacking.items()
         if keys and new_passwords and isinstance(source, Path)
     }
+    steps: dict[Source, tuple[Edit, ...]] = {}
+    for source, own in read.items():
+        steps[source], wrong = rotations(
+            source, own, [host for host in inputs if host.secrets == source], new_passwords
+        )
+        problems += wrong
     known = {
-        source: _merged(own, generated.get(source, {}) if isinstance(source, Path) else {})
+        source: _merged(own, generated.get(source, {}) if isinstance(source, Path) else {}, steps[source])
         for source, own in read.items()
     }
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
-    desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
+    awaited = {source: [edit.pair for edit in made if edit.awaits] for source, made in steps.items()}
+    desired = {host.name: _desired(host, passwords[host.name], awaited.get(host.secrets, [])) for host in inputs}
     sources = {host.name: host.secrets for host in inputs}
-    return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness), problems
+    return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness, steps), problems
 
 
-def _desired(host: HostInput, passwords: Passwords) -> Host:
+def rotations(
+    source: Source, known: Mapping[str, Mapping[str, str]], hosts: Sequence[HostInput], makes: bool
+) -> tuple[tuple[Edit, ...], list[str]]:
+    """What the run's words make of the passwords of a source, and why they cannot; `makes`: whether any is made up."""
+    asked = [(role, host.requests) for host in hosts for role in host.roles]
+    if not any(getattr(item, word) for _, item in asked for word in ROTATIONS):
+        return (), []
+    if isinstance(source, Path):
+        before, problems = read_passwords(before_rotation(source))
+        problems += nothing_to_undo(asked, known, before, source)
+        return tuple(edits(asked, known, before, generate if makes else None)), problems
+    made = tuple(edits(asked, known, {}, None))
+    problems = list(nothing_to_undo(asked, known, {}, source))
+    if makes:
+        problems += edits_to_paste(str(source), [edit for edit in made if edit.awaits])
+    return made, problems
+
+
+def _desired(host: HostInput, passwords: Passwords, awaited: Collection[tuple[str, str]]) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
-    desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+    desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests, awaited)
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
 
-def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
+def _merged(
+    known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str], str], changed: Iterable[Edit]
+) -> dict[str, dict[str, str]]:
     merged = {role: dict(users) for role, users in known.items()}
+    for edit in changed:
+        known_then = edit.before if edit.word == FINISH else edit.after  # one that is dropped may have to let us in
+        merged[edit.role][edit.user] = Secret(known_then[0], known_then[1:])
     for (role, user), password in new.items():
         merged.setdefault(role, {})[user] = password
     return merged
@@ -147,13 +193,19 @@ def _merged(known: Mapping[str, Mapping[str, str]], new: Mapping[tuple[str, str]
 
 def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
     """Passwords of these roles' users, and those of other roles in the file: one may have left a server on the host."""
-    hidden = {role: {user: Secret(text) for user, text in users.items()} for role, users in known.items()}
+    hidden = {role: {user: hidden_text(text) for user, text in users.items()} for role, users in known.items()}
     wanted: dict[str, dict[str, str | None]] = {role: dict(users) for role, users in hidden.items()}
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
         own = hidden.get(role.name, {})
         wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
     return wanted
+
+
+def hidden_text(password: str) -> Secret:
+    """A password that shows itself nowhere, nor those beside it."""
+    first, *others = all_of(password)
+    return Secret(first, others)
 
 
 def read_inputs(
@@ -248,8 +300,10 @@ def _check_source(name: str, data: Any) -> Iterable[str]:
 def _check(host: HostInput, data: Any) -> Iterable[str]:
     """Problems with one host's own data, beside those of its roles."""
     yield from malformed(host.name, {word: data.get(word) for word in WORDS})
-    if not isinstance(data.get("allow_eviction", False), bool):
-        yield f"{host.name}: allow_eviction: expected true or false, observed {data.get('allow_eviction')!r}"
+    for word in ("allow_eviction", ANYWAY):
+        if not isinstance(data.get(word, False), bool):
+            yield f"{host.name}: {word}: expected true or false, observed {data.get(word)!r}"
+    yield from _check_users(host)
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
     yield from _check_source(host.name, data)
@@ -262,6 +316,16 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
         if isinstance(value, bool) or not isinstance(value, int | str):
             yield f"{host.name}: redis_sysctl: {name}: expected a number or text, observed {value!r}"
     yield from _check_backlog(host)
+
+
+def _check_users(host: HostInput) -> Iterable[str]:
+    """Users whose rotation is asked for and whom their role has not."""
+    for word in ROTATIONS:
+        for item in getattr(host.requests, word):
+            name, _, user = item.partition(":")
+            users = [known for role in host.roles if role.name == name for known in users_of(role)]
+            if user and users and user not in users:
+                yield f"{word}={item}: {name} has no such user, expected one of {', '.join(users)}: correct the name"
 
 
 def _check_backlog(host: HostInput) -> Iterable[str]:

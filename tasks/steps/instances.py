@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 from pyinfra.api.state import State
 
+from tasks.catalogue.rotation import Edit
 from tasks.compare.adoption import adopted_directories
 from tasks.compare.data_files import data_user, lacks_data
 from tasks.compare.difference import Difference, Remedy, chosen
@@ -34,6 +35,7 @@ from tasks.steps.live import change_live
 from tasks.steps.log import own_data
 from tasks.steps.operations import call, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
+from tasks.steps.rotation import record_since
 from tasks.steps.sandbox import as_role
 from tasks.steps.trial import try_candidates
 
@@ -41,8 +43,11 @@ TRIED = "activating"  # systemd's ActiveState of a unit between two tries to sta
 DATA_AT_REST = (Remedy.TO_LOG, Remedy.TO_SNAPSHOT, Remedy.ADOPT)  # what is done to the data of a stopped server
 
 
-def converge_instances(state: State, seen: Look) -> None:
-    """Every instance of the host runs as desired; those that are right are not touched."""
+def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ()) -> None:
+    """Every instance of the host runs as desired; those that are right are not touched.
+
+    `changed`: steps of rotations that the secrets file has taken.
+    """
     try_candidates(state, seen)
     starting = by_role(seen, Remedy.START, "unit")
     tried = failing(seen, starting)
@@ -62,6 +67,7 @@ def converge_instances(state: State, seen: Look) -> None:
         before = {instance: servers_of(seen).get(instance.name) for instance in restarting}
         restart_one_at_a_time(state, seen.desired.name, before, seen.passwords)
     forget_previous(seen, starting.keys() | restarting.keys())
+    record_since(seen, changed)
     record_begun(seen, restarting.keys())
 
 

@@ -16,6 +16,9 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.catalogue.data_names import CAME_FROM, FROM
 from tasks.catalogue.printable import printable
+from tasks.catalogue.requested import FINISH
+from tasks.catalogue.rotation import ANYWAY, Edit, edits_to_paste
+from tasks.catalogue.rotation import in_words as steps_in_words
 from tasks.catalogue.secrets_file import lacking_problem
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, known_beginnings, moved_roles, unseen_beginnings, unserved_roles
@@ -23,6 +26,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.packages import apt_problems, packages_due
 from tasks.compare.passwords import password_problems
+from tasks.compare.rotation import finish_notices, finish_problems
 from tasks.compare.runbook import in_words
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import acted_on
@@ -96,9 +100,11 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             try:
                 reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
                 reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
+                reasons += _of_rotation(state, name, seen, seen.observed)
             except Exception as error:
                 reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
+    findings += _rotated_elsewhere(state, looks)
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
     findings += moved_roles(read(looks))
@@ -107,6 +113,28 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     if findings:
         findings += unknown_beside(findings, looks)
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
+
+
+def _of_rotation(state: State, name: str, seen: Look, observed: Observed) -> list[str]:
+    """Why steps of rotations must not be taken on a host: the file would say what its server may never learn."""
+    made = current(state).tier.edits_of(name)
+    asked = {edit.role: edit.word for edit in made}
+    problems = [f"{asked[item.role]}={item.role}: {item}" for item in seen.unknown if item.role in asked]
+    problems += finish_problems(seen.desired, observed, _is_meant(state, name, ANYWAY))
+    source = current(state).tier.sources[name]
+    if problems or isinstance(source, Path):
+        return problems
+    return edits_to_paste(str(source), [edit for edit in made if edit.word == FINISH])
+
+
+def _rotated_elsewhere(state: State, looks: Mapping[str, Look]) -> list[str]:
+    """Roles whose passwords are to be rotated, on hosts that this run leaves out."""
+    tier = current(state).tier
+    return [
+        f"{name}: {edit.word}={edit.role}: this run leaves the host out, expected that it takes part: change --limit"
+        for name in _left_out(state, looks)
+        for edit in {edit.role: edit for edit in tier.edits_of(name)}.values()
+    ]
 
 
 def _apt_problems(state: State, looks: Mapping[str, Look]) -> list[str]:
@@ -138,7 +166,7 @@ def unknown_beside(findings: Collection[str], looks: Mapping[str, Look]) -> list
         f"{name}: {in_words(item)}"
         for name, seen in sorted(looks.items())
         for item in seen.unknown
-        if f"{name}: {item}" not in findings
+        if not any(text.startswith(f"{name}: ") and text.endswith(f": {item}") for text in findings)
         and not (item.role and any(text.startswith(f"{name}: {item.role}: ") for text in findings))
     ]
 
@@ -157,6 +185,8 @@ def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
     lacking = {source: keys for source, keys in current(state).tier.lacking.items() if keys}
     return [
         *(_lacking(source, keys) for source, keys in lacking.items()),
+        *(note for source, made in current(state).tier.edits.items() for note in _rotation_in_words(source, made)),
+        *(note for desired, observed in read(looks).values() for note in finish_notices(desired, observed)),
         *unseen_beginnings(read(looks), _left_out(state, looks)),
         *known_beginnings(read(looks), {role for keys in lacking.values() for role, _ in keys}),
         *endings(read(looks)),
@@ -170,6 +200,11 @@ def _lacking(source: object, keys: Sequence[tuple[str, str]]) -> str:
     return lacking_problem(str(source), keys)
 
 
+def _rotation_in_words(source: object, made: Collection[Edit]) -> list[str]:
+    """What a run does to passwords that are there, or what a person has to do."""
+    return steps_in_words(source, made) if isinstance(source, Path) else edits_to_paste(str(source), made)
+
+
 def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, str]]]:
     """The secrets file of a host, and what it lacks."""
     tier = current(state).tier
@@ -179,8 +214,13 @@ def _passwords_of(state: State, name: str) -> tuple[str, Collection[tuple[str, s
 
 def allow_eviction(state: State, name: str) -> bool:
     """Whether `--data allow_eviction=true`, or that host's data, accepts the loss of keys to a smaller maxmemory."""
+    return _is_meant(state, name, "allow_eviction")
+
+
+def _is_meant(state: State, name: str, word: str) -> bool:
+    """Whether a word of `--data`, or of that host's data, is true."""
     host = state.inventory.get_host(name)
-    return bool(host is not None and host.data.get("allow_eviction") is True)
+    return bool(host is not None and host.data.get(word) is True)
 
 
 def _print_plan(looks: dict[str, Look], notes: list[str], to_paste: list[str]) -> None:

@@ -75,9 +75,12 @@ class Tier:
 
     @property
     def passwords(self) -> dict[str, dict[str, str]]:
-        """Passwords by role and user, as the secrets file has them now."""
-        known: dict[str, dict[str, str]] = yaml.safe_load(self.secrets.read_text())
-        return known
+        """Passwords by role and user, as the secrets file hands them out now."""
+        known = yaml.safe_load(self.secrets.read_text())
+        return {
+            role: {user: own[0] if isinstance(own, list) else own for user, own in users.items()}
+            for role, users in known.items()
+        }
 
     def client(
         self, role: str, user: str | None = None, port: int | None = None, every_right: bool = False

@@ -109,6 +109,11 @@ def live(life: Life) -> None:
     for file, *options in (
         ("deploy.py", *overriding({ROLE: {"databases": 17}})),  # restarts it
         ("deploy.py", "--data", f"new_passwords={ROLE}"),
+        ("deploy.py", "--data", f"rotate={ROLE}"),
+        ("tasks/verify.py",),
+        ("deploy.py", "--data", f"rotate_finish={ROLE}"),
+        ("deploy.py", "--data", f"rotate_undo={ROLE}"),
+        ("deploy.py", "--data", f"rotate_finish={ROLE}"),
         ("tasks/verify.py",),
         ("tasks/drift.py", *told),
         ("tasks/endpoints.py",),

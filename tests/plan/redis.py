@@ -86,6 +86,9 @@ class ScriptedRedis:
             "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
             "ACL USERS": lambda: list(self.state.users),
             "EVAL return 1 0": lambda: 1,
+            "CLIENT LIST": lambda: "".join(
+                f"id=1 addr={item.address} age={item.age} user={item.user} cmd=get\n" for item in self.state.clients
+            ),
         }
         text = " ".join(command)
         if command[0] in ("PUBLISH", "FCALL") or name_of(command) == "script|exists":

@@ -178,7 +178,7 @@ def as_desired(host: Host) -> Observed:
 
 def file_user(user: User) -> FileUser:
     """A user as the rendered ACL file names it."""
-    return FileUser(user.name, (user.password_sha256[:4],) if user.password_sha256 else ())
+    return FileUser(user.name, tuple(item[:4] for item in user.passwords_sha256))
 
 
 def _data(instance: Instance) -> tuple[str, ...]:
@@ -234,7 +234,7 @@ def _unit(enabled: str, active: str, pid: int) -> dict[str, str]:
 
 def server(instance: Instance) -> Server:
     """What the instance answers when everything is as desired; words of ACL rules as Redis gives them."""
-    users = {user.name: _user(user.password_sha256 or "", user.rules) for user in instance.users}
+    users = {user.name: _user(user.passwords_sha256 or ("",), user.rules) for user in instance.users}
     info = {
         "redis_version": "7.0.15",
         "loading": "0",
@@ -248,16 +248,16 @@ def server(instance: Instance) -> Server:
     return Server(
         config={**defaults("7.0"), **instance.settings, "requirepass": ""},
         info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
-        users={"default": {**_user("", DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
+        users={"default": {**_user(("",), DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
     )
 
 
-def _user(password_sha256: str, rules: str) -> dict[str, object]:
+def _user(passwords_sha256: tuple[str, ...], rules: str) -> dict[str, object]:
     words = rules.split()
     return {
         "flags": ["on", "sanitize-payload"],
-        "passwords": [password_sha256],
+        "passwords": [*passwords_sha256],
         "commands": " ".join(word for word in words if word[0] in "+-"),
         "keys": " ".join(word for word in words if word[0] == "~"),
         "channels": " ".join(word for word in words if word[0] == "&"),

@@ -39,6 +39,7 @@ PLANNED = {
     "roll-back",
     "ssh-host-key-changed",
     "host-installed-anew",
+    "rotate-a-password",
 }
 
 

@@ -523,7 +523,7 @@ def test_a_second_password_beside_the_right_one_is_a_difference(host: Host, righ
     known = right.servers["crypto"].users["crypto-service"]["passwords"]
     assert isinstance(known, list)
     found = only(compare(host, with_user(right, "crypto", "crypto-service", passwords=[*known, sha256("other")])))
-    assert found[4] == "has another password"
+    assert found[4] == "has other passwords, too"
 
 
 def test_the_same_rules_in_a_server_s_own_words_are_no_difference(host: Host, right: Observed) -> None:

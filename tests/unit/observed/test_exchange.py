@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import hiredis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from tasks.catalogue.secret import HIDDEN, Secret
 from tasks.desired.host import sha256
 from tasks.observed import exchange as module
 from tasks.observed.connection import NoAnswer, OutOfBounds
-from tasks.observed.exchange import ExchangeError, exchange
+from tasks.observed.exchange import ExchangeError, exchange, secrets_in
 from tasks.observed.refusal import Cause
 from tasks.observed.replies import BEGINS, ReplyError, without
 
@@ -122,6 +123,58 @@ def test_a_path_that_begins_as_a_password_does_stays_what_it_is() -> None:
 def test_no_error_shows_the_beginning_of_a_password(secret: str, before: str, cut: int) -> None:
     shown = str(without([secret], ReplyError(f"ERR {before}{secret}{before}{secret[:cut]}")))
     assert secret[:BEGINS] not in shown.replace(HIDDEN, "") or secret[:BEGINS] in f"ERR {before}{before}"
+
+
+class Taking:
+    """A server that takes one password, and what it was sent."""
+
+    def __init__(self, password: str) -> None:
+        self.password, self.sent, self.answers = password, list[list[str]](), b""
+        self.inside = False
+
+    def send(self, data: bytes) -> None:
+        """Answer each command."""
+        reader = hiredis.Reader(encoding="utf-8")
+        reader.feed(data)
+        while (command := reader.gets()) is not False:
+            self.sent.append(command)
+            if command[0] == "AUTH":
+                self.inside = command[-1] == self.password
+                self.answers += b"+OK\r\n" if self.inside else b"-WRONGPASS invalid\r\n"
+            else:
+                self.answers += b"+PONG\r\n" if self.inside else b"-NOAUTH\r\n"
+
+    def receive(self) -> bytes:
+        """All at once."""
+        said, self.answers = self.answers, b""
+        return said
+
+    def close(self) -> None:
+        """It is over."""
+
+
+@pytest.mark.parametrize(
+    ("taken", "tried"), [("new", ["new"]), ("old", ["new", "old"]), ("older", ["new", "old", "older"]), ("x", None)]
+)
+def test_a_login_is_tried_with_each_password_until_one_is_taken_and_what_follows_is_sent_once(
+    taken: str, tried: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host: Any = None
+    server = Taking(taken)
+    monkeypatch.setattr(module, "open_tunnel", lambda *_: server)
+    login = ("AUTH", "operator", Secret("new", ["old", "older"]))
+    replies = exchange(host, "10.0.0.1", 6379, [login, ("PING",)])
+    assert [words[-1] for words in server.sent[:-1]] == (tried or ["new", "old", "older"])
+    assert server.sent[-1] == ["PING"]
+    if tried:
+        assert replies == ["OK", "PONG"]
+    else:
+        assert [str(reply)[:9] for reply in replies] == ["WRONGPASS", "NOAUTH"]
+
+
+def test_what_a_server_repeats_of_any_of_the_passwords_is_not_shown() -> None:
+    sent = [("AUTH", "operator", Secret("the-newest-one", ["an-older-one"]))]
+    assert set(secrets_in(sent)) == {"the-newest-one", "an-older-one"}
 
 
 def test_a_conversation_of_countless_small_things_is_no_redis() -> None:

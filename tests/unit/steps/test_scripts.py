@@ -4,6 +4,7 @@ import os
 import pwd
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,38 @@ def test_what_was_kept_is_put_back_and_said_whatever_becomes_of_the_rest(tmp_pat
         )
         assert done.stdout == printed
         assert (paths[1].read_text(), paths[3].read_text()) == ("conf.previous", "unit")
+
+
+def record(path: Path, keep: str = "", add: str = "") -> str:
+    """What is recorded afterwards; `-` where there is no file."""
+    directory = str(path.parent)
+    assert run("record-rotation", directory=directory, path=str(path), keep=keep, add=add).returncode == 0
+    assert [item.name for item in path.parent.iterdir()] == ([path.name] if path.exists() else [])
+    return path.read_text() if path.exists() else "-"
+
+
+def test_since_when_users_have_several_passwords_is_kept_for_some_and_begins_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "records" / "gateway.rotation"
+    before = int(time.time())
+    lines = record(path, add="gateway operator").splitlines()
+    assert [line.split()[0] for line in lines] == ["gateway", "operator"]
+    assert all(before <= int(line.split()[1]) <= time.time() for line in lines)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    path.write_text("gateway 5\noperator 6\noperator 7\ngateway-2 8\nauth-service x\n")
+    assert record(path, keep="auth-service gateway operator") == "gateway 5\noperator 6\n"
+    kept, begun = record(path, keep="gateway", add="auth-service").splitlines()
+    assert kept == "gateway 5"
+    assert begun.startswith("auth-service 1")
+    assert record(path) == "-"
+    assert record(path) == "-"
+
+
+@pytest.mark.parametrize("what", ["link", "directory"])
+def test_since_when_is_written_over_nothing_that_lies_in_its_way(tmp_path: Path, what: str) -> None:
+    directory, victim = tmp_path / "records", tmp_path / "victim"
+    directory.mkdir()
+    victim.write_text("kept")
+    new = directory / "gateway.rotation.new"
+    new.symlink_to(victim) if what == "link" else new.mkdir()
+    assert record(directory / "gateway.rotation", add="gateway").startswith("gateway 1")
+    assert victim.read_text() == "kept"
