@@ -153,7 +153,7 @@ RED_ON_A_MACHINE = {
     "rewrite_memory_short": [
         Broken(
             "a server is ended with the process that rewrites its log",
-            ("ended",),
+            ("its server ended, expected that only the rewrite's child does",),
             (UNIT, "OOMPolicy=continue", "OOMPolicy=stop"),
             OF_MACHINE,
         ),
