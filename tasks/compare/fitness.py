@@ -9,6 +9,7 @@ from tasks.catalogue.roles import Role
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.adoption import missed_data
+from tasks.compare.certificates import RefusedSwitch
 from tasks.compare.data_files import lost_manifest, pieces, storage_links, strange_snapshot
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference, RefusedRestart
@@ -51,7 +52,7 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_other_servers(desired, observed, differences),
         *map(_in_words, storage_links(desired, observed)),
         *map(_in_words, missed_data(desired, observed)),
-        *(_in_words(item) for item in differences if isinstance(item.remedy, RefusedRestart)),
+        *(_in_words(item) for item in differences if isinstance(item.remedy, RefusedRestart | RefusedSwitch)),
         *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),

@@ -14,6 +14,7 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.MEM_FULL: "memory-full",
     Code.CLIENTS_FULL: "maxclients",
     Code.REFUSED_CLIENTS: "maxclients",
+    Code.CERTIFICATE_ENDS: "certificate-runs-out",
     Code.CRASHED: "a-server-crashes",
 }
 OF_REFUSAL: Mapping[Cause, str] = {
@@ -21,5 +22,6 @@ OF_REFUSAL: Mapping[Cause, str] = {
     Cause.MAXCLIENTS: "maxclients",
     Cause.SILENT: "a-server-is-silent",
     Cause.NO_PASSWORD: "secrets-lost",
+    Cause.CERTIFICATE: "certificate-runs-out",
     Cause.WRONGPASS: "secrets-lost",
 }

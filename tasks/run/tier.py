@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
 from tasks.catalogue.secrets_file import generate, judge, missing, read_passwords, to_paste, users_of
+from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
@@ -111,15 +113,34 @@ def build_tier(
         for source, own in read.items()
     }
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
-    desired = {host.name: _desired(host, passwords[host.name]) for host in inputs}
+    desired = {}
+    for host in inputs:
+        credentials, wrong = _credentials(host)
+        problems += wrong
+        desired[host.name] = _desired(host, passwords[host.name], credentials)
     sources = {host.name: host.secrets for host in inputs}
     return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts)), problems
 
 
-def _desired(host: HostInput, passwords: Passwords) -> Host:
+def _credentials(host: HostInput) -> tuple[dict[str, Credentials], list[str]]:
+    """The certificates of a host's roles, and what is wrong with them."""
+    found: dict[str, Credentials] = {}
+    problems: list[str] = []
+    now = datetime.now(UTC)
+    for role in host.roles:
+        if role.tls is not None:
+            read, wrong = read_credentials(role.tls, role.address, users_of(role), now)
+            found |= {} if read is None else {role.name: read}
+            problems += [f"{host.name}: {role.name}: {problem}" for problem in wrong]
+    return found, problems
+
+
+def _desired(host: HostInput, passwords: Passwords, credentials: Mapping[str, Credentials]) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
-    desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests)
+    desired = desired_host(
+        host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests, credentials
+    )
     return replace(desired, limits=host.limits, ignored=host.ignored)
 
 
