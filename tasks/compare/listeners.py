@@ -42,7 +42,8 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
     if observed.unit(instance.unit)["ActiveState"] != "active" or not pid:
         return
     config = observed.servers.get(instance.name, Server()).config
-    if any(config.get(name, value) != value for name, value in instance.settings.items() if name in PLACE):
+    wanted_place = {"tls-port": "0", **instance.settings}
+    if any(config.get(name, wanted_place[name]) != wanted_place[name] for name in PLACE):
         return  # its cause, the setting, is listed
     wanted = {f"{instance.address}:{port}" for port in instance.role.listens_on}
     found = {f"{item.address}:{item.port}" for item in observed.listeners if item.is_of(pid)}

@@ -114,6 +114,7 @@ def test_a_change_that_would_lock_somebody_out_is_refused_with_the_plan_until_it
     asked = host(after, tls_switch=("crypto",))
     ports = [item for item in differences(asked, seen) if item.name in ("port", "tls-port")]
     assert {item.remedy for item in ports} == {Remedy.LIVE}
+    assert Remedy.RESTART not in {item.remedy for item in differences(asked, seen)}
     assert unfit(asked, seen, differences(asked, seen)) == []
 
 
