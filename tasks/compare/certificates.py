@@ -40,11 +40,15 @@ def switch_refusal(instance: Instance, config: Mapping[str, str]) -> RefusedSwit
     """The plan to change over where somebody who connects as before would be locked out; None where nobody is."""
     role = instance.role
     plain, tls = (config.get(name, "0") for name in ("port", "tls-port"))
+    inner = role.inner_port if role.inner_port != role.port else None
     locked_out = []
     if plain not in ("0", str(role.plain_port)) and role.tls is not None:
-        locked_out.append(f"who connects in clear on {plain}")
+        also = f" or {inner}" if inner is not None and plain != str(inner) and role.speaks_tls(inner) else ""
+        locked_out.append(f"who connects in clear on {plain}{also}")
     if tls not in ("0", str(role.tls_port)) and (role.tls is None or tls == str(role.plain_port) or plain != "0"):
         locked_out.append(f"who connects with TLS on {tls}")
+    if inner is not None and tls != "0" and plain == "0" and not role.speaks_tls(inner):
+        locked_out.append(f"who connects with TLS on {inner}")
     if not locked_out or instance.switches_tls:
         return None
     return RefusedSwitch(

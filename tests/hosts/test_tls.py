@@ -237,7 +237,9 @@ def test_a_running_role_is_not_switched_over_unasked_and_the_plan_locks_nobody_o
     pid = tier.pid(ROLE)
     refused = tier.run("deploy.py", *tls(files))
     assert refused.returncode != 0
-    assert f"locks out who connects in clear on {PORT}: give the role a second port first" in squeezed(refused)
+    assert f"locks out who connects in clear on {PORT} or {INNER_PORT}: give the role a second port first" in squeezed(
+        refused
+    )
     assert tier.deploy_json()["results"]["totals"]["success"] == 0  # nothing has been changed
 
     with writing(tier, ROLE, "TLS on a second port") as as_before:

@@ -91,10 +91,12 @@ def test_the_key_is_in_no_text_of_the_desired_state() -> None:
 
 
 LOCKED = {
-    ("no TLS", "both ports"): "who connects in clear on 6383",
+    ("no TLS", "both ports"): "who connects in clear on 6383 or 6379",
     ("no TLS", "inner port in clear"): "who connects in clear on 6383",
-    ("both ports", "no TLS"): "who connects with TLS on 6383",
-    ("a port of its own", "both ports"): "who connects in clear on 6383 and who connects with TLS on 7383",
+    ("both ports", "no TLS"): "who connects with TLS on 6383 and who connects with TLS on 6379",
+    ("both ports", "inner port in clear"): "who connects with TLS on 6379",
+    ("both ports", "a port of its own"): "who connects with TLS on 6383 and who connects with TLS on 6379",
+    ("a port of its own", "both ports"): "who connects in clear on 6383 or 6379 and who connects with TLS on 7383",
     ("a port of its own", "no TLS"): "who connects with TLS on 7383",
     ("inner port in clear", "both ports"): "who connects in clear on 6379",
 }
