@@ -16,6 +16,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.catalogue.data_names import CAME_FROM, FROM
 from tasks.catalogue.printable import printable
 from tasks.catalogue.secrets_file import to_paste
+from tasks.compare.certificates import clear_notes
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
@@ -157,6 +158,7 @@ def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
         *(note for source, keys in lacking.items() for note in _lacking(source, keys)),
         *unseen_beginnings(read(looks), _left_out(state, looks)),
         *endings(read(looks)),
+        *(f"{name}: {note}" for name, seen in sorted(looks.items()) for note in clear_notes(seen.desired)),
     ]
 
 
