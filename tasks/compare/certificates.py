@@ -8,6 +8,7 @@ from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import tls_files
+from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server
 
 DAY = 86400  # seconds
@@ -56,6 +57,18 @@ def switch_refusal(instance: Instance, config: Mapping[str, str]) -> RefusedSwit
         "its own ports in clear), let its services change over (README, TLS), and when nobody uses the old one: "
         f"--data tls_switch={role.name}"
     )
+
+
+def lost_blocks(desired: Host, observed: Observed) -> Iterator[str]:
+    """Roles whose server speaks TLS and nothing else, and that have no tls any more: nobody here can speak to it."""
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if instance.credentials is None and server is not None and server.refusal is not None:
+            if server.refusal.cause is Cause.CERTIFICATE:
+                yield (
+                    f"{instance.name}: tls: none, and its server speaks TLS, expected the block that it was deployed with: "
+                    "bring it back; to speak TLS no more, give it tls.port first (README, TLS)"
+                )
 
 
 def certificate_health(instance: Instance, server: Server) -> Iterator[Health]:

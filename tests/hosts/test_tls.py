@@ -1,7 +1,6 @@
 """TLS on real hosts, as plain clients meet it: who is served, who is not, and what a new certificate costs them."""
 
 import json
-import re
 import ssl
 import subprocess
 import sys
@@ -287,6 +286,12 @@ def test_the_inner_port_stays_in_clear_where_that_is_wanted_and_the_plan_says_so
     with tier.client(ROLE, SERVICE, INNER_PORT) as client:
         assert client.ping()
     assert tier.deploy_json(*options)["results"]["totals"]["success"] == 0
+    without = tier.run("deploy.py", *SWITCH)
+    assert without.returncode != 0
+    assert "tls: none, and its server speaks TLS, expected the block that it was deployed with" in squeezed(without)
+    with tier.client(ROLE, SERVICE, INNER_PORT) as client:
+        assert client.ping()  # nothing has been changed
+    tier.deploy(*tls(files, port=SECOND), *SWITCH)
     tier.deploy(*SWITCH)
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
 
@@ -346,9 +351,10 @@ def test_who_shows_no_certificate_is_refused_where_one_is_asked_for(secured: tup
     with pytest.raises(redis.ConnectionError), Client(tier, files) as client:
         client.ping()
     assert tier.deploy_json(*options)["results"]["totals"]["success"] == 0
-    tier.deploy(*tls(files))
+    tier.deploy(*tls(files, clients=str(files.directory / "clients")))
     with Client(tier, files) as client:
         assert client.ping()
+    tier.deploy(*tls(files))
 
 
 def test_certificate_runs_out(secured: tuple[Tier, Files]) -> None:
@@ -361,15 +367,12 @@ def test_certificate_runs_out(secured: tuple[Tier, Files]) -> None:
     # One that has just ended: as nobody is given one, it is served for the moment in which it does.
     files.renew(ends=timedelta(seconds=45))
     tier.deploy(*tls(files))
-    wait_for(lambda: SOME_END.search(squeezed(tier.run("tasks/verify.py", *tls(files)))), "it ends", 90)
+    wait_for(lambda: "certificate ended on" in squeezed(tier.run("tasks/verify.py", *tls(files))), "it ends", 120)
+    sees(tier.run("tasks/drift.py", *tls(files)), over)
     refused = tier.run("deploy.py", *tls(files))
     assert "ran out on" in squeezed(refused)
     files.renew()
-    sees(tier.run("tasks/drift.py", *tls(files)), over)
     for command in entry.commands:
         done = tier.run(command.split()[-1], *tls(files))
         assert done.returncode == 0, output(done)
     assert "CERTIFICATE-ENDS" not in output(done)
-
-
-SOME_END = re.compile("ran out on")

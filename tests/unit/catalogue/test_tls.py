@@ -1,6 +1,7 @@
 """A role's certificates at the door: what is wrong with their files, each in a sentence, all at once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -11,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tasks.catalogue.roles import build_roles
 from tasks.catalogue.tls import Tls, read_credentials
+from tasks.compare.fitness import unfit
 from tests.certificates import DAY, Authority, Files, signed, write
-from tests.unit.builders import catalogue, roles
+from tests.unit.builders import TLS, as_desired, catalogue, desired, roles
 
 ADDRESS = "172.28.2.5"
 USERS = ("crypto-service", "operator")
@@ -86,7 +88,6 @@ def broken(files: Files) -> None:
         (another_key, ["tls.certificate: server.crt: server.key is the key of another certificate, expected its own"]),
         (another_address, ["tls.certificate: server.crt: is not for 172.28.2.5 (its IP addresses: 172.28.2.4)"]),
         (another_authority, ["tls.certificate: server.crt: is not signed by what ca.crt holds, expected a chain"]),
-        (over, ["tls.certificate: server.crt: CN=a server ran out on "]),
         (readable, ["tls.key: server.key: server.key: mode is 0640, expected 0600"]),
         (broken, ["tls.ca: ca.crt: holds no certificate that can be read"]),
     ],
@@ -99,6 +100,20 @@ def test_what_is_wrong_with_a_file_is_a_sentence(
     assert len(found) == len(said)
     for text, begins in zip(found, said, strict=True):
         assert text.startswith(begins)
+
+
+def test_a_certificate_that_has_ended_keeps_a_deploy_from_beginning_and_no_check(files: Files) -> None:
+    over(files)
+    found, said = read_credentials(Tls.model_validate(files.block()), IPv4Address(ADDRESS), USERS, datetime.now(UTC))
+    assert said == []
+    assert found is not None
+    assert [text.replace(f"{files.directory}/", "")[:51] for text in found.over] == [
+        "tls.certificate: server.crt: CN=a server ran out on"
+    ]
+    host = desired("crypto", crypto={"tls": TLS})
+    ended = replace(host, instances=tuple(replace(item, credentials=found) for item in host.instances))
+    assert unfit(ended, as_desired(host), []) == [f"crypto: {found.over[0]}"]
+    assert unfit(host, as_desired(host), []) == []
 
 
 def test_all_that_is_wrong_is_said_at_once(files: Files) -> None:
