@@ -62,13 +62,12 @@ def switch_refusal(instance: Instance, config: Mapping[str, str]) -> RefusedSwit
 def lost_blocks(desired: Host, observed: Observed) -> Iterator[str]:
     """Roles whose server speaks TLS and nothing else, and that have no tls any more: nobody here can speak to it."""
     for instance in desired.instances:
-        server = observed.servers.get(instance.name)
-        if instance.credentials is None and server is not None and server.refusal is not None:
-            if server.refusal.cause is Cause.CERTIFICATE:
-                yield (
-                    f"{instance.name}: tls: none, and its server speaks TLS, expected the block that it was deployed with: "
-                    "bring it back; to speak TLS no more, give it tls.port first (README, TLS)"
-                )
+        refusal = observed.servers.get(instance.name, Server()).refusal
+        if instance.credentials is None and refusal is not None and refusal.cause is Cause.CERTIFICATE:
+            yield (
+                f"{instance.name}: tls: none, and its server speaks TLS, expected the block that it was deployed with: "
+                "bring it back; to speak TLS no more, give it tls.port first (README, TLS)"
+            )
 
 
 def certificate_health(instance: Instance, server: Server) -> Iterator[Health]:

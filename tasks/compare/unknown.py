@@ -188,8 +188,8 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
         Cause.CERTIFICATE: (
             "where a new ca issues certificates, let tls.ca hold the old one too until the new certificate is served; "
             f"else see who put another one into {tls_files(role)[0]}, bring the role's files back, and load them: "
-            f"systemctl restart {instance.unit}; one that asks for a certificate is shown what tls.clients has; a role that is to speak TLS no more gets its tls block back and "
-            "tls.port first (README, TLS): it is left alone"
+            f"systemctl restart {instance.unit}; one that asks for a certificate is shown what tls.clients has; a role "
+            "that is to speak TLS no more gets its tls block back and tls.port first (README, TLS): it is left alone"
         ),
         Cause.STRANGE: f"see with ss -ltnp who answers on {instance.address}:{port}",
         Cause.DENIED: "somebody opened the user default: deploy",

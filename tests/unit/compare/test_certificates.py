@@ -10,9 +10,11 @@ from tasks.compare.certificates import RefusedSwitch
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare, notices
+from tasks.compare.unknown import unknowns
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host
 from tasks.desired.paths import tls_files
+from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed
 from tasks.steps.live import live_commands
 from tests.unit.builders import (
@@ -148,6 +150,14 @@ def test_a_port_that_stays_in_clear_is_said() -> None:
         "crypto: port 6379 stays in clear (plain_inner_port), passwords too"
     ]
     assert notices(host("both ports"), as_desired(host("both ports"))) == []
+
+
+def test_a_role_whose_block_is_gone_is_left_alone_and_no_deploy_begins() -> None:
+    wanted = host("no TLS")
+    seen = with_server(as_desired(wanted), "crypto", refusal=Refusal(Cause.CERTIFICATE, "it speaks TLS"))
+    (unknown,) = unknowns(wanted, seen)
+    assert "gets its tls block back" in unknown.remedy
+    assert [text[:48] for text in unfit(wanted, seen, [])] == ["crypto: tls: none, and its server speaks TLS, ex"]
 
 
 def test_files_of_a_role_that_speaks_tls_no_more_are_removed() -> None:

@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 
 from tasks.catalogue.secret import HIDDEN, Secret
 from tasks.desired.host import sha256
-from tasks.observed import exchange as module
+from tasks.observed import tls
 from tasks.observed.connection import NoAnswer, OutOfBounds
 from tasks.observed.exchange import ExchangeError, exchange
 from tasks.observed.refusal import Cause
 from tasks.observed.replies import BEGINS, ReplyError, without
 
 COMMANDS = [("AUTH", "operator", "secret"), ("INFO",)]
+
+
+class Link:
+    """A host of which nothing is known."""
 
 
 class Said:
@@ -39,9 +43,9 @@ class Said:
 
 def answered(said: bytes, last: Exception | None = None) -> list[Any] | ExchangeError:
     """The replies, or the refusal."""
-    host: Any = None
+    host: Any = Link()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "open_tunnel", lambda *_: Said(said, last))
+        patch.setattr(tls, "open_tunnel", lambda *_: Said(said, last))
         try:
             return exchange(host, "10.0.0.1", 6379, COMMANDS)
         except ExchangeError as error:
@@ -102,9 +106,9 @@ LOGIN = [("AUTH", "operator", Secret(PASSWORD)), ("ACL", "SETUSER", "x", f"#{sha
     ],
 )
 def test_a_server_that_repeats_what_it_was_sent_does_not_have_it_shown(said: str) -> None:
-    host: Any = None
+    host: Any = Link()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "open_tunnel", lambda *_: Said(said.encode()))
+        patch.setattr(tls, "open_tunnel", lambda *_: Said(said.encode()))
         shown = str(exchange(host, "10.0.0.1", 6379, LOGIN))
     assert HIDDEN in shown
     assert [secret for secret in (PASSWORD, CUT, PASSWORD[:6], sha256(PASSWORD)) if str(secret) in shown] == []
