@@ -368,7 +368,7 @@ def test_certificate_runs_out(secured: tuple[Tier, Files]) -> None:
     files.renew(ends=timedelta(seconds=45))
     tier.deploy(*tls(files))
     wait_for(lambda: "certificate ended on" in squeezed(tier.run("tasks/verify.py", *tls(files))), "it ends", 120)
-    sees(tier.run("tasks/drift.py", *tls(files)), over)
+    sees(tier.run("tasks/verify.py", *tls(files)), over)
     refused = tier.run("deploy.py", *tls(files))
     assert "ran out on" in squeezed(refused)
     files.renew()
