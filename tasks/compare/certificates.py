@@ -102,8 +102,10 @@ def clear_notes(desired: Host) -> list[str]:
 
 
 def stale_files(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """Certificates and keys of a role that speaks TLS no more."""
+    """Certificates and keys of a role that speaks TLS no more; not what somebody else put there by that name."""
     for instance in desired.instances:
+        ours = ("file", "root", instance.user, "0640")
         for path in tls_files(instance.name) if instance.credentials is None else ():
-            if path in observed.files:
+            state = observed.files.get(path)
+            if state is not None and (state.kind, state.owner, state.group, state.mode) == ours:
                 yield Difference(instance.name, "file", path, "absent", "present", Remedy.REMOVE)

@@ -168,6 +168,9 @@ def test_files_of_a_role_that_speaks_tls_no_more_are_removed() -> None:
     assert {(item.name, item.remedy) for item in differences(wanted, left)} == {
         (path, Remedy.REMOVE) for path in tls_files("crypto")
     }
+    assert differences(wanted, with_file(left, tls_files("crypto")[1], group="root")) == [
+        item for item in differences(wanted, left) if item.name != tls_files("crypto")[1]
+    ]
 
 
 def test_a_list_of_who_may_connect_is_kept_on_every_port_that_the_server_listens_on() -> None:
