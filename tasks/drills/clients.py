@@ -183,7 +183,9 @@ def _comes(place: Place, service: str, held: ExitStack, times: list[float]) -> N
     times.append(time.monotonic() - began)
 
 
-BALLAST = 24 << 20  # bytes: a rewrite of them can be watched
+BALLAST = 24 << 20  # bytes, at most: a rewrite of them can be watched
+PART = 4  # of maxmemory; and one that has less ballast is slowed down the more
+DELAY = 2000  # microseconds for a key, of BALLAST bytes
 PACE = 0.01  # seconds between two requests
 
 
@@ -193,7 +195,8 @@ def latency(place: Place) -> Steps:
     service = writer_of(place)
     may_set = place.role.rights_of(service).may("set")
     commands = {"PING": ("PING",), **({"SET": ("SET", f"{PREFIX}:latency", "x")} if may_set else {})}
-    with own_user(place) as user, filled(place, user, BALLAST), place.client(service) as client:
+    size = min(BALLAST, place.role.maxmemory // PART)
+    with own_user(place) as user, filled(place, user, size), place.client(service) as client:
         began, points, marks = time.monotonic(), {name: list[tuple[float, float]]() for name in commands}, []
 
         def measure(until: float) -> None:
@@ -204,7 +207,7 @@ def latency(place: Place) -> Steps:
                 time.sleep(PACE)
 
         measure(time.monotonic() + 4)
-        with slowly(place):
+        with slowly(place, DELAY * BALLAST // size):
             marks.append((time.monotonic() - began, "rewrite begins"))
             place.operator("BGREWRITEAOF")
             deadline = time.monotonic() + 120
@@ -219,7 +222,7 @@ def latency(place: Place) -> Steps:
     if last - first < 0.5:
         raise DrillFailed(f"{place.name}: the rewrite took {last - first:.1f} s: too short to be measured")
     return Outcome(
-        f"{service} asked {' and '.join(commands)} in turn while a log of {BALLAST >> 20} MiB was rewritten, slowed "
+        f"{service} asked {' and '.join(commands)} in turn while a log of {size >> 20} MiB was rewritten, slowed "
         "down to be watched, through this tool's own SSH connection",
         _latency_figures(points, first, last),
         tuple(Series(name, "ms", tuple(found), tuple(marks)) for name, found in points.items()),

@@ -66,7 +66,7 @@ def _order(place: Place, command: str) -> None:
 
 def _all_broken(loads: Mapping[str, Load]) -> None:
     """Each writer has met the end of its server, and writes no more: there is no way to the machine now."""
-    wait_for("every writer is cut off", lambda: all(load.breaks for load in loads.values()), patience=60, step=0.05)
+    wait_for("every writer is cut off", lambda: all(load.breaks for load in loads.values()), step=0.05)
     for load in loads.values():
         load.ended = True
 

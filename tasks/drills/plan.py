@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from tasks.catalogue.roles import Role
+from tasks.catalogue.values import show_memory
 
 Promise = Callable[[Role], str]
 EVICTS = ("allkeys", "volatile")
@@ -65,11 +66,26 @@ def _without_log(role: Role) -> str:
     return "" if role.appendonly else "it has no append-only log"
 
 
+NEEDED = 64 << 20  # bytes of maxmemory: what tasks/drills/memory.py changes, and what the role has
+
+
+def _without_room(role: Role) -> str:
+    if role.maxmemory < NEEDED:
+        return f"maxmemory is {show_memory(role.maxmemory)}, less than the {show_memory(NEEDED)} that this drill needs"
+    return _without_log(role)
+
+
 DRILLS: tuple[Drill, ...] = (
     Drill("full", "role", 20, _when_full),
     Drill("crash", "role", 15, _crash),
     Drill("power", "host", 60, _power, machine=True),
-    Drill("reboot", "host", 60, lambda role: "after a reboot under writes it is back by itself with every one of them"),
+    Drill(
+        "reboot",
+        "host",
+        60,
+        lambda role: "after a reboot under writes it is back by itself with every one of them",
+        machine=True,
+    ),
     Drill(
         "reboot_late_address",
         "host",
@@ -113,7 +129,7 @@ DRILLS: tuple[Drill, ...] = (
             "when memory runs out while its log is rewritten, the rewrite ends and not the server, and nothing "
             "acknowledged is lost"
         ),
-        _without_log,
+        _without_room,
         machine=True,
     ),
     Drill(

@@ -388,7 +388,10 @@ def _host(state: State, host: Host, seen: Look) -> RehearsedHost:
     observed = seen.observed
     if observed is None:
         return RehearsedHost(host.name, "", "", "", "", 0)
-    kernel = sh(state, host, "uname -r").strip()
+    try:
+        kernel = sh(state, host, "uname -r").strip()
+    except DrillFailed:  # gone, as the drills said
+        kernel = ""
     address = str(host.data.get("ssh_hostname") or host.name)
     version = observed.packages.get("redis-server", "")
     debian = observed.os.get("VERSION") or observed.os.get("VERSION_ID", "")  # 12 (bookworm)

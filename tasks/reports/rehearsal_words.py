@@ -126,9 +126,9 @@ def versions(hosts: Iterable[RehearsedHost]) -> tuple[tuple[str, str], ...]:
     """`Redis`, `Debian` and `kernel` with the versions that the hosts ran, and how many of them where they differ."""
     all_hosts = tuple(hosts)
     found = {
-        "Redis": Counter(host.redis for host in all_hosts),
-        "Debian": Counter(host.debian for host in all_hosts),
-        "kernel": Counter(host.kernel for host in all_hosts),
+        "Redis": Counter(host.redis or "not seen" for host in all_hosts),
+        "Debian": Counter(host.debian or "not seen" for host in all_hosts),
+        "kernel": Counter(host.kernel or "not seen" for host in all_hosts),
     }
     return tuple((name, _counted(counter)) for name, counter in found.items() if counter)
 

@@ -20,7 +20,7 @@ OF_A_CONTAINER = (
     *("full", "crash", "log_truncated", "log_damaged", "log_foreign_owner", "busy_script", "maxclients"),
     *("slow_subscriber", "stampede", "latency", "tamper"),
 )
-OF_A_MACHINE = ("power", "reboot_late_address", "disk_full", "rewrite_memory_short")
+OF_A_MACHINE = ("power", "reboot", "reboot_late_address", "disk_full", "rewrite_memory_short")
 THROWN_AWAY = ("--data", "redis_rehearsal=true")
 
 

@@ -1,9 +1,12 @@
 """Roles that are unlike the platform's five: no log, a snapshot alone, no inner port or another, an odd port."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tasks.drills import plan
 from tests.hosts.clients import can_connect, client
 from tests.hosts.conftest import Tier, operations, output, overriding
 from tests.lab.containers import ContainerLab
@@ -13,6 +16,7 @@ from tests.tree import catalogue, tree
 pytestmark = pytest.mark.hosts
 
 PORTS = {"scratch": {65535}, "reports": {6384, 6379}, "ledger": {7001, 7000}, "night_jobs": {6379}}
+DRILLS = tuple(drill.name for drill in plan.DRILLS)
 KEEPING = ("reports", "ledger", "night_jobs")
 OTHERS = {name: row for name, row in catalogue()["roles"].items() if name in PORTS}
 
@@ -99,3 +103,20 @@ def test_a_restart_that_would_lose_keys_which_are_nowhere_on_disk_is_not_made(ti
     tier.deploy(*overriding({"scratch": {"appendonly": True}}))
     tier.deploy()
     assert read(tier, "scratch") == "scratch"
+
+
+@pytest.mark.soak
+def test_they_are_rehearsed_as_the_five_are(tier: Tier, tmp_path: Path) -> None:
+    """Each drill for each role, or why that has no such promise; verify and drift find nothing afterwards."""
+    report = tmp_path / "rehearsal.json"
+    told = ("redis_rehearsal=true", f"rehearsal_report={report}")
+    done = tier.run("tasks/rehearse.py", *(word for value in told for word in ("--data", value)))
+    assert done.returncode == 0, output(done)
+    found = json.loads(report.read_text())
+    drilled = {(item["drill"], item["role"]) for item in found["drills"]}
+    left_out = {(item["drill"], item["role"]): item["why"] for item in found["not_run"]}
+    assert drilled.isdisjoint(left_out)
+    assert drilled | left_out.keys() == {(name, role) for name in DRILLS for role in PORTS}
+    assert drilled >= {(name, role) for name in ("full", "crash", "busy_script", "tamper") for role in PORTS}
+    assert left_out["log_damaged", "scratch"] == "it has no append-only log"
+    assert_right(tier)
