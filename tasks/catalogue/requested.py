@@ -22,6 +22,7 @@ class Requests:
     purge: tuple[str, ...] = ()  # delete the kept data of a role that the host does not carry
     accept_loss: tuple[str, ...] = ()  # give up what a start of the server skipped in its log, or a log that is gone
     new_passwords: tuple[str, ...] = ()  # replace passwords that an established instance has by those of the file
+    tls_switch: tuple[str, ...] = ()  # lock out who still connects in clear, or with TLS, as the role did before
     begin_empty: tuple[str, ...] = ()  # start without the data that the role has elsewhere
     rotate: tuple[str, ...] = ()  # ROLE or ROLE:USER, put a new password first and keep the old one
     rotate_finish: tuple[str, ...] = ()  # drop all passwords but the first

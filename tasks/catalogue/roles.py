@@ -20,8 +20,9 @@ from pydantic import (
 
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.clients import client_problem, with_fitting_clients
-from tasks.catalogue.directives import Port, Settings, text_rule
+from tasks.catalogue.directives import Flag, Port, Settings, text_rule
 from tasks.catalogue.rights import FIELDS, OWN_RIGHTS, SERVICES, Rights, services_over, with_own_rights
+from tasks.catalogue.tls import Tls
 
 # Those that nobody logs in as yet are promised to what is to come.
 RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication")
@@ -75,7 +76,8 @@ class Role(Settings, Rights):
     """One Redis instance of the platform: what it is for, where it answers, how it is set.
 
     Memory is in bytes. `allow_from`: who may connect, everybody where it is None. Its rights are those of each service
-    that has none of its own. Source: group_data/roles.yaml and the `redis_overrides` of one host.
+    that has none of its own. `tls`: both ports speak TLS; `plain_inner_port`: all but the inner one.
+    Source: group_data/roles.yaml and the `redis_overrides` of one host.
     """
 
     name: RoleName
@@ -83,6 +85,8 @@ class Role(Settings, Rights):
     address: Annotated[IPv4Address, AfterValidator(_plain_address)]
     inner_port: Port | None
     allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(_networks)] = None
+    tls: Tls | None = None
+    plain_inner_port: Flag = False
     services: Annotated[tuple[UserName, ...], Field(min_length=1)]
     own_rights: Annotated[Mapping[str, Rights], Field(alias=OWN_RIGHTS)]
     stores: tuple[Text, ...]
@@ -105,19 +109,60 @@ class Role(Settings, Rights):
             raise ValueError(problem)
         return self
 
+    @model_validator(mode="after")
+    def _ports_speak_one_way(self) -> Role:
+        own = self.tls.port if self.tls else None
+        if own is not None and own in (self.port, self.inner_port):
+            raise ValueError(f"tls.port: {own} is a port of the role in clear: name another one")
+        if not self.plain_inner_port:
+            return self
+        if self.tls is None:
+            raise ValueError("plain_inner_port: true, and the role has no tls: remove it, or add tls")
+        if self.inner_port in (None, self.port):
+            raise ValueError(
+                "plain_inner_port: true, and inner and assigned port are one: change one of them, or remove "
+                "plain_inner_port"
+            )
+        if own is not None:
+            raise ValueError("plain_inner_port and tls.port are both there: with tls.port both ports are in clear")
+        return self
+
     def rights_of(self, service: str) -> Rights:
         """What one of the services may do."""
         return self.own_rights.get(service, self)
 
     @property
     def forwarded_port(self) -> int | None:
-        """The inner port when it has to be led to the assigned one; None when they are one, or there is none."""
-        return self.inner_port if self.inner_port != self.port else None
+        """The inner port when it has to be led to the assigned one; None when they are one, or there is none.
+
+        In clear beside TLS the server listens there itself.
+        """
+        return self.inner_port if self.inner_port != self.port and not self.plain_inner_port else None
+
+    @property
+    def listens_on(self) -> tuple[int, ...]:
+        """The ports that its server itself listens on, the assigned one first."""
+        more = self.inner_port if self.plain_inner_port else self.tls.port if self.tls else None
+        return (self.port,) if more is None else (self.port, more)
+
+    @property
+    def tls_port(self) -> int | None:
+        """Of these, the one that speaks TLS."""
+        return None if self.tls is None else self.tls.port or self.port
+
+    @property
+    def plain_port(self) -> int | None:
+        """Of these, the one that does not."""
+        return next((port for port in self.listens_on if port != self.tls_port), None)
+
+    def speaks_tls(self, port: int) -> bool:
+        """Whether a client of the role speaks TLS on this port of it."""
+        return self.tls_port is not None and (self.port if port == self.forwarded_port else port) == self.tls_port
 
     @property
     def ports(self) -> tuple[int, ...]:
         """Every port the role answers on, the assigned one first."""
-        return (self.port,) if self.forwarded_port is None else (self.port, self.forwarded_port)
+        return self.listens_on if self.forwarded_port is None else (*self.listens_on, self.forwarded_port)
 
     def directives(self) -> dict[str, str]:
         """Every setting of the role as directive name → the value CONFIG GET answers with."""

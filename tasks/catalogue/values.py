@@ -97,18 +97,20 @@ class Form:
 
     `canonical`: any way to write a value → as CONFIG GET writes it, or ValueError for what is no value of this form.
     `show`: a canonical value → as a person reads it. `words`: how many of them a line of redis.conf takes, 0 for all;
-    one pair or class a line is what every version reads alike.
+    one pair or class a line is what every version reads alike. `quoted`: several words are one argument there.
     """
 
     canonical: Callable[[str], str]
     show: Callable[[str], str] = _show_plain
     words: int = 0
+    quoted: bool = False
 
 
 PLAIN = Form(_plain)
 BYTES = Form(_bytes, _show_bytes)
 BYTES_OR_PERCENT = Form(lambda text: text if _PERCENT.fullmatch(text) else _bytes(text))
 WORDS = Form(lambda text: " ".join(text.split()))
+TEXT = Form(lambda text: " ".join(text.split()), quoted=True)
 SAVE_POINTS = Form(canonical_save, words=2)
 BUFFER_LIMITS = Form(canonical_buffer_limits, words=4)
 EVENTS = Form(canonical_events)

@@ -10,6 +10,7 @@ from tasks.catalogue.scaling import SCALE, fitting_scale
 from tasks.catalogue.values import show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.adoption import missed_data
+from tasks.compare.certificates import RefusedSwitch, lost_blocks
 from tasks.compare.data_files import lost_manifest, pieces, storage_links, strange_snapshot
 from tasks.compare.databases import database_problems
 from tasks.compare.difference import Difference, RefusedRestart
@@ -47,12 +48,14 @@ def unfit(desired: Host, observed: Observed, differences: list[Difference], allo
         *_no_such_sysctls(desired, observed),
         *_not_known(desired, observed),
         *_disk(desired, observed),
+        *lost_blocks(desired, observed),
+        *(f"{item.name}: {why}" for item in desired.instances if item.credentials for why in item.credentials.over),
         *(_in_words(item) for item in differences if item.subject == "address"),
         *_taken_ports(desired, observed),
         *_other_servers(desired, observed, differences),
         *map(_in_words, storage_links(desired, observed)),
         *map(_in_words, missed_data(desired, observed)),
-        *(_in_words(item) for item in differences if isinstance(item.remedy, RefusedRestart)),
+        *(_in_words(item) for item in differences if isinstance(item.remedy, RefusedRestart | RefusedSwitch)),
         *_swapped_ports(desired, observed),
         *_data_without_manifest(desired, observed),
         *_renamed_data(desired, observed),

@@ -6,13 +6,14 @@ instance that does not run has one difference, not one for each of its settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences, missed_data
+from tasks.compare.certificates import certificate_differences, clear_notes, stale_files
 from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
@@ -40,6 +41,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *planted(desired, observed),
         *_accounts(desired, observed),
         *_files(desired, observed),
+        *stale_files(desired, observed),
         *_units(desired, observed),
         *_kernel(desired, observed),
         *_user_namespaces(desired, observed),
@@ -52,8 +54,18 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
     ]
+    found += _certificates(desired, observed, found)
     found = [_without_refused_restarts(item, desired, observed) for item in found]
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
+
+
+def _certificates(desired: Host, observed: Observed, found: Sequence[Difference]) -> Iterator[Difference]:
+    """What servers are to load anew; `found`: the differences of files among others."""
+    other = {item.name for item in found if item.subject == "file" and item.observed in (OTHER_CONTENT, "absent")}
+    for instance in desired.instances:
+        server = observed.servers.get(instance.name)
+        if server is not None and server.refusal is None and observed.is_active(instance.unit):
+            yield from certificate_differences(instance, server, other)
 
 
 def _without_refused_restarts(item: Difference, desired: Host, observed: Observed) -> Difference:
@@ -73,6 +85,7 @@ def notices(desired: Host, observed: Observed) -> list[str]:
         *kernel_notices(desired, observed),
         *_loading_notices(desired, observed),
         *rotation_notices(desired, observed),
+        *clear_notes(desired),
         *([carried] if observed.is_carried else []),
     ]
 

@@ -12,6 +12,7 @@ from tasks.desired.paths import INNER_PORT_TABLE, INNER_PORT_UNIT, PACKAGED_UNIT
 from tasks.observed.foreign_listeners import EVERYWHERE, ignored_pids
 from tasks.observed.state import Observed, Server
 
+PLACE = ("bind", "port", "tls-port")  # directives that say where a server listens
 NO_OTHER = "no other Redis"
 AWAY = "stop that process, it belongs to no role, or keep it by its unit or socket in redis_ignore: "
 
@@ -41,13 +42,14 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
     if observed.unit(instance.unit)["ActiveState"] != "active" or not pid:
         return
     config = observed.servers.get(instance.name, Server()).config
-    if any(config.get(name, value) != value for name, value in instance.settings.items() if name in ("bind", "port")):
+    wanted_place = {"tls-port": "0", **instance.settings}
+    if any(config.get(name, wanted_place[name]) != wanted_place[name] for name in PLACE):
         return  # its cause, the setting, is listed
-    wanted = f"{instance.address}:{instance.role.port}"
+    wanted = {f"{instance.address}:{port}" for port in instance.role.listens_on}
     found = {f"{item.address}:{item.port}" for item in observed.listeners if item.is_of(pid)}
-    if wanted not in found:
-        yield Difference(instance.name, "listener", wanted, "listens", "does not listen", Remedy.RESTART)
-    for other in sorted(found - {wanted}):
+    for lacking in sorted(wanted - found):
+        yield Difference(instance.name, "listener", lacking, "listens", "does not listen", Remedy.RESTART)
+    for other in sorted(found - wanted):
         yield Difference(instance.name, "listener", other, "not listened on", "listens", Remedy.RESTART)
 
 
@@ -138,8 +140,8 @@ def _fences(desired: Host, observed: Observed) -> Iterator[Difference]:
 
 def _let_in(role: Role, chains: Mapping[str, tuple[str, ...]]) -> str:
     """Who may connect to a role by these rules, in words."""
-    rule = fence_rule(role.name, str(role.address), role.port)
+    rules = {fence_rule(role.name, str(role.address), port) for port in role.listens_on}
     *lines, last = chains.get(from_chain(role.name), ("",))
-    if rule not in chains.get(FENCE_CHAIN, ()) or last != CLOSED:
+    if not rules <= {*chains.get(FENCE_CHAIN, ())} or last != CLOSED:
         return "everybody"
     return ", ".join(line.removeprefix("ip saddr ").removesuffix(" accept") for line in lines) or "nobody"

@@ -71,11 +71,12 @@ def _open(desired: Host, observed: Observed) -> dict[Endpoint, str]:
         address = str(role.address)
         if (address, role.port) not in listening or address not in observed.addresses:
             continue
+        own = {port for port in role.listens_on if (address, port) in listening}
         target = f"{address}:{role.port}"
         led = {
             port for chain, led, port, to in observed.forwards if (chain, led, to) == ("prerouting", address, target)
         }
-        open_ports |= {(address, port): role.name for port in role.ports if port == role.port or port in led}
+        open_ports |= {(address, port): role.name for port in role.ports if port in own | led}
     return open_ports
 
 

@@ -11,7 +11,7 @@ from tasks.catalogue.printable import printable
 from tasks.compare.acl_file import is_in_file, users_in_file
 from tasks.compare.difference import Difference, Remedy
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import acl_file
+from tasks.desired.paths import acl_file, tls_files
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed, Unseen
 
@@ -204,6 +204,12 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
             f"--data new_passwords={role}"
         ),
         Cause.NOPERM: "somebody took rights from operator: restart the unit by hand, which loads the ACL file",
+        Cause.CERTIFICATE: (
+            "where a new ca issues certificates, let tls.ca hold the old one too until the new certificate is served; "
+            f"else see who put another one into {tls_files(role)[0]}, bring the role's files back, and load them: "
+            f"systemctl restart {instance.unit}; one that asks for a certificate is shown what tls.clients has; a role "
+            "that is to speak TLS no more gets its tls block back and tls.port first (README, TLS): it is left alone"
+        ),
         Cause.STRANGE: f"see with ss -ltnp who answers on {instance.address}:{port}",
         Cause.DENIED: "somebody opened the user default: deploy",
     }

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
+from types import MappingProxyType
 
 from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import finished, named
 from tasks.catalogue.secret import all_of
+from tasks.catalogue.tls import Credentials, server_settings
 from tasks.desired.host import (
     Fence,
     File,
@@ -50,6 +52,7 @@ from tasks.desired.paths import (
     root_directory,
     snapshot_file,
     start_files,
+    tls_files,
     unit_name,
     user_name,
 )
@@ -64,8 +67,9 @@ def desired_host(
     redis_version: str | None = None,
     requests: Requests = NOTHING,
     awaited: Collection[tuple[str, str]] = (),
+    credentials: Mapping[str, Credentials] = MappingProxyType({}),
 ) -> Host:
-    """Everything that must be true of host `name` carrying `roles`.
+    """Everything that must be true of host `name` carrying `roles`; `credentials` of those that speak TLS.
 
     `awaited`: (role, user) of those that are to get one more password, which a run that only plans does not make up.
     """
@@ -76,15 +80,18 @@ def desired_host(
         if role.forwarded_port is not None
     )
     fences = tuple(
-        Fence(role.name, str(role.address), role.port, tuple(map(_as_listed, role.allow_from)))
+        Fence(role.name, str(role.address), port, tuple(map(_as_listed, role.allow_from)))
         for role in roles
         if role.allow_from is not None
+        for port in role.listens_on
     )
     instances = tuple(
         replace(
             _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),
             accepts_loss=role.name in requests.accept_loss,
             new_passwords=role.name in requests.new_passwords,
+            switches_tls=role.name in requests.tls_switch,
+            credentials=credentials.get(role.name),
         )
         for role in roles
     )
@@ -205,6 +212,19 @@ def _role_files(instance: Instance) -> list[File]:
         File(config_file(role.name), config_text(role, instance.settings), "root", user, "0640", role.name),
         File(acl_file(role.name), acl_text(instance.users), "root", user, "0640", role.name, secret=True),
         File(instance.unit_file, instance.unit_text, role=role.name),
+        *_tls_files(instance),
+    ]
+
+
+def _tls_files(instance: Instance) -> list[File]:
+    """What a role that speaks TLS reads; of none of it more than a digest leaves the host."""
+    if instance.credentials is None:
+        return []
+    own = instance.credentials
+    texts = (own.certificate, own.key.encode().decode(), own.ca)  # of a Secret, what it hides
+    return [
+        File(path, text, "root", instance.user, "0640", instance.name, secret=True)
+        for path, text in zip(tls_files(instance.name), texts, strict=True)
     ]
 
 
@@ -260,7 +280,15 @@ def settings(role: Role) -> dict[str, str]:
         "enable-module-command": "no",
         "dir": data_directory(role.name),
     }
-    return {**role.directives(), **placed}
+    return {**role.directives(), **placed, **_tls_settings(role)}
+
+
+def _tls_settings(role: Role) -> dict[str, str]:
+    """What of a role's settings makes its ports speak TLS; nothing of one that does not."""
+    if role.tls is None:
+        return {}
+    ports = {"port": str(role.plain_port or 0), "tls-port": str(role.tls_port)}
+    return {**ports, **server_settings(role.tls.client_auth, *tls_files(role.name))}
 
 
 def _unit_text(role: Role, digest: str) -> str:

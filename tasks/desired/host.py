@@ -10,6 +10,7 @@ from typing import Literal
 from tasks.catalogue.limits import Limits
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
+from tasks.catalogue.tls import Credentials
 from tasks.desired.paths import UNITS, unit_name, user_name
 
 Passwords = Mapping[str, Mapping[str, str | None]]  # role → user → password, None for one still to be generated
@@ -102,6 +103,8 @@ class Instance:
     accepts_loss: bool = False  # the operator gives up what a start skipped in its log, or a log that is gone
     new_passwords: bool = False  # the operator replaces passwords that its users have
     finishing: tuple[str, ...] = ()  # users of which the operator drops all passwords but the newest
+    switches_tls: bool = False  # the operator locks out who still connects as before
+    credentials: Credentials | None = None  # of its TLS
 
     @property
     def unit_file(self) -> str:

@@ -53,6 +53,11 @@ def acl_file(role: str) -> str:
     return f"{CONFIG_DIRECTORY}/{role}.acl"
 
 
+def tls_files(role: str) -> tuple[str, str, str]:
+    """A role's certificate, its key, and the certificates of whom it trusts."""
+    return f"{CONFIG_DIRECTORY}/{role}.crt", f"{CONFIG_DIRECTORY}/{role}.key", f"{CONFIG_DIRECTORY}/{role}.ca"
+
+
 def start_files(role: str) -> tuple[str, str]:
     """What a role's process is started from, and what a failed start is rolled back to: configuration and unit."""
     return config_file(role), f"{UNITS}/{unit_name(role)}"

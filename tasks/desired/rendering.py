@@ -16,12 +16,16 @@ from tasks.desired.host import User
 
 MANAGED = "Written by the CAAS Redis repository (pyinfra deploy.py): change group_data/ or templates/ there."
 
+TLS_PREFIX = "tls-"
+
 
 def config_text(role: Role, settings: Mapping[str, str]) -> str:
     """redis.conf of a role, each value as CONFIG GET says it."""
     listed = {name for names in SECTIONS.values() for name in names}
-    others = tuple(sorted(set(settings) - listed))
-    sections = {**SECTIONS, **({"Other": others} if others else {})}
+    others = sorted(set(settings) - listed)
+    tls = tuple(name for name in others if name.startswith(TLS_PREFIX))
+    others = [name for name in others if name not in tls]
+    sections = {**SECTIONS, **({"TLS": tls} if tls else {}), **({"Other": tuple(others)} if others else {})}
     lines = [
         (title, [line for name in names for line in config_lines(name, settings[name])])
         for title, names in sections.items()
@@ -33,6 +37,8 @@ def config_lines(name: str, value: str) -> list[str]:
     """The line or lines that set a directive; one pair or class per line, which every version reads alike."""
     if not value:
         return [f'{name} ""']
+    if directive(name).form.quoted:
+        return [f'{name} "{value}"']
     words = value.split()
     size = directive(name).form.words or len(words)
     return [" ".join((name, *words[at : at + size])) for at in range(0, len(words), size)]

@@ -11,10 +11,11 @@ from pyinfra.api.host import Host
 
 from tasks.desired.host import Instance
 from tasks.observed.bounds import Bound
-from tasks.observed.connection import ConnectionBroken, TunnelRefused, open_tunnel
+from tasks.observed.connection import ConnectionBroken, TunnelRefused
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, cause_of, read_replies, secrets_in
 from tasks.observed.own_server import refusal_of
 from tasks.observed.replies import StrangeReply
+from tasks.observed.tls import Untrusted, open_stream
 
 # A client of a drill, which writes and reads for as long as the drill takes.
 CLIENT = Bound("the client of a drill", 1800, 1 << 30, silence=15)
@@ -37,8 +38,8 @@ class Client:
         if check and (refused := refusal_of(host, instance.unit, (address, port))):
             raise ExchangeError(refused.cause, refused.said)
         try:
-            self._channel = open_tunnel(host, address, port, CLIENT)
-        except (ConnectionBroken, TunnelRefused) as error:
+            self._channel, _ = open_stream(host, address, port, CLIENT)
+        except (ConnectionBroken, TunnelRefused, Untrusted) as error:
             raise ExchangeError(cause_of(error), f"no connection to {self._where}: {error}") from error
         (self.greeting,) = self.ask(("AUTH", user, password))
 
@@ -47,7 +48,7 @@ class Client:
         self.send(*commands)
         try:
             return read_replies(self._channel, len(commands), self._where, secrets_in(commands))
-        except ConnectionBroken as error:
+        except (ConnectionBroken, Untrusted) as error:
             raise ExchangeError(cause_of(error), f"{self._where} broke off: {error}") from error
         except StrangeReply as error:
             raise ExchangeError(cause_of(error), f"{self._where} does not speak as Redis does: {error}") from error
@@ -56,7 +57,7 @@ class Client:
         """The commands are on their way; nobody reads what comes back yet."""
         try:
             self._channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in commands))  # type: ignore[arg-type]
-        except ConnectionBroken as error:
+        except (ConnectionBroken, Untrusted) as error:
             raise ExchangeError(cause_of(error), f"{self._where} broke off: {error}") from error
 
     def answer(self, *commands: Sequence[str]) -> list[Reply]:

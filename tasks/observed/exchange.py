@@ -13,15 +13,7 @@ from pyinfra.api.host import Host
 
 from tasks.catalogue.printable import excerpt, printable
 from tasks.catalogue.secret import all_of, revealed
-from tasks.observed.connection import (
-    Channel,
-    ConnectionBroken,
-    NoAnswer,
-    OutOfBounds,
-    TunnelForbidden,
-    TunnelRefused,
-    open_tunnel,
-)
+from tasks.observed.connection import ConnectionBroken, NoAnswer, OutOfBounds, TunnelForbidden, TunnelRefused
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import (
     HEADER,
@@ -34,8 +26,10 @@ from tasks.observed.replies import (
     require_numbers,
     without,
 )
+from tasks.observed.state import Served
+from tasks.observed.tls import Stream, Untrusted, open_stream
 
-__all__ = ["ExchangeError", "Reply", "ReplyError", "cause_of", "exchange", "info_fields", "read_replies"]
+__all__ = ["ExchangeError", "Reply", "ReplyError", "cause_of", "converse", "exchange", "info_fields", "read_replies"]
 
 
 class ExchangeError(Exception):
@@ -46,23 +40,32 @@ class ExchangeError(Exception):
         self.refusal = Refusal(cause, said)
 
 
-def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[str]]) -> list[Reply]:
+def exchange(
+    host: Host, address: str, port: int, commands: Sequence[Sequence[str]], in_clear: bool = False
+) -> list[Reply]:
     """The replies to `commands`, in order, from the instance at `address:port` of `host`.
 
     An error reply is a ReplyError in its place. Raises ExchangeError when there is no connection, it breaks, or its
-    bound is reached (EXCHANGE).
+    bound is reached (EXCHANGE). `in_clear`: a server of somebody else's, whatever the role in that place speaks.
     """
+    return converse(host, address, port, commands, in_clear)[0]
+
+
+def converse(
+    host: Host, address: str, port: int, commands: Sequence[Sequence[str]], in_clear: bool = False
+) -> tuple[list[Reply], Served | None]:
+    """As `exchange`, with the certificate that the server showed: None of one that speaks in clear."""
     try:
-        channel = open_tunnel(host, address, port)
-    except (ConnectionBroken, TunnelRefused) as error:
+        channel, served = open_stream(host, address, port, in_clear=in_clear)
+    except (ConnectionBroken, TunnelRefused, Untrusted) as error:
         raise ExchangeError(cause_of(error), f"no connection to {address}:{port}: {error}") from error
     try:
         replies: list[Reply] = []
         sent = secrets_in(commands)
         for batch in batches(commands):
             replies += _conversation(channel, batch, f"{address}:{port}", sent)
-        return replies
-    except ConnectionBroken as error:
+        return replies, served
+    except (ConnectionBroken, Untrusted) as error:
         raise ExchangeError(cause_of(error), f"{address}:{port} broke off: {error}") from error
     except StrangeReply as error:
         raise ExchangeError(Cause.STRANGE, f"{address}:{port} does not speak as Redis does: {error}") from error
@@ -70,7 +73,7 @@ def exchange(host: Host, address: str, port: int, commands: Sequence[Sequence[st
         channel.close()
 
 
-def _conversation(channel: Channel, batch: Sequence[Sequence[str]], where: str, secrets: Sequence[str]) -> list[Reply]:
+def _conversation(channel: Stream, batch: Sequence[Sequence[str]], where: str, secrets: Sequence[str]) -> list[Reply]:
     """The replies to commands that are sent at once. A login with several passwords comes first, by one that is taken.
 
     What follows it is sent when it is let in: it would be somebody else's command otherwise.
@@ -86,7 +89,7 @@ def _conversation(channel: Channel, batch: Sequence[Sequence[str]], where: str, 
     return login + (_said(channel, rest, where, secrets) if rest else [])
 
 
-def _said(channel: Channel, commands: Sequence[Sequence[str]], where: str, secrets: Sequence[str]) -> list[Reply]:
+def _said(channel: Stream, commands: Sequence[Sequence[str]], where: str, secrets: Sequence[str]) -> list[Reply]:
     channel.send(b"".join(hiredis.pack_command(tuple(command)) for command in commands))  # type: ignore[arg-type]
     return read_replies(channel, len(commands), where, secrets)
 
@@ -117,7 +120,7 @@ def batches(commands: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
         yield batch
 
 
-def read_replies(channel: Channel, count: int, where: str, secrets: Sequence[str]) -> list[Reply]:
+def read_replies(channel: Stream, count: int, where: str, secrets: Sequence[str]) -> list[Reply]:
     """The next `count` replies on a channel. Raises ExchangeError, StrangeReply or ConnectionBroken.
 
     `where`: how the server is called in an error; `secrets`: what no reply may repeat.
@@ -158,6 +161,8 @@ def _complete(reader: hiredis.Reader) -> Iterator[Reply]:
 
 def cause_of(error: Exception) -> Cause:
     """Which cause a broken connection is."""
+    if isinstance(error, Untrusted):
+        return Cause.CERTIFICATE
     if isinstance(error, TunnelForbidden):
         return Cause.FORBIDDEN
     if isinstance(error, TunnelRefused):

@@ -72,13 +72,13 @@ def ask(host: PyinfraHost, desired: Host, server: ForeignServer, passwords: Pass
     questions = [("INFO",), *(("CONFIG", "GET", name) for name in DIRECTIVES)]
     where = endpoint(server)
     try:
-        replies = exchange(host, *where, questions)
+        replies = exchange(host, *where, questions, in_clear=True)
         known = logins(desired, server, passwords, seen) if demands_login(replies) else []
         other = taken(server.pid, where, sockets_of(seen)) if known else None
         if other is not None:
             return replace(server, refusal=f"{replies[0]} (not logged in: {other})")
         if known:
-            replies = exchange(host, *where, [*known, *questions])[len(known) :]
+            replies = exchange(host, *where, [*known, *questions], in_clear=True)[len(known) :]
         return read_replies(server, replies)
     except ExchangeError as error:
         return replace(server, refusal=str(error))

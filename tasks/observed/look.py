@@ -22,6 +22,7 @@ from tasks.desired.paths import (
     log_directory,
     marker_file,
     rotation_file,
+    tls_files,
 )
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import (
@@ -33,17 +34,18 @@ from tasks.observed.connection import (
     open_tunnel,
     read_host,
 )
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, converse, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
 from tasks.observed.login import operator_login
-from tasks.observed.own_server import own_endpoint, sockets_of
+from tasks.observed.own_server import Endpoint, own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import Parameter
 from tasks.observed.state import PASSWORD_DIGITS, Client, Observed, Server, Unseen, tells_of_a_cut, tells_of_skips
+from tasks.observed.tls import Trust, learn, spoken_by_file, trusts
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -57,15 +59,22 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     seen = with_leftovers(host, desired, seen, passwords)
     running = [instance for instance in desired.instances if seen.is_active(instance.unit)]
     known = {item.name: operator_login(item.name, passwords[item.name].get(OPERATOR), seen) for item in running}
+    found = {item.name: endpoint(item, seen) for item in running}
+    learn(host, {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()})
     jobs = {
-        item.name: begin(partial(observe_server, host, item, endpoint(item, seen), known[item.name]))
-        for item in running
+        item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name])) for item in running
     }
     servers = {name: job.result() for name, job in jobs.items()}
     sizes = {item.name: log_size(item, seen) for item in running}
     unseen = seen.unseen if running or not desired.instances else {**seen.unseen, **_no_way(host, desired.instances[0])}
     servers = with_journals(state, host, running, servers, sizes)
     return replace(seen, servers=servers, unseen=unseen, is_carried=is_carried(host))
+
+
+def trusts_of(instance: Instance, seen: Observed, found: Mapping[str, Endpoint | Refusal]) -> dict[Endpoint, Trust]:
+    """Where an instance is spoken to by TLS; `found`: where each running one is. Pure."""
+    where = found.get(instance.name)
+    return trusts(instance, seen, None if isinstance(where, Refusal) else where)
 
 
 def _no_way(host: PyinfraHost, instance: Instance) -> dict[str, Unseen]:
@@ -111,6 +120,7 @@ def with_journals(
 def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
     secrets = {file.path for file in desired.files if file.secret}
+    secrets |= {path for role in roles for path in tls_files(role)}  # of one that speaks TLS no more, too
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
@@ -159,7 +169,11 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
     A Refusal where another may answer: that one gets no password.
     """
     wanted = (instance.address, instance.role.port)
-    return own_endpoint(seen.pid(instance.unit), wanted, sockets_of(seen))
+    found = own_endpoint(seen.pid(instance.unit), wanted, sockets_of(seen))
+    by_file = spoken_by_file(instance, seen)
+    if instance.credentials is None and found == (instance.address, int(by_file.get("tls-port", "0"))):
+        return Refusal(Cause.CERTIFICATE, "it speaks TLS, and its role has no tls, so that nobody knows its ca")
+    return found
 
 
 def observe_server(
@@ -182,10 +196,10 @@ def observe_server(
         *([CLIENTS] if instance.finishing else []),
     ]
     try:
-        replies = exchange(host, *where, commands)
+        replies, served = converse(host, *where, commands)
         found = read_server(categories, names, replies[: -1 if instance.finishing else None])
         clients = read_clients(replies[-1]) if instance.finishing and found.refusal is None else ()
-        return replace(found, endpoint=where, clients=clients)
+        return replace(found, endpoint=where, clients=clients, certificate=served)
     except ExchangeError as error:
         return Server(refusal=error.refusal)
     except StrangeReply as error:

@@ -133,7 +133,7 @@ def exchange_with(
     refusal = refusal_of(host, "", where, pid) if login else None
     if refusal is not None:
         raise ExchangeError(refusal.cause, refusal.said)
-    return exchange(host, *where, [*login, *commands])[len(login) :]
+    return exchange(host, *where, [*login, *commands], in_clear=True)[len(login) :]
 
 
 def refusal_of(host: Host, unit: str, where: Endpoint, pid: int = 0) -> Refusal | None:

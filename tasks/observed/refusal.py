@@ -22,6 +22,7 @@ class Cause(Enum):
     WRONGPASS = "the operator's password is refused"
     DENIED = "protected mode turns away everybody who is not on loopback"
     NOPERM = "the operator may not ask"
+    CERTIFICATE = "its certificate is not to be trusted"
     STRANGE = "no answer of a Redis that knows its operator"
 
 

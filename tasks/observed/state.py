@@ -90,6 +90,15 @@ class Client:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A certificate that a server shows: its SHA-256, the day of its end, and the seconds until then."""
+
+    digest: str
+    ends: str
+    left: int
+
+
+@dataclass(frozen=True)
 class Server:
     """What a running instance answered its operator at `endpoint`, or in `refusal` why it did not."""
 
@@ -99,6 +108,7 @@ class Server:
     info: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)  # with hashes of passwords
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    certificate: Served | None = None  # of one that was spoken to by TLS
     said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
     said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
     clients: tuple[Client, ...] = ()  # asked for only where passwords are to be dropped

@@ -30,9 +30,15 @@ class Access:
     role: Role
     host: str  # of the inventory
     password: str = field(repr=False)
+    tls_files: Mapping[str, str] = field(default_factory=dict)  # how a variable ends → the path that it has
 
     def port(self, inner: bool) -> int:
-        """The port that it is to use; a role without an inner one has the assigned one only."""
+        """The port that it is to use; a role without an inner one has the assigned one only.
+
+        While a role changes over to TLS on a port of its own, that one.
+        """
+        if self.role.tls is not None and self.role.tls.port is not None:
+            return self.role.tls.port
         return self.role.inner_port if inner and self.role.inner_port is not None else self.role.port
 
 
@@ -111,11 +117,12 @@ def _environment(service: str, own: Iterable[Access], inner: bool) -> str:
         name, address, number = prefix(item.role.name), item.role.address, item.port(inner)
         password = _revealed(item.password)
         lines += [
-            f"{name}_URL=redis://{service}:{password}@{address}:{number}/{DATABASE}",
+            f"{name}_URL={'rediss' if item.role.speaks_tls(number) else 'redis'}://{service}:{password}@{address}:{number}/{DATABASE}",
             f"{name}_HOST={address}",
             f"{name}_PORT={number}",
             f"{name}_USERNAME={service}",
             f"{name}_PASSWORD={password}",
+            *(f"{name}_{end}={path}" for end, path in item.tls_files.items() if item.role.speaks_tls(number)),
         ]
     return HEAD.format(service) + "".join(f"{line}\n" for line in lines)
 

@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyinfra import logger
@@ -15,7 +16,7 @@ from rich.console import Console
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
 from tasks.catalogue.private_files import exposed, owners, write_private
 from tasks.catalogue.secrets_command import SecretsCommand
-from tasks.desired.host import Host
+from tasks.desired.host import Host, Instance
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
@@ -60,20 +61,60 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     carried = [(host.name, role) for host in hosts for role in host.roles]
     commands = {name: str(source) for name, source in run.tier.sources.items() if isinstance(source, SecretsCommand)}
     found, problems = accesses(carried, run.tier.passwords, commands)
+    copies = [item for host in hosts for instance in host.instances for item in _copies(instance)]
+    found = [replace(item, tls_files=_tls_files(item, copies, directory)) for item in found]
     files = environment_files(found, inner=port == INNER) if not problems else {}
-    problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST])]
+    problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST, *(item.name for item in copies)])]
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     try:
-        if not directory.exists():
-            directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
-        for name, text in {**files, LIST: as_json(found)}.items():
-            write_private(directory / name, text)
+        _write(directory, {**files, LIST: as_json(found)}, copies)
     except OSError as error:
         raise Refusal(f"{directory}: cannot be written: {error.strerror or error}: name another directory") from error
     logger.info(f"--> {len(files)} files of services and {LIST} are in {directory}")
     for path in _left_over(directory, files):
         logger.warning(f"note: {path}: no role names this service any more: remove the file")
+
+
+def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
+    if not directory.exists():
+        directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
+    for name, text in files.items():
+        write_private(directory / name, text)
+    for item in copies:
+        text = item.source if isinstance(item.source, str) else item.source.read_text(encoding="utf-8")
+        write_private(directory / item.name, text)
+        (directory / item.name).chmod(0o600 if item.end == "KEY" else 0o644)
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A file beside those of the services: what clients of a role check it by, or show. `source`: its text or file."""
+
+    role: str
+    service: str  # empty for all of them
+    end: str  # of the variable that has its path
+    name: str
+    source: str | Path = field(repr=False)
+
+
+def _copies(instance: Instance) -> Iterator[_Copy]:
+    """What clients of a role that speaks TLS need as files."""
+    own, role = instance.credentials, instance.name
+    if own is None:
+        return
+    yield _Copy(role, "", "CA", f"{role}.ca.crt", own.ca)
+    for service in instance.role.services:
+        if service in own.clients:
+            certificate, key = own.clients[service]
+            yield _Copy(role, service, "CERTIFICATE", f"{service}.{role}.crt", certificate)
+            yield _Copy(role, service, "KEY", f"{service}.{role}.key", key)
+
+
+def _tls_files(access: Access, copies: list[_Copy], directory: Path) -> dict[str, str]:
+    """How a variable of a service's file ends → the path that it has."""
+    own = (item for item in copies if item.role == access.role.name and item.service in ("", access.service))
+    return {item.end: str(directory.absolute() / item.name) for item in own}
 
 
 def _left_out(run: Run, hosts: list[Host], found: list[Access]) -> Iterator[str]:

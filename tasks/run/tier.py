@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tasks.catalogue.secrets_file import (
     to_paste,
     users_of,
 )
+from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import unit_name
@@ -149,7 +151,11 @@ def build_tier(
     }
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
     awaited = {source: [edit.pair for edit in made if edit.awaits] for source, made in steps.items()}
-    desired = {host.name: _desired(host, passwords[host.name], awaited.get(host.secrets, [])) for host in inputs}
+    desired = {}
+    for host in inputs:
+        credentials, wrong = _credentials(host)
+        problems += wrong
+        desired[host.name] = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
     sources = {host.name: host.secrets for host in inputs}
     return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness, steps), problems
 
@@ -172,10 +178,30 @@ def rotations(
     return made, problems
 
 
-def _desired(host: HostInput, passwords: Passwords, awaited: Collection[tuple[str, str]]) -> Host:
+def _credentials(host: HostInput) -> tuple[dict[str, Credentials], list[str]]:
+    """The certificates of a host's roles, and what is wrong with them."""
+    found: dict[str, Credentials] = {}
+    problems: list[str] = []
+    now = datetime.now(UTC)
+    for role in host.roles:
+        if role.tls is not None:
+            read, wrong = read_credentials(role.tls, role.address, users_of(role), now)
+            found |= {} if read is None else {role.name: read}
+            problems += [f"{host.name}: {role.name}: {problem}" for problem in wrong]
+    return found, problems
+
+
+def _desired(
+    host: HostInput,
+    passwords: Passwords,
+    awaited: Collection[tuple[str, str]],
+    credentials: Mapping[str, Credentials],
+) -> Host:
     if not host.roles:
         return host_without_roles(host.name, host.requests)
-    desired = desired_host(host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests, awaited)
+    desired = desired_host(
+        host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests, awaited, credentials
+    )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
 

@@ -21,6 +21,7 @@ from tasks.desired.paths import (
     log_directory,
     previous_file,
     start_files,
+    tls_files,
 )
 from tasks.observed.bounds import ASIDE_PATIENCE
 from tasks.observed.script import script
@@ -54,6 +55,7 @@ def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ())
     keep_down(seen, tried)
     fence_data(seen)
     remove_leftovers(seen)
+    place_certificates(seen)
     prepare_data(seen)
     restarting = {instance: why for instance, why in by_role(seen, Remedy.RESTART).items() if instance not in starting}
     write_instances(seen, [*starting, *restarting])
@@ -68,6 +70,7 @@ def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ())
         restart_one_at_a_time(state, seen.desired.name, before, seen.passwords)
     forget_previous(seen, starting.keys() | restarting.keys())
     record_since(seen, changed)
+    remove_certificates(seen)
     record_begun(seen, restarting.keys())
 
 
@@ -102,6 +105,25 @@ def servers_of(seen: Look) -> Mapping[str, Server]:
     return seen.observed.servers if seen.observed else {}
 
 
+def place_certificates(seen: Look) -> None:
+    """The certificates and keys of roles that speak TLS are on disk. Before a running server is told to load them."""
+    files = files_of(seen, certificates(seen))
+    if files:
+        write_files(name="Write certificates and keys", files=files)
+
+
+def remove_certificates(seen: Look) -> None:
+    """Those of roles that speak TLS no more are gone. After their configuration, with which a start would read them."""
+    paths = [path for path in removable(seen) if path in certificates(seen)]
+    if paths:
+        run_commands(name="Remove certificates and keys of before", commands=[f"rm -f {' '.join(paths)}"])
+
+
+def certificates(seen: Look) -> tuple[str, ...]:
+    """Where the roles of a host have their certificates and keys, if they have any."""
+    return tuple(path for role in seen.desired.roles for path in tls_files(role.name))
+
+
 def prepare_data(seen: Look) -> None:
     """Running instances are as desired, and data is where the files are about to say that it is.
 
@@ -133,7 +155,7 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 
     What a process was started from is kept until its successor has passed its gate.
     """
-    files = files_of(seen, outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS))
+    files = files_of(seen, outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS, *certificates(seen)))
     files = [file for file in files if file.path != DATA_ROOT]
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))
@@ -213,7 +235,8 @@ def remove_leftovers(seen: Look) -> None:
     units = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.DISABLE)]
     if units:
         run_commands(name="Stop units no role needs", commands=[f"systemctl disable --now {unit}" for unit in units])
-    paths = [path for path in removable(seen) if not path.endswith(PREVIOUS)]
+    later = certificates(seen)
+    paths = [path for path in removable(seen) if not path.endswith(PREVIOUS) and path not in later]
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []
         run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])

@@ -12,6 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.compare.certificates import FILES, SERVED
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.server import wanted_settings
 from tasks.desired.host import Instance, Passwords, User
@@ -29,7 +30,7 @@ def live_commands(
 
     `wanted`: directive → value, of the role or the version's default.
     """
-    settings = [item.name for item in differences if item.subject == "setting"]
+    settings = _in_order(differences, wanted)
     users = {user.name: user for user in instance.users}
     commands: list[tuple[str, ...]] = []
     if settings:
@@ -42,6 +43,18 @@ def live_commands(
         if item.subject == "acl" and item.remedy == Remedy.LIVE:
             commands.append(_user_command(item.name, users.get(item.name)))
     return commands
+
+
+def _in_order(differences: Sequence[Difference], wanted: Mapping[str, str]) -> list[str]:
+    """The directives to set, in the order in which Redis closes and opens ports: one that moves is closed first."""
+    found = {item.name: item.observed for item in differences if item.subject == "setting"}
+    names = [name for name in found if name != SERVED]
+    if SERVED in found or any(name in FILES for name in names):
+        names = [*(name for name in names if name not in FILES), *FILES]
+    for name, other in (("port", "tls-port"), ("tls-port", "port")):
+        if name in names and found[name] == wanted.get(other) != "0":
+            names = [name, *(item for item in names if item != name)]
+    return names
 
 
 def _user_command(name: str, user: User | None) -> tuple[str, ...]:

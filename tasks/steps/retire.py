@@ -26,6 +26,7 @@ from tasks.desired.paths import (
     config_file,
     data_directory,
     role_of,
+    tls_files,
     unit_name,
 )
 from tasks.observed.bounds import CHANGE
@@ -165,7 +166,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
     commands = []
     for unit in units:
         role = role_of(unit)
-        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role))
+        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role))
         commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
 

@@ -14,4 +14,5 @@ from tasks.desired.rendering import config_text
 def private_config(instance: Instance, changes: Mapping[str, str]) -> str:
     """The role's configuration for a server that nobody but root on this host can reach."""
     private = {"port": "0", "supervised": "no", "pidfile": "", "aclfile": ""}
-    return config_text(instance.role, {**instance.settings, **private, **changes})
+    tls = {"tls-port": "0"} if "tls-port" in instance.settings else {}
+    return config_text(instance.role, {**instance.settings, **private, **tls, **changes})

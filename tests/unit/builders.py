@@ -16,13 +16,15 @@ from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
+from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import users_of
+from tasks.catalogue.tls import Credentials
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host, Instance, User, fence_chains
 from tasks.desired.paths import INNER_PORT_UNIT, SYSCTL_FILE, THP_FILE, acl_file, data_directory
-from tasks.observed.state import FileState, FileUser, Listener, Observed, Server
+from tasks.observed.state import FileState, FileUser, Listener, Observed, Served, Server
 from tests.tree import ROLES, tree
 
 ROLES_FILE = tree() / ROLES
@@ -83,8 +85,14 @@ def desired(*names: str, version: str | None = None, **overrides: Mapping[str, A
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
     carried = [built[name] for name in names or ("gateway",)]
-    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version)
+    own = {role.name: CREDENTIALS for role in carried if role.tls is not None}
+    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version, credentials=own)
     return replace(host, limits=limits())
+
+
+TLS = {"certificate": "tls/server.crt", "key": "tls/server.key", "ca": "tls/ca.crt"}  # a role's block
+CREDENTIALS = Credentials("a certificate\n", Secret("a key\n"), "an authority\n", "c0ffee" * 8, 1 << 33)
+SERVED = Served(CREDENTIALS.digest, "2242-03-16", 1 << 32)
 
 
 @cache
@@ -115,8 +123,9 @@ def as_desired(host: Host) -> Observed:
         listeners=(
             Listener("0.0.0.0", 22, "sshd", 35),
             *(
-                Listener(instance.address, instance.role.port, "redis-server", pids[instance.unit])
+                Listener(instance.address, port, "redis-server", pids[instance.unit])
                 for instance in host.instances
+                for port in instance.role.listens_on
             ),
         ),
         sysctls=dict(host.sysctls),
@@ -248,6 +257,7 @@ def server(instance: Instance) -> Server:
     return Server(
         config={**defaults("7.0"), **instance.settings, "requirepass": ""},
         info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
+        certificate=SERVED if instance.credentials and instance.role.plain_port is None else None,
         users={"default": {**_user(("",), DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
     )

@@ -12,7 +12,7 @@ from tasks.compare.server_health import evictable
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host
 from tasks.observed.refusal import Cause, Refusal
-from tasks.observed.state import Observed, Unseen
+from tasks.observed.state import Observed, Served, Unseen
 from tests.unit.builders import EVERY, FIVE, as_desired, desired, limits, with_server, with_setting, with_unit
 
 Change = Callable[[Observed], Observed]
@@ -32,6 +32,11 @@ def used(role: str, size: int, **fields: object) -> Change:
 
 def restarts(role: str, count: int, up: int) -> Change:
     return lambda seen: with_unit(info(role, uptime_in_seconds=up)(seen), f"redis-{role}.service", NRestarts=str(count))
+
+
+def shows(left: int) -> Change:
+    """A server whose certificate ends in so many seconds."""
+    return lambda seen: with_server(seen, "crypto", certificate=Served("0" * 64, "2031-01-31", left))
 
 
 def parts(**changes: Any) -> Change:
@@ -87,6 +92,8 @@ SICK: dict[str, tuple[str, Change, str, str]] = {
     "crashes over and over": ("crypto", restarts("crypto", 283, 60), "CRASHED", "critical"),
     "no room for a rewrite": ("crypto", parts(disk_free=63 * MIB, free_of={}), "DISK-FULL", "critical"),
     "less disk than planned": ("crypto", parts(disk_free=800 * MIB, free_of={}), "DISK-FULL", "warning"),
+    "a certificate that ends soon": ("crypto", shows(29 * 86400), "CERTIFICATE-ENDS", "warning"),
+    "a certificate that has ended": ("crypto", shows(-1), "CERTIFICATE-ENDS", "critical"),
     "hardly any memory": ("crypto", parts(memory_available=1 << 30), "HOST-MEMORY", "warning"),
     "no memory": ("crypto", parts(memory_available=100 * MIB), "HOST-MEMORY", "critical"),
 }
@@ -107,7 +114,17 @@ def test_every_code_is_shown_by_one_of_these_tests() -> None:
 
 def test_the_codes_are_those_that_alerts_were_written_for() -> None:
     assert sorted(Code) == [
-        *("BUFFERS", "CLIENTS-FULL", "CRASHED", "DISK-FULL", "DISK-SLOW", "EVICTED", "EVICTED-CLIENTS", "HOST-MEMORY"),
+        *(
+            "BUFFERS",
+            "CERTIFICATE-ENDS",
+            "CLIENTS-FULL",
+            "CRASHED",
+            "DISK-FULL",
+            "DISK-SLOW",
+            "EVICTED",
+            "EVICTED-CLIENTS",
+            "HOST-MEMORY",
+        ),
         *("MEM-FULL", "PASSWORDS-REFUSED", "REFUSED-CLIENTS", "WITHOUT-TTL", "WRITES-REFUSED"),
     ]
 

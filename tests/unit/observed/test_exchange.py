@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 
 from tasks.catalogue.secret import HIDDEN, Secret
 from tasks.desired.host import sha256
-from tasks.observed import exchange as module
+from tasks.observed import tls
 from tasks.observed.connection import NoAnswer, OutOfBounds
 from tasks.observed.exchange import ExchangeError, exchange, secrets_in
 from tasks.observed.refusal import Cause
 from tasks.observed.replies import BEGINS, ReplyError, without
 
 COMMANDS = [("AUTH", "operator", "secret"), ("INFO",)]
+
+
+class Link:
+    """A host of which nothing is known."""
 
 
 class Said:
@@ -40,9 +44,9 @@ class Said:
 
 def answered(said: bytes, last: Exception | None = None) -> list[Any] | ExchangeError:
     """The replies, or the refusal."""
-    host: Any = None
+    host: Any = Link()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "open_tunnel", lambda *_: Said(said, last))
+        patch.setattr(tls, "open_tunnel", lambda *_: Said(said, last))
         try:
             return exchange(host, "10.0.0.1", 6379, COMMANDS)
         except ExchangeError as error:
@@ -103,9 +107,9 @@ LOGIN = [("AUTH", "operator", Secret(PASSWORD)), ("ACL", "SETUSER", "x", f"#{sha
     ],
 )
 def test_a_server_that_repeats_what_it_was_sent_does_not_have_it_shown(said: str) -> None:
-    host: Any = None
+    host: Any = Link()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "open_tunnel", lambda *_: Said(said.encode()))
+        patch.setattr(tls, "open_tunnel", lambda *_: Said(said.encode()))
         shown = str(exchange(host, "10.0.0.1", 6379, LOGIN))
     assert HIDDEN in shown
     assert [secret for secret in (PASSWORD, CUT, PASSWORD[:6], sha256(PASSWORD)) if str(secret) in shown] == []
@@ -159,9 +163,9 @@ class Taking:
 def test_a_login_is_tried_with_each_password_until_one_is_taken_and_what_follows_is_sent_once(
     taken: str, tried: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host: Any = None
+    host: Any = Link()
     server = Taking(taken)
-    monkeypatch.setattr(module, "open_tunnel", lambda *_: server)
+    monkeypatch.setattr(tls, "open_tunnel", lambda *_: server)
     login = ("AUTH", "operator", Secret("new", ["old", "older"]))
     replies = exchange(host, "10.0.0.1", 6379, [login, ("PING",)])
     assert [words[-1] for words in server.sent[:-1]] == (tried or ["new", "old", "older"])

@@ -46,6 +46,28 @@ def of(service: str, *, inner: bool = False) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if not line.startswith("#"))  # type: ignore[misc]
 
 
+def test_a_role_that_speaks_tls_is_reached_by_rediss_with_the_files_that_a_client_needs() -> None:
+    block = {"certificate": "a", "key": "b", "ca": "c"}
+
+    def lines(inner: bool = False, **fields: Any) -> list[str]:
+        role = roles(crypto=fields)["crypto"]
+        files = {"CA": "/etc/keys/crypto.ca.crt", "CERTIFICATE": "/etc/keys/s.crt", "KEY": "/etc/keys/s.key"}
+        access = Access("crypto-service", role, "on-crypto", "word", files)
+        return environment_files([access], inner)["crypto-service.env"].splitlines()[1:]
+
+    address = roles()["crypto"].address
+    assert lines(tls=block)[0] == f"REDIS_CRYPTO_URL=rediss://crypto-service:word@{address}:6383/0"
+    assert lines(tls=block)[5:] == [
+        "REDIS_CRYPTO_CA=/etc/keys/crypto.ca.crt",
+        "REDIS_CRYPTO_CERTIFICATE=/etc/keys/s.crt",
+        "REDIS_CRYPTO_KEY=/etc/keys/s.key",
+    ]
+    assert len(lines()) == len(lines(inner=True, tls=block, plain_inner_port=True)) == 5
+    assert lines(inner=True, tls=block)[0] == f"REDIS_CRYPTO_URL=rediss://crypto-service:word@{address}:6379/0"
+    changing = lines(tls={**block, "port": 7383})
+    assert changing[0] == f"REDIS_CRYPTO_URL=rediss://crypto-service:word@{address}:7383/0"
+
+
 def test_a_service_has_five_values_for_each_of_its_roles_and_for_no_other() -> None:
     values, shared = of("gateway"), roles()["shared"]
     own = {f"REDIS_{name.upper()}" for name, role in roles().items() if "gateway" in role.services}

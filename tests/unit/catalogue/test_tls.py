@@ -1,0 +1,176 @@
+"""A role's certificates at the door: what is wrong with their files, each in a sentence, all at once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tasks.catalogue.roles import build_roles
+from tasks.catalogue.tls import Tls, read_credentials
+from tasks.compare.fitness import unfit
+from tests.certificates import DAY, Authority, Files, signed, write
+from tests.unit.builders import TLS, as_desired, catalogue, desired, roles
+
+ADDRESS = "172.28.2.5"
+USERS = ("crypto-service", "operator")
+AUTHORITY = Authority()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Files with which nothing is wrong."""
+    return Files(tmp_path / "tls", ADDRESS, AUTHORITY).renew().give(*USERS)
+
+
+def problems(files: Files, **more: Any) -> list[str]:
+    """What is said of them, without the directory of this test."""
+    block = Tls.model_validate(files.block(**more))
+    found, said = read_credentials(block, IPv4Address(ADDRESS), USERS, datetime.now(UTC))
+    assert (found is None) == bool(said)
+    return [text.replace(f"{files.directory}/", "") for text in said]
+
+
+def test_files_that_fit_are_taken_and_show_no_key(files: Files) -> None:
+    assert problems(files) == []
+    found, _ = read_credentials(
+        Tls.model_validate(files.block(clients=str(files.directory / "clients"), client_auth="yes")),
+        IPv4Address(ADDRESS),
+        USERS,
+        datetime.now(UTC),
+    )
+    assert found is not None
+    assert set(found.clients) == set(USERS)
+    assert "PRIVATE" not in f"{found!r}{found.key}{found.key!r}"
+
+
+def absent(files: Files) -> None:
+    (files.directory / "server.crt").unlink()
+
+
+def no_pem(files: Files) -> None:
+    write(files.directory / "server.key", b"\x30\x82")
+
+
+def another_key(files: Files) -> None:
+    write(files.directory / "server.key", files.authority.issue("another")[1])
+
+
+def another_address(files: Files) -> None:
+    Files(files.directory, "172.28.2.4", files.authority).renew()
+
+
+def another_authority(files: Files) -> None:
+    write(files.directory / "ca.crt", Authority().pem)
+
+
+def over(files: Files) -> None:
+    files.renew(ends=-DAY)
+
+
+def readable(files: Files) -> None:
+    (files.directory / "server.key").chmod(0o640)
+
+
+def broken(files: Files) -> None:
+    write(files.directory / "ca.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (absent, ["tls.certificate: server.crt: No such file or directory, expected a file in PEM"]),
+        (no_pem, ["tls.key: server.key: is not PEM, expected"]),
+        (another_key, ["tls.certificate: server.crt: server.key is the key of another certificate, expected its own"]),
+        (another_address, ["tls.certificate: server.crt: is not for 172.28.2.5 (its IP addresses: 172.28.2.4)"]),
+        (another_authority, ["tls.certificate: server.crt: is not signed by what ca.crt holds, expected a chain"]),
+        (readable, ["tls.key: server.key: server.key: mode is 0640, expected 0600"]),
+        (broken, ["tls.ca: ca.crt: holds no certificate that can be read"]),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_a_sentence(
+    files: Files, change: Callable[[Files], None], said: list[str]
+) -> None:
+    change(files)
+    found = problems(files)
+    assert len(found) == len(said)
+    for text, begins in zip(found, said, strict=True):
+        assert text.startswith(begins)
+
+
+def test_a_certificate_that_has_ended_keeps_a_deploy_from_beginning_and_no_check(files: Files) -> None:
+    over(files)
+    found, said = read_credentials(Tls.model_validate(files.block()), IPv4Address(ADDRESS), USERS, datetime.now(UTC))
+    assert said == []
+    assert found is not None
+    assert [text.replace(f"{files.directory}/", "")[:51] for text in found.over] == [
+        "tls.certificate: server.crt: CN=a server ran out on"
+    ]
+    host = desired("crypto", crypto={"tls": TLS})
+    ended = replace(host, instances=tuple(replace(item, credentials=found) for item in host.instances))
+    assert unfit(ended, as_desired(host), []) == [f"crypto: {found.over[0]}"]
+    assert unfit(host, as_desired(host), []) == []
+
+
+def test_all_that_is_wrong_is_said_at_once(files: Files) -> None:
+    another_address(files)
+    another_key(files)
+    another_authority(files)
+    (files.directory / "clients" / "operator.crt").unlink()
+    found = problems(files, clients=str(files.directory / "clients"))
+    assert [text.partition(", expected")[0] for text in found] == [
+        "tls.certificate: server.crt: server.key is the key of another certificate",
+        "tls.certificate: server.crt: is not signed by what ca.crt holds",
+        "tls.certificate: server.crt: is not for 172.28.2.5 (its IP addresses: 172.28.2.4)",
+        "tls.clients: clients/crypto-service.crt: is not signed by what ca.crt holds",
+        "tls.clients: clients/operator.crt: No such file or directory",
+    ]
+
+
+def test_a_chain_over_another_authority_is_followed(files: Files) -> None:
+    root = Authority("the root")
+    between = signed(AUTHORITY.name, AUTHORITY.key, root.name, root.key, 90 * DAY, True, ())
+    server = (files.directory / "server.crt").read_bytes()
+    write(files.directory / "ca.crt", root.pem)
+    assert "is not signed" in problems(files)[0]
+    write(files.directory / "server.crt", server + between.public_bytes(Encoding.PEM))
+    assert problems(files) == []
+
+
+def refused(role: str = "crypto", **fields: Any) -> list[str]:
+    """What the catalogue says of a role with these fields."""
+    return build_roles(catalogue(), {role: fields}, "test")[1]
+
+
+BLOCK = {"certificate": "a", "key": "b", "ca": "c"}
+
+
+@pytest.mark.parametrize(
+    ("role", "fields", "said"),
+    [
+        ("crypto", {"tls": {"certificate": "a"}}, "test: crypto: tls.ca: missing"),
+        ("crypto", {"tls": {**BLOCK, "client_auth": "maybe"}}, "test: crypto: tls.client_auth: 'maybe' was given"),
+        ("crypto", {"tls": {**BLOCK, "client_auth": True}}, "test: crypto: tls: clients is missing"),
+        ("crypto", {"tls": {**BLOCK, "port": 6383}}, "test: crypto: tls.port: 6383 is a port of the role in clear"),
+        ("crypto", {"plain_inner_port": True}, "test: crypto: plain_inner_port: true, and the role has no tls"),
+        ("gateway", {"plain_inner_port": True, "tls": BLOCK}, "test: gateway: plain_inner_port: true, and inner and"),
+        ("crypto", {"plain_inner_port": True, "tls": {**BLOCK, "port": 7}}, "test: crypto: plain_inner_port and"),
+    ],
+)
+def test_a_block_that_does_not_fit_is_refused(role: str, fields: dict[str, Any], said: str) -> None:
+    assert any(text.startswith(said) for text in refused(role, **fields)), refused(role, **fields)
+
+
+def test_which_port_speaks_tls_follows_from_the_block() -> None:
+    def ports(**fields: Any) -> tuple[tuple[int, ...], int | None, int | None, list[int]]:
+        role = roles(crypto=fields)["crypto"]
+        return role.listens_on, role.plain_port, role.tls_port, [port for port in role.ports if role.speaks_tls(port)]
+
+    assert ports() == ((6383,), 6383, None, [])
+    assert ports(tls=BLOCK) == ((6383,), None, 6383, [6383, 6379])
+    assert ports(tls=BLOCK, plain_inner_port=True) == ((6383, 6379), 6379, 6383, [6383])
+    assert ports(tls={**BLOCK, "port": 7383}) == ((6383, 7383), 6383, 7383, [7383])
