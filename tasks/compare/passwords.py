@@ -141,7 +141,7 @@ def end_rotation(instance: Instance) -> ByHand:
     """What a person does about older passwords that a server still takes."""
     return ByHand(
         f"to drop those: --data rotate_finish={instance.name}; to take them back into the file: --data "
-        f"rotate_undo={instance.name}"
+        f"rotate_undo={instance.name} after a finish, else by hand, behind the first"
     )
 
 
