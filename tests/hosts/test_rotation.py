@@ -243,6 +243,7 @@ def test_a_plain_deploy_drops_no_password_that_the_file_has_lost(box: Tier) -> N
 STEPS = ("rotate", "rotate_finish", "rotate_undo")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["kill before", "kill during"])
 def test_a_controller_that_is_killed_at_any_step_locks_nobody_out_and_is_gone_on_from(box: Tier, kind: str) -> None:
     for word in STEPS:
@@ -262,8 +263,15 @@ def test_a_controller_that_is_killed_at_any_step_locks_nobody_out_and_is_gone_on
         assert box.run("tasks/verify.py").returncode == 0
 
 
-@pytest.mark.parametrize("at", ["Save rotated passwords on the controller", "Change settings and users live"])
-@pytest.mark.parametrize("kind", ["kill before", "kill during"])
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        ("kill during", "Change settings and users live"),
+        pytest.param("kill before", "Change settings and users live", marks=pytest.mark.soak),
+        pytest.param("kill before", "Save rotated passwords on the controller", marks=pytest.mark.soak),
+        pytest.param("kill during", "Save rotated passwords on the controller", marks=pytest.mark.soak),
+    ],
+)
 def test_a_rotation_that_was_killed_is_undone(box: Tier, kind: str, at: str) -> None:
     first = lists(box)["crypto"]
     fault = break_once(box, kind, "--data", "rotate=crypto", at=at)
