@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.certificates import Files
 from tests.hosts.conftest import TABLE, Finished, Tier, layout, output, overriding, wait_for
 from tests.lab.containers import ContainerLab
 from tests.tree import copy_of_tree
@@ -21,6 +23,8 @@ from tests.tree import copy_of_tree
 pytestmark = pytest.mark.hosts
 
 ROLE = "crypto"
+SEALED = "socket"  # speaks TLS
+NO_OVERRIDES: Mapping[str, Mapping[str, Any]] = {}
 LOUD = ("-vvv", "--debug", "--diff")
 AS_ADMIN = ("--ssh-user", "admin", "--sudo")
 PLACES = "/etc /home /opt /root /run /srv /tmp /usr/local /var"  # of a host's files, those that somebody writes
@@ -39,14 +43,20 @@ class Life:
 
     tier: Tier
     home: Path  # where the runs' temporary files go
+    files: Files  # of the role that speaks TLS
     printed: list[str] = field(default_factory=list)
     sampled: set[bytes] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set)
 
-    def run(self, file: str, *options: str, env: dict[str, str] | None = None) -> Finished:
+    def words(self, *options: str, overrides: Mapping[str, Mapping[str, Any]] = NO_OVERRIDES) -> list[str]:
+        """The options of a loud run."""
+        roles = overriding({SEALED: {"tls": self.files.block()}, **overrides})
+        secrets = ("--data", f"redis_secrets_file={self.tier.secrets}")
+        return [*LOUD, "-y", *self.tier.options, *secrets, *roles, *options]
+
+    def run(self, file: str, *options: str, overrides: Mapping[str, Mapping[str, Any]] = NO_OVERRIDES) -> Finished:
         """A loud run; what it printed is kept, and the secrets that there are after it."""
-        words = [*LOUD, "-y", *self.tier.options, "--data", f"redis_secrets_file={self.tier.secrets}", *options]
-        temporary = {"TMPDIR": str(self.home), **(env or {})}
+        words, temporary = self.words(*options, overrides=overrides), {"TMPDIR": str(self.home)}
         done = self.tier.lab.pyinfra(
             *words, self.tier.inventory, file, cwd=self.tier.repository, env=temporary, timeout=300
         )
@@ -61,6 +71,8 @@ class Life:
         self.secrets |= set(re.findall(HASHES, self.tier.host(ROLE).sh("cat /etc/redis/*.acl 2>/dev/null || true")))
         _, _, *key, _ = (self.tier.lab.home / ".ssh/id_ed25519").read_text().splitlines()
         self.secrets |= {*key}  # but for the first line, which all keys of this kind begin with
+        _, *key, _ = (self.files.directory / "server.key").read_text().splitlines()
+        self.secrets |= {*key}
 
     def sample(self) -> None:
         """What this machine's processes are told; this one is the test itself."""
@@ -81,7 +93,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     (directory / "tmp").mkdir()
     with ContainerLab(layout("onebox", "bookworm")) as lab:
         tier = Tier(lab, "inventory/onebox.py", directory / "secrets.yaml", AS_ADMIN)
-        life, ended = Life(tier, directory / "tmp"), threading.Event()
+        files = Files(directory / "files", TABLE[SEALED]["address"]).renew()
+        life, ended = Life(tier, directory / "tmp", files), threading.Event()
         host = lab.hosts["redis-1"]
         host.sh(f"touch /run/sampling; systemd-run -q --collect --unit=sampling sh -c '{SAMPLE}'")
 
@@ -101,13 +114,15 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
 
 
 def live(life: Life) -> None:
-    """A first deploy, changes, looks, new passwords, wrong ones, and the tool's own ends, also bad ones."""
+    """A first deploy, changes, looks, new passwords and certificates, wrong ones, and bad ends of the tool itself."""
     tier, reports = life.tier, life.home
     done = life.run("deploy.py")
     assert done.returncode == 0, output(done)
     told = ("--data", f"drift_report={reports}/drift.json", "--data", f"drift_page={reports}/drift.html")
+    done = life.run("deploy.py", overrides={ROLE: {"databases": 17}})  # restarts it
+    assert done.returncode == 0, output(done)
+    life.files.renew()
     for file, *options in (
-        ("deploy.py", *overriding({ROLE: {"databases": 17}})),  # restarts it
         ("deploy.py", "--data", f"new_passwords={ROLE}"),
         ("deploy.py", "--data", f"rotate={ROLE}"),
         ("tasks/verify.py",),
@@ -141,10 +156,11 @@ def a_fault_of_ours(life: Life) -> None:
     """The step that sends passwords raises what nobody has thought of, with all that it has at hand."""
     copy = copy_of_tree(life.home.parent / "faulty")
     exchange = copy / "tasks/observed/exchange.py"
-    line = "        channel = open_tunnel(host, address, port)\n"
+    line = "        replies: list[Reply] = []\n"
     assert line in exchange.read_text()
-    exchange.write_text(exchange.read_text().replace(line, "        raise LookupError(commands)\n"))
-    other = Life(Tier(life.tier.lab, life.tier.inventory, life.tier.secrets, life.tier.options, copy), life.home)
+    exchange.write_text(exchange.read_text().replace(line, f"{line}        raise LookupError(commands)\n", 1))
+    tier = Tier(life.tier.lab, life.tier.inventory, life.tier.secrets, life.tier.options, copy)
+    other = Life(tier, life.home, life.files)
     assert other.run("deploy.py").returncode != 0
     assert "LookupError" in other.printed[0]
     life.printed += other.printed
@@ -156,8 +172,7 @@ def ended_by(number: int) -> Callable[[Life], None]:
     def crash(life: Life) -> None:
         words = [
             *(f"--net=/run/netns/{life.tier.lab.netns}", "--", str(Path(sys.executable).with_name("pyinfra"))),
-            *(*LOUD, "-y", *life.tier.options, "--data", f"redis_secrets_file={life.tier.secrets}"),
-            *(life.tier.inventory, "deploy.py"),
+            *(*life.words(), life.tier.inventory, "deploy.py"),
         ]
         home = {"HOME": str(life.tier.lab.home), "TMPDIR": str(life.home), "PYTHONFAULTHANDLER": "1"}
         log = life.home / f"{signal.Signals(number).name}.log"
@@ -210,12 +225,11 @@ def test_none_is_in_an_argument_list_or_environment_of_either_machine(life: Life
     assert leaked(life, here + there) == []
 
 
-def test_none_is_in_a_file_of_the_host_but_the_hashes_in_the_acl_files(life: Life) -> None:
+def test_none_is_in_a_file_of_the_host_but_the_hashes_in_the_acl_files_and_the_key(life: Life) -> None:
     host = life.tier.host(ROLE)
     found = host.sh(f"grep -rlaFf - {PLACES} 2>/dev/null || true", input="\n".join(life.secrets))
     acl_files = {f"/etc/redis/{role}.acl" for role in TABLE}
-    assert acl_files <= set(found.split())
-    assert set(found.split()) == acl_files
+    assert set(found.split()) == {*acl_files, f"/etc/redis/{SEALED}.key"}
     assert leaked(life, host.sh("journalctl --no-pager -o export; dmesg 2>/dev/null || true")) == []
 
 
