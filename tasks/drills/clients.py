@@ -9,13 +9,13 @@ from functools import partial
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.drills.client import Client, DrillFailed
-from tasks.drills.judge import ended_problem, percentile, shares, slow_problem
+from tasks.drills.judge import percentile, restart_problem, shares, slow_problem
 from tasks.drills.load import writer_of
 from tasks.drills.outcome import Outcome, Steps, count, milliseconds, seconds
 from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.connection import begin
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError
+from tasks.observed.exchange import ExchangeError, ReplyError
 from tasks.reports.rehearsal_model import Figure, Series
 
 ENDLESS = "while true do end"
@@ -36,6 +36,7 @@ def busy_script(place: Place) -> Steps:
     if not able:
         refused = {"refused": count(len(place.role.services), "services")}
         return Outcome("no service of it may run scripts: each tried, and was refused", refused)
+    process = place.process()
     with place.client(able[0]) as looping:
         looping.send(("EVAL", ENDLESS, "0"))
         began = time.monotonic()
@@ -45,9 +46,9 @@ def busy_script(place: Place) -> Steps:
             raise DrillFailed(f"{place.name}: verify does not say BUSY: {'; '.join(said)[:300]}")
         place.operator("SCRIPT", "KILL")
         took = time.monotonic() - began
-        if problem := ended_problem(_answer_to_it(looping)):
-            raise DrillFailed(f"{place.name}: {problem}")
     place.wait_until_back()
+    if problem := restart_problem(process, place.process(), "the script"):
+        raise DrillFailed(f"{place.name}: {problem}")
     place.calm_down()
     place.must_be_well("SCRIPT KILL")
     return Outcome(
@@ -56,14 +57,6 @@ def busy_script(place: Place) -> Steps:
         {"busy for": seconds(took)},
         said=tuple(said),
     )
-
-
-def _answer_to_it(looping: Client) -> Reply:
-    """What the script's caller was answered; None when his connection is gone, as when the server is restarted."""
-    try:
-        return looping.ask(("PING",))[0]  # to the script, which was sent before
-    except ExchangeError:
-        return None
 
 
 def _is_busy(place: Place, user: str) -> bool:

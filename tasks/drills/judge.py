@@ -58,12 +58,11 @@ def slow_problem(seconds: Sequence[float], when: str) -> str:
     return f"an answer took {slowest:.1f} s {when}, expected at most {ANSWERED:.0f} s" if slowest > ANSWERED else ""
 
 
-def ended_problem(reply: object) -> str:
-    """Why a script was not ended as SCRIPT KILL does it; empty when it was. `reply`: the script's, None for none."""
-    if reply is not None and "Script killed" in str(reply):
+def restart_problem(before: str, after: str, what: str) -> str:
+    """Why a server was not left running through `what`, from its main process before and after; empty when it was."""
+    if before == after and before not in ("", "0"):
         return ""
-    found = "its connection was cut off" if reply is None else f"its caller was answered {str(reply)[:100]!r}"
-    return f"after SCRIPT KILL {found}, expected that the script ends, and the server goes on"
+    return f"its process was {before} before {what} and is {after}, expected the same: something restarted it"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -133,19 +133,15 @@ SHORT = 12 << 20  # bytes that the unit may still take then
 
 def rewrite_memory_short(place: Place) -> Steps:
     """The unit's memory is limited while its log is rewritten and every key changes."""
-    pid = _pid(place)
+    pid = place.process()
     try:
         return (yield from _rewritten_with_little(place, pid))
     except (DrillFailed, ExchangeError) as error:
-        if _pid(place) == pid:
+        if place.process() == pid:
             raise
         # Whatever a client of the drill met then, this is why.
         words = "its server ended, expected that only the rewrite's child does"
         raise DrillFailed(f"{place.name}: {words}: {place.unit_says()}") from error
-
-
-def _pid(place: Place) -> str:
-    return place.sh(f"systemctl show -P MainPID {place.unit}").strip()
 
 
 def _rewritten_with_little(place: Place, pid: str) -> Steps:
@@ -164,7 +160,7 @@ def _rewritten_with_little(place: Place, pid: str) -> Steps:
                 said = place.said_of_it()
         finally:
             place.sh(f"echo max >{group}/memory.max")
-        if _pid(place) != pid:
+        if place.process() != pid:
             raise DrillFailed(f"{place.name}: the kernel ended the server, expected the rewrite's child")
         if not failed:
             raise DrillFailed(f"{place.name}: the rewrite ended well: memory was not short, nothing is proved")

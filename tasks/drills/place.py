@@ -135,6 +135,10 @@ class Place:
         except DrillFailed as error:
             raise DrillFailed(f"{error}: {self.unit_says()}") from None
 
+    def process(self) -> str:
+        """The number of its server's process; 0 where it does not run. Raises DrillFailed."""
+        return self.sh(f"systemctl show -P MainPID {self.unit}").strip()
+
     def unit_says(self) -> str:
         """The state of its unit, and below it the last lines of its journal."""
         names = ("ActiveState", "SubState", "NRestarts")

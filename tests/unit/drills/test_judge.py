@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from tasks.drills.judge import (
     ANSWERED,
     Filling,
-    ended_problem,
     full_problems,
     loss,
     loss_problem,
     percentile,
     power_problem,
+    restart_problem,
     shares,
     slow_problem,
 )
@@ -100,21 +100,10 @@ def test_who_was_not_asked_was_not_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        (
-            "ERR Error running script (call to f_1): @user_script:1: Script killed by user with SCRIPT KILL...",
-            "",
-        ),  # 7.0
-        ("ERR Script killed by user with SCRIPT KILL. script: f_1, on @user_script:1.", ""),  # 8.0
-        (None, "its connection was cut off"),
-        ("PONG", "its caller was answered 'PONG'"),
-    ],
+    ("before", "after", "red"), [("7", "7", False), ("7", "8", True), ("7", "0", True), ("0", "0", True)]
 )
-def test_a_server_that_was_restarted_has_not_ended_a_script(reply: object, words: str) -> None:
-    found = ended_problem(reply)
-    assert words in found
-    assert bool(found) == bool(words)
+def test_a_server_that_was_restarted_has_not_gone_on(before: str, after: str, red: bool) -> None:
+    assert ("something restarted it" in restart_problem(before, after, "the script")) == red
 
 
 def test_lost_writes_are_counted_for_each_way_in_which_they_were_made() -> None:
