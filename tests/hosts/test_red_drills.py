@@ -169,7 +169,7 @@ RED_ON_A_MACHINE = {
     "reboot": [
         Broken(
             "a start needs a directory of /run that nobody makes",
-            ("does not serve again", "root"),
+            ("does not serve again", "Failed to set up mount namespacing: No such file or directory"),
             (UNIT, "ExecStartPre=+/bin/mkdir -p -m 0755 {{ root }}\n", ""),
             OF_MACHINE,
         ),
