@@ -420,4 +420,6 @@ def test_a_refusal_tells_of_what_is_unknown_beside_it_and_not_twice_of_one_role(
         "one: shared: x: unknown, because y: z",
     ]
     refused = ["one: rotate=shared: shared: x: unknown, because y: z", "one: crypto: refused"]
-    assert unknown_beside(refused, looks) == ["one: disk: unknown, because no answer: look"]
+    assert unknown_beside(refused, looks) == [
+        "one: disk: unknown, because no answer: look (docs/runbook.md#a-host-does-not-say)"
+    ]
