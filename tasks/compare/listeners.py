@@ -37,6 +37,22 @@ def listener_differences(desired: Host, observed: Observed) -> Iterator[Differen
         yield from _foreign_forwards(desired, observed)
 
 
+def passing_listeners(desired: Host, observed: Observed) -> frozenset[int]:
+    """Processes on a port of a role whose unit is tried again and again, and which are not its process by now.
+
+    One of its own tries, gone since, or somebody else, who is in its way: another look tells.
+    """
+    return frozenset(
+        listener.pid
+        for instance in desired.instances
+        if observed.unit(instance.unit)["ActiveState"] == "activating"
+        for listener in observed.listeners
+        if listener.address in (instance.address, *EVERYWHERE)
+        and listener.port in instance.role.listens_on
+        and not listener.is_of(observed.pid(instance.unit))
+    )
+
+
 def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Difference]:
     pid = observed.pid(instance.unit)
     if observed.unit(instance.unit)["ActiveState"] != "active" or not pid:

@@ -14,6 +14,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks.compare.difference import Difference
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
+from tasks.compare.listeners import passing_listeners
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
@@ -26,6 +27,7 @@ from tasks.observed.state import Observed
 from tasks.run.fault import fault
 from tasks.run.session import Run
 
+AGAIN = 3  # looks, at most
 FRESH = 5.0  # seconds; what may change behind a look may change behind any
 
 
@@ -81,13 +83,26 @@ def look(state: State, run: Run, host: PyinfraHost) -> Look:
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            observed = observe(state, host, desired, passwords)
+            observed = _observe(state, host, desired, passwords)
             seen = judge(desired, with_logins(passwords, observed), observed)
     except Unobserved as error:
         seen = Look(desired, passwords, None, (), explained(str(error)))
     except Exception as error:  # a host may say what nobody thought of: that is its own error, and hides no other host
         seen = Look(desired, passwords, None, (), fault(error))
     return replace(seen, seconds=time.monotonic() - began, began=began)
+
+
+def _observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
+    """The host's state; looked at again while what was seen may be a server's start that has failed since."""
+    observed = observe(state, host, desired, passwords)
+    for _ in range(AGAIN):
+        passing = passing_listeners(desired, observed)
+        if not passing:
+            break
+        observed = observe(state, host, desired, passwords)
+        if passing_listeners(desired, observed) == passing:
+            break
+    return observed
 
 
 def judge(desired: Host, passwords: Passwords, observed: Observed) -> Look:

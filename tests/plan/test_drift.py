@@ -11,7 +11,16 @@ from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tests.plan.harness import Result, Site, run
 from tests.plan.hosts import PROD, data_directory, drifted, forget, install_command, production, takes
-from tests.unit.builders import as_desired, stopped, with_file, with_setting, with_unit, with_user, without_file
+from tests.unit.builders import (
+    as_desired,
+    stopped,
+    with_file,
+    with_listener,
+    with_setting,
+    with_unit,
+    with_user,
+    without_file,
+)
 
 Break = Callable[[Observed], Observed]
 UNIT = "redis-crypto.service"
@@ -150,6 +159,20 @@ def test_what_systemd_tries_again_and_again_never_runs_with_half_of_its_new_file
     assert (keep, is_up) == (f"keep-down {UNIT} no", IS_UP)
     assert any(RESTART in text for text in then) == came_up
     assert (START in then) == (not came_up)
+
+
+def test_a_try_of_its_own_that_has_ended_since_is_not_taken_for_somebody_else_on_its_port(secrets_file: Path) -> None:
+    def passing(seen: Observed) -> Observed:
+        return with_listener(failing(seen), "172.28.2.5", 6383)
+
+    commands = takes(f"keep-down {UNIT} no", START, forget("crypto"))
+    site = Site([state(passing), state(failing), as_desired], commands, fails=IS_UP)
+    result = run(production(crypto=site), "-y", secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    assert START in result.commands("redis-crypto")
+    stays = run(production(crypto=Site([state(passing)])), "-y", secrets_file=secrets_file)
+    assert "crypto: port 172.28.2.5:6383 is held by nginx, pid 4711" in stays.output
+    assert stays.commands("redis-crypto") == []
 
 
 def test_what_is_to_be_done_to_its_data_waits_for_what_came_up_meanwhile(secrets_file: Path) -> None:
