@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 
 from tasks.drills.client import DrillFailed
-from tasks.drills.judge import loss, power_problem
+from tasks.drills.judge import crash_problem, loss, power_problem
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, Steps, count, seconds
 from tasks.drills.place import Place, sh, wait_for
@@ -22,13 +22,15 @@ LATE_UNIT = "caas-drill-late-address.service"
 def crash(place: Place) -> Steps:
     """kill -9 while a service writes in every way."""
     with writing([place]) as loads:
+        load, saved = loads[place.name], 0
+        if place.role.save and not place.role.appendonly:
+            saved = _saved(place, load)
         time.sleep(UNDER_LOAD)
-        load = loads[place.name]
         place.sh(f"systemctl kill --kill-who=main --signal=KILL {place.unit}")
         away = place.wait_for("takes no write again", lambda: load.breaks > 0 and load.since_break > 0)
-    if place.role.appendonly:
-        nothing_lost(load)
-    lost = len(load.lost())
+    gone = load.lost()
+    if problem := crash_problem(place.role, [item for _, item in gone], [item for _, item in load.acknowledged], saved):
+        raise DrillFailed(f"{place.name}: {problem}")
     load.remove()
     place.calm_down()
     yield from ()
@@ -36,11 +38,26 @@ def crash(place: Place) -> Steps:
         "kill -9 of its process while a service wrote plainly, in transactions, by scripts and in hashes, lists and "
         "streams; then every acknowledged write was read back",
         {
-            "lost": count(lost, "writes"),
+            "lost": count(len(gone), "writes"),
             "acknowledged": count(len(load.acknowledged), "writes"),
+            **({"saved before": count(saved, "writes")} if saved else {}),
             "no write taken for": seconds(max(load.gap, away)),
         },
     )
+
+
+def _saved(place: Place, load: Load) -> int:
+    """How many writes had been acknowledged before a snapshot that is whole now."""
+    began = int(place.info("server")["server_time_usec"]) // 1_000_000
+    count = len(load.acknowledged)
+    place.operator("BGSAVE", "SCHEDULE")  # where a rewrite goes on, after that
+
+    def done() -> bool:
+        info = place.info("persistence")
+        return info["rdb_bgsave_in_progress"] == "0" and int(info["rdb_last_save_time"]) >= began
+
+    place.wait_for("has not saved", done)
+    return count
 
 
 def power(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:

@@ -40,6 +40,12 @@ def power_problem(role: Role, found: Loss) -> str:
     return ""
 
 
+def crash_problem(role: Role, lost: Sequence[Witness], acknowledged: Sequence[Witness], saved: int) -> str:
+    """Why a crash cost more than a role promises; empty when it did not. `saved`: how many a snapshot had before."""
+    kept = acknowledged if role.appendonly else acknowledged[:saved]
+    return loss_problem([item for item in lost if item in kept], kept)
+
+
 def loss_problem(lost: Sequence[Witness], acknowledged: Sequence[Witness]) -> str:
     """How many acknowledged writes are gone, of each way in which they were made; empty when none is."""
     if not lost:

@@ -42,15 +42,18 @@ def _when_full(role: Role) -> str:
     return f"when its memory is full it refuses writes ({policy}), reads on, and keeps every key"
 
 
+_LAST = {True: "with its last snapshot", False: "and begins empty: it keeps nothing on disk"}  # by save points
+
+
 def _crash(role: Role) -> str:
     if role.appendonly:
         return "killed under writes, it is back by itself with every acknowledged write"
-    return "killed under writes, it is back by itself with its last snapshot"
+    return f"killed under writes, it is back by itself {_LAST[bool(role.save)]}"
 
 
 def _power(role: Role) -> str:
     if not role.appendonly:
-        return "after a power cut it is back by itself with its last snapshot"
+        return f"after a power cut it is back by itself {_LAST[bool(role.save)]}"
     if role.appendfsync == "always":
         return "after a power cut under writes it is back by itself with every acknowledged write (appendfsync always)"
     if role.appendfsync == "everysec":

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tasks.drills.judge import (
     ANSWERED,
     Filling,
+    crash_problem,
     full_problems,
     loss,
     loss_problem,
@@ -114,3 +115,20 @@ def test_lost_writes_are_counted_for_each_way_in_which_they_were_made() -> None:
         "the first is key:1:plain"
     )
     assert loss_problem([], written) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "saved", "red"),
+    [
+        ("crypto", [], 0, False),
+        ("crypto", [13], 0, True),
+        ("reports", [13], 13, False),  # written after its snapshot
+        ("reports", [12], 13, True),
+        ("scratch", [*range(14)], 0, False),  # keeps nothing
+    ],
+)
+def test_a_crash_may_cost_what_came_after_the_snapshot_where_there_is_no_log(
+    name: str, lost: list[int], saved: int, red: bool
+) -> None:
+    written: list[Witness] = [item for number in (1, 2) for item in of_a_drill("key", number)]
+    assert bool(crash_problem(role(name), [written[number] for number in lost], written, saved)) == red
