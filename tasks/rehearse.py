@@ -1,7 +1,7 @@
 """Rehearse on throw-away hosts: break everything that breaks, and see that the tier keeps what the table promises.
 
 pyinfra [-y] INVENTORY tasks/rehearse.py     after deploy.py; only where host data says redis_rehearsal = True
-  --data drills=crash,power          these drills only (--dry lists them, with what each promises)
+  --data drills=crash,power          or standard: these drills only (--dry lists them, with what each promises)
   --data rehearsal_page=FILE         what was proved and what was not, as a page to read or print
   --data rehearsal_report=FILE       the same as JSON
   --data from=COMMIT                 deploys that first, to bare machines, then this over it, under writes

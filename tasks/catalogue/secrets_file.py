@@ -138,11 +138,7 @@ def judge(
                 )
             if bits(password) >= STRONG:
                 continue
-            change = (
-                f"remove the line and deploy with --data new_passwords={role.name}, which makes a new one"
-                if isinstance(path, Path)
-                else f"put another there and deploy with --data new_passwords={role.name}"
-            )
+            change = f"put a long one before it, as {user}: [NEW, PRESENT], and deploy (README, Two passwords)"
             guessed = bits(password) < GUESSED
             limit, found = (GUESSED, weak) if guessed else (STRONG, notes)
             found.append(

@@ -340,12 +340,12 @@ def _way_back(role: str, host: str, leftover: Leftover | None, aside: bool) -> s
     first = f"here mv {directory} {directory}.old, " if aside else ""
     return (
         f"put {host} back into group redis_{role}; or take the data along: {first}{stop}copy {directory} to this host "
-        "(cp -a, owned by redis)"
+        "(cp -a; the deploy gives it to its user)"
     )
 
 
 def _way_to_rename(old: str, role: str, host: str) -> str:
     return (
         f"call it {old} again; or rename it for good: on {host} systemctl disable --now {unit_name(old)}, then move "
-        f"{data_directory(old)} to {data_directory(role)} on this host (owned by redis)"
+        f"{data_directory(old)} to {data_directory(role)} on this host"
     )

@@ -89,7 +89,7 @@ def _disk(free: int, instances: list[Instance], observed: Observed) -> Iterator[
         f"{mib(rewrite)} for the next rewrite"
         if critical
         else f"{mib(planned)} in all ({DISK_PER_MAXMEMORY} × maxmemory)",
-        f"see what fills it (du -xh {where} | sort -h | tail), free space or enlarge it; keep the roles' own files",
+        f"see what fills it (du -xh -d 3, from where {where} is mounted), free space or enlarge it, keep roles' files",
     )
 
 

@@ -80,7 +80,7 @@ def _memory(instance: Instance, server: Server, limits: Limits) -> Iterator[Heal
             "critical",
             f"{seen}, nothing to evict: all writes are refused or about to be",
             f"{limits.memory_critical} % of maxmemory",
-            "delete what is not needed, or raise maxmemory in group_data/roles.yaml: that is changed live",
+            "raise maxmemory in group_data/roles.yaml: that is changed live; or let services delete what they can",
         )
     elif percent >= limits.memory_warning:
         yield from _nearly_full(instance, server, limits, seen)
@@ -116,7 +116,7 @@ def _clients(instance: Instance, server: Server, limits: Limits) -> Iterator[Hea
             "critical" if critical else "warning",
             f"{connected} of {most} clients connected",
             f"{limit} % of maxclients",
-            "see who holds the connections (CLIENT LIST as operator), close those, or raise maxclients",
+            "see who holds them (CLIENT LIST as operator), close those, or raise maxmemory, which maxclients follows",
         )
     held = number(server, "mem_clients_normal")
     bound = client_memory(int(server.config.get("maxmemory") or 0), server.config.get("maxmemory-clients") or "0")
@@ -160,7 +160,7 @@ def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
             "clients refused at maxclients",
             number(server, "rejected_connections"),
             limits.refused_clients_warning,
-            "let services use fewer connections, or raise maxclients in group_data/roles.yaml",
+            "let services use fewer connections, or raise maxmemory in group_data/roles.yaml: maxclients follows",
         ),
         Counter(
             Code.EVICTED_CLIENTS,

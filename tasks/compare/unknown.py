@@ -197,7 +197,7 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
         Cause.BUSY: "wait for the script to end, or SCRIPT KILL (FUNCTION KILL) as operator",
         Cause.MAXCLIENTS: (
             f"see who holds the connections (ss -tn state established sport = :{port}), close those, or raise "
-            "maxclients in group_data/roles.yaml"
+            "maxmemory in group_data/roles.yaml: maxclients follows"
         ),
         Cause.WRONGPASS: (
             "bring the secrets file back that the server was deployed with; to give it new passwords: "

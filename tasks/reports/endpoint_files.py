@@ -62,14 +62,13 @@ def accesses(
         odd = [service for service in role.services if own.get(service) and not _is_plain(own[service])]
         command = commands.get(host)
         source, add = (command, "add it there, and") if command else ("the secrets file", "bring the file back, or")
-        change = "put another there" if command else "remove its line"
         problems += [
             f"{role.name}: {source} has no password for {service}, expected one: {add} deploy" for service in lacking
         ]
         problems += [
             f"{role.name}: the password of {service} has other characters than letters, digits and . _ - or ~ behind "
-            f"the first, which URLs and shells read otherwise: {change}, and deploy with --data "
-            f"new_passwords={role.name}"
+            f"the first, which URLs and shells read otherwise: deploy with --data rotate={role.name}:{service}, which "
+            f"{'says how to put one' if command else 'puts one'} of letters and digits first"
             for service in odd
         ]
         found += [Access(service, role, host, own[service] or "") for service in role.services]

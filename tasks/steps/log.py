@@ -135,9 +135,9 @@ def way_back(instance: Instance, checked: Checked) -> str:
     log = log_directory(instance.role)
     copy = f"cp -a {log} /root/{instance.name}-log"
     if not checked.file:
-        return f"keep a copy first ({copy}), then see README, A damaged log"
+        return f"keep a copy first ({copy}), then see docs/runbook.md#log-damaged"
     lost = checked.size - checked.good
     return (
         f"keep a copy first ({copy}); mended, {checked.file} would keep the first {checked.good} of its {checked.size} "
-        f"bytes and lose {lost}: README, A damaged log"
+        f"bytes and lose {lost}: docs/runbook.md#log-damaged"
     )

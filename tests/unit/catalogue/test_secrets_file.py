@@ -325,7 +325,7 @@ def test_a_password_that_can_be_guessed_is_refused_and_a_doubtful_one_is_noted(
     assert (len(weak), len(notes)) == (refused, noted)
     for text in (*weak, *notes):
         assert text.startswith("secrets/prod.yaml: gateway: operator: its password has fewer than ")
-        assert "new_passwords=gateway" in text
+        assert "[NEW, PRESENT]" in text
         assert password not in text.removeprefix("secrets/prod.yaml: ") or len(password) == 1
 
 

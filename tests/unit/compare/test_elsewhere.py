@@ -55,8 +55,8 @@ def test_a_role_that_moved_is_said_with_its_keys_its_place_and_the_ways_to_go_on
     assert moved_roles({"new": new("crypto"), "old": old(SERVES)}) == [
         "new: crypto: would begin empty, and redis-crypto.service on old serves 172.28.2.5:6383: 5000 keys, "
         "/var/lib/redis/crypto (3.0 MiB): put old back into group redis_crypto; or take the data along: there "
-        "systemctl disable --now redis-crypto.service, then copy /var/lib/redis/crypto to this host (cp -a, owned by "
-        "redis); or --data begin_empty=crypto, which leaves that data where it is"
+        "systemctl disable --now redis-crypto.service, then copy /var/lib/redis/crypto to this host (cp -a; the "
+        "deploy gives it to its user); or --data begin_empty=crypto, which leaves that data where it is"
     ]
 
 
@@ -148,8 +148,8 @@ def test_data_that_would_begin_behind_is_said_with_its_size_and_age_and_what_put
         "/var/lib/redis/crypto, and redis-crypto.service on old serves 172.28.2.5:6383: 5000 keys, "
         "/var/lib/redis/crypto (3.0 MiB): put old back into group redis_crypto; or take the data along: here mv "
         "/var/lib/redis/crypto /var/lib/redis/crypto.old, there systemctl disable --now redis-crypto.service, then "
-        "copy /var/lib/redis/crypto to this host (cp -a, owned by redis); or --data begin_empty=crypto, which begins "
-        "with what is here and leaves that data where it is"
+        "copy /var/lib/redis/crypto to this host (cp -a; the deploy gives it to its user); or --data "
+        "begin_empty=crypto, which begins with what is here and leaves that data where it is"
     ]
 
 

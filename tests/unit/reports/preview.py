@@ -118,7 +118,7 @@ FULL = Health(
     "critical",
     "256 MiB of 256mb used (100 %), noeviction, nothing to evict: all writes are refused or about to be",
     "99 % of maxmemory",
-    "delete what is not needed, or raise maxmemory in group_data/roles.yaml: that is changed live",
+    "raise maxmemory in group_data/roles.yaml: that is changed live; or let services delete what they can",
 )
 WARNINGS = (
     Health(

@@ -122,7 +122,7 @@ def test_a_password_that_somebody_would_read_otherwise_is_refused_and_not_said(p
     assert problem.startswith(
         "crypto: the password of crypto-service has other characters than letters, digits and . _ -"
     )
-    assert "--data new_passwords=crypto" in problem
+    assert "--data rotate=crypto:crypto-service" in problem
     assert problem == accesses([("host", role)], {"host": {"crypto": {"crypto-service": Secret("@")}}})[1][0]
 
 
@@ -149,7 +149,9 @@ def test_where_a_command_prints_them_it_is_said_what_to_do_there() -> None:
         "gateway: redis_secrets_command (pass show x) has no password for gateway, expected one: add it there, "
         "and deploy"
     )
-    assert problems[1].endswith("read otherwise: put another there, and deploy with --data new_passwords=gateway")
+    assert problems[1].endswith(
+        "deploy with --data rotate=gateway:auth-service, which says how to put one of letters and digits first"
+    )
 
 
 def test_a_role_on_two_hosts_is_no_one_address() -> None:
