@@ -32,7 +32,7 @@ class Requests:
 NOTHING = Requests()
 WORDS = tuple(field.name for field in fields(Requests))
 ROTATE, FINISH, UNDO = ROTATIONS = ("rotate", "rotate_finish", "rotate_undo")
-USER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+USER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
 
 
 def requests(data: Mapping[str, object]) -> Requests:

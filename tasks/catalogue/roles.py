@@ -263,6 +263,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+SHOWN = 64  # characters of what was given below tls: a private key is longer
 _WORDS = {
     "extra_forbidden": "unknown key: correct its spelling or remove it",
     "too_short": "empty: list at least one",
@@ -278,7 +279,11 @@ def describe(error: ValidationError, missing: str = "add it to the role or to de
         kind = problem["type"]
         said = words.get(kind) or problem["msg"].removeprefix("Value error, ")
         if kind not in words and kind != "value_error":
-            said = f"{problem['input']!r} was given: {said[0].lower()}{said[1:]}"
+            # Below tls a person may have put the key itself, in the place of its file's name.
+            given = repr(problem["input"])
+            if "tls" in problem["loc"] and len(given) > SHOWN:
+                given = "something long"
+            said = f"{given} was given: {said[0].lower()}{said[1:]}"
             said = said.replace("a valid tuple", "a list").replace(
                 "a valid dictionary or instance of Rights", "a mapping"
             )

@@ -114,7 +114,7 @@ def in_words(source: object, made: Collection[Edit]) -> list[str]:
     what = {
         ROTATE: "a new password is put first, the old one stays valid",
         FINISH: "the first password stays, the older ones go",
-        UNDO: "the passwords from before the last step are put first again, none goes",
+        UNDO: "what was there before the last step is put first again, none goes; what a finish dropped is valid again",
     }
     users: dict[tuple[str, str], list[str]] = {}
     for edit in made:

@@ -138,8 +138,8 @@ def judge(
                 )
             if bits(password) >= STRONG:
                 continue
-            change = f"put a long one before it, as {user}: [NEW, PRESENT], and deploy (README, Two passwords)"
             guessed = bits(password) < GUESSED
+            change = f"put a long one before it, as {user}: [NEW, PRESENT], and deploy (README, Two passwords)"
             limit, found = (GUESSED, weak) if guessed else (STRONG, notes)
             found.append(
                 f"{path}: {role.name}: {user}: its password has fewer than {limit} bits by its length and characters, "

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tasks.catalogue.directives import Port
 from tasks.catalogue.private_files import exposed
@@ -29,6 +29,11 @@ CIPHERS = (
 )  # of TLS 1.2
 SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"  # of TLS 1.3
 
+# What is raised for certificates and keys of odd forms.
+ODD = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension),
+)
 CHAIN = 6  # certificates between a server's and its ca, more than anybody has
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h
 PEM = "-----BEGIN "
@@ -39,7 +44,15 @@ def _yes_or_no(value: object) -> object:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
-FilePath = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+def _no_content(value: str) -> str:
+    """A name of a file; not what is in one, which may be a key and is not repeated."""
+    if PEM.strip() in value or len(value) > LONGEST:
+        raise ValueError("is what a file holds, expected the path of the file")
+    return value
+
+
+LONGEST = 4096  # characters of a path
+FilePath = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\x00-\x1f]+$"), AfterValidator(_no_content)]
 ClientAuth = Annotated[Literal["no", "optional", "yes"], BeforeValidator(_yes_or_no)]
 
 
@@ -118,6 +131,7 @@ def read_credentials(
     ca = _certificates(f"tls.ca: {tls.ca}", Path(tls.ca), problems)
     problems += _about(f"tls.certificate: {tls.certificate}", chain, key, tls.key, ca, tls.ca)
     over = [*_over(f"tls.certificate: {tls.certificate}", chain, now)]
+    over += _over(f"tls.ca: {tls.ca}", [root for root in ca if any(_issued(one, root) for one in chain)], now)
     if chain and str(address) not in _addresses(chain[0]):
         names = ", ".join(_addresses(chain[0])) or "none"
         problems.append(
@@ -175,7 +189,7 @@ def _certificates(what: str, path: Path, problems: list[str]) -> list[x509.Certi
         return []
     try:
         return x509.load_pem_x509_certificates(text)
-    except ValueError:
+    except ODD:
         problems.append(f"{what}: holds no certificate that can be read, expected certificates in PEM: bring it anew")
         return []
 
@@ -192,7 +206,7 @@ def _key(what: str, path: Path, problems: list[str]) -> bytes | None:
     except TypeError:
         problems.append(f"{what}: is locked by a passphrase, expected one without: openssl pkey -in OLD -out NEW")
         return None
-    except ValueError:
+    except ODD:
         problems.append(f"{what}: holds no private key that can be read, expected one in PEM: bring it anew")
         return None
     return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -219,12 +233,20 @@ def _about(
 def _over(what: str, chain: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
     """Certificates that are not valid now."""
     for certificate in chain:
-        name = certificate.subject.rfc4514_string() or "a certificate of it"
+        name = _name(certificate)
         if certificate.not_valid_after_utc <= now:
             yield f"{what}: {name} ran out on {_day(certificate.not_valid_after_utc)}, expected a valid one: renew it"
         if certificate.not_valid_before_utc > now:
             begins = _day(certificate.not_valid_before_utc)
             yield f"{what}: {name} is valid from {begins} only, expected now: wait, or see to this machine's clock"
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """Whose it is; old authorities write names in letters that nobody can read."""
+    try:
+        return certificate.subject.rfc4514_string() or "a certificate of it"
+    except ODD:
+        return "a certificate of it"
 
 
 def _day(when: datetime) -> str:
@@ -234,7 +256,10 @@ def _day(when: datetime) -> str:
 def _belong_together(certificate: x509.Certificate, key: bytes) -> bool:
     private = serialization.load_pem_private_key(key, password=None)
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    return private.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    try:
+        return private.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    except ODD:
+        return False
 
 
 def _signed(chain: Sequence[x509.Certificate], ca: Sequence[x509.Certificate]) -> bool:
@@ -253,7 +278,7 @@ def _signed(chain: Sequence[x509.Certificate], ca: Sequence[x509.Certificate]) -
 def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*ODD, InvalidSignature):
         return False
     return True
 
@@ -261,7 +286,7 @@ def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
 def _addresses(certificate: x509.Certificate) -> list[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *ODD):
         return []
     return [str(address) for address in names.value.get_values_for_type(x509.IPAddress)]
 

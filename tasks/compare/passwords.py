@@ -140,8 +140,9 @@ def keep_password(instance: Instance) -> ByHand:
 def end_rotation(instance: Instance) -> ByHand:
     """What a person does about older passwords that a server still takes."""
     return ByHand(
-        f"to drop those: --data rotate_finish={instance.name}; to take them back into the file: --data "
-        f"rotate_undo={instance.name} after a finish, else by hand, behind the first"
+        f"bring the secrets file back if it is older than the server; to take them into the file: --data "
+        f"rotate_undo={instance.name} after a finish, else by hand, behind the first; to drop those, when no service "
+        f"has them: --data rotate_finish={instance.name}"
     )
 
 

@@ -118,7 +118,7 @@ FIRST = "deploy once without rotate_finish"
 
 
 def _hashes(server: Server, user: str) -> list[object]:
-    hashes = server.users[user].get("passwords")
+    hashes = server.users.get(user, {}).get("passwords")
     return list(hashes) if isinstance(hashes, list) else []
 
 
@@ -132,7 +132,7 @@ def from_before(instance: Instance, user: str, observed: Observed) -> list[Clien
         return []
     began, now = recorded(instance, observed).get(user), clock(server.info)
     own = [client for client in server.clients if client.user == user]
-    early = [client for client in own if began is None or now - client.age <= began]
+    early = [client for client in own if began is None or client.age < 0 or now - client.age <= began]
     return sorted(early, key=lambda client: (-client.age, client.address))
 
 

@@ -35,6 +35,8 @@ def unseen_leftover(unit: str, seen: Observed) -> Leftover:
     if not seen.is_active(unit):
         return Leftover(role, False, configured, because="it does not run")
     pid = seen.pid(unit)
+    if role in seen.sealed:  # nobody knows its ca any more, and nobody is told a password in clear there
+        return Leftover(role, True, None, because="it speaks TLS")
     where, own = listens_at(pid, configured, seen.listeners), own_endpoint(pid, configured, sockets_of(seen))
     return Leftover(role, True, where, because=own.said if isinstance(own, Refusal) else "")
 

@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.catalogue.ignored import is_unit
-from tasks.catalogue.printable import excerpt
+from tasks.catalogue.printable import excerpt, printable
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -171,7 +171,8 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
     wanted = (instance.address, instance.role.port)
     found = own_endpoint(seen.pid(instance.unit), wanted, sockets_of(seen))
     by_file = spoken_by_file(instance, seen)
-    if instance.credentials is None and found == (instance.address, int(by_file.get("tls-port", "0"))):
+    sealed = not isinstance(found, Refusal) and found[1] == int(by_file.get("tls-port", "0"))
+    if instance.credentials is None and sealed:
         return Refusal(Cause.CERTIFICATE, "it speaks TLS, and its role has no tls, so that nobody knows its ca")
     return found
 
@@ -235,12 +236,14 @@ def read_clients(reply: Reply) -> tuple[Client, ...]:
     found = []
     for line in reply.splitlines():
         said = dict(CLIENT_FIELD.findall(line))
-        if not said.get("age", "").isdecimal() or not {"addr", "user"} <= said.keys():
+        if not AGE.fullmatch(said.get("age", "")) or not {"addr", "user"} <= said.keys():
             raise StrangeReply(f"a line of CLIENT LIST is {excerpt(line)}")
         own = said.get("cmd") == "client|list" and int(said["age"]) < OWN_AGE
         if not own:
-            found.append(Client(said["user"], said["addr"], int(said["age"])))
+            found.append(Client(said["user"], printable(said["addr"])[:ADDRESS], int(said["age"])))
     return tuple(found)
 
 
+AGE = re.compile("-?[0-9]{1,12}")  # seconds; negative where the host's clock was put back
+ADDRESS = 64  # characters that are shown of one
 OWN_AGE = 60  # seconds; a look is given up before

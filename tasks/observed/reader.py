@@ -92,6 +92,7 @@ def parse_look(text: str, mark: str) -> Observed:
         },
         acl_users=_users(lines["users"]),
         configured=dict(_configured(matches)),
+        sealed=frozenset(_sealed(matches)),
         machine=(_value(texts, "/etc/machine-id"), _value(texts, BOOT_ID)),
         accounts=frozenset(_accounts(matches)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
@@ -383,8 +384,17 @@ def _configured(matches: Texts) -> Iterable[tuple[str, tuple[str, int]]]:
         said = {name: value for name, _, value in (text.partition(" ") for text in lines)}
         match = CONFIG_FILE.fullmatch(path)
         address, port = said.get("bind", "").split(" ")[0], said.get("port", "")
+        port = said.get("tls-port", "") if port == "0" else port
         if match and re.fullmatch(ADDRESS, address) and re.fullmatch("[0-9]{1,5}", port):
             yield match[1], (address, int(port))
+
+
+def _sealed(matches: Texts) -> Iterable[str]:
+    """Roles that speak TLS on the port where they are configured to listen, and do not speak in clear there."""
+    for path, lines in matches.items():
+        match = CONFIG_FILE.fullmatch(path)
+        if match and "port 0" in lines and any(text.startswith("tls-port ") for text in lines):
+            yield match[1]
 
 
 def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -202,6 +202,7 @@ class Observed:
     machine: tuple[str, str] = ("", "")  # machine-id and boot-id
     acl_users: Mapping[str, tuple[FileUser, ...]] = field(default_factory=dict)  # ACL file → users, line by line
     configured: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # role → where it listens by its file
+    sealed: frozenset[str] = frozenset()  # roles that speak nothing but TLS by their files
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, Unseen] = field(default_factory=dict)  # by the part of the look that failed

@@ -20,7 +20,7 @@ from pyinfra.api.host import Host as PyinfraHost
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import excerpt
-from tasks.catalogue.tls import Credentials, client_context, digest
+from tasks.catalogue.tls import ODD, Credentials, client_context, digest
 from tasks.desired.host import Instance
 from tasks.desired.paths import config_file
 from tasks.observed.bounds import EXCHANGE, Bound
@@ -83,7 +83,11 @@ def trusts(instance: Instance, observed: Observed, also: Endpoint | None = None)
     if not is_certain:
         ports |= {*role.ports, int(now["port"]), int(now["tls-port"])}
     found = {(instance.address, port): Trust(instance.credentials, is_certain) for port in ports - {0}}
-    return found if also is None or also in found or is_certain else {**found, also: Trust(instance.credentials, False)}
+    if also is None or also in found:
+        return found
+    # Where it listens until a change, as another address: by its own file it speaks TLS there, or may.
+    is_sealed = is_certain and str(also[1]) == now.get("tls-port", "0")
+    return {**found, also: Trust(instance.credentials, is_sealed)}
 
 
 def spoken_by_file(instance: Instance, observed: Observed) -> dict[str, str]:
@@ -197,6 +201,6 @@ def served(der: bytes, now: float) -> Served:
     """What is to be known of a certificate that a server has shown. Raises Untrusted for one that cannot be read."""
     try:
         ends = x509.load_der_x509_certificate(der).not_valid_after_utc.astimezone(UTC)
-    except ValueError as error:
+    except ODD as error:
         raise Untrusted("its certificate cannot be read") from error
     return Served(digest(der), ends.date().isoformat(), int(ends.timestamp() - now))

@@ -77,14 +77,18 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
 
 
 def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
+    # What people write around a certificate is in any letters.
+    texts = [
+        (item, item.source if isinstance(item.source, str) else item.source.read_text("utf-8", errors="replace"))
+        for item in copies
+    ]
     if not directory.exists():
         directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
     for name, text in files.items():
         write_private(directory / name, text)
-    for item in copies:
-        text = item.source if isinstance(item.source, str) else item.source.read_text(encoding="utf-8")
+    for item, text in texts:
         write_private(directory / item.name, text)
-        (directory / item.name).chmod(0o600 if item.end == "KEY" else 0o644)
+        (directory / item.name).chmod(0o600 if item.end == "KEY" or "PRIVATE KEY" in text else 0o644)
 
 
 @dataclass(frozen=True)

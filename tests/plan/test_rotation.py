@@ -203,4 +203,4 @@ def test_an_undo_that_only_changes_who_is_handed_out_forgets_since_when_before_a
         user: [password("crypto", user), f"new-{password('crypto', user)}"] for user in USERS
     }
     assert "nothing to change on 5 hosts" in result.output
-    assert "the passwords from before the last step are put first again, none goes" in result.output
+    assert "what was there before the last step is put first again, none goes" in result.output

@@ -174,3 +174,27 @@ def test_which_port_speaks_tls_follows_from_the_block() -> None:
     assert ports(tls=BLOCK) == ((6383,), None, 6383, [6383, 6379])
     assert ports(tls=BLOCK, plain_inner_port=True) == ((6383, 6379), 6379, 6383, [6383])
     assert ports(tls={**BLOCK, "port": 7383}) == ((6383, 7383), 6383, 7383, [7383])
+
+
+KEY = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wonly-here\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [{**BLOCK, "key": KEY}, {**BLOCK, "key": KEY.replace("\n", " ")}, KEY, {**BLOCK, "client_auth": KEY}, [KEY]],
+    ids=["as it is", "folded", "in the place of the block", "in another field", "in a list"],
+)
+def test_a_key_in_the_place_of_its_file_s_name_is_refused_and_not_repeated(tls: object) -> None:
+    said = refused(tls=tls)
+    assert said
+    assert "only-here" not in " ".join(said)
+
+
+def test_an_authority_that_has_ended_keeps_a_deploy_from_beginning(tmp_path: Path) -> None:
+    ended = Authority()
+    ended.certificate = signed(ended.name, ended.key, ended.name, ended.key, -DAY, True, ())
+    files = Files(tmp_path / "tls", ADDRESS, ended).renew()
+    found, said = read_credentials(Tls.model_validate(files.block()), IPv4Address(ADDRESS), USERS, datetime.now(UTC))
+    assert said == []
+    assert found is not None
+    assert ["tls.ca" in text and "ran out on" in text for text in found.over] == [True]

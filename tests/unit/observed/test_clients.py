@@ -27,6 +27,17 @@ def test_the_look_s_own_connection_is_nobody_s_and_one_that_once_asked_the_same_
     assert (person.user, person.age) == ("operator", 4000)
 
 
+@pytest.mark.parametrize("age", ["9" * 5000, "--1", "1.5"])
+def test_an_age_that_no_clock_gives_is_refused(age: str) -> None:
+    with pytest.raises(StrangeReply):
+        read_clients(LINE.replace("age=65", f"age={age}"))
+
+
+def test_an_age_below_zero_is_of_a_clock_that_was_put_back_and_an_address_is_shown_in_part() -> None:
+    (client,) = read_clients(LINE.replace("age=65", "age=-7").replace("172.28.2.254", "1" * 9000))
+    assert (client.age, len(client.address)) == (-7, 64)
+
+
 def test_a_client_s_name_is_no_field() -> None:
     named = LINE.replace("name=", "name=user=x,age=1")
     assert read_clients(named) == (Client("auth-service", "172.28.2.254:45422", 65),)

@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from tasks.catalogue.tls import Credentials, Tls, read_credentials
 from tasks.observed.connection import ConnectionBroken
+from tasks.observed.leftover import unseen_leftover
+from tasks.observed.reader import _configured, _sealed
 from tasks.observed.tls import TlsStream, Untrusted, served, trusts
 from tests.certificates import DAY, Authority, Files
 from tests.unit.builders import TLS, as_desired, desired, with_file
@@ -164,3 +167,32 @@ def test_a_port_is_spoken_to_by_tls_where_the_file_and_the_role_agree_and_tried_
     assert not elsewhere[ADDRESS, 7000].is_certain
     plain = desired("crypto")
     assert trusts(plain.instances[0], as_desired(plain)) == {}
+
+
+def test_a_server_is_asked_by_tls_at_the_address_that_it_is_about_to_leave() -> None:
+    before = desired("crypto", crypto={"tls": TLS})
+    (moved,) = desired("crypto", crypto={"tls": TLS, "address": "172.28.2.99"}).instances
+    found = trusts(moved, as_desired(before), (ADDRESS, 6383))
+    assert found[ADDRESS, 6383].is_certain
+
+
+def test_a_server_of_a_role_that_is_gone_and_that_speaks_tls_is_told_nothing() -> None:
+    seen = replace(as_desired(desired("crypto", crypto={"tls": TLS})), sealed=frozenset({"crypto"}))
+    found = unseen_leftover("redis-crypto.service", seen)
+    assert (found.endpoint, found.because) == (None, "it speaks TLS")
+
+
+@pytest.mark.parametrize(
+    ("lines", "endpoint", "is_sealed"),
+    [
+        (["bind 10.0.0.1", "port 6383"], 6383, False),
+        (["bind 10.0.0.1", "port 0", "tls-port 6383"], 6383, True),
+        (["bind 10.0.0.1", "port 6379", "tls-port 6383"], 6379, False),
+    ],
+)
+def test_where_a_role_of_before_listens_and_whether_by_tls_alone_is_in_its_file(
+    lines: list[str], endpoint: int, is_sealed: bool
+) -> None:
+    texts = {"/etc/redis/crypto.conf": lines}
+    assert dict(_configured(texts)) == {"crypto": ("10.0.0.1", endpoint)}
+    assert list(_sealed(texts)) == ["crypto"] * is_sealed
