@@ -49,7 +49,7 @@ class Change:
 
 
 CHANGES = {
-    "a limit": Change("A limit", change_a_limit, ONE_RED, mean_the_limit, CONTRACT),
+    "a limit": Change("A limit", change_a_limit, ONE_RED, mean_the_limit, CONTRACT, PURE),
     "a role": Change("A role", add_a_role, f"{ONE_RED}|{RIGHTS}", mean_the_role, CONTRACT, reds=2),
     "rights": Change(
         "What a service may do", change_what_a_service_may_do, RIGHTS, take_the_rendered_files, CONTRACT, PURE
