@@ -81,15 +81,35 @@ def when(seconds: int) -> str:
     )
 
 
-def finish_problems(desired: Host, observed: Observed, anyway: bool) -> list[str]:
-    """Why older passwords must not be dropped now. `anyway`: who is connected from before is to be turned away."""
+def finish_problems(desired: Host, observed: Observed, anyway: bool, knows: bool = False) -> list[str]:
+    """Why older passwords must not be dropped now. `anyway`: who is connected from before is to be turned away.
+
+    `knows`: all that were valid are known here, in the secrets file or beside it, but where that is not the newest.
+    """
     return [
         problem
         for instance in desired.instances
         for user in instance.users
         if user.name in instance.finishing
-        for problem in _unfinished(instance, user, observed, anyway)
+        for problem in (
+            *_unfinished(instance, user, observed, anyway),
+            *(_not_known_here(instance, user, observed) if knows and not anyway else ()),
+        )
     ]
+
+
+def _not_known_here(instance: Instance, user: User, observed: Observed) -> Iterator[str]:
+    """A password of a server's that nobody here knows may be the newest, and services may have it."""
+    server = observed.servers.get(instance.name)
+    if server is None or server.refusal is not None:
+        return
+    others = set(_hashes(server, user.name)) - {*user.passwords_sha256, *user.dropped_sha256}
+    if others:
+        yield (
+            f"{instance.name}: {user.name}: {len(others)} of the server's passwords are neither in the secrets file "
+            "nor kept beside it, expected none: bring the file back if it is older than the server; or drop those "
+            "all the same: --data rotate_anyway=true"
+        )
 
 
 def _unfinished(instance: Instance, user: User, observed: Observed, anyway: bool) -> Iterator[str]:

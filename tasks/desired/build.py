@@ -235,7 +235,13 @@ def _instance(
     # Of whom a finish drops the others they are still known here: its server may not have the newest yet.
     own = {name: all_of(passwords.get(name)) for name in sorted((*role.services, OPERATOR))}
     wanted = {name: finished(known) if name in finishing else known for name, known in own.items()}
-    users = tuple(_user(role, name, known, name in awaited) for name, known in wanted.items())
+    users = tuple(
+        replace(
+            _user(role, name, known, name in awaited),
+            dropped_sha256=tuple(filter(None, map(sha256, own[name][len(known) :]))),
+        )
+        for name, known in wanted.items()
+    )
     digest = _digest(_unit_text(role, ""))
     return Instance(role, settings(role), users, digest, _unit_text(role, digest), finishing=finishing)
 

@@ -56,7 +56,8 @@ class Unit:
 class User:
     """An ACL user; `passwords_sha256`: of all that let it in, in no order; empty while one is still to be generated.
 
-    `awaits`: one more is to be generated beside them.
+    `awaits`: one more is to be generated beside them. `dropped_sha256`: of those that a finish drops, as far
+    as they are known here.
     """
 
     name: str
@@ -64,6 +65,7 @@ class User:
     rules: str
     newest_sha256: str | None = field(default=None, repr=False)  # of the one that is handed out
     awaits: bool = False
+    dropped_sha256: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def has_several(self) -> bool:

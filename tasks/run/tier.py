@@ -21,7 +21,7 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import FINISH, ROTATIONS, WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, same_endpoint
-from tasks.catalogue.rotation import ANYWAY, Edit, edits, edits_to_paste, nothing_to_undo
+from tasks.catalogue.rotation import ANYWAY, Edit, edits, edits_to_paste, named, nothing_to_undo
 from tasks.catalogue.scaling import Smaller, scaled_roles
 from tasks.catalogue.secret import Secret, all_of
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
@@ -146,7 +146,11 @@ def build_tier(
         )
         problems += wrong
     known = {
-        source: _merged(own, generated.get(source, {}) if isinstance(source, Path) else {}, steps[source])
+        source: _merged(
+            _with_dropped(source, own, inputs),
+            generated.get(source, {}) if isinstance(source, Path) else {},
+            steps[source],
+        )
         for source, own in read.items()
     }
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
@@ -176,6 +180,23 @@ def rotations(
     if makes:
         problems += edits_to_paste(str(source), [edit for edit in made if edit.awaits])
     return made, problems
+
+
+def _with_dropped(
+    source: Source, known: Mapping[str, Mapping[str, str]], hosts: Iterable[HostInput]
+) -> Mapping[str, Mapping[str, str]]:
+    """The passwords of a source; of users whose rotation is finished those, too, that an interrupted finish dropped."""
+    asked = [(role, host.requests) for host in hosts if host.secrets == source for role in host.roles]
+    pairs = {(role.name, user) for role, item in asked for user in named(item.rotate_finish, role)}
+    if not pairs or not isinstance(source, Path):
+        return known
+    before, _ = read_passwords(before_rotation(source))
+    merged = {role: dict(users) for role, users in known.items()}
+    for role, user in pairs:
+        own, kept = all_of(known.get(role, {}).get(user)), all_of(before.get(role, {}).get(user))
+        if own:
+            merged[role][user] = Secret(own[0], [*own[1:], *(item for item in kept if item not in own)])
+    return merged
 
 
 def _credentials(host: HostInput) -> tuple[dict[str, Credentials], list[str]]:

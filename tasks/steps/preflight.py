@@ -121,8 +121,8 @@ def _of_rotation(state: State, name: str, seen: Look, observed: Observed) -> lis
     made = current(state).tier.edits_of(name)
     asked = {edit.role: edit.word for edit in made}
     problems = [f"{asked[item.role]}={item.role}: {item}" for item in seen.unknown if item.role in asked]
-    problems += finish_problems(seen.desired, observed, _is_meant(state, name, ANYWAY))
     source = current(state).tier.sources[name]
+    problems += finish_problems(seen.desired, observed, _is_meant(state, name, ANYWAY), isinstance(source, Path))
     if problems or isinstance(source, Path):
         return problems
     return edits_to_paste(str(source), [edit for edit in made if edit.word == FINISH])

@@ -418,3 +418,25 @@ def test_in_any_order_of_steps_and_interruptions_the_newest_password_lets_everyb
         assert tier.deploy("rotate_finish") or tier.deploy("") or tier.deploy("rotate_undo")
         for user, own in tier.listed().items():
             assert sha256(own[0]) in tier.server[user]
+
+
+# --- What nobody here knows
+
+
+@pytest.mark.parametrize(
+    ("own", "has", "refused"),
+    [
+        ((NEW, OLD), (NEW, OLD), False),
+        ((NEW,), (NEW,), False),
+        ((OLD,), (NEW, OLD), True),  # a file of before the rotation
+        ((NEW, OLD), (NEW, OLD, "x"), True),
+    ],
+)
+def test_a_finish_drops_no_password_that_nobody_here_knows(
+    own: Sequence[str], has: Sequence[str], refused: bool
+) -> None:
+    host = wanting(own, FINISH)
+    observed = having(host, *has, since=NOW)
+    said = finish_problems(host, observed, False, True)
+    assert [f"{ROLE}: {SERVICE}: 1 of the server's passwords" in text for text in said] == [True] * refused
+    assert finish_problems(host, observed, True, True) == []
