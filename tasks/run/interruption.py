@@ -13,5 +13,13 @@ def notice_interruptions() -> None:
 
 
 def interrupted(signum: int, frame: FrameType | None) -> None:
-    """Ctrl-C must not look like success; pyinfra's own handler exits 0."""
-    sys.exit("Interrupted: not everything was done. Run the same command again to go on.")
+    """Ctrl-C must not look like success; pyinfra's own handler exits 0.
+
+    It may come while a thread of paramiko's runs, for gevent makes threads greenlets of the main one; there nobody
+    would be told of what is raised. So it is raised in the main greenlet, wherever that waits.
+    """
+    end = SystemExit("Interrupted: not everything was done. Run the same command again to go on.")
+    gevent = sys.modules.get("gevent")
+    if gevent is not None:
+        gevent.get_hub().handle_system_error(SystemExit, end)
+    raise end

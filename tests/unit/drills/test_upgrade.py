@@ -1,10 +1,12 @@
 """The older state is deployed to the same hosts by the same words, and nothing else of them."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tasks.catalogue.printable import printable
+from tasks.drills import upgrade
 from tasks.drills.tampering import not_found, of_role
 from tasks.drills.upgrade import commit_of, for_deploy
 from tasks.run.ending import Refusal
@@ -50,8 +52,22 @@ REFS |= {
 }
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of two commits."""
+    directory = tmp_path_factory.mktemp("repository")
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main")
+    (directory / "tasks").write_text("x")
+    for words in (["init", "-q"], ["add", "tasks"], *[["commit", "-q", "--allow-empty", "-m", "x"]] * 2):
+        subprocess.run([*git, *words], cwd=directory, check=True)
+    return directory
+
+
 @pytest.mark.parametrize("ref", REFS)
-def test_a_commit_is_named_or_refused_in_a_sentence(ref: str) -> None:
+def test_a_commit_is_named_or_refused_in_a_sentence(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, ref: str
+) -> None:
+    monkeypatch.setattr(upgrade, "ROOT", repository)
     if REFS[ref]:
         assert len(commit_of(ref)) == 40
         return

@@ -1,0 +1,50 @@
+"""Ctrl-C ends a run, whatever it is doing at that moment."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.tree import REPOSITORY
+
+BUSY = """
+from gevent import monkey; monkey.patch_all()
+import threading, time
+from tasks.run.interruption import notice_interruptions
+notice_interruptions()
+
+def work():
+    print("begun", flush=True)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        pass
+
+def wait():
+    print("begun", flush=True)
+    time.sleep(60)
+
+%s
+"""
+AT = {
+    "in a thread, which is a greenlet": "threading.Thread(target=work, daemon=True).start(); time.sleep(60)",
+    "in the main greenlet": "work()",
+    "while everybody waits": "threading.Thread(target=wait, daemon=True).start(); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("where", AT)
+def test_it_ends_the_run_as_a_failure_and_in_words(where: str) -> None:
+    command = [sys.executable, "-c", BUSY % AT[where]]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        assert run.stderr
+        assert run.stdout.readline() == "begun\n"
+        try:
+            run.send_signal(signal.SIGINT)
+            assert run.wait(20) == 1
+        finally:
+            run.kill()
+        assert run.stderr.read().strip() == (
+            "Interrupted: not everything was done. Run the same command again to go on."
+        )
