@@ -79,7 +79,10 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
 def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
     # What people write around a certificate is in any letters.
     texts = [
-        (item, item.source if isinstance(item.source, str) else item.source.read_text("utf-8", errors="replace"))
+        (
+            item,
+            item.source if isinstance(item.source, str) else item.source.read_text(encoding="utf-8", errors="replace"),
+        )
         for item in copies
     ]
     if not directory.exists():
