@@ -20,6 +20,6 @@ def interrupted(signum: int, frame: FrameType | None) -> None:
     """
     end = SystemExit("Interrupted: not everything was done. Run the same command again to go on.")
     gevent = sys.modules.get("gevent")
-    if gevent is not None:
-        gevent.get_hub().handle_system_error(SystemExit, end)
-    raise end
+    if gevent is None or gevent.getcurrent() is gevent.get_hub().parent:
+        raise end
+    gevent.get_hub().parent.throw(end)  # and this greenlet is left where it is

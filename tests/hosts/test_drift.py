@@ -434,7 +434,8 @@ def test_traffic_a_rewrite_and_a_snapshot_are_no_drift(site: Site) -> None:
             pipe.execute()
         with site.tier.operator(role) as client:
             client.bgrewriteaof()
-            client.bgsave(schedule=True)
+            with suppress(redis.exceptions.ResponseError):  # one that a save point has just begun is as good
+                client.bgsave(schedule=True)
     assert_in_sync(site.check())
     for role in ROLES:
         with site.tier.operator(role) as client:
