@@ -20,7 +20,6 @@ from tasks.catalogue.requested import FINISH
 from tasks.catalogue.rotation import ANYWAY, Edit, edits_to_paste
 from tasks.catalogue.rotation import in_words as steps_in_words
 from tasks.catalogue.secrets_file import lacking_problem
-from tasks.compare.certificates import clear_notes
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, known_beginnings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
@@ -191,7 +190,6 @@ def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
         *unseen_beginnings(read(looks), _left_out(state, looks)),
         *known_beginnings(read(looks), {role for keys in lacking.values() for role, _ in keys}),
         *endings(read(looks)),
-        *(f"{name}: {note}" for name, seen in sorted(looks.items()) for note in clear_notes(seen.desired)),
     ]
 
 
