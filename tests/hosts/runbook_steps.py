@@ -6,11 +6,26 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.hosts.conftest import Finished, Tier, output
-from tests.runbook import entries
+import redis
+
+from tests.hosts.conftest import TABLE, Finished, Tier, output
+from tests.runbook import entries, fragments
+
+ROLE = "crypto"  # of the page's examples
 
 CONTROLLER = re.compile(r"(pyinfra|git|cp|cat|ssh-keyscan) |ssh-keygen (?!.* /etc/)")
 AUTHOR = {"GIT_AUTHOR_NAME": "o", "GIT_AUTHOR_EMAIL": "o@o", "GIT_COMMITTER_NAME": "o", "GIT_COMMITTER_EMAIL": "o@o"}
+
+
+def service(tier: Tier, role: str = ROLE) -> "redis.Redis":
+    """redis-py of the first service of a role."""
+    return tier.client(role, TABLE[role]["services"][0])
+
+
+def sees(done: Finished, quote: str) -> None:
+    """The words are printed, in their order."""
+    printed = " ".join(output(done).split())
+    assert re.search(".*?".join(map(re.escape, fragments(quote))), printed), printed
 
 
 def follow(
@@ -53,4 +68,4 @@ def committed(tier: Tier, message: str) -> str:
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-__all__ = ["committed", "follow", "run"]
+__all__ = ["ROLE", "committed", "follow", "run", "sees", "service"]

@@ -1,6 +1,5 @@
 """docs/runbook.md, entry by entry: what is said to be seen is seen, and its commands, word for word, lead back."""
 
-import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -9,12 +8,12 @@ from functools import partial
 import pytest
 import redis
 
-from tests.hosts.conftest import TABLE, Finished, Tier, output, overriding, wait_for
-from tests.runbook import entries, fragments
+from tests.hosts.conftest import Finished, Tier, output, overriding, wait_for
+from tests.hosts.runbook_steps import ROLE, sees, service
+from tests.runbook import entries
 
 pytestmark = pytest.mark.hosts
 
-ROLE = "crypto"
 SMALL = overriding({ROLE: {"maxmemory": "16mb"}})  # quickly filled
 
 
@@ -32,16 +31,6 @@ def tier(kept: Tier) -> Iterator[Tier]:
     yield kept
     with service(kept) as reader:
         assert reader.get("test:kept") == ROLE
-
-
-def service(tier: Tier) -> "redis.Redis":
-    return tier.client(ROLE, TABLE[ROLE]["services"][0])
-
-
-def sees(done: Finished, quote: str) -> None:
-    """The words are printed, in their order."""
-    printed = " ".join(output(done).split())
-    assert re.search(".*?".join(map(re.escape, fragments(quote))), printed), printed
 
 
 def follow(tier: Tier, name: str) -> list[Finished]:

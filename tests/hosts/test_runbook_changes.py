@@ -11,15 +11,13 @@ import redis
 
 from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Finished, Tier, layout, output
-from tests.hosts.runbook_steps import committed, follow, run
-from tests.hosts.test_runbook import sees
+from tests.hosts.runbook_steps import ROLE, committed, follow, run, sees, service
 from tests.lab.containers import ContainerLab, HostSpec
 from tests.runbook import entries
 from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
-ROLE = "crypto"
 UNIT, DIRECTORY = f"redis-{ROLE}.service", f"/var/lib/redis/{ROLE}"
 LOG = f"{DIRECTORY}/appendonlydir"
 CATALOGUE, SETTINGS, INVENTORY = "group_data/roles.yaml", "group_data/all.py", "inventory/prod.py"
@@ -64,10 +62,6 @@ def tier(first: First) -> Iterator[Tier]:
     tier.deploy()
     with service(tier) as reader:
         assert reader.get("test:kept") == ROLE
-
-
-def service(tier: Tier) -> "redis.Redis":
-    return tier.client(ROLE, TABLE[ROLE]["services"][0])
 
 
 def change(tier: Tier, file: str, pattern: str, new: str) -> None:

@@ -15,13 +15,12 @@ import redis
 from tests.hosts import impostor
 from tests.hosts.clients import client, in_namespace
 from tests.hosts.conftest import TABLE, Finished, Tier, output, overriding, wait_for
+from tests.hosts.runbook_steps import ROLE, sees, service
 from tests.hosts.test_health import small_disk
-from tests.hosts.test_runbook import sees
 from tests.runbook import entries
 
 pytestmark = pytest.mark.hosts
 
-ROLE = "crypto"
 UNIT, LOG = "redis-crypto", "/var/lib/redis/crypto/appendonlydir"
 SMALL = overriding({role: {"maxmemory": "16mb"} for role in ("gateway", "socket")})  # quickly filled
 MEGABYTE = 1 << 20
@@ -42,10 +41,6 @@ def tier(kept: Tier) -> Iterator[Tier]:
     with service(kept) as reader:
         assert reader.get("test:kept") == ROLE
     assert "nothing to change" in output(kept.deploy())
-
-
-def service(tier: Tier, role: str = ROLE) -> "redis.Redis":
-    return tier.client(role, TABLE[role]["services"][0])
 
 
 def obey(

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from tests.certificates import DAY, Authority, Files
 from tests.hosts.clients import can_connect, in_namespace
 from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, layout, output, overriding, wait_for
-from tests.hosts.test_runbook import sees
+from tests.hosts.runbook_steps import sees
 from tests.hosts.writer import writing
 from tests.lab.containers import REPOSITORY, ContainerLab
 from tests.lab.debian import Suite
