@@ -31,7 +31,7 @@ system: setup
 	@.ci/packages $$($(RUN) -m tests.lab packages)
 
 check: setup ## lint, formatting, imports and types
-	$(VENV)/bin/shellcheck templates/scripts/*.sh .ci/*
+	$(VENV)/bin/shellcheck templates/scripts/*.sh templates/backup/*.sh .ci/*
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo

@@ -34,6 +34,13 @@ OPERATOR_RULES = " ".join(
     [f"~{RESERVED_PREFIX}*", "-@all", *(f"+{name}" for words in _OPERATOR_COMMANDS for name in words.split())]
 )
 
+# Of `reader`, where a role is backed up: what a copy's manifest says of its keys. It writes nothing.
+_READER_COMMANDS = (
+    "ping info select randomkey type pexpiretime memory|usage object|encoding eval_ro",
+    "get lrange smembers hgetall zrange xrange",
+)
+READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMANDS for name in words.split())])
+
 Categories = Mapping[str, frozenset[str]]
 
 

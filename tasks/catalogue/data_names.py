@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
+from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
@@ -16,6 +17,7 @@ from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
+LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
@@ -35,6 +37,7 @@ NAMES = (
         HEALTH,
         IGNORE,
         TRIED,
+        BACKUP,
     ),
     *(
         "allow_eviction",
@@ -44,6 +47,8 @@ NAMES = (
         ENDPOINTS_DIR,
         ENDPOINTS_PORT,
         DRILLS,
+        LIST,
+        ONLY,
         FROM,
         LIKE,
         SCALE,

@@ -19,6 +19,7 @@ from typing import Any, cast
 import yaml
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.backup import PASSWORD, READER
 from tasks.catalogue.private_files import exposed, write_private
 from tasks.catalogue.requested import FINISH, ROTATE
 from tasks.catalogue.roles import Role
@@ -31,7 +32,12 @@ Passwords = dict[str, dict[str, str]]  # role → user → password, a Secret wh
 
 def users_of(role: Role) -> tuple[str, ...]:
     """Every ACL user of a role that has a password."""
-    return (*role.services, OPERATOR)
+    return (*role.services, OPERATOR, *([READER] if role.backed_up else []))
+
+
+def secrets_of(role: Role) -> tuple[str, ...]:
+    """Every entry of a role in the secrets file: of its users, and the password of its repository of backups."""
+    return (*users_of(role), *([PASSWORD] if role.backed_up else []))
 
 
 def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
@@ -153,7 +159,7 @@ def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -
     return [
         (role.name, user)
         for role in sorted(roles, key=lambda role: role.name)
-        for user in users_of(role)
+        for user in secrets_of(role)
         if user not in passwords.get(role.name, {})
     ]
 

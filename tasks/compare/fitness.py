@@ -25,6 +25,7 @@ from tasks.observed.state import Listener, Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
+LOADED = 1.1  # resident memory ÷ maxmemory of a server that has only loaded its data (redis-facts §9)
 OS_MEMORY = 512 << 20  # bytes left to the operating system
 DISK_PER_MAXMEMORY = 3.5  # base and log at 100 % growth, and the new base beside them
 OWN_CLIENTS = 4  # connections of this tool at a time: a look and a proof, and an operator who wonders
@@ -104,7 +105,13 @@ def redis_number(version: str) -> tuple[int, int] | None:
 
 def memory_needed(roles: Iterable[Role]) -> int:
     """Bytes of RAM that a host of these roles has to have."""
-    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
+    roles = list(roles)
+    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY + proof_memory(roles)
+
+
+def proof_memory(roles: Iterable[Role]) -> int:
+    """Bytes for the server that proves a copy: one role's after the other, and the largest counts."""
+    return int(max((role.maxmemory for role in roles if role.backed_up), default=0) * LOADED)
 
 
 def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
@@ -120,10 +127,11 @@ def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
     needed = memory_needed(desired.roles)
     if needed > observed.memory:
+        proof = f" + {_mib(proof_memory(desired.roles))} for the proof of backups" if desired.backups else ""
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (
             f"memory: {names} need {_mib(needed)} of RAM at the peak of a rewrite "
-            f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}), the host has {_mib(observed.memory)}: "
+            f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}{proof}), the host has {_mib(observed.memory)}: "
             + (
                 _room(desired, (observed.memory - OS_MEMORY) / REWRITE_PEAK, "memory")
                 or "lower maxmemory in group_data/roles.yaml or move a role"

@@ -13,6 +13,7 @@ from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences, missed_data
+from tasks.compare.backups import backup_leftovers
 from tasks.compare.certificates import certificate_differences, clear_notes, stale_files
 from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
@@ -24,8 +25,18 @@ from tasks.compare.planted import planted
 from tasks.compare.restarts import restart_refusals
 from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
+from tasks.desired.backup import PACKAGE
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
-from tasks.desired.paths import DATA_ROOT, SYSCTL_FILE, THP_FILE, account_file, acl_file, begun_file, data_directory
+from tasks.desired.paths import (
+    DATA_ROOT,
+    SYSCTL_FILE,
+    THP_FILE,
+    account_file,
+    acl_file,
+    backup_file,
+    begun_file,
+    data_directory,
+)
 from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
@@ -53,6 +64,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_restarts_for_upgrade(desired, observed),
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
+        *backup_leftovers(desired, observed),
     ]
     found += _certificates(desired, observed, found)
     found = [_without_refused_restarts(item, desired, observed) for item in found]
@@ -130,7 +142,7 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(
                 None, "package", name, version or "installed", installed or "not installed", Remedy.INSTALL
             )
-        elif name in observed.automatic:
+        elif name in observed.automatic and name != PACKAGE:
             # redis-tools takes /var/lib/redis with it when it is purged (redis-facts §1).
             found = "installed automatically: apt autoremove --purge may delete it, and /var/lib/redis"
             yield Difference(None, "package", name, "installed for itself", found, Remedy.KEEP)
@@ -147,13 +159,14 @@ def _accounts(desired: Host, observed: Observed) -> Iterator[Difference]:
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
+    backups = {backup_file(plan.role.name) for plan in desired.backups}
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
         if (observed.container and file.path in (SYSCTL_FILE, THP_FILE)) or file.path in (
             unbegun - observed.files.keys()
         ) | missed:
             continue
-        unknown = file.content == "" and has_all_users(desired, observed, file.path)
+        unknown = file.content == "" and (file.path in backups or has_all_users(desired, observed, file.path))
         file = _with_its_owner(file, desired, observed)
         for item in _file(file, observed.files.get(file.path), unknown):
             yield _without_asking(desired, observed, item)

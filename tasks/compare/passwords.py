@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.acl_file import is_in_file, others_in_file, users_in_file
+from tasks.compare.backups import lost_repository_passwords
 from tasks.compare.difference import ByHand
 from tasks.compare.unknown import LOCKED_OUT, load_its_file
 from tasks.desired.host import Host, Instance, User
@@ -68,6 +69,7 @@ def password_problems(desired: Host, observed: Observed, file: str, lacking: Col
 
     `file`: where the passwords come from; `lacking`: those that it has not, and that a deploy makes up.
     """
+    yield from lost_repository_passwords(desired, observed, file, lacking)
     for instance in desired.instances:
         if not instance.new_passwords:
             new = [user for user in instance.users if (instance.name, user.name) in lacking]

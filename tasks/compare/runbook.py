@@ -29,6 +29,10 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.CRASHED: "a-server-crashes",
     Code.DISK_FULL: "disk-full",
     Code.HOST_MEMORY: "host-memory-short",
+    Code.BACKUP_OLD: "backup-failed",
+    Code.BACKUP_FAILED: "backup-failed",
+    Code.PROOF_FAILED: "backup-not-proved",
+    Code.PROOF_OLD: "backup-not-proved",
 }
 OF_REFUSAL: Mapping[Cause, str] = {
     Cause.NOT_ITS_OWN: "an-instance-will-not-start",

@@ -118,6 +118,35 @@ def begun_file(role: str) -> str:
     return f"{RECORDS}/{role}"
 
 
+BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
+BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
+
+
+def backup_unit(role: str) -> str:
+    """What makes a role's copies: a service and a timer of this name."""
+    return f"{BACKUP_UNITS}backup-{role}"
+
+
+def proof_unit(role: str) -> str:
+    """What proves them: a service and a timer of this name."""
+    return f"{BACKUP_UNITS}proof-{role}"
+
+
+def backup_file(role: str) -> str:
+    """The repository of a role's backups, and what opens it: for root alone."""
+    return f"{CONFIG_DIRECTORY}/{role}.backup"
+
+
+def backup_record(role: str) -> str:
+    """What came of a role's last copy."""
+    return f"{RECORDS}/{role}.backup"
+
+
+def proof_record(role: str) -> str:
+    """What came of the last proof of one."""
+    return f"{RECORDS}/{role}.proof"
+
+
 def rotation_file(role: str) -> str:
     """Where it is written since when users of a role have more than one password: names and times, nothing else."""
     return f"{RECORDS}/{role}.rotation"

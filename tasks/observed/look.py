@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,9 +19,11 @@ from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
     LOCK_FILE,
+    backup_record,
     data_directory,
     log_directory,
     marker_file,
+    proof_record,
     rotation_file,
     tls_files,
 )
@@ -68,7 +71,7 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     sizes = {item.name: log_size(item, seen) for item in running}
     unseen = seen.unseen if running or not desired.instances else {**seen.unseen, **_no_way(host, desired.instances[0])}
     servers = with_journals(state, host, running, servers, sizes)
-    return replace(seen, servers=servers, unseen=unseen, is_carried=is_carried(host))
+    return replace(seen, servers=servers, unseen=unseen, is_carried=is_carried(host), asked_at=int(time.time()))
 
 
 def trusts_of(instance: Instance, seen: Observed, found: Mapping[str, Endpoint | Refusal]) -> dict[Endpoint, Trust]:
@@ -123,6 +126,7 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets |= {path for role in roles for path in tls_files(role)}  # of one that speaks TLS no more, too
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles)}
+    own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),

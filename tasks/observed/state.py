@@ -214,6 +214,7 @@ class Observed:
     fences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # chain → who may connect, line by line
     forwards_owner: str = ""  # the process without which they end, and which alone can change them
     takings: tuple[Taking, ...] = ()
+    asked_at: int = 0  # seconds since the epoch, by the controller's clock
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role

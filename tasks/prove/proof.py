@@ -13,10 +13,11 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
+from tasks.catalogue.backup import SETTINGS
 from tasks.catalogue.printable import printable
-from tasks.catalogue.roles import Role
+from tasks.catalogue.roles import RESERVED_USERS, Role
 from tasks.catalogue.secret import newest
+from tasks.compare.backups import without_backup
 from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
 from tasks.desired.host import Instance, Passwords
@@ -107,7 +108,8 @@ def _verify(state: State, run: Run) -> int:
         problems += [f"{name}: {in_words(item)}" for item in found]
     for problem in problems:
         logger.error(problem)
-    for note in [*run.tier.notices(), *_of_hosts({name: looks[name].notes for name in jobs})]:
+    unsaved = without_backup(run.tier.hosts[name] for name in hosts)
+    for note in [*run.tier.notices(), *unsaved, *_of_hosts({name: looks[name].notes for name in jobs})]:
         logger.warning(f"note: {note}")
     roles = sum(len(run.tier.hosts[name].roles) for name in hosts)
     took = f"checked in {time.monotonic() - began:.1f} s"
@@ -174,8 +176,8 @@ def _unproved(instance: Instance, why: Refusal) -> Unknown:
 
 def stranger(role: Role, passwords: Passwords) -> str:
     """The name of a service that has no business on this role."""
-    others = {user for name, users in passwords.items() if name != role.name for user in users}
-    return min(others - {*role.services, OPERATOR, DEFAULT}, default="no-such-service")
+    others = {user for name, users in passwords.items() if name not in (role.name, SETTINGS) for user in users}
+    return min(others - {*role.services, *RESERVED_USERS}, default="no-such-service")
 
 
 @operation()

@@ -13,6 +13,10 @@ from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.backup import NAME as BACKUP
+from tasks.catalogue.backup import Source as BackupSource
+from tasks.catalogue.backup import backed_up, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
@@ -33,6 +37,7 @@ from tasks.catalogue.secrets_file import (
     lacking_problem,
     missing,
     read_passwords,
+    secrets_of,
     to_paste,
     users_of,
 )
@@ -44,6 +49,7 @@ from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_li
 
 Source = Path | SecretsCommand  # of passwords
 LIKE_ITSELF = Likeness()
+NO_BACKUP = BackupSource(None)
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class HostInput:
     ignored: tuple[str, ...]
     scale: float | None = None  # by which its roles were made smaller; None where that may not be asked for
     smaller: tuple[Smaller, ...] = ()
+    backups: BackupSource = NO_BACKUP
 
 
 def build_tier(
@@ -128,7 +135,7 @@ def build_tier(
         problems += wrong
         needing = [role for host in inputs if host.secrets == source for role in host.roles]
         weak, doubtful = judge(source, read[source], needing)
-        problems += weak
+        problems += [*weak, *setting_problems(source, read[source], needing)]
         doubts += doubtful
         # One that could not be read may have all of them.
         lacking[source] = [] if wrong else list(dict.fromkeys(missing(read[source], needing)))
@@ -206,7 +213,7 @@ def _credentials(host: HostInput) -> tuple[dict[str, Credentials], list[str]]:
     now = datetime.now(UTC)
     for role in host.roles:
         if role.tls is not None:
-            read, wrong = read_credentials(role.tls, role.address, users_of(role), now)
+            read, wrong = read_credentials(role.tls, role.address, (*role.services, OPERATOR), now)
             found |= {} if read is None else {role.name: read}
             problems += [f"{host.name}: {role.name}: {problem}" for problem in wrong]
     return found, problems
@@ -221,7 +228,15 @@ def _desired(
     if not host.roles:
         return host_without_roles(host.name, host.requests)
     desired = desired_host(
-        host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests, awaited, credentials
+        host.name,
+        host.roles,
+        passwords,
+        host.sysctls,
+        host.redis_version,
+        host.requests,
+        awaited,
+        credentials,
+        host.backups.backup,
     )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
@@ -245,7 +260,7 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
         own = hidden.get(role.name, {})
-        wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
+        wanted[role.name] = {**own, **{user: own.get(user) for user in secrets_of(role)}}
     return wanted
 
 
@@ -297,7 +312,10 @@ def read_inputs(
         if sound and not wrong:
             carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
             problems += wrong
-        inputs.append(replace(_input(host.name, carried, data, inventory_file, likeness.scale), smaller=smaller))
+        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
+        carried = backed_up(carried, backups.backup)
+        made = _input(host.name, carried, data, inventory_file, likeness.scale)
+        inputs.append(replace(made, smaller=smaller, backups=backups))
         problems += _check(inputs[-1], data)
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
@@ -350,6 +368,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
     for word in ("allow_eviction", ANYWAY):
         if not isinstance(data.get(word, False), bool):
             yield f"{host.name}: {word}: expected true or false, observed {data.get(word)!r}"
+    yield from host.backups.problems
     yield from _check_users(host)
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
