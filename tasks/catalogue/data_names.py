@@ -17,6 +17,7 @@ from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
+RESTORE, AT, INTO, ANYWAY_RESTORE = "restore", "at", "into", "anyway"  # of tasks/restore.py
 LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
@@ -49,6 +50,10 @@ NAMES = (
         DRILLS,
         LIST,
         ONLY,
+        RESTORE,
+        AT,
+        INTO,
+        ANYWAY_RESTORE,
         FROM,
         LIKE,
         SCALE,

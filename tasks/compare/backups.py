@@ -41,6 +41,8 @@ class Record:
     first: int = 0
     keys: str = ""
     said: str = ""
+    life: str = ""  # of which data its copies are
+    settled: bool = False  # whether it is known to be the role's own, not one that began empty on a new host
     kept: str = ""  # why older copies could not be forgotten
 
 
@@ -54,7 +56,18 @@ def read_record(text: str) -> Record | None:
         return None
     at, good, first = map(int, numbers.values())
     keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
-    return Record(fields["result"] == "failed", at, good, first, keys, said, kept)
+    life = fields.get("life", "")
+    return Record(
+        failed=fields["result"] == "failed",
+        at=at,
+        good=good,
+        first=first,
+        keys=keys,
+        said=said,
+        kept=kept,
+        life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
+        settled=fields.get("settled") == "yes",
+    )
 
 
 def recorded(path: str, observed: Observed) -> Record | None:

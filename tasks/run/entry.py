@@ -29,14 +29,15 @@ from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import ROOT, NotConnected, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
-READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py", "tasks/backup.py")  # no plan to confirm
+READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
+BY_THEMSELVES = ("tasks/backup.py", "tasks/restore.py")  # pyinfra shows no plan of these: they say and ask themselves
 REPORTING = ("tasks/verify.py", "tasks/drift.py")  # on hosts that nobody can reach, too
 
 
 def entry_points() -> list[str]:
     """Those of this repository's commands that this run was asked for, as paths inside the repository."""
     named = [(ROOT / str(name)).resolve() for name in options().get("operations", ())]
-    known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING)}
+    known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING, *BY_THEMSELVES)}
     return [known[path] for path in named if path in known]
 
 
@@ -224,7 +225,7 @@ def nobody(known: list[str]) -> str:
 def only_alone(entries: list[str]) -> str:
     """Why these commands cannot be one run, empty when they can: one that reads ends it before any other begins."""
     others = len(options().get("operations", ())) - 1
-    if len(entries) > 1 or (others and entries[0] in READING):
+    if len(entries) > 1 or (others and entries[0] in (*READING, *BY_THEMSELVES)):
         return f"{entries[0]}: {others} more in the same call, of which nothing would be done: give each its own call"
     return ""
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove | list | fetch RUN LOG SNAPSHOT. By its units, and by the commands of this tool.
+# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
@@ -19,6 +19,7 @@ settings=/etc/redis/$role.backup
 [ -z "${CREDENTIALS_DIRECTORY:-}" ] || settings=$CREDENTIALS_DIRECTORY/backup
 
 began=$(date +%s) to=/dev/null
+copied=${copied:-$role}  # the role that the copy is of
 work=$(mktemp -d "${RUNTIME_DIRECTORY:-/run}/caas-redis-backup.XXXXXX") || exit 1
 server=''
 # shellcheck disable=SC2329  # called by the trap
@@ -46,14 +47,17 @@ with_restic() (
 as_role() ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@" 8>&- 9>&- )
 
 # What has come of it, whole or as before: root's own directory.
-record() { cat >"$1.new" && sync "$1.new" && mv -fT "$1.new" "$1"; }
+record() {
+  [ "$1" != /dev/null ] || return 0
+  cat >"$1.new" && sync "$1.new" && mv -fT "$1.new" "$1"
+}
 failed() {
   echo "$role: $1"
   {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|repository|run) ' "$to" 2>/dev/null
+    grep -E '^(first|good|keys|bytes|life|settled|repository|run) ' "$to" 2>/dev/null
   } | record "$to"
   exit 1
 }
@@ -161,6 +165,7 @@ make_copy() {
     echo "bytes $bytes"
     echo "run $run"
     echo "life $life"
+    grep '^settled ' "$state" 2>/dev/null
     echo "repository $(cat "$work/id")"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
   } | record "$state"
@@ -221,7 +226,7 @@ forget() {
 
 # Unpacks the copy of run $1 as the role's user, and judges it by its manifest, which is in $work/manifest then.
 unpack() { # $2, $3: where its log, or its snapshot, goes
-  with_restic dump --tag "manifest,run=$1" latest "/$role.manifest" >"$work/manifest" 2>"$work/said" ||
+  with_restic dump --tag "manifest,run=$1" latest "/$copied.manifest" >"$work/manifest" 2>"$work/said" ||
     { echo "its manifest cannot be read: $(last_words <"$work/said")"; return 1; }
   [ "$(field format "$work/manifest")" = 1 ] || { echo "its manifest is of another form than this tool's"; return 1; }
   free=$(df -B1 --output=avail "${3%/*}" | tail -n 1)
@@ -229,7 +234,7 @@ unpack() { # $2, $3: where its log, or its snapshot, goes
   mkfifo "$work/sum"
   sha256sum <"$work/sum" >"$work/digest" &
   summing=$!
-  { with_restic dump --tag "copy,run=$1" latest "/$role.tar" 2>"$work/said"; echo $? >"$work/dumped"; } |
+  { with_restic dump --tag "copy,run=$1" latest "/$copied.tar" 2>"$work/said"; echo $? >"$work/dumped"; } |
     tee "$work/sum" | as_role perl "$tools/unpack.pl" "$2" "$name" "$3" >"$work/unpacked" 2>&1
   unpacked=$?
   wait "$summing"
@@ -256,15 +261,17 @@ scratch_config() {
 }
 ask_scratch() { as_role timeout 60 redis-cli -s "$scratch/$role/work/socket" --raw 2>/dev/null | tr -d '\r' | head -c 262144; }
 
-prove_copy() {
+prove_copy() { # $1: of this run only, for a restore; without it the newest one, whose proof is recorded
   to=$proof
+  [ -z "$1" ] || to=/dev/null
   hold proof
   hold_role
   have_repository prove
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
-  run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
+  run=$1
+  [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
   [ -n "$run" ] || failed "there is no copy to prove"
-  with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
+  [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
     failed "its repository is damaged: $(last_words <"$work/said")"
   install -d -m 0711 "$scratch"
   rm -rf "${scratch:?}/$role"
@@ -295,7 +302,7 @@ prove_copy() {
     [ "$expiry" -gt 0 ] && [ $((expiry / 1000)) -lt "$soon" ] && continue
     grep -qxF "$database $key $digest $expiry" "$work/found" || failed "the copy of run $run has another value of a key than the server had: database $database, key in hexadecimal $key"
   done <"$work/samples"
-  {
+  [ -n "$1" ] || {
     echo "result ok"
     echo "at $began"
     echo "good $began"
@@ -304,7 +311,7 @@ prove_copy() {
     echo "life $(field life "$work/manifest")"
   } | record "$proof"
   echo "$role: the copy of $(date -u -d "@$(field at "$work/manifest")" '+%F %T') UTC was loaded by a server: $loaded keys, $(wc -l <"$work/samples") of them compared"
-  [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"
+  [ -n "$1" ] || [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"
 }
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"
@@ -321,9 +328,17 @@ fetch_copy() {
   cat "$work/manifest"
 }
 
+# The role has the data of a copy now: its next copies are of the same life, whatever was made here before.
+continue_life() {
+  to=/dev/null
+  hold "$role.backup"
+  { grep -vE '^(life|settled) ' "$state" 2>/dev/null; echo "life $1"; echo "settled yes"; } | record "$state"
+}
+
 case $1 in
   make) make_copy ;;
-  prove) prove_copy ;;
+  prove) prove_copy "${2:-}" ;;
+  continue) continue_life "$2" ;;
   list) list_copies ;;
   fetch) fetch_copy "$2" "$3" "$4" ;;
 esac

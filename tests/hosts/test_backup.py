@@ -1,0 +1,144 @@
+"""Backups on real hosts: what is copied, what proves it, and what comes back, with restic as Debian has it."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import yaml
+
+from tests.hosts.conftest import ROLES, Finished, Tier, layout, operations, output, wait_for
+from tests.lab.containers import ContainerLab
+
+pytestmark = pytest.mark.hosts
+
+REPOSITORY = "/srv/backups"
+PLAN: dict[str, Any] = {"repository": REPOSITORY, "keep": {"hourly": 24, "daily": 14}}
+ROLE = "compliance"  # nothing of it may be lost: with a log, never evicted
+FEW = ("compliance", "crypto")
+
+
+def with_backups(**changes: Any) -> tuple[str, ...]:
+    return ("--data", f"redis_backup={json.dumps(PLAN | changes)}")
+
+
+@pytest.fixture(scope="module")
+def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """All five roles on one Debian 12 host, two of them with backups in a directory."""
+    with ContainerLab(layout("onebox", "bookworm")) as lab:
+        secrets = tmp_path_factory.mktemp("backup") / "secrets.yaml"
+        lab.hosts["redis-1"].sh(f"mkdir -m 0700 {REPOSITORY}")
+        tier = Tier(lab, "inventory/onebox.py", secrets, options=with_backups(roles=FEW))
+        tier.deploy()
+        yield tier
+
+
+def copied(tier: Tier, *options: str) -> Finished:
+    """A copy of ROLE made by a person."""
+    done = tier.run("tasks/backup.py", "--data", f"backup={ROLE}", *options)
+    assert done.returncode == 0, output(done)
+    return done
+
+
+def runs(tier: Tier, role: str = ROLE) -> list[str]:
+    """The runs of a role's copies as they are listed, the newest first."""
+    done = tier.run("tasks/backup.py", "--data", "list=true", "--data", f"backup={role}")
+    assert done.returncode == 0, output(done)
+    return re.findall(rf"^{role} .* ([0-9a-f]{{16}}) ", done.stdout, re.MULTILINE)
+
+
+def restic(tier: Tier, words: str, role: str = ROLE) -> str:
+    """What restic itself says of a role's repository, called as a person on the host would."""
+    password = yaml.safe_load(tier.secrets.read_text())[role]["backup"]
+    return tier.host(role).sh(f"RESTIC_PASSWORD={password} restic -r {REPOSITORY}/{role} {words}")
+
+
+def proof(tier: Tier, role: str = ROLE) -> tuple[int, str]:
+    """How the unit that proves ended, and what it said last."""
+    host = tier.host(role)
+    done = host.run(f"systemctl start caas-redis-proof-{role}.service")
+    said = host.sh(f"journalctl -q --no-pager -o cat -n 12 -u caas-redis-proof-{role}.service")
+    return done.returncode, said
+
+
+class Pairs:
+    """A client that counts two keys up in each transaction: in any one moment they are equal."""
+
+    def __init__(self, tier: Tier, role: str) -> None:
+        self.acknowledged = 0
+        self._client = tier.client(role, f"{role}-service")
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def _write(self) -> None:
+        while not self._ends.is_set():
+            try:
+                with self._client.pipeline(transaction=True) as both:
+                    both.incr("pair:one").set(f"pair:{self.acknowledged % 500}", "x" * 200).incr("pair:two")
+                    self.acknowledged = both.execute()[0]
+            except redis.exceptions.RedisError:
+                pass
+
+    def __enter__(self) -> "Pairs":
+        self._thread.start()
+        wait_for(lambda: self.acknowledged > 100, "writes are acknowledged")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+
+def served(tier: Tier, directory: str, role: str = ROLE) -> dict[str, str]:
+    """All strings of a restored directory, by a plain server of the host."""
+    host = tier.host(role)
+    options = f"--port 0 --unixsocket {directory}/s --dir {directory} --appendonly yes --appenddirname log --save ''"
+    host.sh(f"redis-server {options} --daemonize yes >/dev/null")
+    wait_for(lambda: "PONG" in host.run(f"redis-cli -s {directory}/s PING").stdout, "the server has loaded")
+    try:
+        keys = host.sh(f"redis-cli -s {directory}/s KEYS 'pair:*'").split()
+        values = host.sh(f"redis-cli -s {directory}/s MGET {' '.join(keys)}").split("\n")
+        return dict(zip(keys, values, strict=True))
+    finally:
+        host.sh(f"redis-cli -s {directory}/s SHUTDOWN NOSAVE || true")
+
+
+def test_a_deploy_makes_the_first_copies_and_a_second_one_does_nothing(tier: Tier) -> None:
+    for role in FEW:
+        assert len(runs(tier, role)) == 1
+    again = tier.deploy()
+    assert operations(again) == []
+    done = tier.run("tasks/drift.py")
+    assert done.returncode == 0, output(done)
+
+
+def test_verify_says_which_roles_have_no_backup(tier: Tier) -> None:
+    done = tier.run("tasks/verify.py")
+    assert done.returncode == 0, output(done)
+    others = ", ".join(sorted(set(ROLES) - set(FEW)))
+    assert f"no backup off the host: {others}:" in output(done)
+
+
+def test_a_copy_under_transactions_is_one_moment(tier: Tier) -> None:
+    with Pairs(tier, ROLE) as pairs:
+        before = pairs.acknowledged
+        copied(tier)
+    done = tier.run("tasks/restore.py", "--data", f"restore={ROLE}", "--data", "into=/srv/beside")
+    assert done.returncode == 0, output(done)
+    found = served(tier, "/srv/beside")
+    tier.host(ROLE).sh("rm -rf /srv/beside")
+    assert int(found["pair:one"]) == int(found["pair:two"]) >= before
+    assert proof(tier)[0] == 0
+
+
+def test_passwords_stand_in_no_unit_argument_or_environment_of_the_role(tier: Tier) -> None:
+    known = yaml.safe_load(tier.secrets.read_text())[ROLE]
+    host = tier.host(ROLE)
+    for user in ("backup", "reader"):
+        assert known[user] not in host.sh(
+            "systemctl show 'caas-redis-*' ; cat /etc/systemd/system/caas-redis-*; journalctl -q --no-pager"
+        )
+    assert host.sh(f"stat -c '%U %a' /etc/redis/{ROLE}.backup").strip() == "root 600"
