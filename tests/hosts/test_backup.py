@@ -59,9 +59,9 @@ def restic(tier: Tier, words: str, role: str = ROLE) -> str:
 def proof(tier: Tier, role: str = ROLE) -> tuple[int, str]:
     """How the unit that proves ended, and what it said last."""
     host = tier.host(role)
-    done = host.run(f"systemctl start caas-redis-proof-{role}.service")
+    ended = host.sh(f"systemctl start caas-redis-proof-{role}.service; echo $?")
     said = host.sh(f"journalctl -q --no-pager -o cat -n 12 -u caas-redis-proof-{role}.service")
-    return done.returncode, said
+    return int(ended.split()[-1]), said
 
 
 class Pairs:
@@ -77,7 +77,9 @@ class Pairs:
         while not self._ends.is_set():
             try:
                 with self._client.pipeline(transaction=True) as both:
-                    both.incr("pair:one").set(f"pair:{self.acknowledged % 500}", "x" * 200).incr("pair:two")
+                    both.incr("pair:one")
+                    both.set(f"pair:{self.acknowledged % 500}", "x" * 200)
+                    both.incr("pair:two")
                     self.acknowledged = both.execute()[0]
             except redis.exceptions.RedisError:
                 pass
@@ -97,7 +99,7 @@ def served(tier: Tier, directory: str, role: str = ROLE) -> dict[str, str]:
     host = tier.host(role)
     options = f"--port 0 --unixsocket {directory}/s --dir {directory} --appendonly yes --appenddirname log --save ''"
     host.sh(f"redis-server {options} --daemonize yes >/dev/null")
-    wait_for(lambda: "PONG" in host.run(f"redis-cli -s {directory}/s PING").stdout, "the server has loaded")
+    wait_for(lambda: "PONG" in host.sh(f"redis-cli -s {directory}/s PING || true"), "the server has loaded")
     try:
         keys = host.sh(f"redis-cli -s {directory}/s KEYS 'pair:*'").split()
         values = host.sh(f"redis-cli -s {directory}/s MGET {' '.join(keys)}").split("\n")
