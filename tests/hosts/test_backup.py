@@ -144,3 +144,105 @@ def test_passwords_stand_in_no_unit_argument_or_environment_of_the_role(tier: Ti
             "systemctl show 'caas-redis-*' ; cat /etc/systemd/system/caas-redis-*; journalctl -q --no-pager"
         )
     assert host.sh(f"stat -c '%U %a' /etc/redis/{ROLE}.backup").strip() == "root 600"
+
+
+LARGEST = f"find {REPOSITORY}/{ROLE}/data -type f -printf '%s %p\\n' | sort -n | tail -n 1 | cut -d' ' -f2"
+DAMAGES = {
+    "cut": f"truncate -s -200 $({LARGEST})",
+    "changed in one byte": (
+        f"file=$({LARGEST}); at=$(($(stat -c %s $file) / 3)); "
+        "byte=$(dd if=$file bs=1 skip=$at count=1 status=none | od -An -tu1); "
+        'printf "\\\\$(printf %03o $((byte ^ 1)))" | dd of=$file bs=1 seek=$at conv=notrunc status=none'
+    ),
+    "made with another password": (
+        f"echo another >/root/new; RESTIC_PASSWORD=$(sed -n 's/^RESTIC_PASSWORD=//p' /etc/redis/{ROLE}.backup) "
+        f"restic -q -r {REPOSITORY}/{ROLE} key passwd --new-password-file /root/new"
+    ),
+    "gone": f"rm -rf {REPOSITORY}/{ROLE}",
+}
+
+
+@pytest.fixture
+def kept(tier: Tier) -> Iterator[None]:
+    """The repository is afterwards what it was before, and proved so."""
+    host = tier.host(ROLE)
+    copied(tier)
+    host.sh(f"rm -rf /srv/kept; cp -a {REPOSITORY}/{ROLE} /srv/kept; chmod -R u+w {REPOSITORY}/{ROLE}")
+    assert proof(tier)[0] == 0, proof(tier)[1]
+    yield
+    host.sh(f"rm -rf {REPOSITORY}/{ROLE}; cp -a /srv/kept {REPOSITORY}/{ROLE}")
+    assert proof(tier)[0] == 0, proof(tier)[1]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_proof_of_a_backup_goes_red_when_it_is(tier: Tier, kept: None, damage: str) -> None:
+    tier.host(ROLE).sh(DAMAGES[damage])
+    ended, said = proof(tier)
+    assert ended != 0
+    assert f"{ROLE}: " in said
+    done = tier.run("tasks/verify.py")
+    assert done.returncode == 1
+    assert f"{ROLE}: critical PROOF-FAILED: " in output(done)
+    assert "(docs/runbook.md#backup-not-proved)" in output(done)
+
+
+def keys(tier: Tier, role: str = ROLE) -> set[str]:
+    with tier.operator(role) as client:
+        return set(client.scan_iter("pair:*"))
+
+
+def test_a_restore_brings_back_what_was_copied_and_keeps_what_was_there(tier: Tier) -> None:
+    with tier.client(ROLE, f"{ROLE}-service") as client:
+        client.set("pair:restored", "as it was")
+        copied(tier)
+        client.set("pair:restored", "a mistake")
+        client.set("pair:later", "of after the copy")
+        run = runs(tier)[0]
+        asked = tier.run("tasks/restore.py", "--data", f"restore={ROLE}", yes=False)
+        assert asked.returncode != 0
+        assert "nobody to confirm" in output(asked)
+        done = tier.run("tasks/restore.py", "--data", f"restore={ROLE}", "--data", f"at={run}")
+        assert done.returncode == 0, output(done)
+        assert client.get("pair:restored") == "as it was"
+        assert client.get("pair:later") is None
+    assert f"run {run}" in output(done)
+    aside = tier.host(ROLE).sh(f"ls /var/lib/redis/{ROLE}")
+    assert re.search(r"appendonlydir\.replaced-[0-9]{14}", aside)
+    assert "of after the copy" in tier.host(ROLE).sh(f"cat /var/lib/redis/{ROLE}/appendonlydir.replaced-*/*.incr.aof")
+    assert tier.run("tasks/drift.py").returncode == 0
+    assert operations(tier.deploy()) == []
+
+
+REFUSED = {
+    "at=2001-01-01 00:00": "no copy is of 2001-01-01 00:00 UTC or before: the oldest is of",
+    "at=0123456789abcdef": "no copy is of run 0123456789abcdef",
+    "at=yesterday": "at: expected a time in UTC",
+    "into=/etc/../x": "into: expected a directory of the role's host",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_restore_that_cannot_be_is_refused_in_words(tier: Tier, words: str) -> None:
+    pid = tier.pid(ROLE)
+    done = tier.run("tasks/restore.py", "--data", f"restore={ROLE}", "--data", words)
+    assert done.returncode != 0
+    assert REFUSED[words] in output(done)
+    assert "Traceback" not in output(done)
+    assert tier.pid(ROLE) == pid
+
+
+def test_a_role_without_backups_is_not_restored(tier: Tier) -> None:
+    done = tier.run("tasks/restore.py", "--data", "restore=gateway")
+    assert done.returncode != 0
+    assert "gateway: no host of this run has backups of it: set redis_backup" in output(done)
+
+
+def test_a_backup_that_is_no_longer_wanted_leaves_no_file_and_no_timer(tier: Tier) -> None:
+    without = Tier(tier.lab, tier.inventory, tier.secrets)
+    without.deploy()
+    host = tier.host(ROLE)
+    assert "caas-redis" not in host.sh("systemctl list-timers --all; ls /etc/systemd/system")
+    assert host.sh("ls /etc/redis/*.backup /usr/local/lib/caas-redis/* 2>/dev/null || true") == ""
+    assert operations(without.deploy()) == []
+    tier.deploy()
+    assert operations(tier.deploy()) == []
