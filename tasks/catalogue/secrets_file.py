@@ -35,7 +35,7 @@ def users_of(role: Role) -> tuple[str, ...]:
     return (*role.services, OPERATOR, *([READER] if role.backed_up else []))
 
 
-def secrets_of(role: Role) -> tuple[str, ...]:
+def entries_of(role: Role) -> tuple[str, ...]:
     """Every entry of a role in the secrets file: of its users, and the password of its repository of backups."""
     return (*users_of(role), *([PASSWORD] if role.backed_up else []))
 
@@ -159,7 +159,7 @@ def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -
     return [
         (role.name, user)
         for role in sorted(roles, key=lambda role: role.name)
-        for user in secrets_of(role)
+        for user in entries_of(role)
         if user not in passwords.get(role.name, {})
     ]
 

@@ -114,6 +114,8 @@ def backup_health(desired: Host, observed: Observed) -> Iterator[Health]:
     """What is not well with the copies of a host's roles, and with their proofs."""
     for plan in desired.backups:
         name = plan.role.name
+        if backup_file(name) not in observed.files:
+            continue  # listed as a difference
         copy, proof = recorded(backup_record(name), observed), recorded(proof_record(name), observed)
         yield from _copy(plan, copy, observed.asked_at)
         if copy is not None:

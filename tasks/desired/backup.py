@@ -22,7 +22,7 @@ from tasks.desired.paths import (
     proof_unit,
     snapshot_file,
 )
-from tasks.desired.rendering import render
+from tasks.desired.rendering import MANAGED, render
 
 PACKAGE = "restic"
 SOURCES = Path(__file__).parents[2] / "templates" / "backup"
@@ -57,8 +57,8 @@ def backup_files(plans: Sequence[Plan], passwords: Passwords) -> Iterator[File]:
         return
     yield File(BACKUP_TOOLS, None, mode="0755")
     for name, source in (("backup", "backup.sh"), ("copy.pl", "copy.pl"), ("unpack.pl", "unpack.pl")):
-        yield File(f"{BACKUP_TOOLS}/{name}", _source(source))
-    yield File(f"{BACKUP_TOOLS}/sample", one_line(_source("sample.lua")))
+        yield File(f"{BACKUP_TOOLS}/{name}", f"# {MANAGED}\n{_source(source)}")
+    yield File(f"{BACKUP_TOOLS}/sample", f"# {MANAGED}\n{one_line(_source('sample.lua'))}")
     for plan in plans:
         name = plan.role.name
         yield File(backup_file(name), settings_text(plan, passwords), mode="0600", role=name, secret=True)
@@ -92,7 +92,7 @@ def settings_text(plan: Plan, passwords: Passwords) -> str:
         "READER": revealed(reader),
         **settings,
     }
-    return "".join(f"{name}={value}\n" for name, value in lines.items())
+    return f"# {MANAGED}\n" + "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 def _service(plan: Plan, verb: str, what: str) -> str:

@@ -32,12 +32,12 @@ from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
 from tasks.catalogue.secrets_file import (
     before_rotation,
+    entries_of,
     generate,
     judge,
     lacking_problem,
     missing,
     read_passwords,
-    secrets_of,
     to_paste,
     users_of,
 )
@@ -260,7 +260,7 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
         own = hidden.get(role.name, {})
-        wanted[role.name] = {**own, **{user: own.get(user) for user in secrets_of(role)}}
+        wanted[role.name] = {**own, **{user: own.get(user) for user in entries_of(role)}}
     return wanted
 
 

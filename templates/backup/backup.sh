@@ -20,7 +20,8 @@ settings=/etc/redis/$role.backup
 
 began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
-work=$(mktemp -d "${RUNTIME_DIRECTORY:-/run}/caas-redis-backup.XXXXXX") || exit 1
+install -d -m 0700 /run/caas-redis
+work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
 server=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
@@ -62,7 +63,6 @@ failed() {
   exit 1
 }
 hold() {
-  install -d -m 0700 /run/caas-redis
   exec 9>"/run/caas-redis/$1.lock"
   flock --wait 7200 9 || failed "another backup or proof has not ended in two hours"
 }
@@ -110,7 +110,7 @@ databases_in() { sed -nE 's/^db([0-9]{1,5}):keys=.*/\1/p' | head -n 16; }
 sample() { # $1 = ask or ask_scratch, $2 = database, then keys in hexadecimal, or how many
   asking=$1 database=$2
   shift 2
-  printf 'SELECT %s\nEVAL_RO "%s" 0 %s\n' "$database" "$(cat "$tools/sample")" "$*" | "$asking" |
+  printf 'SELECT %s\nEVAL_RO "%s" 0 %s\n' "$database" "$(tail -n 1 "$tools/sample")" "$*" | "$asking" |
     grep -xE '[0-9a-f]{2,2000} ([0-9a-f]{40}|gone) -?[0-9]{1,15}' | head -n "$samples" | sed "s/^/$database /"
 }
 # The same of those keys that a file of such lines has.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,9 @@ import redis
 import yaml
 
 from tests.hosts.conftest import ROLES, Finished, Tier, layout, operations, output, wait_for
+from tests.hosts.runbook_steps import sees
 from tests.lab.containers import ContainerLab
+from tests.runbook import entries
 
 pytestmark = pytest.mark.hosts
 
@@ -102,7 +105,7 @@ def served(tier: Tier, directory: str, role: str = ROLE) -> dict[str, str]:
     wait_for(lambda: "PONG" in host.sh(f"redis-cli -s {directory}/s PING || true"), "the server has loaded")
     try:
         keys = host.sh(f"redis-cli -s {directory}/s KEYS 'pair:*'").split()
-        values = host.sh(f"redis-cli -s {directory}/s MGET {' '.join(keys)}").split("\n")
+        values = host.sh(f"redis-cli -s {directory}/s MGET {' '.join(keys)}").splitlines()
         return dict(zip(keys, values, strict=True))
     finally:
         host.sh(f"redis-cli -s {directory}/s SHUTDOWN NOSAVE || true")
@@ -112,7 +115,7 @@ def test_a_deploy_makes_the_first_copies_and_a_second_one_does_nothing(tier: Tie
     for role in FEW:
         assert len(runs(tier, role)) == 1
     again = tier.deploy()
-    assert operations(again) == []
+    assert operations(again) == ["Prove the tier"]
     done = tier.run("tasks/drift.py")
     assert done.returncode == 0, output(done)
 
@@ -164,8 +167,9 @@ DAMAGES = {
 
 @pytest.fixture
 def kept(tier: Tier) -> Iterator[None]:
-    """The repository is afterwards what it was before, and proved so."""
+    """A repository of one copy, so that the proof has to read all of it; afterwards it is what it was."""
     host = tier.host(ROLE)
+    host.sh(f"rm -rf {REPOSITORY}/{ROLE} /var/lib/caas-redis/{ROLE}.backup")
     copied(tier)
     host.sh(f"rm -rf /srv/kept; cp -a {REPOSITORY}/{ROLE} /srv/kept; chmod -R u+w {REPOSITORY}/{ROLE}")
     assert proof(tier)[0] == 0, proof(tier)[1]
@@ -210,7 +214,7 @@ def test_a_restore_brings_back_what_was_copied_and_keeps_what_was_there(tier: Ti
     assert re.search(r"appendonlydir\.replaced-[0-9]{14}", aside)
     assert "of after the copy" in tier.host(ROLE).sh(f"cat /var/lib/redis/{ROLE}/appendonlydir.replaced-*/*.incr.aof")
     assert tier.run("tasks/drift.py").returncode == 0
-    assert operations(tier.deploy()) == []
+    assert operations(tier.deploy()) == ["Prove the tier"]
 
 
 REFUSED = {
@@ -243,6 +247,39 @@ def test_a_backup_that_is_no_longer_wanted_leaves_no_file_and_no_timer(tier: Tie
     host = tier.host(ROLE)
     assert "caas-redis" not in host.sh("systemctl list-timers --all; ls /etc/systemd/system")
     assert host.sh("ls /etc/redis/*.backup /usr/local/lib/caas-redis/* 2>/dev/null || true") == ""
-    assert operations(without.deploy()) == []
+    assert operations(without.deploy()) == ["Prove the tier"]
     tier.deploy()
-    assert operations(tier.deploy()) == []
+    assert operations(tier.deploy()) == ["Prove the tier"]
+
+
+def test_backup_failed(tier: Tier) -> None:
+    """docs/runbook.md, Backup failed: the repository is not mounted for a while."""
+    host = tier.host("crypto")
+    host.sh(f"mv {REPOSITORY}/crypto /srv/away")
+    failed = tier.run("tasks/backup.py", "--data", "backup=crypto")
+    assert failed.returncode == 1
+    host.sh("sed -i 's/^good .*/good 1/' /var/lib/caas-redis/crypto.backup")
+    sees(tier.run("tasks/verify.py"), entries()["backup-failed"].quotes[0])
+    host.sh(f"mv /srv/away {REPOSITORY}/crypto")
+    follow(tier, "backup-failed", "crypto")
+
+
+def test_backup_not_proved(tier: Tier) -> None:
+    """docs/runbook.md, Backup not proved: what is damaged is stored again."""
+    host = tier.host("crypto")
+    host.sh(DAMAGES["cut"].replace(ROLE, "crypto"))
+    assert proof(tier, "crypto")[0] != 0
+    sees(tier.run("tasks/verify.py"), entries()["backup-not-proved"].quotes[0])
+    host.sh(f"rm -rf {REPOSITORY}/crypto /var/lib/caas-redis/crypto.backup")  # as it is given another one
+    follow(tier, "backup-not-proved", "crypto")
+
+
+def follow(tier: Tier, name: str, role: str) -> None:
+    """The entry's commands, in order; each ends well."""
+    for command in entries()[name].commands:
+        words = shlex.split(command)
+        if words[0] == "pyinfra":
+            done = tier.run(words[2], *words[3:])
+            assert done.returncode == 0, f"{command}\n{output(done)}"
+        else:
+            tier.host(role).sh(command)

@@ -28,7 +28,7 @@ POINTED: dict[Code | Cause | Kind, str] = dict(
 )
 DIFFERENCES = {runbook.DRIFT, runbook.UNSEEN, *runbook.OF_REMEDY.values(), *runbook.OF_PERSISTENCE.values()}
 # Of an entry that a person comes to from another one, or from what a deploy says when it fails.
-ELSEWHERE = {"log-damaged"}
+ELSEWHERE = {"log-damaged", "a-host-is-lost"}
 # What somebody plans to do, or meets in words that have no key.
 PLANNED = {
     "first-deploy",

@@ -1,0 +1,65 @@
+"""A host that is destroyed under load is replaced by a deploy and a restore; its copies lie behind sftp."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.conftest import Tier, layout, output
+from tests.hosts.test_backup import Pairs
+from tests.lab.containers import ContainerLab
+from tests.lab.layouts import HostSpec
+
+pytestmark = pytest.mark.hosts
+
+ROLE = "crypto"
+STORE = "172.28.2.250"
+PLAN = {"repository": f"sftp:root@{STORE}:/srv/backups", "roles": [ROLE]}
+
+
+def open_the_way(lab: ContainerLab) -> None:
+    """Root of the tier's host may log in to the host that stores the copies, and knows it."""
+    host, store = lab.hosts["redis-1"], lab.hosts["store"]
+    host.sh(
+        "mkdir -p -m 0700 /root/.ssh; test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519"
+    )
+    store.sh(
+        "mkdir -p -m 0700 /root/.ssh /srv/backups; cat >>/root/.ssh/authorized_keys",
+        input=host.sh("cat /root/.ssh/id_ed25519.pub"),
+    )
+    host.sh(f"ssh-keyscan -t ed25519 {STORE} >/root/.ssh/known_hosts 2>/dev/null")
+
+
+@pytest.fixture(scope="module")
+def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    with ContainerLab((*layout("onebox", "bookworm"), HostSpec("store", (STORE,)))) as lab:
+        secrets: Path = tmp_path_factory.mktemp("lost") / "secrets.yaml"
+        tier = Tier(lab, "inventory/onebox.py", secrets, ("--data", f"redis_backup={json.dumps(PLAN)}"))
+        open_the_way(lab)
+        tier.deploy()
+        yield tier
+
+
+def test_a_destroyed_host_is_replaced_by_two_commands(tier: Tier) -> None:
+    host = tier.host(ROLE)
+    with Pairs(tier, ROLE) as pairs:
+        copied_until = pairs.acknowledged
+        done = tier.run("tasks/backup.py")
+        assert done.returncode == 0, output(done)
+        host.kill()
+    host.reset()
+    open_the_way(tier.lab)
+    deployed = tier.run("deploy.py")
+    assert deployed.returncode == 0, output(deployed)
+    with tier.client(ROLE, f"{ROLE}-service") as client:
+        client.set("test:meanwhile", "a service was quicker than the restore")
+    restored = tier.run("tasks/restore.py", "--data", f"restore={ROLE}")
+    assert restored.returncode == 0, output(restored)
+    assert "the last one from before the role began anew on this host" in output(restored)
+    with tier.client(ROLE, f"{ROLE}-service") as client:
+        one, two = int(client.get("pair:one") or 0), int(client.get("pair:two") or 0)
+    assert one == two >= copied_until
+    assert tier.run("tasks/drift.py").returncode == 0
+    again = tier.run("tasks/restore.py", "--data", f"restore={ROLE}", "--dry", yes=False)
+    assert "from before the role began anew" not in output(again)
