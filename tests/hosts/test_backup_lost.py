@@ -21,13 +21,10 @@ PLAN = {"repository": f"sftp:root@{STORE}:/srv/backups", "roles": [ROLE]}
 def open_the_way(lab: ContainerLab) -> None:
     """Root of the tier's host may log in to the host that stores the copies, and knows it."""
     host, store = lab.hosts["redis-1"], lab.hosts["store"]
-    host.sh(
-        "mkdir -p -m 0700 /root/.ssh; test -e /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519"
-    )
-    store.sh(
-        "mkdir -p -m 0700 /root/.ssh /srv/backups; cat >>/root/.ssh/authorized_keys",
-        input=host.sh("cat /root/.ssh/id_ed25519.pub"),
-    )
+    key = "/root/.ssh/id_ed25519"
+    host.sh(f"mkdir -p -m 0700 /root/.ssh; test -e {key} || ssh-keygen -q -t ed25519 -N '' -f {key}")
+    public = host.sh(f"cat {key}.pub")
+    store.sh("mkdir -p -m 0700 /root/.ssh /srv/backups; cat >>/root/.ssh/authorized_keys", input=public)
     host.sh(f"ssh-keyscan -t ed25519 {STORE} >/root/.ssh/known_hosts 2>/dev/null")
 
 
