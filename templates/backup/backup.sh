@@ -58,7 +58,7 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|settled|repository|run) ' "$to" 2>/dev/null
+    grep -E '^(first|good|keys|bytes|life|settled|repository|where|run) ' "$to" 2>/dev/null
   } | record "$to"
   exit 1
 }
@@ -67,12 +67,15 @@ hold() {
   flock --wait 7200 9 || failed "another backup or proof has not ended in two hours"
 }
 
-# A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew.
+# A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
+# one at another place is.
 have_repository() {
+  where=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)
+  known=''
+  [ "$(field where "$state")" != "$where" ] || known=$(field repository "$state")
   with_restic unlock >/dev/null 2>&1
   if with_restic cat config >"$work/config" 2>"$work/said"; then
     sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p' "$work/config" | head -n 1 >"$work/id"
-    known=$(field repository "$state")
     if [ -n "$known" ] && [ "$known" != "$(cat "$work/id")" ]; then
       failed "its repository is another one than before: look whether the right one is mounted; if it was made anew on purpose: rm $state on the host"
     fi
@@ -81,7 +84,7 @@ have_repository() {
   if grep -q 'wrong password' "$work/said"; then
     failed "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
   fi
-  if [ -n "$(field repository "$state")" ]; then
+  if [ -n "$known" ]; then
     failed "its repository cannot be read: $(last_words <"$work/said")"
   fi
   [ "$1" = make ] || failed "it has no repository yet: $(last_words <"$work/said")"
@@ -167,6 +170,7 @@ make_copy() {
     echo "life $life"
     grep '^settled ' "$state" 2>/dev/null
     echo "repository $(cat "$work/id")"
+    echo "where $where"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
   } | record "$state"
   echo "$role: a copy of $(date -u -d "@$began" '+%F %T') UTC, ${keys:-an unknown number of} keys, $bytes bytes, run $run"

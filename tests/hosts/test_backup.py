@@ -243,6 +243,7 @@ def test_a_role_without_backups_is_not_restored(tier: Tier) -> None:
 
 def test_a_backup_that_is_no_longer_wanted_leaves_no_file_and_no_timer(tier: Tier) -> None:
     without = Tier(tier.lab, tier.inventory, tier.secrets)
+    pid = tier.pid(ROLE)
     without.deploy()
     host = tier.host(ROLE)
     assert "caas-redis" not in host.sh("systemctl list-timers --all; ls /etc/systemd/system")
@@ -250,6 +251,7 @@ def test_a_backup_that_is_no_longer_wanted_leaves_no_file_and_no_timer(tier: Tie
     assert operations(without.deploy()) == ["Prove the tier"]
     tier.deploy()
     assert operations(tier.deploy()) == ["Prove the tier"]
+    assert tier.pid(ROLE) == pid
 
 
 def test_backup_failed(tier: Tier) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.hosts.conftest import Tier, layout, output
+from tests.hosts.conftest import Tier, layout, output, wait_for
 from tests.hosts.test_backup import Pairs
 from tests.lab.containers import ContainerLab
 from tests.lab.layouts import HostSpec
@@ -53,10 +54,39 @@ def test_a_destroyed_host_is_replaced_by_two_commands(tier: Tier) -> None:
         client.set("test:meanwhile", "a service was quicker than the restore")
     restored = tier.run("tasks/restore.py", "--data", f"restore={ROLE}")
     assert restored.returncode == 0, output(restored)
-    assert "the last one from before the role began anew on this host" in output(restored)
+    assert "the last one from before the role began anew on this host" in output(restored), output(restored)
     with tier.client(ROLE, f"{ROLE}-service") as client:
         one, two = int(client.get("pair:one") or 0), int(client.get("pair:two") or 0)
     assert one == two >= copied_until
     assert tier.run("tasks/drift.py").returncode == 0
     again = tier.run("tasks/restore.py", "--data", f"restore={ROLE}", "--dry", yes=False)
-    assert "from before the role began anew" not in output(again)
+    assert "from before the role began anew" not in output(again), output(again)
+
+
+REST = ("--data", f"redis_backup={json.dumps(PLAN | {'repository': f'rest:http://{STORE}:8000/redis'})}")
+
+
+def test_copies_go_to_a_rest_server_with_a_password_and_come_back(tier: Tier) -> None:
+    """Debian's rclone serves what restic calls REST."""
+    store = tier.lab.hosts["store"]
+    store.sh("apt-get -qq install --no-install-recommends rclone >/dev/null; mkdir -p /srv/rest")
+    serve = f"rclone serve restic /srv/rest --addr {STORE}:8000 --user caas --pass in/the@way"
+    store.sh(f"systemd-run --quiet --unit=rest {serve}")
+    wait_for(lambda: ":8000" in store.sh("ss -Hltn"), "the REST server listens")
+    known = yaml.safe_load(tier.secrets.read_text())
+    known["RESTIC"] = {"RESTIC_REST_USERNAME": "caas", "RESTIC_REST_PASSWORD": "in/the@way"}
+    tier.secrets.write_text(yaml.safe_dump(known))
+    there = Tier(tier.lab, tier.inventory, tier.secrets, REST)
+    there.deploy()
+    assert there.host(ROLE).sh(f"systemctl start caas-redis-proof-{ROLE}.service; echo $?") == "0\n"
+    listed = there.run("tasks/backup.py", "--data", "list=true")
+    assert listed.returncode == 0, output(listed)
+    assert "in/the@way" not in output(listed)
+    restored = there.run("tasks/restore.py", "--data", f"restore={ROLE}")
+    assert restored.returncode == 0, output(restored)
+    store.sh("systemctl stop rest")
+    failed = there.run("tasks/backup.py")
+    assert failed.returncode == 1
+    assert "its repository cannot be read" in output(failed)
+    assert "in/the@way" not in output(failed)
+    assert there.run("tasks/verify.py").returncode == 0  # one try that failed is a warning
