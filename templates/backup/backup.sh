@@ -130,8 +130,8 @@ make_copy() {
   hold "$role.backup"
   have_repository make
   run=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  life=$(field life "$state")
-  [ -n "$life" ] || life=$run
+  own_life=$(field life "$state")
+  [ -n "$own_life" ] || own_life=$run
   first=$(field first "$state")
   [ -n "$first" ] || first=$began
   time=$(date -u -d "@$began" '+%F %T')
@@ -155,7 +155,7 @@ make_copy() {
   sample_again ask "$work/samples.before" >"$work/samples.after"
   write_manifest >"$work/manifest"
   with_restic backup --stdin --stdin-filename "/$role.manifest" --host "$host" --time "$time" --tag "manifest,run=$run" \
-    --tag "role=$role,life=$life,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
+    --tag "role=$role,life=$own_life,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
     <"$work/manifest" >/dev/null 2>"$work/said" || failed "not stored: $(last_words <"$work/said")"
   forgotten=''
   [ -z "$keep" ] || forget || forgotten=$(last_words <"$work/said")
@@ -167,7 +167,7 @@ make_copy() {
     echo "keys ${keys:-unknown}"
     echo "bytes $bytes"
     echo "run $run"
-    echo "life $life"
+    echo "life $own_life"
     grep '^settled ' "$state" 2>/dev/null
     echo "repository $(cat "$work/id")"
     echo "where $where"
@@ -194,7 +194,7 @@ write_manifest() {
   bytes=$(field bytes "$work/report") newest=$(field newest "$work/report")
   kind=snapshot
   [ -z "$log" ] || kind=log
-  printf '%s\n' "format 1" "role $role" "at $began" "host $host" "life $life" "server $version" "kind $kind" \
+  printf '%s\n' "format 1" "role $role" "at $began" "host $host" "life $own_life" "server $version" "kind $kind" \
     "digest $(cut -d' ' -f1 "$work/digest")" "bytes $bytes" "newest $newest"
   [ -z "$keys" ] || printf '%s\n' "keys $keys" "expires $expires"
   [ -z "$low" ] || printf '%s\n' "low $((low < 0 ? 0 : low))" "high $high"
@@ -205,7 +205,7 @@ write_manifest() {
   sort "$work/samples.after" | comm -12 "$work/sorted" - | sed 's/^/sample /'
 }
 
-# Snapshots of the repository, a line each: TIME KIND RUN ID.
+# Snapshots of the repository, a line each: TIME KIND RUN ID LIFE.
 snapshots() {
   with_restic snapshots --json >"$work/snapshots" 2>"$work/said" || return 1
   perl -0777 -ne 'for (split /(?=\{"time":")/) {
@@ -213,14 +213,18 @@ snapshots() {
     my ($id) = /"id":"([0-9a-f]{64})"/ or next;
     my ($kind) = /"(copy|manifest)"/ or next;
     my ($run) = /"run=([0-9a-f]{16})"/ or next;
-    print "$time $kind $run $id\n" }' "$work/snapshots"
+    my ($life) = /"life=([0-9a-f]{16})"/;
+    print "$time $kind $run $id ", $life // "-", "\n" }' "$work/snapshots"
 }
 
 # What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
-# still be under way elsewhere.
+# still be under way elsewhere. Each life by itself: what began empty on a new host displaces no copy from before.
 forget() {
-  # shellcheck disable=SC2086  # a list of options
-  with_restic forget --tag manifest --group-by '' $keep >/dev/null 2>"$work/said" || return 1
+  snapshots >"$work/list" || return 1
+  for life in $(awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u); do
+    # shellcheck disable=SC2086  # a list of options
+    with_restic forget --tag "manifest,life=$life" --group-by '' $keep >/dev/null 2>"$work/said" || return 1
+  done
   snapshots | sort >"$work/list"
   day=$(date -u -d '1 day ago' '+%FT%T')
   half=$(awk -v day="$day" '{ has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 } END { for (run in has) if (has[run] < 2 && time[run] < day) print id[run] }' "$work/list")
