@@ -26,6 +26,7 @@ LATE = 3  # periods after which a copy or a proof is too old: one that failed ma
 WAYS = "an absolute path, sftp:USER@HOST:/PATH, rest:https://HOST/PATH, s3:https://HOST/BUCKET"
 VARIABLE = re.compile(r"(AWS|B2|AZURE|GOOGLE|OS|ST|SWIFT|RCLONE|RESTIC_REST)_[A-Z0-9_]{1,60}")
 MOST_COPIES = 10_000
+LAST = 6  # copies that stay in any case: one made after a mistake displaces none of the same hour from before it
 
 
 def _repository(value: str) -> str:
@@ -71,7 +72,8 @@ class Keep(BaseModel):
     def options(self) -> list[str]:
         """As restic forget takes them."""
         given = {name: getattr(self, name) for name in ("hourly", "daily", "weekly", "monthly")}
-        return [f"--keep-{name}={count}" for name, count in given.items() if count]
+        last = [f"--keep-last={LAST}"] if any(given.values()) else []
+        return [*last, *(f"--keep-{name}={count}" for name, count in given.items() if count)]
 
 
 class Backup(BaseModel):

@@ -221,10 +221,11 @@ snapshots() {
 # still be under way elsewhere. Each life by itself: what began empty on a new host displaces no copy from before.
 forget() {
   snapshots >"$work/list" || return 1
-  for life in $(awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u); do
+  awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u >"$work/lives"
+  while read -r life; do
     # shellcheck disable=SC2086  # a list of options
-    with_restic forget --tag "manifest,life=$life" --group-by '' $keep >/dev/null 2>"$work/said" || return 1
-  done
+    with_restic forget --tag "manifest,life=$life" --group-by '' $keep </dev/null >/dev/null 2>"$work/said" || return 1
+  done <"$work/lives"
   snapshots | sort >"$work/list"
   day=$(date -u -d '1 day ago' '+%FT%T')
   half=$(awk -v day="$day" '{ has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 } END { for (run in has) if (has[run] < 2 && time[run] < day) print id[run] }' "$work/list")
