@@ -66,6 +66,7 @@ def test_a_destroyed_host_is_replaced_by_two_commands(tier: Tier) -> None:
 REST = ("--data", f"redis_backup={json.dumps(PLAN | {'repository': f'rest:http://{STORE}:8000/redis'})}")
 
 
+@pytest.mark.soak
 def test_copies_go_to_a_rest_server_with_a_password_and_come_back(tier: Tier) -> None:
     """Debian's rclone serves what restic calls REST."""
     store = tier.lab.hosts["store"]
