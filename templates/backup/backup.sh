@@ -22,11 +22,12 @@ began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server=''
+server='' scratched=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null
-  rm -rf "$work" "${scratch:?}/$role"
+  rm -rf "$work"
+  [ -z "$scratched" ] || rm -rf "${scratch:?}/$role"
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM HUP
@@ -283,6 +284,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
     failed "its repository is damaged: $(last_words <"$work/said")"
   install -d -m 0711 "$scratch"
+  scratched=yes  # by whoever has the lock: another one's is not taken away
   rm -rf "${scratch:?}/$role"
   { mkdir -m 0711 "$scratch/$role" && install -d -m 0700 -o "$user" -g "$user" "$scratch/$role/work"; } || failed "$scratch cannot be written"
   in=$scratch/$role/work

@@ -1,4 +1,4 @@
-"""A host that is destroyed under load is replaced by a deploy and a restore; its copies lie behind sftp."""
+"""A host that is destroyed under load is replaced by a deploy and a restore; Debian 13, copies behind sftp."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def open_the_way(lab: ContainerLab) -> None:
 
 @pytest.fixture(scope="module")
 def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
-    with ContainerLab((*layout("onebox", "bookworm"), HostSpec("store", (STORE,)))) as lab:
+    with ContainerLab((*layout("onebox", "trixie"), HostSpec("store", (STORE,)))) as lab:
         secrets: Path = tmp_path_factory.mktemp("lost") / "secrets.yaml"
         tier = Tier(lab, "inventory/onebox.py", secrets, ("--data", f"redis_backup={json.dumps(PLAN)}"))
         open_the_way(lab)
