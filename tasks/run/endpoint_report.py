@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import sys
@@ -65,6 +66,7 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     found = [replace(item, tls_files=_tls_files(item, copies, directory)) for item in found]
     files = environment_files(found, inner=port == INNER) if not problems else {}
     problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST, *(item.name for item in copies)])]
+    problems += _unreadable_path(directory, copies)
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     try:
@@ -77,51 +79,55 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
 
 
 def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
-    # What people write around a certificate is in any letters.
-    texts = [
-        (
-            item,
-            item.source if isinstance(item.source, str) else item.source.read_text(encoding="utf-8", errors="replace"),
-        )
-        for item in copies
-    ]
     if not directory.exists():
         directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
     for name, text in files.items():
         write_private(directory / name, text)
-    for item, text in texts:
-        write_private(directory / item.name, text)
-        (directory / item.name).chmod(0o600 if item.end == "KEY" or "PRIVATE KEY" in text else 0o644)
+    for item in copies:
+        write_private(directory / item.name, item.text)
+        (directory / item.name).chmod(0o600 if item.end == "KEY" else 0o644)
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """A file beside those of the services: what clients of a role check it by, or show. `source`: its text or file."""
+    """A file beside those of the services: what clients of a role check it by, or show."""
 
     role: str
     service: str  # empty for all of them
     end: str  # of the variable that has its path
     name: str
-    source: str | Path = field(repr=False)
+    text: str = field(repr=False)
 
 
 def _copies(instance: Instance) -> Iterator[_Copy]:
-    """What clients of a role that speaks TLS need as files."""
+    """What clients of a role that speaks TLS need as files; no service or role has an @ in its name."""
     own, role = instance.credentials, instance.name
     if own is None:
         return
     yield _Copy(role, "", "CA", f"{role}.ca.crt", own.ca)
     for service in instance.role.services:
         if service in own.clients:
-            certificate, key = own.clients[service]
-            yield _Copy(role, service, "CERTIFICATE", f"{service}.{role}.crt", certificate)
-            yield _Copy(role, service, "KEY", f"{service}.{role}.key", key)
+            pair = own.clients[service]
+            yield _Copy(role, service, "CERTIFICATE", f"{service}@{role}.crt", pair.certificate)
+            yield _Copy(role, service, "KEY", f"{service}@{role}.key", pair.key.encode().decode())
 
 
 def _tls_files(access: Access, copies: list[_Copy], directory: Path) -> dict[str, str]:
     """How a variable of a service's file ends → the path that it has."""
     own = (item for item in copies if item.role == access.role.name and item.service in ("", access.service))
     return {item.end: str(directory.absolute() / item.name) for item in own}
+
+
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._@+~-]+")  # what a shell, systemd and docker read alike without quotes
+
+
+def _unreadable_path(directory: Path, copies: Sequence[_Copy]) -> Iterator[str]:
+    """Why the paths of certificates in the services' files would be read otherwise."""
+    if copies and not PLAIN_PATH.fullmatch(str(directory.absolute())):
+        yield (
+            f"{directory.absolute()}: has other characters than letters, digits and / . _ @ + ~ -, which a shell, "
+            "systemd and docker read differently in the paths of certificates, expected none: name another directory"
+        )
 
 
 def _left_out(run: Run, hosts: list[Host], found: list[Access]) -> Iterator[str]:
