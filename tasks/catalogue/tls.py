@@ -120,11 +120,14 @@ def digest(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def server_settings(client_auth: str, certificate: str, key: str, ca: str) -> dict[str, str]:
-    """The directives of a server that speaks TLS with the files at these paths of its host, but its port."""
+def server_settings(client_auth: str, pair: str, ca: str) -> dict[str, str]:
+    """The directives of a server that speaks TLS with the files at these paths of its host, but its port.
+
+    `pair`: of certificate and key; Redis reads of it what it looks for.
+    """
     return {
-        "tls-cert-file": certificate,
-        "tls-key-file": key,
+        "tls-cert-file": pair,
+        "tls-key-file": pair,
         "tls-ca-cert-file": ca,
         "tls-auth-clients": client_auth,
         "tls-protocols": PROTOCOLS,

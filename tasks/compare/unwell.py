@@ -27,7 +27,7 @@ class Code(StrEnum):
     CRASHED = "CRASHED"  # systemd started it again by itself
     DISK_FULL = "DISK-FULL"  # no room for a rewrite, or less than the plan says
     DISK_SLOW = "DISK-SLOW"  # writes waited for fsync
-    CERTIFICATE_ENDS = "CERTIFICATE-ENDS"  # what a server shows its clients has ended, or soon does
+    CERTIFICATE_ENDS = "CERTIFICATE-ENDS"  # what a connection with TLS needs has ended, or soon does
     HOST_MEMORY = "HOST-MEMORY"  # the host has hardly any left
 
 
