@@ -215,8 +215,8 @@ def test_a_list_of_who_may_connect_is_kept_on_every_port_that_the_server_listens
 def test_files_of_a_version_that_had_certificate_and_key_apart_are_removed_when_nothing_reads_them() -> None:
     wanted = host("both ports")
     seen = as_desired(wanted)
-    pair = seen.files[tls_files("crypto")[0]]
-    left = replace(seen, files={**seen.files, "/etc/redis/crypto.crt": pair, "/etc/redis/crypto.key": pair})
+    state = seen.files[tls_files("crypto")[0]]
+    left = replace(seen, files={**seen.files, "/etc/redis/crypto.crt": state, "/etc/redis/crypto.key": state})
     assert [(item.name, item.remedy) for item in differences(wanted, left)] == [
         ("/etc/redis/crypto.crt", Remedy.REMOVE),
         ("/etc/redis/crypto.key", Remedy.REMOVE),
