@@ -6,8 +6,9 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from pyinfra import logger
@@ -17,11 +18,13 @@ from rich.console import Console
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
 from tasks.catalogue.private_files import exposed, owners, write_private
 from tasks.catalogue.secrets_command import SecretsCommand
-from tasks.desired.host import Host, Instance
+from tasks.compare.handed_out import handed_out
+from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
-from tasks.run.session import Run, current
+from tasks.run.session import Run, current, unreachable
+from tasks.run.survey import survey
 
 LIST = "endpoints.json"
 
@@ -35,12 +38,12 @@ def print_endpoints(state: State) -> int:
     wanted = {host.name for host in state.inventory if state.is_host_in_limit(host)}
     hosts = [host for name, host in sorted(run.tier.hosts.items()) if name in wanted]
     asked = {name: host.data.get(name) for host in state.inventory for name in (ENDPOINTS_DIR, ENDPOINTS_PORT)}
-    return run.only_once("endpoints", lambda: _print(run, hosts, asked))
+    return run.only_once("endpoints", lambda: _print(state, run, hosts, asked))
 
 
-def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
+def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
-        write_files(run, hosts, asked)
+        write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts))
     elif asked.get(ENDPOINTS_PORT) is not None:
         raise Refusal(f"{ENDPOINTS_PORT}: is for the files of {ENDPOINTS_DIR}, which is not there: name a directory")
     width = shutil.get_terminal_size((120, 24)).columns
@@ -51,8 +54,38 @@ def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     return 0 if any(host.roles for host in hosts) else 1
 
 
-def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> None:
-    """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any."""
+def _taken_by_servers(state: State, run: Run, hosts: Sequence[Host]) -> tuple[dict[str, Passwords], list[str]]:
+    """The passwords of each host's roles that its servers take, and why there is none; one look at all hosts."""
+    looks, away = survey(state, run), unreachable(state)
+    known: dict[str, Passwords] = dict(run.tier.passwords)
+    problems: list[str] = []
+    for host in hosts:
+        seen = looks.get(host.name)
+        because = seen.error if seen is not None else away.get(host.name, "not looked at")
+        found = {
+            item.name: handed_out(
+                item, dict(run.tier.passwords[host.name][item.name]), seen.observed if seen else None, because
+            )
+            for item in host.instances
+        }
+        known[host.name] = {**run.tier.passwords[host.name], **{name: item.passwords for name, item in found.items()}}
+        for item in found.values():
+            problems += item.problems
+            for note in item.notes:
+                logger.warning(f"note: {note}")
+    return known, problems
+
+
+def write_files(
+    run: Run,
+    hosts: list[Host],
+    asked: Mapping[str, object],
+    look: Callable[[], tuple[dict[str, Passwords], list[str]]],
+) -> None:
+    """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any.
+
+    `look`: tells which passwords the servers take, and why there is none.
+    """
     named, port = asked[ENDPOINTS_DIR], asked[ENDPOINTS_PORT] or PORTS[0]
     if not isinstance(named, str) or not named:
         raise Refusal(f"{ENDPOINTS_DIR}: expected a directory, observed {named!r}: name one")
@@ -61,7 +94,9 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     directory = Path(named)
     carried = [(host.name, role) for host in hosts for role in host.roles]
     commands = {name: str(source) for name, source in run.tier.sources.items() if isinstance(source, SecretsCommand)}
-    found, problems = accesses(carried, run.tier.passwords, commands)
+    known, untaken = look()
+    found, problems = accesses(carried, known, commands)
+    problems += untaken
     copies = [item for host in hosts for instance in host.instances for item in _copies(instance)]
     found = [replace(item, tls_files=_tls_files(item, copies, directory)) for item in found]
     files = environment_files(found, inner=port == INNER) if not problems else {}
