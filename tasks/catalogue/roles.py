@@ -21,11 +21,13 @@ from pydantic import (
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.clients import client_problem, with_fitting_clients
 from tasks.catalogue.directives import Flag, Port, Settings, text_rule
+from tasks.catalogue.given_tls import TLS
 from tasks.catalogue.rights import FIELDS, OWN_RIGHTS, SERVICES, Rights, services_over, with_own_rights
 from tasks.catalogue.tls import Tls
 
 # Those that nobody logs in as yet are promised to what is to come.
-RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication")
+# The last is no user: what stands in the place of one among the secrets.
+RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication", TLS)
 DEFAULTS = "defaults"  # the block of roles.yaml that every role inherits
 
 

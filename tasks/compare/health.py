@@ -29,7 +29,9 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     found = [*_host_memory(observed, limits), *_disks(desired, observed), *backup_health(desired, observed)]
     for instance, server in _answering(desired, observed):
         found += server_health(instance, server, observed, limits)
-        found += certificate_health(instance, server)
+    answering = {instance.name: server for instance, server in _answering(desired, observed)}
+    for instance in desired.instances:
+        found += certificate_health(instance, answering.get(instance.name))
     return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
 
 

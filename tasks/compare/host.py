@@ -14,7 +14,13 @@ from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences, missed_data
 from tasks.compare.backups import backup_leftovers
-from tasks.compare.certificates import certificate_differences, clear_notes, stale_files
+from tasks.compare.certificates import (
+    RefusedSwitch,
+    certificate_differences,
+    clear_notes,
+    refused_switches,
+    stale_files,
+)
 from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
@@ -160,6 +166,7 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
     backups = {backup_file(plan.role.name) for plan in desired.backups}
+    refused = refused_switches(desired, observed)
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
         if (observed.container and file.path in (SYSCTL_FILE, THP_FILE)) or file.path in (
@@ -169,7 +176,7 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
         unknown = file.content == "" and (file.path in backups or has_all_users(desired, observed, file.path))
         file = _with_its_owner(file, desired, observed)
         for item in _file(file, observed.files.get(file.path), unknown):
-            yield _without_asking(desired, observed, item)
+            yield _without_asking(desired, observed, item, refused)
     for path in desired.absent:
         if path in observed.files:
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
@@ -188,8 +195,15 @@ def _with_its_owner(file: File, desired: Host, observed: Observed) -> File:
     return file
 
 
-def _without_asking(desired: Host, observed: Observed, item: Difference) -> Difference:
-    """A difference of an ACL file that a person has to speak of: a new one would replace what services log in with."""
+def _without_asking(
+    desired: Host, observed: Observed, item: Difference, refused: Mapping[str, RefusedSwitch]
+) -> Difference:
+    """A difference of a file that a person has to speak of: a new one would keep services out of the next start.
+
+    An ACL file has what they log in with, a configuration how they are spoken to.
+    """
+    if item.name in refused:
+        return replace(item, remedy=refused[item.name])
     for instance in desired.instances:
         if item.name == acl_file(instance.name) and item.observed == OTHER_CONTENT:
             others = keeps_other_passwords(instance, observed)

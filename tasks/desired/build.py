@@ -228,7 +228,7 @@ def _tls_files(instance: Instance) -> list[File]:
     if instance.credentials is None:
         return []
     own = instance.credentials
-    texts = (own.certificate, own.key.encode().decode(), own.ca)  # of a Secret, what it hides
+    texts = (own.certificate + own.key.encode().decode(), own.ca)  # of a Secret, what it hides
     return [
         File(path, text, "root", instance.user, "0640", instance.name, secret=True)
         for path, text in zip(tls_files(instance.name), texts, strict=True)

@@ -54,9 +54,17 @@ def acl_file(role: str) -> str:
     return f"{CONFIG_DIRECTORY}/{role}.acl"
 
 
-def tls_files(role: str) -> tuple[str, str, str]:
-    """A role's certificate, its key, and the certificates of whom it trusts."""
-    return f"{CONFIG_DIRECTORY}/{role}.crt", f"{CONFIG_DIRECTORY}/{role}.key", f"{CONFIG_DIRECTORY}/{role}.ca"
+def tls_files(role: str) -> tuple[str, str]:
+    """A role's certificate with its key, and the certificates of whom it trusts.
+
+    One file for the two that have to fit together: a start, whenever it comes, finds both of before or both new.
+    """
+    return f"{CONFIG_DIRECTORY}/{role}.pem", f"{CONFIG_DIRECTORY}/{role}.ca"
+
+
+def old_tls_files(role: str) -> tuple[str, str]:
+    """Where versions before had certificate and key, each for itself."""
+    return f"{CONFIG_DIRECTORY}/{role}.crt", f"{CONFIG_DIRECTORY}/{role}.key"
 
 
 def start_files(role: str) -> tuple[str, str]:

@@ -109,6 +109,7 @@ class Server:
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)  # with hashes of passwords
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
     certificate: Served | None = None  # of one that was spoken to by TLS
+    other: Refusal | None = None  # why TLS did not begin on the port that it has beside the one in clear
     said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
     said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
     clients: tuple[Client, ...] = ()  # asked for only where passwords are to be dropped

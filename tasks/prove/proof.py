@@ -21,9 +21,10 @@ from tasks.compare.backups import without_backup
 from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
 from tasks.desired.host import Instance, Passwords
+from tasks.desired.paths import unit_name
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
-from tasks.observed.own_server import is_led_inward
+from tasks.observed.own_server import is_led_inward, own_endpoint, sockets_of
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server
 from tasks.prove.behaviour import (
@@ -142,32 +143,43 @@ def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown
     role = instance.role
     own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
     token = secrets.token_hex(8)
-    other_port = reading_port(seen, role)
+    other_ports = reading_ports(seen, role)
     writing = writing_checks(role, own, stranger(role, seen.passwords), token)
     try:
         wrote = exchange(host, instance.address, role.port, [check.command for check in writing])
         inside = let_in(writing, wrote)
         reading = reading_checks(role, {user: own[user] for user in inside}, token) if inside else []
-        read = exchange(host, instance.address, other_port, [check.command for check in reading]) if inside else []
+        commands = [check.command for check in reading]
+        reads = {port: exchange(host, instance.address, port, commands) for port in other_ports if inside}
     except ExchangeError as error:
         return [_unproved(instance, error.refusal)]
-    if away := turned_away([*wrote, *read]):
+    if away := turned_away([*wrote, *(reply for read in reads.values() for reply in read)]):
         return [_unproved(instance, away)]
     if not inside:
         return [*judge(role, role.port, writing, wrote)]
-    evicted = evicted_meanwhile(role, (writing, wrote), (reading, read))
-    return [
-        *judge(role, role.port, writing, wrote, evicted),
-        *judge(role, other_port, reading, read, evicted),
-        *same_instance(role, wrote[-1], read[-1]),
-    ]
+    evicted = evicted_meanwhile(role, (writing, wrote), *((reading, read) for read in reads.values()))
+    found: list[Finding | Unknown] = [*judge(role, role.port, writing, wrote, evicted)]
+    for port, read in reads.items():
+        found += [*judge(role, port, reading, read, evicted), *same_instance(role, wrote[-1], read[-1])]
+    return found
 
 
-def reading_port(seen: Look, role: Role) -> int:
-    """The inner port where it is shown to lead to the role's own; else what is wrong with it is listed already."""
+def reading_ports(seen: Look, role: Role) -> list[int]:
+    """Where a client reads what it wrote on the role's own port: the inner port, and one that its server has beside it.
+
+    Not where it is not shown that they lead to the role: what is wrong with them is listed already.
+    """
     inner, address = role.forwarded_port, str(role.address)
     led = inner is not None and seen.observed is not None and is_led_inward(address, inner, role.port, seen.observed)
-    return inner if led and inner is not None else role.port
+    beside = [port for port in role.listens_on[1:] if seen.observed is not None and _is_its_own(seen, role, port)]
+    found = [*([inner] if led and inner is not None else []), *beside]
+    return found or [role.port]
+
+
+def _is_its_own(seen: Look, role: Role, port: int) -> bool:
+    where = (str(role.address), port)
+    assert seen.observed is not None
+    return own_endpoint(seen.observed.pid(unit_name(role.name)), where, sockets_of(seen.observed)) == where
 
 
 def _unproved(instance: Instance, why: Refusal) -> Unknown:

@@ -18,6 +18,7 @@ from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.backup import Source as BackupSource
 from tasks.catalogue.backup import backed_up, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
+from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
@@ -25,22 +26,33 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import FINISH, ROTATIONS, WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, same_endpoint
-from tasks.catalogue.rotation import ANYWAY, Edit, edits, edits_to_paste, named, nothing_to_undo
+from tasks.catalogue.rotation import (
+    ANYWAY,
+    NOTHING_KEPT,
+    Edit,
+    Kept,
+    edits,
+    edits_to_paste,
+    named,
+    rotation_notes,
+    undo_problems,
+)
 from tasks.catalogue.scaling import Smaller, scaled_roles
 from tasks.catalogue.secret import Secret, all_of
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
-from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
+from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, secrets_from
 from tasks.catalogue.secrets_file import (
-    before_rotation,
     entries_of,
     generate,
     judge,
     lacking_problem,
     missing,
-    read_passwords,
+    read_kept,
+    read_secrets,
     to_paste,
     users_of,
 )
+from tasks.catalogue.secrets_text import Secrets
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
@@ -127,12 +139,17 @@ def build_tier(
     """
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
+    secrets: dict[Source, Secrets] = {}
     read: dict[Source, dict[str, dict[str, str]]] = {}
+    kept: dict[Source, Kept] = {}
     lacking: dict[Source, list[tuple[str, str]]] = {}
     doubts: list[str] = []
     for source in sorted({host.secrets for host in inputs if host.roles}, key=str):
-        read[source], wrong = read_passwords(source) if isinstance(source, Path) else passwords_from(source)
+        secrets[source], wrong = read_secrets(source) if isinstance(source, Path) else secrets_from(source)
+        read[source] = secrets[source].passwords
         problems += wrong
+        kept[source], exposed = read_kept(source) if isinstance(source, Path) else (NOTHING_KEPT, [])
+        problems += exposed
         needing = [role for host in inputs if host.secrets == source for role in host.roles]
         weak, doubtful = judge(source, read[source], needing)
         problems += [*weak, *setting_problems(source, read[source], needing)]
@@ -147,14 +164,16 @@ def build_tier(
         if keys and new_passwords and isinstance(source, Path)
     }
     steps: dict[Source, tuple[Edit, ...]] = {}
+    now = datetime.now(UTC)
     for source, own in read.items():
-        steps[source], wrong = rotations(
-            source, own, [host for host in inputs if host.secrets == source], new_passwords
-        )
+        asked = [(role, host.requests) for host in inputs if host.secrets == source for role in host.roles]
+        at = int(now.timestamp())
+        steps[source], wrong = rotations(source, own, kept[source], asked, new_passwords, at)
         problems += wrong
+        doubts += rotation_notes(asked, own, kept[source], source, at)
     known = {
         source: _merged(
-            _with_dropped(source, own, inputs),
+            _with_dropped(source, own, kept[source], inputs),
             generated.get(source, {}) if isinstance(source, Path) else {},
             steps[source],
         )
@@ -164,7 +183,7 @@ def build_tier(
     awaited = {source: [edit.pair for edit in made if edit.awaits] for source, made in steps.items()}
     desired = {}
     for host in inputs:
-        credentials, wrong = _credentials(host)
+        credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
         desired[host.name] = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
     sources = {host.name: host.secrets for host in inputs}
@@ -172,48 +191,50 @@ def build_tier(
 
 
 def rotations(
-    source: Source, known: Mapping[str, Mapping[str, str]], hosts: Sequence[HostInput], makes: bool
+    source: Source,
+    known: Mapping[str, Mapping[str, str]],
+    kept: Kept,
+    asked: Sequence[tuple[Role, Requests]],
+    makes: bool,
+    now: int,
 ) -> tuple[tuple[Edit, ...], list[str]]:
     """What the run's words make of the passwords of a source, and why they cannot; `makes`: whether any is made up."""
-    asked = [(role, host.requests) for host in hosts for role in host.roles]
     if not any(getattr(item, word) for _, item in asked for word in ROTATIONS):
         return (), []
+    problems = list(undo_problems(asked, known, kept, source, now))
     if isinstance(source, Path):
-        before, problems = read_passwords(before_rotation(source))
-        problems += nothing_to_undo(asked, known, before, source)
-        return tuple(edits(asked, known, before, generate if makes else None)), problems
-    made = tuple(edits(asked, known, {}, None))
-    problems = list(nothing_to_undo(asked, known, {}, source))
+        return tuple(edits(asked, known, kept, generate if makes else None, now)), problems
+    made = tuple(edits(asked, known, kept, None, now))
     if makes:
         problems += edits_to_paste(str(source), [edit for edit in made if edit.awaits])
     return made, problems
 
 
 def _with_dropped(
-    source: Source, known: Mapping[str, Mapping[str, str]], hosts: Iterable[HostInput]
+    source: Source, known: Mapping[str, Mapping[str, str]], kept: Kept, hosts: Iterable[HostInput]
 ) -> Mapping[str, Mapping[str, str]]:
     """The passwords of a source; of users whose rotation is finished those, too, that an interrupted finish dropped."""
     asked = [(role, host.requests) for host in hosts if host.secrets == source for role in host.roles]
     pairs = {(role.name, user) for role, item in asked for user in named(item.rotate_finish, role)}
-    if not pairs or not isinstance(source, Path):
+    if not pairs:
         return known
-    before, _ = read_passwords(before_rotation(source))
     merged = {role: dict(users) for role, users in known.items()}
     for role, user in pairs:
-        own, kept = all_of(known.get(role, {}).get(user)), all_of(before.get(role, {}).get(user))
+        own, before = all_of(known.get(role, {}).get(user)), all_of(kept.passwords.get(role, {}).get(user))
         if own:
-            merged[role][user] = Secret(own[0], [*own[1:], *(item for item in kept if item not in own)])
+            merged[role][user] = Secret(own[0], [*own[1:], *(item for item in before if item not in own)])
     return merged
 
 
-def _credentials(host: HostInput) -> tuple[dict[str, Credentials], list[str]]:
-    """The certificates of a host's roles, and what is wrong with them."""
+def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict[str, Credentials], list[str]]:
+    """The certificates of a host's roles, and what is wrong with them; `secrets`: where those are that no file has."""
     found: dict[str, Credentials] = {}
     problems: list[str] = []
-    now = datetime.now(UTC)
     for role in host.roles:
         if role.tls is not None:
-            read, wrong = read_credentials(role.tls, role.address, (*role.services, OPERATOR), now)
+            read, wrong = read_credentials(
+                role.tls, role.address, (*role.services, OPERATOR), now, secrets.tls.get(role.name, NOTHING_GIVEN)
+            )
             found |= {} if read is None else {role.name: read}
             problems += [f"{host.name}: {role.name}: {problem}" for problem in wrong]
     return found, problems

@@ -25,6 +25,7 @@ from tasks.desired.paths import (
     begun_file,
     config_file,
     data_directory,
+    old_tls_files,
     role_of,
     tls_files,
     unit_name,
@@ -166,7 +167,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
     commands = []
     for unit in units:
         role = role_of(unit)
-        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role))
+        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role), *old_tls_files(role))
         commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ import redis
 import yaml
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, layout, output
+from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, output, two_roles
 from tests.hosts.faults import break_once, every_fault
+from tests.hosts.runbook_steps import run
 from tests.hosts.transactions import Sent, sending
-from tests.lab.containers import REPOSITORY, ContainerLab
+from tests.lab.containers import REPOSITORY
 from tests.runbook import entries, fragments
 
 pytestmark = pytest.mark.hosts
@@ -32,13 +32,7 @@ Lists = dict[str, dict[str, list[str]]]
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     """Two roles on one host, deployed."""
-    with ContainerLab(layout("onebox", "bookworm")) as lab:
-        directory = tmp_path_factory.mktemp("rotation")
-        host = '[("redis-1", {"ssh_hostname": "172.28.2.1", "ssh_user": "root"})]'
-        inventory = directory / "box.py"
-        inventory.write_text("".join(f"redis_{role} = {host}\n" for role in CARRIED))
-        tier = Tier(lab, str(inventory), directory / "secrets.yaml")
-        tier.deploy()
+    with two_roles(tmp_path_factory.mktemp("rotation"), *CARRIED) as tier:
         yield tier
 
 
@@ -323,13 +317,6 @@ def test_beside_a_secrets_command_what_is_to_be_pasted_is_printed(box: Tier, tmp
     assert yaml.safe_load(store.read_text()) == yaml.safe_load(box.secrets.read_text())
 
 
-def follow(tier: Tier, command: str) -> Finished:
-    """Run a command of the runbook, word for word but for where the inventory and the secrets are."""
-    program, inventory, file, *options = shlex.split(command)
-    assert (program, inventory) == ("pyinfra", "inventory/prod.py")
-    return tier.run(file, *options)
-
-
 def test_rotate_a_password(box: Tier, tmp_path: Path) -> None:
     entry = entries()["rotate-a-password"]
     (there,) = entry.quotes
@@ -339,7 +326,7 @@ def test_rotate_a_password(box: Tier, tmp_path: Path) -> None:
         succeeds(box, rotate, endpoints)
         both = lists(box)["crypto"]["crypto-service"]
         assert both[0] in (tmp_path / "DIR" / "crypto-service.env").read_text()
-        refused = follow(box, finish)
+        refused = run(box, finish)
         assert refused.returncode != 0
         printed = " ".join(output(refused).split())
         assert re.search(".*?".join(map(re.escape, fragments(there))), printed), printed
@@ -354,5 +341,5 @@ def test_rotate_a_password(box: Tier, tmp_path: Path) -> None:
 
 def succeeds(tier: Tier, *commands: str) -> None:
     for command in commands:
-        done = follow(tier, command)
+        done = run(tier, command)
         assert done.returncode == 0, output(done)
