@@ -17,6 +17,7 @@ from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.elsewhere import kept_data
 from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
+from tasks.compare.moving import has_moved
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
@@ -24,7 +25,10 @@ from tasks.desired.paths import (
     acl_file,
     begun_file,
     config_file,
+    copy_drop_in,
+    copy_file,
     data_directory,
+    handed_over_drop_in,
     role_of,
     tls_files,
     unit_name,
@@ -141,6 +145,8 @@ def end_commands(seen: Look) -> list[tuple[str, str | None]]:
     removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
     purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
     commands = retire_commands(units) if units else []
+    moved = [role_of(unit) for unit in units if seen.observed and has_moved(role_of(unit), seen.observed)]
+    commands += [forget_moves(role) for role in moved]
     commands += [f"systemctl disable --now {unit}" for unit in stopped]
     commands += [f"rm -f {' '.join(removed)}", "systemctl daemon-reload"] if removed else []
     return [
@@ -169,6 +175,12 @@ def retire_commands(units: Sequence[str]) -> list[str]:
         files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role))
         commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
+
+
+def forget_moves(role: str) -> str:
+    """Nothing is left of a move of the role, from or to the host, but its data. Pure."""
+    files = (copy_file(role), copy_drop_in(role), handed_over_drop_in(role))
+    return script("forget-move", files=files, directory=f"{UNITS}/{unit_name(role)}.d")
 
 
 def purge_command(role: str) -> str:

@@ -1,0 +1,86 @@
+"""A role moves to another host with its data, under load: no acknowledged write is lost, never do two servers write."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.handover import LIBRARY
+from tests.hosts.clients import can_connect
+from tests.hosts.conftest import Tier, layout, operations, output
+from tests.hosts.followers import Followed, following
+from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
+from tests.lab.containers import ContainerLab
+
+pytestmark = pytest.mark.hosts
+
+KEYS = {f"kept:{number}": str(number) for number in range(2000)}
+SERVICE = "crypto-service"
+MOVE = "Move roles with their data"
+PORT = 6383
+LEFT = "ls -d /etc/redis/*.copy* /etc/systemd/system/redis-*.service.d /run/caas-redis/hand* 2>/dev/null || true"
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> Iterator[Tier]:
+    """Role crypto on the first of two hosts, with keys; socket on the second, so that it is no empty host."""
+    with ContainerLab(layout("prod", "bookworm")[:2]) as lab:
+        tier = placed(Tier(lab, str(tmp_path / "two.py"), tmp_path / "secrets.yaml"), crypto=OLD, socket=NEW)
+        tier.deploy()
+        with at(tier, OLD) as known:
+            known.mset(KEYS)
+            known.function_load(LIBRARY)
+            known.rpush("a list", *range(500))
+            known.hset("a hash", mapping=KEYS)
+        yield tier
+
+
+def lost(tier: Tier, host: str, followed: Followed) -> dict[str, int]:
+    """Acknowledged writes that a host's server lacks, by form; of a key it has the last one only, by its number."""
+    with at(tier, host) as known:
+        found = {
+            form: max(0, followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0))
+            for form, numbers in (("set", (1,)), ("multi", (1, 2)), ("script", (1, 2)), ("function", (1, 2)))
+            for number in numbers
+        }
+        pushed, taken = followed.forms["push"]["count"], followed.forms["blpop"]["count"]
+        return {**found, "queue": max(0, pushed - taken - known.llen("queue"))}
+
+
+def holds_all(tier: Tier, host: str) -> None:
+    """The server on a host has what was written before the move."""
+    with at(tier, host) as known:
+        assert known.mget(*KEYS) == list(KEYS.values())
+        assert known.hgetall("a hash") == KEYS
+        assert known.llen("a list") == 500
+
+
+def test_a_role_moves_under_load_and_loses_no_acknowledged_write(tier: Tier) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    plan = output(moved.run("deploy.py", "--dry", yes=False))
+    assert f"move: crypto from {OLD} to {NEW}, 2002 keys, " in plan
+    assert "clients pause about 1 s, then at 172.28.2.2:6383" in plan
+    holds_all(tier, OLD)
+
+    login = (SERVICE, tier.passwords["crypto"][SERVICE])
+    with following(tier, "moved", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
+        done = moved.deploy()
+    assert operations(done)[-3:] == [MOVE, "Prove the tier", "Retire what no role asks for, when all hosts are proved"]
+    assert f"crypto: moved from {OLD}: handed over: its writers waited" in output(done)
+    assert "crypto: its data is kept in /var/lib/redis/crypto (" in output(done)
+    assert set(lost(tier, NEW, followed).values()) == {0}
+    assert followed.gap < 2
+    holds_all(tier, NEW)
+    assert not can_connect(tier.lab.netns, ADDRESS[OLD], PORT)
+
+    # Nothing of the move is left on either host, in files or in the server.
+    for host in (OLD, NEW):
+        assert tier.lab.hosts[host].sh(LEFT) == ""
+    with at(tier, NEW) as known:
+        assert "replication" not in known.acl_users()
+        assert known.config_get("master*") == {"masteruser": "", "masterauth": ""}
+        assert known.info("replication")["role"] == "master"
+    assert moved.deploy_json()["results"]["totals"]["success"] == 0
+    for file in ("tasks/verify.py", "tasks/drift.py"):
+        done = moved.run(file)
+        assert done.returncode == 0, output(done)
