@@ -141,7 +141,9 @@ def named(command: str) -> str:
     run = read_call(command)
     if run is None:
         return " ".join(bare(command).split())
-    known = {key: value for key, value in run.parameters.items() if key not in ("mark", "config", "unit_text")}
+    known = {
+        key: value for key, value in run.parameters.items() if key not in ("mark", "config", "unit_text", "digest")
+    }
     return (
         f"write {known['path']}" if run.name == "write-file" else " ".join([run.name, *known.values(), *run.arguments])
     )

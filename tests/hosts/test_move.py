@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.bench.handover import LIBRARY
-from tests.hosts.clients import can_connect
-from tests.hosts.conftest import Tier, layout, operations, output
+from tests.hosts.clients import can_connect, client
+from tests.hosts.conftest import Tier, layout, operations, output, wait_for
+from tests.hosts.faults import assert_nothing_left, break_once, every_fault
 from tests.hosts.followers import Followed, following
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.lab.containers import ContainerLab
@@ -84,3 +86,83 @@ def test_a_role_moves_under_load_and_loses_no_acknowledged_write(tier: Tier) -> 
     for file in ("tasks/verify.py", "tasks/drift.py"):
         done = moved.run(file)
         assert done.returncode == 0, output(done)
+
+
+def takers(tier: Tier) -> list[str]:
+    """The hosts whose server takes a service's write."""
+    found = []
+    for host, address in ADDRESS.items():
+        try:
+            with client(tier.lab.netns, address, PORT, SERVICE, tier.passwords["crypto"][SERVICE]) as service:
+                service.set("test:taker", host)
+                found.append(host)
+        except redis.RedisError:
+            pass
+    return found
+
+
+def test_a_move_that_is_cut_off_leaves_the_old_server_and_the_next_deploy_begins_anew(tier: Tier) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    old = tier.lab.hosts[OLD]
+    pid = old.sh("systemctl show -P MainPID redis-crypto")
+    login = (SERVICE, tier.passwords["crypto"][SERVICE])
+    with following(tier, "cut off, then moved", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
+        fault = break_once(moved, "kill during", at=MOVE)
+        assert fault.operation == MOVE
+        assert takers(tier) == [OLD]
+        assert old.sh("systemctl show -P MainPID redis-crypto") == pid
+
+        # A copy is none that a look takes for the role: what it is, is said.
+        drift = moved.run("tasks/drift.py")
+        assert drift.returncode != 0
+        assert "a copy of the role on another host, not finished" in output(drift)
+        for word in ("replicaof", "masteruser", "masterauth"):
+            assert word not in output(drift)
+
+        # Nor does it keep the role from staying where it is.
+        done = placed(tier, crypto=OLD, socket=NEW).run("deploy.py", "--dry", yes=False)
+        assert done.returncode == 0, output(done)
+        moved = placed(tier, crypto=NEW, socket=NEW)
+        done = moved.deploy()
+        assert "begun anew: a copy that was cut off is discarded" in output(done)
+        assert takers(tier) == [NEW]
+    assert set(lost(tier, NEW, followed).values()) == {0}
+    holds_all(tier, NEW)
+    assert_nothing_left(moved)
+
+
+def test_a_move_whose_hosts_cannot_speak_to_each_other_is_undone(tier: Tier) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    new = tier.lab.hosts[NEW]
+    new.sh(
+        f"nft add table ip test; nft 'add chain ip test out {{ type filter hook output priority 0; }}'; "
+        f"nft add rule ip test out ip daddr {ADDRESS[OLD]} tcp dport {PORT} reject"
+    )
+    done = moved.run("deploy.py")
+    assert done.returncode != 0
+    assert "crypto: not moved: " in output(done)
+    assert f"{OLD} serves it as before, and the copy on {NEW} is discarded" in output(done)
+    assert takers(tier) == [OLD]
+    assert new.sh("ls /var/lib/redis; systemctl is-active redis-crypto || true").split() == ["socket", "inactive"]
+    holds_all(tier, OLD)
+    new.sh("nft delete table ip test")
+    moved.deploy()
+    holds_all(tier, NEW)
+    assert_nothing_left(moved)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["kill before", "kill during", "drop", "fail"])
+def test_a_move_that_is_broken_anywhere_loses_nothing_and_two_servers_never_write(tier: Tier, kind: str) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    login = (SERVICE, tier.passwords["crypto"][SERVICE])
+    with following(tier, f"{kind} anywhere", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
+        for fault in every_fault(moved, kind, "a move"):
+            found = takers(tier)
+            assert len(found) < 2, str(fault)
+            # A handover that has begun ends by itself.
+            wait_for(lambda: len(takers(tier)) == 1, f"one server takes writes after {fault}")
+    assert takers(tier) == [NEW]
+    assert set(lost(tier, NEW, followed).values()) == {0}
+    holds_all(tier, NEW)
+    assert_nothing_left(moved)
