@@ -37,7 +37,7 @@ from tasks.run.survey import Look
 from tasks.steps.gate import is_busy
 from tasks.steps.handover import MoveFailed, Side, hand_over, settle, taking_over, wait_until_over, wait_until_settled
 from tasks.steps.operations import call, file_command
-from tasks.steps.retire import forget_moves, purge_command
+from tasks.steps.retire import Proofs, forget_moves, purge_command
 from tasks.steps.sample import differing_keys
 
 POLL = 0.3  # seconds between two looks at a copy
@@ -133,6 +133,7 @@ def _move(state: State, move: Move) -> None:
     else:
         said = _copied_and_handed_over(move, instance, old, new, password)
         new.host.log_styled(f"{move.role}: moved from {move.source}: {said}", fg="green")
+    current(state).kept(Proofs).moved.add(move.role)
     new.forget()
     _record(state, move)
 
@@ -141,6 +142,9 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
     """How long its writers waited. Raises MoveFailed when the old server serves on; the copy is discarded then."""
     try:
         _begin(move, instance, old, new)
+        _wait_for_copy(move, instance, new)
+        # What came over the network lies under its snapshot's name, and is none that it saved.
+        new.ask(("BGSAVE",))
         _wait_for_copy(move, instance, new)
         _compare(old, new)
         return hand_over(move, old, new, password)
@@ -217,6 +221,8 @@ def copy_problem(info: Mapping[str, str], log: bool) -> str:
         return "it has not reached the old server, or is not in sync (let the old host's networks and fences let it in)"
     if is_busy(info):
         return "it loads, saves or writes its log"
+    if info.get("rdb_last_bgsave_status") != "ok":
+        return "its snapshot was not written"
     if log and (info.get("aof_enabled") != "1" or info.get("aof_last_bgrewrite_status") != "ok"):
         return "its log is not written"
     return ""

@@ -39,7 +39,7 @@ def following(tier: Tier, scenario: str, user: str, password: str, *servers: tup
     """They write and read as long as the body runs, on the first of these servers that takes their writes."""
     found = Followed()
     process = subprocess.Popen(
-        ["nsenter", f"--net={tier.lab.netns}", "--", sys.executable, "-m", PROGRAM],
+        ["nsenter", f"--net={tier.lab.record.netns}", "--", sys.executable, "-m", PROGRAM],
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
