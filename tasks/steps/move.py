@@ -41,7 +41,7 @@ from tasks.steps.retire import Proofs, forget_moves, purge_command
 from tasks.steps.sample import differing_keys
 
 POLL = 0.3  # seconds between two looks at a copy
-NO_LINK = 60.0  # seconds after which a copy that has not reached its server is given up
+NO_LINK = 30.0  # seconds after which a copy that has not reached its server is given up
 HELD_BACK = 30.0  # seconds between two words about a copy that is made
 
 

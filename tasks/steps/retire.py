@@ -21,6 +21,7 @@ from tasks.compare.moving import has_moved
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
+    NEW,
     UNITS,
     acl_file,
     begun_file,
@@ -186,7 +187,8 @@ def retire_commands(units: Sequence[str]) -> list[str]:
 
 def forget_moves(role: str) -> str:
     """Nothing is left of a move of the role, from or to the host, but its data. Pure."""
-    files = (copy_file(role), copy_drop_in(role), handed_over_drop_in(role))
+    paths = (copy_file(role), copy_drop_in(role), handed_over_drop_in(role))
+    files = [path + end for path in paths for end in ("", NEW)]
     return script("forget-move", files=files, directory=f"{UNITS}/{unit_name(role)}.d")
 
 
