@@ -57,14 +57,12 @@ def words(tier: Tier, *options: str) -> str:
     return found.pop()
 
 
-def test_a_moved_role_is_refused_and_then_begins_empty_only_when_that_is_meant(tier: Tier) -> None:
+def test_a_moved_role_begins_empty_only_when_that_is_meant(tier: Tier) -> None:
     pid = pid_of(tier, OLD)
     moved = placed(tier, crypto=NEW, socket=NEW)
-    said = words(moved)
-    assert f"{NEW}: crypto: would begin empty" in said
-    assert f"redis-crypto.service on {OLD} serves 172.28.2.1:6383: 300 keys" in said
-    assert f"put {OLD} back into group redis_crypto" in said
-    assert "--data begin_empty=crypto" in said
+    for options, moves in (((), True), (BEGIN_EMPTY, False)):
+        plan = output(moved.run("deploy.py", "--dry", *options, yes=False))
+        assert (f"move: crypto from {OLD} to {NEW}, 300 keys, " in plan) == moves
     serves_all(moved, OLD, pid)
     assert moved.lab.hosts[NEW].sh("ls /etc/redis/crypto.* 2>/dev/null || true") == ""
 
