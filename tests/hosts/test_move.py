@@ -1,8 +1,13 @@
 """A role moves to another host with its data, under load: no acknowledged write is lost, never do two servers write."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +27,7 @@ KEYS = {f"kept:{number}": str(number) for number in range(2000)}
 SERVICE = "crypto-service"
 MOVE = "Move roles with their data"
 PORT = 6383
+COPY = "/etc/systemd/system/redis-crypto.service.d/copy.conf"
 LEFT = "ls -d /etc/redis/*.copy* /etc/systemd/system/redis-*.service.d /run/caas-redis/hand* 2>/dev/null || true"
 
 
@@ -31,12 +37,17 @@ def tier(tmp_path: Path) -> Iterator[Tier]:
     with ContainerLab(layout("prod", "bookworm")[:2]) as lab:
         tier = placed(Tier(lab, str(tmp_path / "two.py"), tmp_path / "secrets.yaml"), crypto=OLD, socket=NEW)
         tier.deploy()
-        with at(tier, OLD) as known:
-            known.mset(KEYS)
-            known.function_load(LIBRARY)
-            known.rpush("a list", *range(500))
-            known.hset("a hash", mapping=KEYS)
+        fill(tier)
         yield tier
+
+
+def fill(tier: Tier) -> None:
+    """The role has keys, and the function that its clients call."""
+    with at(tier, OLD) as known:
+        known.mset(KEYS)
+        known.function_load(LIBRARY)
+        known.rpush("a list", *range(500))
+        known.hset("a hash", mapping=KEYS)
 
 
 def lost(tier: Tier, host: str, followed: Followed) -> dict[str, int]:
@@ -155,6 +166,91 @@ def test_a_move_whose_hosts_cannot_speak_to_each_other_is_undone(tier: Tier) -> 
     moved.deploy()
     holds_all(tier, NEW)
     assert_nothing_left(moved)
+
+
+@contextmanager
+def deploying(tier: Tier) -> Iterator["subprocess.Popen[str]"]:
+    """A deploy that is under way while the body runs."""
+    words = ("-y", "--data", f"redis_secrets_file={tier.secrets}", tier.inventory, "deploy.py")
+    program = Path(sys.executable).with_name("pyinfra")
+    process = subprocess.Popen(
+        ["nsenter", f"--net={tier.lab.record.netns}", "--", str(program), *words],
+        env=os.environ | {"HOME": str(tier.lab.home)},
+        cwd=tier.repository,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("victim", [OLD, NEW])
+def test_a_server_that_is_killed_amid_a_move_costs_no_acknowledged_write(tier: Tier, victim: str) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    new = tier.lab.hosts[NEW]
+    login = (SERVICE, tier.passwords["crypto"][SERVICE])
+    which = "old" if victim == OLD else "new"
+    with following(tier, f"{which} one killed", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
+        with deploying(moved) as deploy:
+            wait_for(lambda: "copy.conf" in new.sh(f"ls {COPY} 2>/dev/null || true"), "a copy begins")
+            tier.lab.hosts[victim].sh("systemctl kill --signal=KILL redis-crypto")
+            said, _ = deploy.communicate(timeout=180)
+        assert "Traceback" not in said
+        wait_for(lambda: len(takers(tier)) == 1, said)
+        if deploy.returncode:
+            assert f"{OLD} serves it as before, and the copy on {NEW} is discarded" in said
+            moved.deploy()
+        assert takers(tier) == [NEW]
+    assert set(lost(tier, NEW, followed).values()) == {0}
+    holds_all(tier, NEW)
+    assert_nothing_left(moved)
+
+
+@pytest.mark.soak
+def test_a_copy_whose_disk_is_full_is_discarded_and_the_old_server_serves_on(tier: Tier) -> None:
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    new = tier.lab.hosts[NEW]
+    with at(tier, OLD) as known:
+        known.mset({f"ballast:{number}": "x" * 1000 for number in range(20_000)})
+    new.sh("mkdir -p /var/lib/redis/crypto; mount -t tmpfs -o size=8M tmpfs /var/lib/redis/crypto")
+    done = moved.run("deploy.py")
+    assert done.returncode != 0
+    assert takers(tier) == [OLD]
+    holds_all(tier, OLD)
+    new.sh("systemctl stop redis-crypto; umount /var/lib/redis/crypto")
+    moved.deploy()
+    holds_all(tier, NEW)
+
+
+@pytest.mark.soak
+def test_a_role_moves_to_debian_13_and_its_newer_redis_and_never_back(tmp_path: Path) -> None:
+    old, new = layout("prod", "bookworm")[:2]
+    with ContainerLab([old, replace(new, suite="trixie")]) as lab:
+        tier = placed(Tier(lab, str(tmp_path / "two.py"), tmp_path / "secrets.yaml"), crypto=OLD)
+        tier.deploy()
+        fill(tier)
+        moved = placed(tier, crypto=NEW)
+        login = (SERVICE, tier.passwords["crypto"][SERVICE])
+        with following(tier, "7.0 to 8.0", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
+            moved.deploy()
+        assert set(lost(tier, NEW, followed).values()) == {0}
+        assert followed.gap < 2
+        holds_all(tier, NEW)
+        with at(tier, NEW) as known:
+            assert known.info("server")["redis_version"].startswith("8.0.")
+        assert_nothing_left(moved)
+        lab.hosts[OLD].sh("mv /var/lib/redis/crypto /root/crypto; rm /var/lib/caas-redis/crypto")
+        done = placed(tier, crypto=OLD).run("deploy.py")
+        assert done.returncode != 0
+        assert f"crypto: cannot be moved here from {NEW}: it is Redis 8.0." in output(done)
+        assert "data never goes back to an older version" in output(done)
+        holds_all(tier, NEW)
 
 
 @pytest.mark.soak
