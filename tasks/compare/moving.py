@@ -63,6 +63,7 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
         for instance in desired.instances:
             sources = list(_sources(name, instance, hosts))
             if len(sources) != 1 or not _begins_here(instance, desired, observed):
+                problems += [f"{name}: {_stranded(instance)}"] if instance.name in observed.copies else []
                 continue
             source, leftover = sources[0]
             wrong = list(_obstacles(instance, desired, observed, leftover, hosts[source][1]))
@@ -77,6 +78,16 @@ def _move(instance: Instance, name: str, source: str, leftover: Leftover, again:
     size, handed_over = int(info.get("used_memory") or 0), info.get("role") == "slave"
     to = (instance.address, instance.role.port)
     return Move(instance.name, source, name, leftover.endpoint or to, to, leftover.keys or 0, size, handed_over, again)
+
+
+def _stranded(instance: Instance) -> str:
+    """A copy whose move was cut off, and that this run cannot finish or begin anew: nothing begins with it."""
+    role = instance.name
+    return (
+        f"{role}: what runs here is {A_COPY}, and the server that it copies was not seen to run and to tell what it "
+        f"holds, expected that its host is in this run: deploy to both; to begin without that data: systemctl stop "
+        f"{instance.unit}, rm {copy_drop_in(role)}, systemctl daemon-reload, mv {data_directory(role)} elsewhere"
+    )
 
 
 def _begins_here(instance: Instance, desired: Host, observed: Observed) -> bool:

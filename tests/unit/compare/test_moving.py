@@ -115,6 +115,13 @@ def test_a_copy_is_nothing_that_a_role_begins_with_and_its_move_begins_anew() ->
     assert unit.observed == A_COPY
 
 
+def test_a_copy_whose_server_is_not_in_the_run_is_not_begun_with() -> None:
+    for hosts in ({"b": copying()}, {"a": old(Leftover("crypto", False, OLD_PLACE)), "b": copying()}):
+        found, (problem,) = moves(hosts)
+        assert found == []
+        assert problem.startswith(f"b: crypto: what runs here is {A_COPY}, and the server that it copies was not seen")
+
+
 def test_what_makes_a_server_a_copy_is_no_difference_while_it_is_one_and_else_it_is() -> None:
     host = new()[0]
     follows = {"replicaof": "10.0.0.5 6383", "masteruser": "replication", "masterauth": "a-password"}
