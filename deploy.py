@@ -19,6 +19,7 @@ from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances
 from tasks.steps.kernel import tune_kernel
 from tasks.steps.lock import hold_host
+from tasks.steps.move import before_the_move, discard_copies, move_roles
 from tasks.steps.passwords import keep_passwords, keep_rotation
 from tasks.steps.preflight import check_fitness
 from tasks.steps.replay import keep_replayable
@@ -30,6 +31,7 @@ if seen is not None:
     rotation = rotation_of(ctx_state.get(), seen)
     hold_host(ctx_state.get(), seen, anyway=bool(rotation))
     first = before_the_end(seen)
+    now = before_the_move(ctx_state.get(), first)
     keep_replayable(first)
     begin_adoptions(first)
     keep_passwords(ctx_state.get())
@@ -37,7 +39,9 @@ if seen is not None:
     keep_rotation(ctx_state.get(), seen.desired.name)
     install_redis(first)
     tune_kernel(first)
-    converge_instances(ctx_state.get(), first, rotation)
+    discard_copies(ctx_state.get(), first)
+    converge_instances(ctx_state.get(), now, rotation)
+    move_roles(ctx_state.get(), first)
     begin_backups(first)
     say_what_is_adopted(first)
     prove(name="Prove the tier", seen=first)

@@ -40,6 +40,15 @@ _READER_COMMANDS = (
     "get lrange smembers hgetall zrange xrange",
 )
 READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMANDS for name in words.split())])
+REPLICATION = "replication"  # a user that there is while a role moves
+REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as; without one of them it does not begin
+# Of whom the handover logs in as, on both sides, and of whom the old server then follows the new one as.
+HANDOVER_RULES = f"{REPLICATION_RULES} +info +replicaof +client|pause +client|unpause +client|kill"
+# Who copies has every key anyway. This reads some of them on both sides.
+SAMPLE_RULES = (
+    f"%R~* {REPLICATION_RULES} +randomkey +type +strlen +getrange +llen +lrange +scard +smembers +hlen +hgetall +zcard "
+    "+zrange +xlen +xrange"
+)
 
 Categories = Mapping[str, frozenset[str]]
 

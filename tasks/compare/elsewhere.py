@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from tasks.compare.adoption import adoptions, has_own_data
 from tasks.compare.data_files import pieces
+from tasks.compare.moving import serves_nobody
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import data_directory, unit_name
 from tasks.observed.state import Leftover, Observed, count_keys
@@ -22,22 +23,23 @@ Placed = Mapping[str, Sequence[str]]  # role → hosts of the inventory that car
 NEXT_TO_NOTHING = 1 << 10  # bytes
 
 
-def moved_roles(hosts: Seen) -> list[str]:
+def moved_roles(hosts: Seen, moving: Collection[str] = ()) -> list[str]:
     """Every role that would begin empty, or with old data, while its data is elsewhere in the run, or end there.
 
-    `host: role: …, what to do`
+    Not those `moving`, whose data comes along. `host: role: …, what to do`
     """
     begun = [
         f"{name}: {problem}"
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
+        if instance.name not in moving
         for problem in _problems(name, instance, hosts)
     ]
     return begun + [
         f"{name}: {problem}"
         for name, (_, observed) in sorted(hosts.items())
         for leftover in observed.leftovers
-        if _holds_keys(leftover)
+        if _holds_keys(leftover) and not serves_nobody(leftover, observed)
         for problem in _second_servers(name, leftover, hosts)
     ]
 
@@ -58,13 +60,13 @@ def unserved_roles(hosts: Seen, left_out: Placed) -> list[str]:
     ]
 
 
-def unseen_beginnings(hosts: Seen, left_out: Sequence[str]) -> list[str]:
+def unseen_beginnings(hosts: Seen, left_out: Sequence[str], moving: Collection[str] = ()) -> list[str]:
     """Notes on the roles that begin, empty or with what they kept, in a run without some hosts of the inventory."""
     return [
         f"{instance.name} begins {how} is on a host that this run leaves out is not known ({', '.join(left_out)})"
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
-        if left_out and (how := _beginning(name, instance, desired, observed))
+        if left_out and instance.name not in moving and (how := _beginning(name, instance, desired, observed))
     ]
 
 

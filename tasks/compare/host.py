@@ -26,6 +26,7 @@ from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
+from tasks.compare.moving import handover_differences, named_copies
 from tasks.compare.passwords import keep_password, keeps_other_passwords
 from tasks.compare.planted import planted
 from tasks.compare.restarts import restart_refusals
@@ -41,7 +42,9 @@ from tasks.desired.paths import (
     acl_file,
     backup_file,
     begun_file,
+    copy_drop_in,
     data_directory,
+    handed_over_drop_in,
 )
 from tasks.observed.state import FileState, Observed
 
@@ -71,9 +74,10 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
         *backup_leftovers(desired, observed),
+        *handover_differences(desired, observed),
     ]
     found += _certificates(desired, observed, found)
-    found = [_without_refused_restarts(item, desired, observed) for item in found]
+    found = named_copies([_without_refused_restarts(item, desired, observed) for item in found], observed)
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
 
 
@@ -284,7 +288,7 @@ def _enabled(unit: Unit, desired: Host, observed: Observed) -> Iterator[Differen
     if unit.digest and state["ActiveState"] == "active" and observed.started.get(unit.name) != unit.digest:
         expected, found = "started from the unit as it is", "started before it changed"
         yield Difference(unit.role, "unit", unit.name, expected, found, Remedy.LEAD)
-    drop_ins = _foreign_drop_ins(state)
+    drop_ins = [path for path in _foreign_drop_ins(state) if path not in _of_moves(unit)]
     if drop_ins:
         remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
@@ -313,6 +317,11 @@ def _keeps_failing(unit: Unit, observed: Observed) -> bool:
     state, pid = observed.unit(unit.name), observed.pid(unit.name)
     listens = "listeners" in observed.unseen or any(item.is_of(pid) for item in observed.listeners)
     return state["ActiveState"] == "activating" and state.get("NRestarts", "0") != "0" and not listens
+
+
+def _of_moves(unit: Unit) -> tuple[str, ...]:
+    """The drop-ins of a role's unit that are this tool's own, while the role moves."""
+    return () if unit.role is None else (copy_drop_in(unit.role), handed_over_drop_in(unit.role))
 
 
 def _foreign_drop_ins(state: Mapping[str, str]) -> list[str]:

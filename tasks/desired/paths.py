@@ -159,3 +159,18 @@ def proof_record(role: str) -> str:
 def rotation_file(role: str) -> str:
     """Where it is written since when users of a role have more than one password: names and times, nothing else."""
     return f"{RECORDS}/{role}.rotation"
+
+
+def copy_file(role: str) -> str:
+    """What a copy of a role's data is started from: its configuration, and whom it copies. It has a password."""
+    return f"{CONFIG_DIRECTORY}/{role}.copy"
+
+
+def copy_drop_in(role: str) -> str:
+    """What starts a role as a copy. While it is there, its server is one, which has never served anybody."""
+    return f"{UNITS}/{unit_name(role)}.d/copy.conf"
+
+
+def handed_over_drop_in(role: str) -> str:
+    """What keeps a role from its next start: another host has it, or a handover there was cut off."""
+    return f"{UNITS}/{unit_name(role)}.d/handed-over.conf"

@@ -95,13 +95,15 @@ def _said(channel: Stream, commands: Sequence[Sequence[str]], where: str, secret
 
 
 def secrets_in(commands: Sequence[Sequence[str]]) -> list[str]:
-    """What of these commands nobody may read: passwords of AUTH, passwords and hashes of ACL SETUSER. Pure."""
+    """What of these commands nobody may read: passwords of AUTH, ACL SETUSER and masterauth, and hashes. Pure."""
     found: set[str] = set()
     for command in commands:
         if command[0] == "AUTH":
             found |= {revealed(item) for item in all_of(command[-1])}
         elif command[:2] == ("ACL", "SETUSER"):
             found |= {word[1:] for word in command if word[:1] in (">", "#", "<", "!")}
+        elif "masterauth" in command:
+            found.add(revealed(command[command.index("masterauth") + 1]))
     return sorted(found - {""}, key=len, reverse=True)
 
 

@@ -55,4 +55,4 @@ def ask(host: PyinfraHost, leftover: Leftover, password: str | None) -> Leftover
         return replace(leftover, because=str(error))
     if refused or fields.get("loading", "0") != "0":
         return replace(leftover, because=refused or "it loads its data")
-    return replace(leftover, keys=count_keys(fields)[0])
+    return replace(leftover, keys=count_keys(fields)[0], info=fields)

@@ -150,6 +150,7 @@ class Leftover:
     endpoint: tuple[str, int] | None
     keys: int | None = None
     because: str = ""
+    info: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ class Observed:
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role
+    copies: frozenset[str] = frozenset()  # roles whose data was being copied here, which stand for none until it is
 
     def unit(self, name: str) -> Mapping[str, str]:
         """systemd's properties of a unit; those of one that does not exist when it was not seen."""

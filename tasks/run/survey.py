@@ -15,6 +15,7 @@ from tasks.compare.difference import Difference
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
 from tasks.compare.listeners import passing_listeners
+from tasks.compare.moving import without_copies
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
@@ -107,6 +108,7 @@ def _observe(state: State, host: PyinfraHost, desired: Host, passwords: Password
 
 def judge(desired: Host, passwords: Passwords, observed: Observed) -> Look:
     """What was observed, with what follows from it. Pure."""
+    observed = without_copies(desired, observed)
     unknown, unwell = tuple(unknowns(desired, observed)), tuple(health(desired, observed))
     notes = tuple(notices(desired, observed))
     differences, refused = tuple(compare(desired, observed)), logins_refused(desired, observed)

@@ -24,6 +24,7 @@ from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, known_beginnings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
+from tasks.compare.moving import Move, moves
 from tasks.compare.packages import apt_problems, packages_due
 from tasks.compare.passwords import password_problems
 from tasks.compare.rotation import finish_notices, finish_problems
@@ -39,6 +40,7 @@ from tasks.run.fault import fault
 from tasks.run.options import only_plans, options
 from tasks.run.session import current, unreachable
 from tasks.run.survey import Look, survey
+from tasks.steps.move import Moves
 
 
 def check_fitness(state: State, host: PyinfraHost) -> Look | None:
@@ -52,6 +54,7 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     looks = survey(state, run)
     run.only_once("fitness", lambda: _refuse_unfit(state, looks))
     run.only_once("plan", lambda: _print_plan(looks, [*run.tier.notices(), *_notes(state, looks)], run.tier.to_paste()))
+    run.only_once("moves", lambda: _print_moves(run.kept(Moves).due))
     if only_plans():
         # What is done instead ends with a proof, which fails for what is not known.
         fail_in_the_end(state, {name for name, item in looks.items() if item.unknown})
@@ -107,7 +110,10 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     findings += _rotated_elsewhere(state, looks)
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
-    findings += moved_roles(read(looks))
+    found = current(state).kept(Moves)
+    found.due, wrong = moves(read(looks))
+    findings += wrong
+    findings += moved_roles(read(looks), [item.role for item in found.due])
     names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
     findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
@@ -183,12 +189,13 @@ def _left_out(state: State, looks: Mapping[str, Look]) -> list[str]:
 
 def _notes(state: State, looks: Mapping[str, Look]) -> list[str]:
     lacking = {source: keys for source, keys in current(state).tier.lacking.items() if keys}
+    moving = {item.role for item in current(state).kept(Moves).due}
     return [
         *(_lacking(source, keys) for source, keys in lacking.items()),
         *(note for source, made in current(state).tier.edits.items() for note in _rotation_in_words(source, made)),
         *(note for desired, observed in read(looks).values() for note in finish_notices(desired, observed)),
-        *unseen_beginnings(read(looks), _left_out(state, looks)),
-        *known_beginnings(read(looks), {role for keys in lacking.values() for role, _ in keys}),
+        *unseen_beginnings(read(looks), _left_out(state, looks), moving),
+        *known_beginnings(read(looks), {role for keys in lacking.values() for role, _ in keys} | moving),
         *endings(read(looks)),
     ]
 
@@ -234,6 +241,11 @@ def _print_plan(looks: dict[str, Look], notes: list[str], to_paste: list[str]) -
         echo(line, err=True)  # where the notes are, without their indentation
     for line in plan_lines(looks, folded=not options().get("verbosity")):
         logger.info(line)
+
+
+def _print_moves(due: Sequence[Move]) -> None:
+    for item in due:
+        logger.info(printable(str(item)))
 
 
 def plan_lines(looks: Mapping[str, Look], folded: bool = True) -> list[str]:

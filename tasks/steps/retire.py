@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -17,14 +17,19 @@ from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.elsewhere import kept_data
 from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
+from tasks.compare.moving import has_moved
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
+    NEW,
     UNITS,
     acl_file,
     begun_file,
     config_file,
+    copy_drop_in,
+    copy_file,
     data_directory,
+    handed_over_drop_in,
     old_tls_files,
     role_of,
     tls_files,
@@ -43,9 +48,10 @@ from tasks.steps.operations import call, file_command, kept_to_the_host
 
 @dataclass
 class Proofs:
-    """The hosts of a run that are proved to be as desired, but for what ends last."""
+    """The hosts of a run that are proved to be as desired, but for what ends last; the roles that moved in it."""
 
     proved: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
 
 
 def ending(seen: Look) -> Look:
@@ -116,7 +122,7 @@ def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
 def _end(state: State, host: Host, seen: Look) -> bool:
     """The leftovers of one host end, one after the other; what is kept of them is said, and what is left."""
     servers = {} if seen.observed is None else {stop_script(unit_name(it.role)): it for it in seen.observed.leftovers}
-    for command, stdin in end_commands(seen):
+    for command, stdin in end_commands(seen, current(state).kept(Proofs).moved):
         if command in servers:
             server = servers[command]
             password = seen.passwords.get(server.role, {}).get(OPERATOR) or ""
@@ -134,14 +140,22 @@ def _end(state: State, host: Host, seen: Look) -> bool:
     return not problems
 
 
-def end_commands(seen: Look) -> list[tuple[str, str | None]]:
-    """What ends the leftovers of a host, in order, each with what it reads from standard input. Pure."""
+def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str | None]]:
+    """What ends the leftovers of a host, in order, each with what it reads from standard input. Pure.
+
+    `moved`: roles that moved in this run.
+    """
     differences = seen.differences
     units = [item.name for item in chosen(differences, "unit", remedy=Remedy.RETIRE)]
     stopped = [item.name for item in chosen(differences, "unit", remedy=Remedy.DISABLE)]
     removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
     purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
     commands = retire_commands(units) if units else []
+    commands += [
+        forget_moves(role)
+        for role in map(role_of, units)
+        if role in moved or (seen.observed is not None and has_moved(role, seen.observed))
+    ]
     commands += [f"systemctl disable --now {unit}" for unit in stopped]
     commands += [f"rm -f {' '.join(removed)}", "systemctl daemon-reload"] if removed else []
     return [
@@ -170,6 +184,13 @@ def retire_commands(units: Sequence[str]) -> list[str]:
         files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role), *old_tls_files(role))
         commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
+
+
+def forget_moves(role: str) -> str:
+    """Nothing is left of a move of the role, from or to the host, but its data. Pure."""
+    paths = (copy_file(role), copy_drop_in(role), handed_over_drop_in(role))
+    files = [path + end for path in paths for end in ("", NEW)]
+    return script("forget-move", files=files, directory=f"{UNITS}/{unit_name(role)}.d")
 
 
 def purge_command(role: str) -> str:

@@ -34,7 +34,10 @@ SENDING = ("fail", "cut")  # happen once an operation, instead of its first comm
 BEHIND = ("kill during", "drop")  # happen when a command was sent and before its result is known
 # `kill during` happens at each command, all others once an operation.
 # What an operation asks before it acts: a fault there is the same as one before the operation.
-LOOKS = re.compile(r"test -s |look |look-apt |who-serves |date \+|! \(? ?(test|command)|.*(\|\| ls -ld |dpkg -l)")
+LOOKS = re.compile(
+    r"test -s |look |look-apt |who-serves |date \+|case \$\(systemctl show |"
+    r"! \(? ?(test|command)|.*(\|\| ls -ld |dpkg -l)"
+)
 CHANGING_REDIS = re.compile(rb"\r\n(SET|DELUSER|SETUSER|REWRITE)\r\n", re.IGNORECASE)
 PROOF = "Prove the tier"  # acts by looking
 
@@ -141,7 +144,9 @@ def named(command: str) -> str:
     run = read_call(command)
     if run is None:
         return " ".join(bare(command).split())
-    known = {key: value for key, value in run.parameters.items() if key not in ("mark", "config", "unit_text")}
+    known = {
+        key: value for key, value in run.parameters.items() if key not in ("mark", "config", "unit_text", "digest")
+    }
     return (
         f"write {known['path']}" if run.name == "write-file" else " ".join([run.name, *known.values(), *run.arguments])
     )

@@ -8,36 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import redis
 import yaml
 
-from tests.hosts.clients import can_connect, client
+from tests.hosts.clients import can_connect
 from tests.hosts.conftest import Tier, layout, operations, output, overriding
+from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.lab.containers import ContainerLab
 from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
 
-ADDRESS = {"redis-gateway": "172.28.2.1", "redis-socket": "172.28.2.2"}  # two bare hosts: their names mean nothing here
-OLD, NEW = ADDRESS
 KEYS = {f"kept:{number}": str(number) for number in range(300)}
 BEGIN_EMPTY = ("--data", "begin_empty=crypto")
 UNIT = "/etc/systemd/system/redis-crypto.service.d/test.conf"
-
-
-def placed(tier: Tier, **hosts: str) -> Tier:
-    """The tier with an inventory in which these roles are on these hosts; both are in it, each role at its host."""
-    rows: dict[str, list[str]] = {"spare": []}
-    for host, address in ADDRESS.items():
-        roles = [role for role, where in hosts.items() if where == host]
-        # An inner port has one role of an address.
-        inner = {role: {"crypto": 6379, "vault": 6379, "shared": 6378}.get(role) for role in roles}
-        overrides = {role: {"address": address, "inner_port": inner[role]} for role in roles}
-        data = {"ssh_hostname": address, "ssh_user": "root", "redis_overrides": overrides}
-        for group in [f"redis_{role}" for role in roles] or ["spare"]:
-            rows.setdefault(group, []).append(f'("{host}", {data!r})')
-    Path(tier.inventory).write_text("".join(f"{name} = [{', '.join(items)}]\n" for name, items in rows.items()))
-    return tier
 
 
 @pytest.fixture
@@ -49,11 +32,6 @@ def tier(tmp_path: Path) -> Iterator[Tier]:
         with at(tier, OLD) as known:
             assert known.mset(KEYS)
         yield tier
-
-
-def at(tier: Tier, host: str, port: int = 6383, role: str = "crypto") -> "redis.Redis":
-    """A client of a role, logged in as the tool's user, at its address on a host."""
-    return client(tier.lab.netns, ADDRESS[host], port, "operator", tier.passwords[role]["operator"], every_right=True)
 
 
 def serves_all(tier: Tier, host: str, pid: int) -> None:
@@ -79,14 +57,12 @@ def words(tier: Tier, *options: str) -> str:
     return found.pop()
 
 
-def test_a_moved_role_is_refused_and_then_begins_empty_only_when_that_is_meant(tier: Tier) -> None:
+def test_a_moved_role_begins_empty_only_when_that_is_meant(tier: Tier) -> None:
     pid = pid_of(tier, OLD)
     moved = placed(tier, crypto=NEW, socket=NEW)
-    said = words(moved)
-    assert f"{NEW}: crypto: would begin empty" in said
-    assert f"redis-crypto.service on {OLD} serves 172.28.2.1:6383: 300 keys" in said
-    assert f"put {OLD} back into group redis_crypto" in said
-    assert "--data begin_empty=crypto" in said
+    for options, moves in (((), True), (BEGIN_EMPTY, False)):
+        plan = output(moved.run("deploy.py", "--dry", *options, yes=False))
+        assert (f"move: crypto from {OLD} to {NEW}, 300 keys, " in plan) == moves
     serves_all(moved, OLD, pid)
     assert moved.lab.hosts[NEW].sh("ls /etc/redis/crypto.* 2>/dev/null || true") == ""
 

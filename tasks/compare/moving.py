@@ -1,0 +1,231 @@
+"""Which roles move to another host with their data, and what of a move that was cut off is left. Pure.
+
+A copy is started by a drop-in of its unit, an old server that was handed over is kept from its next start by another:
+both lie where root alone can write, and last as long as what they say (docs/decisions/0029).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from tasks.compare.adoption import adoptions, has_own_data
+from tasks.compare.difference import ByHand, Difference, Remedy
+from tasks.desired.host import Host, Instance
+from tasks.desired.paths import begun_file, copy_drop_in, data_directory, handed_over_drop_in, unit_name
+from tasks.observed.state import Leftover, Observed
+
+Seen = Mapping[str, tuple[Host, Observed]]  # by inventory name
+
+A_COPY = "a copy of the role on another host, not finished"
+KEPT = (Remedy.START, Remedy.ENABLE)  # of a role that moves: what the move itself does, when its data is there
+
+
+@dataclass(frozen=True)
+class Move:
+    """A role that comes to host `target` with the data that its server on host `source` has, listening at `where`.
+
+    `handed_over`: the old server has become the follower of the new one already. `again`: a copy of before is there.
+    """
+
+    role: str
+    source: str
+    target: str
+    where: tuple[str, int]
+    to: tuple[str, int]
+    keys: int
+    size: int  # bytes of memory
+    handed_over: bool = False
+    again: bool = False
+
+    def __str__(self) -> str:
+        if self.handed_over:
+            return f"move: {self.role} from {self.source} to {self.target}: handed over already, it is finished"
+        keys = f"{self.keys} key{'' if self.keys == 1 else 's'}"
+        anew = ", begun anew: a copy that was cut off is discarded" if self.again else ""
+        address = f", then at {self.to[0]}:{self.to[1]}" if self.to != self.where else ""
+        return (
+            f"move: {self.role} from {self.source} to {self.target}, {keys}, {self.size / (1 << 20):.1f} MiB, "
+            f"clients pause about 1 s{address}{anew}"
+        )
+
+
+def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
+    """The roles that move with their data, and why some cannot: `host: role: …, what to do`.
+
+    One moves whose server runs and tells what it holds on a host that does not carry it, when it would begin empty on
+    one that does. What else is elsewhere, and why it is no move, is elsewhere.py's to say.
+    """
+    found: list[Move] = []
+    problems: list[str] = []
+    for name, (desired, observed) in sorted(hosts.items()):
+        for instance in desired.instances:
+            sources = list(_sources(name, instance, hosts))
+            if len(sources) != 1 or not _begins_here(instance, desired, observed):
+                problems += [f"{name}: {_stranded(instance)}"] if instance.name in observed.copies else []
+                continue
+            source, leftover = sources[0]
+            wrong = list(_obstacles(instance, desired, observed, leftover, hosts[source][1]))
+            problems += [f"{name}: {instance.name}: cannot be moved here from {source}: {item}" for item in wrong]
+            if not wrong and leftover.endpoint is not None:
+                found.append(_move(instance, name, source, leftover, instance.name in observed.copies))
+    return found, problems
+
+
+def _move(instance: Instance, name: str, source: str, leftover: Leftover, again: bool) -> Move:
+    info = leftover.info
+    size, handed_over = int(info.get("used_memory") or 0), info.get("role") == "slave"
+    to = (instance.address, instance.role.port)
+    return Move(instance.name, source, name, leftover.endpoint or to, to, leftover.keys or 0, size, handed_over, again)
+
+
+def _stranded(instance: Instance) -> str:
+    """A copy whose move was cut off, and that this run cannot finish or begin anew: nothing begins with it."""
+    role = instance.name
+    return (
+        f"{role}: what runs here is {A_COPY}, and the server that it copies was not seen to run and to tell what it "
+        f"holds, expected that its host is in this run: deploy to both; to begin without that data: systemctl stop "
+        f"{instance.unit}, rm {copy_drop_in(role)}, systemctl daemon-reload, mv {data_directory(role)} elsewhere"
+    )
+
+
+def _begins_here(instance: Instance, desired: Host, observed: Observed) -> bool:
+    """Whether nothing of the role is on the host: it neither runs, nor has data, nor takes over another server's."""
+    adopted = {item.instance.name for item in adoptions(desired, observed)}
+    asked = instance.name in (*desired.requests.begin_empty, *adopted, *observed.adopting)
+    return not asked and not observed.is_active(instance.unit) and not has_own_data(instance, observed)
+
+
+def _sources(name: str, instance: Instance, hosts: Seen) -> Iterator[tuple[str, Leftover]]:
+    """Running servers of the role that tell what they hold, on hosts that do not carry it, copies left out."""
+    for other, (_, observed) in sorted(hosts.items()):
+        for leftover in observed.leftovers:
+            tells = leftover.running and leftover.keys is not None
+            if other != name and leftover.role == instance.name and tells and not is_copy(instance.name, observed):
+                yield other, leftover
+
+
+def _obstacles(
+    instance: Instance, desired: Host, observed: Observed, leftover: Leftover, there: Observed
+) -> Iterator[str]:
+    """Why a role cannot be moved from a server, in words, and what to do."""
+    info, role = leftover.info, instance.role
+    if role.tls is not None:
+        yield "it has tls, expected none while it moves, for a copy is made in clear: see README, A role that moves"
+    if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
+        yield "its server follows another one, expected one that serves: REPLICAOF NO ONE there if it does"
+    if was_newer := _newer(info.get("redis_version", ""), version_to_be(desired, observed)):
+        yield f"{was_newer}: data never goes back to an older version: install the newer one here"
+    used = int(info.get("used_memory") or 0)
+    if role.maxmemory and used > role.maxmemory:
+        yield f"it uses {used >> 20} MiB, and maxmemory is to be {role.maxmemory >> 20} MiB: raise it in roles.yaml"
+    beyond = [name for name in info if re.fullmatch("db[0-9]+", name) and int(name[2:]) >= role.databases]
+    if beyond:
+        yield f"{', '.join(sorted(beyond))} in use, and databases is to be {role.databases}: raise it in roles.yaml"
+
+
+def version_to_be(desired: Host, observed: Observed) -> str:
+    """The Debian version of Redis that the host has after the run; empty where nobody knows."""
+    return desired.redis_version or observed.packages.get("redis-server") or observed.candidate
+
+
+def _newer(source: str, target: str) -> str:
+    """In words, that the old server is of a newer version than the new one will be; empty where it is not."""
+    then, now = _release(source), _release(target.rpartition(":")[2])
+    return f"it is Redis {source}, and here {target} is installed" if then and now and then > now else ""
+
+
+def _release(text: str) -> tuple[int, ...]:
+    match = re.match(r"([0-9]+)\.([0-9]+)\.([0-9]+)", text)
+    return tuple(map(int, match.groups())) if match else ()
+
+
+# --- What a move that was cut off has left
+
+
+def _drop_ins(role: str, observed: Observed) -> list[str]:
+    return observed.unit(unit_name(role)).get("DropInPaths", "").split()
+
+
+def is_copy(role: str, observed: Observed) -> bool:
+    """Whether a role's server, if there is one, is a copy that has never served."""
+    return copy_drop_in(role) in _drop_ins(role, observed)
+
+
+def is_handed_over(role: str, observed: Observed) -> bool:
+    """Whether a role's server was handed over to another host, or a handover was cut off."""
+    return handed_over_drop_in(role) in _drop_ins(role, observed)
+
+
+def has_moved(role: str, observed: Observed) -> bool:
+    """Whether something of a move of the role is on the host."""
+    return is_copy(role, observed) or is_handed_over(role, observed)
+
+
+def serves_nobody(leftover: Leftover, observed: Observed) -> bool:
+    """Whether a server that is to end is known to be none that clients write to: a copy, or one that was replaced."""
+    replaced = is_handed_over(leftover.role, observed) and leftover.info.get("role") == "slave"
+    return is_copy(leftover.role, observed) or replaced
+
+
+def without_copies(desired: Host, observed: Observed) -> Observed:
+    """`observed` as if copies were not there: until it is finished, a copy is nothing that a role begins with."""
+    roles = frozenset(item.name for item in desired.instances if is_copy(item.name, observed))
+    for role in roles:
+        observed = _without(role, observed)
+    return replace(observed, copies=roles) if roles else observed
+
+
+def _without(role: str, observed: Observed) -> Observed:
+    unit, directory = unit_name(role), data_directory(role)
+    pid, inside = observed.pid(unit), f"{directory}/"
+    left = [path for path in _drop_ins(role, observed) if path != copy_drop_in(role)]
+    state = {**observed.unit(unit), "ActiveState": "inactive", "MainPID": "0", "NRestarts": "0"}
+    return replace(
+        observed,
+        units={**observed.units, unit: {**state, "DropInPaths": " ".join(left), "NeedDaemonReload": "no"}},
+        listeners=tuple(item for item in observed.listeners if not item.is_of(pid)),
+        servers={name: item for name, item in observed.servers.items() if name != role},
+        started={name: item for name, item in observed.started.items() if name != unit},
+        data_files={path: item for path, item in observed.data_files.items() if not path.startswith(inside)},
+        stored={path: item for path, item in observed.stored.items() if not path.startswith(inside)},
+        data_used={path: item for path, item in observed.data_used.items() if path != directory},
+    )
+
+
+def named_copies(differences: list[Difference], observed: Observed) -> list[Difference]:
+    """The differences, a copy called what it is."""
+    return [
+        replace(item, observed=A_COPY) if item.role in observed.copies and item.remedy == Remedy.START else item
+        for item in differences
+    ]
+
+
+def handover_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """What keeps roles from their next start on a host that carries them: a handover to another one that was cut off.
+
+    Whose server serves was not replaced. Of any other nobody here knows which host has newer data.
+    """
+    for instance in desired.instances:
+        if is_handed_over(instance.name, observed):
+            path = handed_over_drop_in(instance.name)
+            server = observed.servers.get(instance.name)
+            serves = server is not None and server.refusal is None and server.info.get("role") == "master"
+            advice = (
+                f"its data was handed over to another host, or was about to be: put that one into group "
+                f"redis_{instance.name} if it serves; if none does, rm {path}, systemctl daemon-reload, and deploy"
+            )
+            remedy = Remedy.REMOVE if serves else ByHand(advice)
+            yield Difference(instance.name, "file", path, "absent", "keeps it from its next start", remedy)
+
+
+def of_moves(differences: tuple[Difference, ...], moving: list[Move]) -> tuple[Difference, ...]:
+    """The differences without what the moves do themselves: a role does not start on its own data."""
+    roles = {item.role for item in moving}
+    records = {begun_file(role) for role in roles}
+    return tuple(
+        item
+        for item in differences
+        if not (item.role in roles and (item.remedy in KEPT or (item.subject == "file" and item.name in records)))
+    )

@@ -1,0 +1,185 @@
+"""Handover: a server's writers wait, its copy on another host has all they wrote, and serves; never two at once.
+
+What may not be left half done is a unit on the hosts: a controller that is killed amid it changes nothing
+(docs/decisions/0029).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from tasks.catalogue.acl_rules import HANDOVER_RULES, OPERATOR, REPLICATION
+from tasks.catalogue.secret import revealed
+from tasks.compare.moving import Move
+from tasks.desired.paths import LOCK_DIRECTORY, copy_drop_in, copy_file, handed_over_drop_in, unit_name
+from tasks.observed.bounds import CHANGE
+from tasks.observed.connection import run_command
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
+from tasks.observed.own_server import Endpoint, exchange_as
+from tasks.observed.script import script
+
+PAUSE = 10_000  # milliseconds after which a server whose handover nobody ends lets its writers go on by itself
+LAG = 1_500  # milliseconds that a copy in sync may take for the last bytes, before its writers go on as before
+TOLD = 60  # seconds in which a copy that was told has to say whether it serves
+WATCH = 120  # seconds in which a copy becomes the role's server, or stays a copy
+HANDED_OVER, NOT_HANDED_OVER = "handed over", "not handed over"
+
+
+class MoveFailed(Exception):
+    """What was expected of a move, what was found, and how to go on."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A role's server on one host, where it listens, and its operator's password."""
+
+    state: State
+    host: Host
+    role: str
+    where: Endpoint
+    password: str = field(repr=False)
+
+    def ask(self, *commands: Sequence[str], user: str = OPERATOR, password: str = "") -> list[Reply]:
+        """Its replies. Raises MoveFailed when it refuses one, or does not answer."""
+        login = (user, password or self.password)
+        try:
+            first, replies = exchange_as(self.host, unit_name(self.role), self.where, login, commands)
+        except ExchangeError as error:
+            raise MoveFailed(f"{self.host.name}: {error}") from error
+        for command, reply in zip((("login",), *commands), (first, *replies), strict=True):
+            if isinstance(reply, ReplyError):
+                raise MoveFailed(
+                    f"{self.host.name}: {' '.join(command[:2])} of {user}: {reply}, expected it to be allowed"
+                )
+        return replies
+
+    def info(self) -> Mapping[str, str]:
+        """What it says of itself."""
+        try:
+            return info_fields(self.ask(("INFO", "everything"))[0])
+        except ExchangeError as error:
+            raise MoveFailed(f"{self.host.name}: {error}") from error
+
+    def allow(self, rules: str, password: str) -> None:
+        """The user of replication may do what `rules` say, by this password alone."""
+        digest = hashlib.sha256(revealed(password).encode()).hexdigest()
+        self.ask(("ACL", "SETUSER", REPLICATION, "reset", "on", f"#{digest}", *rules.split()))
+
+    def forget(self) -> None:
+        """Nobody may copy it any more, and it logs in nowhere."""
+        self.ask(("ACL", "DELUSER", REPLICATION), ("CONFIG", "SET", "masteruser", "", "masterauth", ""))
+
+
+def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
+    """The role's writers are served by the new server, and by it alone; how long they waited, in words.
+
+    Raises MoveFailed when they are served by the old one as before; or, in words that say so, when it is not known.
+    """
+    for side in (old, new):
+        side.allow(HANDOVER_RULES, password)
+    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password))
+    begun = run_command(new.state, new.host, take_over_script(move, "no"), f"{revealed(password)}\n")
+    if not begun.succeeded:
+        raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
+    done = run_command(old.state, old.host, hand_over_script(move), f"{revealed(password)}\n", CHANGE)
+    said = done.stdout.strip().rpartition("\n")[2]
+    if said.startswith(NOT_HANDED_OVER):
+        raise MoveFailed(f"{move.source}: {said}")
+    if not said.startswith(HANDED_OVER):
+        settle(move, old, new, password)
+        said = f"{HANDED_OVER}: {said or done.output or 'the connection broke amid it'}"
+    wait_until_settled(move, new)
+    return said
+
+
+def wait_until_over(move: Move, old: Side) -> None:
+    """No handover of an earlier run, which outlives its controller, is under way. Raises MoveFailed if one is."""
+    deadline = time.monotonic() + TOLD + 30
+    command = f"case $(systemctl show -P ActiveState {handing_over(move.role)}) in inactive|failed) ;; *) exit 1;; esac"
+    while not (done := run_command(old.state, old.host, command)).succeeded:
+        if done.output or time.monotonic() > deadline:
+            raise MoveFailed(f"{move.source}: a handover is under way there: {done.output or 'it does not end'}")
+        time.sleep(0.5)
+
+
+def settle(move: Move, old: Side, new: Side, password: str) -> None:
+    """A handover of which nobody knows how far it got is finished: the old server is seen to follow, the new serves.
+
+    Raises MoveFailed where the old one serves, or nobody tells.
+    """
+    info = old.info()
+    if info.get("role") != "slave":
+        raise MoveFailed(f"{move.source}: {NOT_HANDED_OVER}: its role is {info.get('role')}, it serves as before")
+    if new.info().get("role") != "master":
+        new.allow(HANDOVER_RULES, password)
+        new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
+    begun = run_command(new.state, new.host, take_over_script(move, "yes"), f"{revealed(password)}\n", CHANGE)
+    if not begun.succeeded and "still works" not in begun.output:
+        raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
+
+
+def wait_until_settled(move: Move, new: Side) -> None:
+    """The new server's next start is that of the role's server. Raises MoveFailed when it is not."""
+    deadline = time.monotonic() + WATCH
+    command = f"test ! -e {copy_drop_in(move.role)} && systemctl is-enabled --quiet {unit_name(move.role)}"
+    while not run_command(new.state, new.host, command).succeeded:
+        if time.monotonic() > deadline:
+            raise MoveFailed(f"{move.target}: it serves, and {copy_drop_in(move.role)} is still there: deploy again")
+        time.sleep(0.1)
+
+
+def hand_over_script(move: Move) -> str:
+    """Shell that hands a role's writers over, in a unit of its own. Pure."""
+    words = (
+        f"{move.role} was handed over to {move.to[0]}:{move.to[1]}, or was about to be: deploy, which says what to do"
+    )
+    job = script(
+        "hand-over",
+        user=REPLICATION,
+        host=move.where[0],
+        port=move.where[1],
+        new_host=move.to[0],
+        new_port=move.to[1],
+        fence=handed_over_drop_in(move.role),
+        words=words,
+        pause=PAUSE,
+        lag=LAG,
+        patience=TOLD,
+    )
+    return _detached("hand-over", move.role, job, TOLD + 30, "yes")
+
+
+def take_over_script(move: Move, waits: str) -> str:
+    """Shell that waits until a copy serves, in a unit of its own, and then makes it last. Pure."""
+    job = script(
+        "take-over",
+        user=REPLICATION,
+        host=move.to[0],
+        port=move.to[1],
+        drop_in=copy_drop_in(move.role),
+        copy=copy_file(move.role),
+        unit=unit_name(move.role),
+        patience=WATCH,
+    )
+    return _detached("take-over", move.role, job, WATCH + 30, waits)
+
+
+def handing_over(role: str) -> str:
+    """The unit that hands a role over."""
+    return f"redis-hand-over-{role}.service"
+
+
+def taking_over(role: str) -> str:
+    """The unit that waits for a copy to serve."""
+    return f"redis-take-over-{role}.service"
+
+
+def _detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+    unit, run = f"redis-{what}-{role}.service", f"{LOCK_DIRECTORY}/{what}-{role}"
+    return script("detach", unit=unit, run=run, job=job, patience=patience, waits=waits)

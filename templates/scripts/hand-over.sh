@@ -1,0 +1,69 @@
+#!/bin/bash
+# A role's server hands its clients' writes over to the copy of it on another host (docs/decisions/0029). A unit of its own.
+#
+# Its writers wait, the copy has all they wrote, it serves no more, and only then the copy does: never two at once. What fails
+# before that is undone. From the moment in which the copy may have been told, only the copy's own word counts.
+# What it prints last says which of the three it was: `handed over`, `not handed over` or `not known`.
+: "${user?}" "${host?}" "${port?}" "${new_host?}" "${new_port?}" "${fence?}" "${words?}" "${pause?}" "${lag?}" "${patience?}"
+IFS= read -r REDISCLI_AUTH
+export REDISCLI_AUTH
+ask() { timeout 3 redis-cli -h "$1" -p "$2" --user "$user" "${@:3}" 2>&1 | tr -d '\r'; }
+old() { ask "$host" "$port" "$@"; }
+new() { ask "$new_host" "$new_port" "$@"; }
+field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
+now() { date +%s%3N; }
+undo() {
+  [ -z "$demoted" ] || old REPLICAOF NO ONE >&2
+  [ -z "$paused" ] || old CLIENT UNPAUSE >&2
+  rm -f "$fence"
+  rmdir "${fence%/*}" 2>/dev/null
+  systemctl daemon-reload
+  echo "not handed over: $1"
+  exit 3
+}
+paused='' demoted=''
+said=$(new INFO replication)
+[ "$(field role "$said")" = slave ] || undo "the copy does not answer as one over the network: ${said:0:200}"
+# From here on a crash starts nothing that nobody looked at: whether the copy serves is then not known here.
+mkdir -p "${fence%/*}"
+printf '%s\n' "# $words" '[Service]' "ExecStartPre=+/bin/sh -c 'echo \"$words\"; exit 1'" >"$fence.new"
+sync "$fence.new"
+{ mv -fT "$fence.new" "$fence" && sync "${fence%/*}" && systemctl daemon-reload; } || undo "$fence cannot be written"
+began=$(now)
+said=$(old CLIENT PAUSE "$pause" WRITE)
+paused=yes
+[ "$said" = OK ] || undo "CLIENT PAUSE: ${said:0:200}"
+said=$(old INFO replication)
+[ "$(field role "$said")" = master ] || undo "its role is $(field role "$said"), expected master"
+offset=$(field master_repl_offset "$said") id=$(field master_replid "$said")
+while :; do
+  said=$(new INFO replication)
+  there=$(field slave_repl_offset "$said")
+  [ "$(field master_replid "$said")" = "$id" ] && [ "${there:-0}" -ge "$offset" ] && break
+  [ $(($(now) - began)) -lt "$lag" ] || undo "the copy lacks $((offset - ${there:-0})) bytes after $lag ms"
+  sleep 0.01
+done
+said=$(old REPLICAOF "$new_host" "$new_port")
+demoted=yes
+[ "$said" = OK ] || undo "REPLICAOF: ${said:0:200}"
+said=$(old INFO replication)
+[ "$(field role "$said")" = slave ] || undo "its role is $(field role "$said") after REPLICAOF"
+# Whatever let writers go on meanwhile, what they wrote is not given up. A server's PING to its copies, each ten seconds, is
+# 14 bytes and no write.
+more=$(($(field master_repl_offset "$said") - offset))
+[ "$more" = 0 ] || [ "$more" = 14 ] || undo "$more bytes were written amid it, expected none"
+while :; do
+  said=$(new REPLICAOF NO ONE)
+  [ "$said" = OK ] && break
+  role=$(field role "$(new INFO replication)")
+  [ "$role" = master ] && break
+  # Writers are told that it serves no more, instead of waiting for nobody knows what.
+  [ -z "$paused" ] || { old CLIENT UNPAUSE >&2; paused=''; }
+  [ $(($(now) - began)) -lt $((patience * 1000)) ] || { echo "not known: the copy was told, and says ${said:0:200}"; exit 4; }
+  sleep 0.2
+done
+took=$(($(now) - began))
+[ -z "$paused" ] || old CLIENT UNPAUSE >&2
+old CLIENT KILL TYPE normal SKIPME yes >&2
+old CLIENT KILL TYPE pubsub >&2
+echo "handed over: its writers waited $took ms"

@@ -1,0 +1,165 @@
+"""Which roles move with their data (compare/moving.py), what forbids it, and what a move that was cut off leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.catalogue.requested import Requests
+from tasks.compare.difference import ByHand, Remedy
+from tasks.compare.elsewhere import moved_roles
+from tasks.compare.host import compare
+from tasks.compare.moving import A_COPY, Move, moves, of_moves, without_copies
+from tasks.desired.build import host_without_roles
+from tasks.desired.host import Host
+from tasks.desired.paths import copy_drop_in, handed_over_drop_in
+from tasks.observed.state import Leftover, Observed
+from tests.unit.builders import as_desired, desired, fresh, with_server, with_unit
+
+OLD_PLACE = ("10.0.0.5", 6383)
+UNIT = "redis-crypto.service"
+INFO = {"role": "master", "redis_version": "7.0.15", "used_memory": str(12 << 20), "db0": "keys=1551,expires=0"}
+SERVES = Leftover("crypto", True, OLD_PLACE, 1551, info=INFO)
+NOBODY = host_without_roles("old")
+Pair = tuple[Host, Observed]
+
+
+def old(leftover: Leftover = SERVES, drop_in: str = "", **info: str) -> Pair:
+    """A host that no longer carries crypto, whose server runs."""
+    left = replace(leftover, info={**leftover.info, **info})
+    state = {"LoadState": "loaded", "ActiveState": "active", "MainPID": "9", "DropInPaths": drop_in}
+    return NOBODY, replace(fresh(NOBODY), leftovers=(left,), our_units=(UNIT,), units={UNIT: state})
+
+
+def new(begin_empty: tuple[str, ...] = (), **crypto: Any) -> Pair:
+    """A host that carries crypto and has nothing of it."""
+    host = replace(desired("crypto", crypto=crypto), requests=Requests(begin_empty=begin_empty))
+    return host, replace(fresh(host), packages={"redis-server": "5:7.0.15-1~deb12u10"})
+
+
+def copying(server: Mapping[str, str] = INFO) -> Pair:
+    """The same host, on which a copy runs whose move was cut off."""
+    host, _ = new()
+    observed = with_unit(as_desired(host), UNIT, DropInPaths=copy_drop_in("crypto"))
+    return host, without_copies(host, with_server(observed, "crypto", info={**server, "role": "slave"}))
+
+
+def test_a_role_whose_server_runs_elsewhere_moves_with_its_data() -> None:
+    found, problems = moves({"a": old(), "b": new()})
+    assert problems == []
+    assert list(map(str, found)) == [
+        "move: crypto from a to b, 1551 keys, 12.0 MiB, clients pause about 1 s, then at 172.28.2.5:6383"
+    ]
+    assert moved_roles({"a": old(), "b": new()}, ["crypto"]) == []
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        {"b": new()},  # nothing of it is elsewhere
+        {"a": old(), "b": new(begin_empty=("crypto",))},  # it is to begin empty
+        {"a": old(Leftover("crypto", False, OLD_PLACE, because="it does not run")), "b": new()},
+        {"a": old(Leftover("crypto", True, OLD_PLACE, because="WRONGPASS")), "b": new()},  # nobody knows what it holds
+        {"a": old(), "c": old(), "b": new()},  # two have it
+        {"a": old(), "b": (new()[0], as_desired(new()[0]))},  # it runs here already
+        {"a": old(), "b": (new()[0], replace(new()[1], data_files={"/var/lib/redis/crypto/dump.rdb": 9}))},
+    ],
+)
+def test_no_other_role_moves(hosts: Mapping[str, Pair]) -> None:
+    assert moves(hosts) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        (old(redis_version="8.0.2"), new(), "it is Redis 8.0.2, and here 5:7.0.15-1~deb12u10 is installed: data"),
+        (old(used_memory=str(300 << 20)), new(), "it uses 300 MiB, and maxmemory is to be 256 MiB: raise it"),
+        (old(db3="keys=1,expires=0"), new(databases=2), "db3 in use, and databases is to be 2: raise it"),
+        (old(role="slave"), new(), "its server follows another one, expected one that serves"),
+    ],
+)
+def test_what_forbids_a_move_is_said_before_anything_is_done(source: Pair, target: Pair, words: str) -> None:
+    found, (problem,) = moves({"a": source, "b": target})
+    assert found == []
+    assert problem.startswith(f"b: crypto: cannot be moved here from a: {words}")
+
+
+def test_a_newer_redis_takes_an_older_ones_data() -> None:
+    host, observed = new()
+    (found,), _ = moves({"a": old(), "b": (host, replace(observed, packages={"redis-server": "5:8.0.2-3+deb13u2"}))})
+    assert found.target == "b"
+
+
+def test_a_role_that_moves_is_started_by_its_move_alone() -> None:
+    host, observed = new()
+    (move,), _ = moves({"a": old(), "b": (host, observed)})
+    differences = tuple(compare(host, observed))
+    left = of_moves(differences, [move])
+    gone = {(item.subject, item.remedy) for item in set(differences) - set(left)}
+    assert gone == {("unit", Remedy.START), ("unit", Remedy.ENABLE), ("file", Remedy.WRITE)}
+    assert of_moves(differences, []) == differences
+
+
+# --- What a move that was cut off leaves
+
+
+def test_a_copy_is_nothing_that_a_role_begins_with_and_its_move_begins_anew() -> None:
+    host, observed = copying()
+    (found,), problems = moves({"a": old(), "b": (host, observed)})
+    assert problems == []
+    assert str(found).endswith("begun anew: a copy that was cut off is discarded")
+    (unit,) = [item for item in compare(host, observed) if item.remedy == Remedy.START]
+    assert unit.observed == A_COPY
+
+
+def test_a_copy_whose_server_is_not_in_the_run_is_not_begun_with() -> None:
+    for hosts in ({"b": copying()}, {"a": old(Leftover("crypto", False, OLD_PLACE)), "b": copying()}):
+        found, (problem,) = moves(hosts)
+        assert found == []
+        assert problem.startswith(f"b: crypto: what runs here is {A_COPY}, and the server that it copies was not seen")
+
+
+def test_what_makes_a_server_a_copy_is_no_difference_while_it_is_one_and_else_it_is() -> None:
+    host = new()[0]
+    follows = {"replicaof": "10.0.0.5 6383", "masteruser": "replication", "masterauth": "a-password"}
+    right = as_desired(host)
+    observed = with_server(right, "crypto", config={**right.servers["crypto"].config, **follows})
+    assert {item.name for item in compare(host, observed)} == {"replicaof", "masteruser", "masterauth"}
+    assert "a-password" not in str(list(map(str, compare(host, observed))))
+    copy = with_unit(observed, UNIT, DropInPaths=copy_drop_in("crypto"))
+    names = {item.name for item in compare(host, without_copies(host, copy))}
+    assert not names & {"replicaof", "masteruser", "masterauth"}
+
+
+def test_a_handover_that_was_cut_off_behind_the_old_servers_end_is_finished() -> None:
+    (found,), problems = moves({"a": old(drop_in=handed_over_drop_in("crypto"), role="slave"), "b": copying()})
+    assert problems == []
+    assert found.handed_over
+    assert str(found) == "move: crypto from a to b: handed over already, it is finished"
+
+
+@pytest.mark.parametrize(
+    "left", [old(drop_in=handed_over_drop_in("crypto"), role="slave"), old(drop_in=copy_drop_in("crypto"))]
+)
+def test_a_server_that_was_replaced_or_was_a_copy_only_ends_unasked(left: Pair) -> None:
+    host = new()[0]
+    serves = (host, with_server(as_desired(host), "crypto", info={**INFO, "loading": "0"}))
+    assert moved_roles({"a": left, "b": serves}) == []
+    assert moved_roles({"a": old(), "b": serves}) != []
+
+
+@pytest.mark.parametrize(("role", "by_hand"), [("master", False), ("slave", True)])
+def test_what_keeps_a_role_from_its_next_start_goes_only_where_it_serves(role: str, by_hand: bool) -> None:
+    host = new()[0]
+    observed = with_server(as_desired(host), "crypto", info={**INFO, "role": role})
+    observed = with_unit(observed, UNIT, DropInPaths=handed_over_drop_in("crypto"))
+    (found,) = [item for item in compare(host, observed) if item.name == handed_over_drop_in("crypto")]
+    assert isinstance(found.remedy, ByHand) == by_hand
+
+
+def test_one_key_is_one_key() -> None:
+    move = Move("crypto", "a", "b", OLD_PLACE, OLD_PLACE, 1, 1 << 20)
+    assert str(move) == "move: crypto from a to b, 1 key, 1.0 MiB, clients pause about 1 s"

@@ -1,0 +1,177 @@
+"""templates/scripts/hand-over.sh, run here with servers on paper: whatever fails at which command, two never serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.observed.script import script
+
+# A redis-cli whose servers are a file. A fault happens at the nth command to a server: `refused` (an error, nothing
+# done), `lost` (done, and no answer) or `dead` (no answer, now and for ever).
+REDIS_CLI = f"""#!{sys.executable} -SE
+import json, sys
+from pathlib import Path
+file = Path(__file__).with_name("servers.json")
+state = json.loads(file.read_text())
+side = "old" if sys.argv[2] == "10.0.0.1" else "new"
+words = " ".join(sys.argv[7:])
+fault = state["faults"].get(f"{{side}} {{words.partition(' 10.')[0]}}")
+own = state[side]
+state["log"].append(f"{{side}} {{words}}")
+said = "OK"
+if fault == "dead" or own.get("dead"):
+    own["dead"], said = True, ""
+elif fault == "refused":
+    said = "ERR a fault"
+elif words == "INFO replication":
+    offset = f"slave_repl_offset:{{own['offset']}}\\r\\n" if own["role"] == "slave" else ""
+    said = f"role:{{own['role']}}\\r\\n{{offset}}master_replid:abc\\r\\nmaster_repl_offset:{{own['offset']}}"
+    if side == "new" and state.get("catches_up"):
+        own["offset"] = state["old"]["offset"]
+elif words.startswith("REPLICAOF"):
+    own["role"] = "master" if words.endswith("NO ONE") else "slave"
+    own["offset"] += state["late"] if side == "old" else 0
+elif words.startswith("CLIENT PAUSE"):
+    own["paused"] = True
+elif words == "CLIENT UNPAUSE":
+    own["paused"] = False
+if state["old"]["role"] == state["new"]["role"] == "master":
+    state["log"].append("TWO SERVE")
+if fault == "lost":
+    said, state["faults"] = "", {{}}
+file.write_text(json.dumps(state))
+print(said)
+"""
+SYSTEMCTL = "#!/bin/sh\n"
+
+
+@dataclass
+class Handover:
+    """What one run of the script said and left."""
+
+    code: int
+    said: str
+    state: dict[str, Any]
+    fence: Path
+
+    @property
+    def roles(self) -> tuple[str, str]:
+        return self.state["old"]["role"], self.state["new"]["role"]
+
+    @property
+    def writers_wait(self) -> bool:
+        return bool(self.state["old"].get("paused"))
+
+
+def run(tmp_path: Path, faults: dict[str, str], *, behind: int = 0, catches_up: bool = True, late: int = 0) -> Handover:
+    """The script's run; the copy is `behind` bytes, and what is written amid it has `late` bytes."""
+    servers = {"old": {"role": "master", "offset": 1000}, "new": {"role": "slave", "offset": 1000 - behind}}
+    state = {**servers, "faults": faults, "log": [], "catches_up": catches_up, "late": late}
+    for name, text in (("redis-cli", REDIS_CLI), ("systemctl", SYSTEMCTL), ("servers.json", json.dumps(state))):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    fence = tmp_path / "redis-crypto.service.d" / "handed-over.conf"
+    job = script(
+        "hand-over",
+        user="replication",
+        host="10.0.0.1",
+        port=6383,
+        new_host="10.0.0.2",
+        new_port=6383,
+        fence=str(fence),
+        words="deploy again",
+        pause=10_000,
+        lag=400,
+        patience=1,
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-c", job], input="a-password\n", env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert "a-password" not in done.stdout + done.stderr
+    found = Handover(done.returncode, done.stdout, json.loads((tmp_path / "servers.json").read_text()), fence)
+    assert "TWO SERVE" not in found.state["log"]
+    return found
+
+
+def served_as_before(found: Handover) -> None:
+    """The old server alone serves, its writers go on, and it may start by itself again."""
+    assert found.code == 3
+    assert found.said.startswith("not handed over: ")
+    assert found.roles == ("master", "slave")
+    assert not found.writers_wait
+    assert not found.fence.exists()
+
+
+@pytest.mark.parametrize("behind", [0, 300])
+def test_the_old_server_stops_when_the_copy_has_all_and_only_then_the_copy_serves(tmp_path: Path, behind: int) -> None:
+    found = run(tmp_path, {}, behind=behind)
+    assert (found.code, found.roles) == (0, ("slave", "master"))
+    assert found.said.startswith("handed over: its writers waited ")
+    assert not found.writers_wait
+    order = [line for line in found.state["log"] if "INFO" not in line]
+    assert order == [
+        "old CLIENT PAUSE 10000 WRITE",
+        "old REPLICAOF 10.0.0.2 6383",
+        "new REPLICAOF NO ONE",
+        "old CLIENT UNPAUSE",
+        "old CLIENT KILL TYPE normal SKIPME yes",
+        "old CLIENT KILL TYPE pubsub",
+    ]
+    assert "ExecStartPre=+/bin/sh -c 'echo \"deploy again\"; exit 1'" in found.fence.read_text()
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"old CLIENT PAUSE 10000 WRITE": "refused"},
+        {"old REPLICAOF": "refused"},
+        {"old REPLICAOF": "lost"},
+        {"new INFO replication": "dead"},
+        {"new INFO replication": "lost"},
+    ],
+)
+def test_what_fails_before_the_copy_is_told_leaves_the_old_server_as_it_was(
+    tmp_path: Path, faults: dict[str, str]
+) -> None:
+    served_as_before(run(tmp_path, faults))
+
+
+def test_a_copy_that_does_not_catch_up_serves_nobody(tmp_path: Path) -> None:
+    found = run(tmp_path, {}, behind=300, catches_up=False)
+    served_as_before(found)
+    assert "the copy lacks 300 bytes after 400 ms" in found.said
+
+
+@pytest.mark.parametrize(("late", "handed_over"), [(14, True), (40, False)])
+def test_what_was_written_amid_it_is_not_given_up(tmp_path: Path, late: int, handed_over: bool) -> None:
+    found = run(tmp_path, {}, late=late)
+    if handed_over:  # a PING of the server's own
+        assert found.code == 0
+    else:
+        served_as_before(found)
+        assert "40 bytes were written amid it, expected none" in found.said
+
+
+def test_an_answer_that_is_lost_is_asked_for_again(tmp_path: Path) -> None:
+    found = run(tmp_path, {"new REPLICAOF NO ONE": "lost"})
+    assert (found.code, found.roles) == (0, ("slave", "master"))
+
+
+@pytest.mark.parametrize("fault", ["dead", "refused"])
+def test_a_copy_that_may_have_been_told_and_does_not_say_leaves_nobody_serving_and_that_is_said(
+    tmp_path: Path, fault: str
+) -> None:
+    found = run(tmp_path, {"new REPLICAOF NO ONE": fault})
+    assert (found.code, found.roles) == (4, ("slave", "slave"))
+    assert found.said.startswith("not known: the copy was told, and says ")
+    assert not found.writers_wait  # they are told that it serves no more
+    assert found.fence.exists()

@@ -1,0 +1,102 @@
+"""What a move says to hosts (steps/move.py, steps/handover.py): when a copy is one, and no password is an argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.catalogue.acl_rules import HANDOVER_RULES, OPERATOR_RULES, REPLICATION_RULES, SAMPLE_RULES, may
+from tasks.catalogue.secret import Secret
+from tasks.compare.moving import Move
+from tasks.observed.exchange import secrets_in
+from tasks.steps.handover import TOLD, WATCH, hand_over_script, take_over_script
+from tasks.steps.move import copy_problem, copy_text
+from tasks.steps.retire import forget_moves
+from tests.unit.scripts import call
+
+MOVE = Move("crypto", "a", "b", ("10.0.0.5", 6383), ("172.28.2.5", 6383), 1551, 12 << 20)
+IN_SYNC = {
+    "role": "slave",
+    "master_link_status": "up",
+    "loading": "0",
+    "aof_enabled": "1",
+    "aof_rewrite_in_progress": "0",
+    "aof_last_bgrewrite_status": "ok",
+    "rdb_last_bgsave_status": "ok",
+}
+
+
+def test_a_copy_in_sync_with_its_log_written_is_handed_over_to() -> None:
+    assert copy_problem(IN_SYNC, log=True) == ""
+    assert copy_problem({**IN_SYNC, "aof_enabled": "0"}, log=False) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"role": "master"},
+        {"master_link_status": "down"},
+        {"loading": "1"},
+        {"rdb_bgsave_in_progress": "1"},
+        {"aof_rewrite_in_progress": "1"},
+        {"aof_rewrite_scheduled": "1"},
+        {"aof_enabled": "0"},
+        {"aof_last_bgrewrite_status": "err"},
+        {"rdb_last_bgsave_status": "err"},
+    ],
+)
+def test_no_other_copy_is(changes: dict[str, Any]) -> None:
+    assert copy_problem({**IN_SYNC, **changes}, log=True) != ""
+
+
+def test_a_copy_is_started_from_the_roles_own_configuration() -> None:
+    lines = copy_text(MOVE, Secret("a-password")).splitlines()
+    assert lines[1:] == [
+        "include /etc/redis/crypto.conf",
+        "replicaof 10.0.0.5 6383",
+        "masteruser replication",
+        'masterauth "a-password"',
+    ]
+
+
+def test_a_handover_is_two_units_that_outlive_their_controller_and_are_told_the_password_by_nobody_else() -> None:
+    hands, takes = call(hand_over_script(MOVE)), call(take_over_script(MOVE, "no"))
+    assert {hands.name, takes.name} == {"detach"}
+    assert hands.parameters["unit"] == "redis-hand-over-crypto.service"
+    assert takes.parameters["unit"] == "redis-take-over-crypto.service"
+    job = call(hands.parameters["job"])
+    assert (job.parameters["host"], job.parameters["new_host"]) == ("10.0.0.5", "172.28.2.5")
+    assert job.parameters["fence"] == "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
+    assert "'" not in job.parameters["words"]  # it is a word of a line in a unit
+    assert TOLD < WATCH  # who waits for a copy to serve waits longer than who tells it
+
+
+def test_what_a_copy_may_do_is_little_and_the_operator_gets_nothing_more() -> None:
+    for command in ("replicaof", "get", "info", "config|get"):
+        assert not may(REPLICATION_RULES, command)
+    for command in ("get", "set", "config|set", "acl|setuser", "shutdown"):
+        assert not may(HANDOVER_RULES, command)
+    for command in ("set", "del", "replicaof", "config|get"):
+        assert not may(SAMPLE_RULES, command)
+    for command in ("replicaof", "failover", "client|pause"):
+        assert not may(OPERATOR_RULES, command)
+
+
+def test_the_password_of_a_follower_is_repeated_by_no_reply() -> None:
+    commands = [("CONFIG", "SET", "masteruser", "replication", "masterauth", Secret("a-password"))]
+    assert secrets_in(commands) == ["a-password"]
+
+
+def test_what_is_left_of_a_move_is_removed_whole() -> None:
+    removed = call(forget_moves("crypto")).parameters
+    assert set(removed["files"].split()) == {
+        f"{path}{end}"
+        for path in (
+            "/etc/redis/crypto.copy",
+            "/etc/systemd/system/redis-crypto.service.d/copy.conf",
+            "/etc/systemd/system/redis-crypto.service.d/handed-over.conf",
+        )
+        for end in ("", ".new")
+    }
+    assert removed["directory"] == "/etc/systemd/system/redis-crypto.service.d"
