@@ -19,10 +19,11 @@ from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
 STATUS_REPORT = "status_report"
+STATUS_METRICS = "status_metrics"
 STATUS_ROLE = "role"  # the one that status shows whole
 STATUS_HISTORY = "history"  # status shows what deploys have changed
 STATUS_WATCH = "watch"  # seconds between two looks
-STATUS_WORDS = (STATUS_REPORT, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH)
+STATUS_WORDS = (STATUS_REPORT, STATUS_METRICS, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH)
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
 ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
 DRILLS = "drills"  # which ones a rehearsal runs

@@ -51,6 +51,7 @@ class RoleRow:
 
     role: str
     state: State
+    policy: str = ""  # what the role does when it is full
     up: int | None = None
     version: str = ""
     keys: int | None = None
@@ -130,6 +131,7 @@ def row(
     own: dict[str, object] = {
         "role": instance.name,
         "state": state_of(instance, seen, server),
+        "policy": instance.role.maxmemory_policy,
         "maxmemory": instance.role.maxmemory,
         "restarts": _digits(seen.unit(instance.unit).get("NRestarts")),
         "disk_free": None if "disk" in seen.unseen else free,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
-from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
+from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import operator_login
 from tasks.observed.moment import HostNow, ServerNow
@@ -25,6 +25,7 @@ from tasks.reports import write_whole
 from tasks.reports.deploys import read_deploys
 from tasks.reports.model import HostReport
 from tasks.reports.status_json import to_status_json
+from tasks.reports.status_metrics import to_status_metrics
 from tasks.reports.status_model import HostStatus, RoleRow, StatusReport, findings, lasts, log_pace, row
 from tasks.reports.status_table import to_status
 from tasks.run.drift_report import build_report
@@ -35,6 +36,10 @@ from tasks.run.session import Run, current
 from tasks.run.survey import Look, look_at_all
 
 SHORTEST = 1  # seconds between two looks: a look takes about one
+FORMS: dict[str, Callable[[StatusReport], str]] = {
+    STATUS_REPORT: to_status_json,
+    STATUS_METRICS: to_status_metrics,
+}
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -45,7 +50,7 @@ class Asked:
     role: str = ""
     history: bool = False
     watch: float = 0.0
-    file: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)  # word of --data → where to
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def asked(state: State, run: Run) -> Asked:
     """What `--data` asks for. Raises Refusal for what nothing can be shown of."""
     data = {
         name: next((host.data.get(name) for host in state.inventory if host.data.get(name) is not None), None)
-        for name in (STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, STATUS_REPORT)
+        for name in (STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, *FORMS)
     }
     role, watch = data[STATUS_ROLE], data[STATUS_WATCH]
     known = sorted({item.name for host in run.tier.hosts.values() for item in host.roles})
@@ -80,9 +85,9 @@ def asked(state: State, run: Run) -> Asked:
         problems.append(f"{STATUS_HISTORY}: expected true, observed {data[STATUS_HISTORY]!r}: correct it")
     if problems:
         raise Refusal("\n".join(problems))
-    file = data[STATUS_REPORT]
+    files = {name: Path(str(data[name])) for name in FORMS if data[name] is not None}
     history = data[STATUS_HISTORY] in (True, "true")
-    return Asked(str(role or ""), history, seconds(watch), Path(str(file)) if file else None)
+    return Asked(str(role or ""), history, seconds(watch), files)
 
 
 def seconds(value: object) -> float:
@@ -105,11 +110,11 @@ def _show(state: State, run: Run, wanted: Asked) -> int:
 
 def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
     report = status_of(state, run)
-    if wanted.file is not None:
+    for name, path in wanted.files.items():
         try:
-            write_whole(wanted.file, to_status_json(report))
+            write_whole(path, FORMS[name](report))
         except OSError as error:
-            raise Refusal(f"The report could not be written: {STATUS_REPORT}={wanted.file}: {error}") from error
+            raise Refusal(f"The report could not be written: {name}={path}: {error}") from error
     width = shutil.get_terminal_size((80, 24)).columns
     text = to_status(report, width, sys.stdout.isatty(), wanted.role, wanted.history)
     print((CLEAR if clear else "") + text, end="", flush=True)
