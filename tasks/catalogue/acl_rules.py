@@ -25,6 +25,7 @@ _OPERATOR_COMMANDS = (
     "ping info config|get config|set config|resetstat",  # a look, a change, health
     "acl|users acl|cat acl|getuser acl|setuser acl|deluser acl|load acl|log",
     "multi exec client|kill client|list",  # nobody stays logged in as `default`; who holds the connections
+    "slowlog|get latency|latest",  # what holds it up (docs/decisions/0027)
     "bgsave bgrewriteaof shutdown",
     "script|kill function|kill function|stats",  # what keeps a server busy
     "function|load function|list function|delete",  # services may not (docs/decisions/0018)

@@ -18,6 +18,7 @@ SYSUSERS = "/etc/sysusers.d"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
 RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change or read, nor a disk that is not mounted
+DEPLOYS_FILE = f"{RECORDS}/deploys.jsonl"  # what deploys have changed here
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
 OLD = ".old"  # of a log that no server loads any more
 REPLACED = ".replaced-"  # of data in whose place a restore has put a copy; behind it when, as YYYYMMDDHHMMSS

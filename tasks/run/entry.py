@@ -25,13 +25,14 @@ from tasks.catalogue.printable import printable, printable_lines
 from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected
 from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
+from tasks.run.noting import note_ended
 from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import ROOT, NotConnected, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
-READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
+READING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py", "tasks/endpoints.py")
 BY_THEMSELVES = ("tasks/backup.py", "tasks/restore.py")  # pyinfra shows no plan of these: they say and ask themselves
-REPORTING = ("tasks/verify.py", "tasks/drift.py")  # on hosts that nobody can reach, too
+REPORTING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py")  # on hosts that nobody can reach, too
 
 
 def entry_points() -> list[str]:
@@ -92,6 +93,7 @@ def make_printable(record: LogRecord) -> bool:
 
 def close(state: State, began: float, leave: Callable[[], None]) -> None:
     """pyinfra ends the run: its last words are what came of it."""
+    note_ended(state)
     logger.info(f"--> {sentence(outcome(state, began))}")
     leave()
 
@@ -174,6 +176,7 @@ def end_in_words(state: State, entries: list[str], began: float) -> None:
                 if reporting:
                     run_path(str(ROOT / reporting[0]))  # ends by Finished
                 raise Refusal("Nothing was done: no host could be reached, see above why: mend that") from None
+            note_ended(state)
             raise Refusal(sentence(outcome(state, began))) from None
 
     state.fail_hosts = fail_and_say  # type: ignore[method-assign]
