@@ -82,7 +82,7 @@ def _locked_out(instance: Instance, config: Mapping[str, str], observed: Observe
     """Who connects now and could not any more, and the way there that locks nobody out."""
     role = instance.role
     now, after = _spoken(instance, config, observed), {port: role.speaks_tls(port) for port in role.ports}
-    own = {port: now[port] for name in PORTS if (port := int(config.get(name, "0")))}
+    own = {port: now[port] for name in PORTS if (port := _number(config, name))}
     lost = {port for port in now if after.get(port, now[port]) != now[port]}
     if role.tls is not None:  # else a port that moves is no change of how it speaks
         lost |= {port for port, speaks in own.items() if not speaks and port not in after}
@@ -99,7 +99,7 @@ def _locked_out(instance: Instance, config: Mapping[str, str], observed: Observe
 
 def _spoken(instance: Instance, config: Mapping[str, str], observed: Observed) -> dict[int, bool]:
     """The ports that answer now, those of the server first, and whether TLS is spoken there."""
-    plain, tls = (int(config.get(name, "0")) for name in PORTS)
+    plain, tls = (_number(config, name) for name in PORTS)
     found = {port: port == tls for port in (plain, tls) if port}
     led = {rule[2]: rule[3] for rule in observed.forwards if rule[1] == instance.address}
     inner = instance.role.forwarded_port
@@ -110,6 +110,12 @@ def _spoken(instance: Instance, config: Mapping[str, str], observed: Observed) -
         if port and number.isdigit() and int(number) in found:
             found.setdefault(port, found[int(number)])
     return found
+
+
+def _number(config: Mapping[str, str], name: str) -> int:
+    """A port of a server's settings; 0 for what is none."""
+    value = config.get(name, "0")
+    return int(value) if value.isdecimal() else 0
 
 
 def _listed(ports: Iterable[int]) -> str:
@@ -151,7 +157,7 @@ def certificate_health(instance: Instance, server: Server | None) -> Iterator[He
     if not due:
         return
     is_over = due[0][2] <= 0
-    said = [f"{what} {'ended' if left <= 0 else 'ends'} on {day}" for what, day, left in due]
+    said = [f"{what} ended on {day}" if left <= 0 else f"{what} ends on {day}" for what, day, left in due]
     more = f" and {len(said) - ENDS_SHOWN} more" if len(said) > ENDS_SHOWN else ""
     yield Health(
         instance.name,

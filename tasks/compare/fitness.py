@@ -18,6 +18,7 @@ from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.listeners import NO_OTHER
 from tasks.compare.server import GET_BACK_FIRST, keeps_log
+from tasks.compare.unfit import Reason, Unfit, of_kind
 from tasks.compare.unknown import part_in_words
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
@@ -33,40 +34,53 @@ OLDEST_REDIS = (7, 0)
 GIB = 1 << 30
 
 
-def unfit(desired: Host, observed: Observed, differences: list[Difference], allow_eviction: bool = False) -> list[str]:
+def unfit(
+    desired: Host, observed: Observed, differences: list[Difference], allow_eviction: bool = False
+) -> list[Reason]:
     """Every reason why `desired` cannot be brought onto this host; `thing: observed, expected, what to do`.
 
     `allow_eviction`: the operator accepts that a smaller maxmemory evicts keys, or stops writes under noeviction.
     """
     if observed.uid != 0 and (desired.roles or differences):
-        return ["not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"]
+        words = "not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"
+        return [Reason(words, Unfit.HOST)]
     if not desired.roles:
-        return list(purge_problems(desired, observed))
+        return [*of_kind(Unfit.PURGE, purge_problems(desired, observed))]
     version = redis_number(_version(desired, observed))
     return [
-        *_system(desired, observed),
-        *_memory(desired, observed),
-        *_no_such_sysctls(desired, observed),
-        *_not_known(desired, observed),
-        *_disk(desired, observed),
-        *lost_blocks(desired, observed),
-        *(f"{item.name}: {why}" for item in desired.instances if item.credentials for why in item.credentials.over),
-        *(_in_words(item) for item in differences if item.subject == "address"),
-        *_taken_ports(desired, observed),
-        *_other_servers(desired, observed, differences),
-        *map(_in_words, storage_links(desired, observed)),
-        *map(_in_words, missed_data(desired, observed)),
-        *(_in_words(item) for item in differences if isinstance(item.remedy, RefusedRestart | RefusedSwitch)),
-        *_swapped_ports(desired, observed),
-        *_data_without_manifest(desired, observed),
-        *_renamed_data(desired, observed),
-        *_left_log(desired, observed),
-        *_too_full(desired, observed, allow_eviction),
-        *_too_many_clients(desired, observed),
-        *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
-        *foreign_problems(desired, observed, version, allow_eviction),
-        *purge_problems(desired, observed),
+        *of_kind(Unfit.HOST, _system(desired, observed), _memory(desired, observed)),
+        *of_kind(Unfit.HOST, _no_such_sysctls(desired, observed)),
+        *of_kind(Unfit.UNSEEN, _not_known(desired, observed)),
+        *of_kind(Unfit.HOST, _disk(desired, observed)),
+        *of_kind(Unfit.TLS, lost_blocks(desired, observed)),
+        *of_kind(Unfit.CERTIFICATE, _over(desired)),
+        *of_kind(Unfit.HOST, (_in_words(item) for item in differences if item.subject == "address")),
+        *of_kind(Unfit.PORT, _taken_ports(desired, observed), _other_servers(desired, observed, differences)),
+        *of_kind(Unfit.DATA, map(_in_words, storage_links(desired, observed))),
+        *of_kind(Unfit.GONE, map(_in_words, missed_data(desired, observed))),
+        *_refused(differences),
+        *of_kind(Unfit.PORT, _swapped_ports(desired, observed)),
+        *of_kind(Unfit.DATA, _data_without_manifest(desired, observed), _renamed_data(desired, observed)),
+        *of_kind(Unfit.DATA, _left_log(desired, observed)),
+        *of_kind(Unfit.LIMIT, _too_full(desired, observed, allow_eviction)),
+        *of_kind(Unfit.CLIENTS, _too_many_clients(desired, observed)),
+        *of_kind(Unfit.LIMIT, *(database_problems(instance, observed) for instance in desired.instances)),
+        *of_kind(Unfit.FOREIGN, foreign_problems(desired, observed, version, allow_eviction)),
+        *of_kind(Unfit.PURGE, purge_problems(desired, observed)),
     ]
+
+
+def _over(desired: Host) -> Iterator[str]:
+    """Certificates with which nobody could connect."""
+    return (f"{item.name}: {why}" for item in desired.instances if item.credentials for why in item.credentials.over)
+
+
+def _refused(differences: Iterable[Difference]) -> Iterator[Reason]:
+    """What a deploy would have to do and does not."""
+    for item in differences:
+        if isinstance(item.remedy, RefusedRestart | RefusedSwitch):
+            kind = Unfit.RESTART if isinstance(item.remedy, RefusedRestart) else Unfit.TLS
+            yield Reason(_in_words(item), kind)
 
 
 def _in_words(item: Difference) -> str:

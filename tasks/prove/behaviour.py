@@ -229,11 +229,13 @@ def turned_away(replies: Iterable[Reply]) -> Refusal | None:
     return next((item for item in said if item.cause in PASSING), None)
 
 
-def evicted_meanwhile(role: Role, *asked: tuple[Sequence[Check], Sequence[Reply]]) -> bool:
+def evicted_meanwhile(
+    role: Role, first: tuple[Sequence[Check], Sequence[Reply]], last: tuple[Sequence[Check], Sequence[Reply]]
+) -> bool:
     """Whether the role evicted keys between the first and the last time it was asked, and may do so."""
     counts = [
         _counter(reply, "evicted_keys")
-        for checks, replies in asked
+        for checks, replies in (first, last)
         for check, reply in zip(checks, replies, strict=True)
         if check.command == COUNTERS
     ]

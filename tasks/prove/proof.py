@@ -139,47 +139,57 @@ def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
 
 
 def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
-    """What the services of a role meet that they should not, in two connections through SSH."""
+    """What the services of a role meet that they should not: on its own port and the inner one, in two connections.
+
+    And on a port that its server has beside them, where TLS begins or ends, in two more.
+    """
     role = instance.role
-    own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
-    token = secrets.token_hex(8)
-    other_ports = reading_ports(seen, role)
-    writing = writing_checks(role, own, stranger(role, seen.passwords), token)
-    try:
-        wrote = exchange(host, instance.address, role.port, [check.command for check in writing])
-        inside = let_in(writing, wrote)
-        reading = reading_checks(role, {user: own[user] for user in inside}, token) if inside else []
-        commands = [check.command for check in reading]
-        reads = {port: exchange(host, instance.address, port, commands) for port in other_ports if inside}
-    except ExchangeError as error:
-        return [_unproved(instance, error.refusal)]
-    if away := turned_away([*wrote, *(reply for read in reads.values() for reply in read)]):
-        return [_unproved(instance, away)]
-    if not inside:
-        return [*judge(role, role.port, writing, wrote)]
-    evicted = evicted_meanwhile(role, (writing, wrote), *((reading, read) for read in reads.values()))
-    found: list[Finding | Unknown] = [*judge(role, role.port, writing, wrote, evicted)]
-    for port, read in reads.items():
-        found += [*judge(role, port, reading, read, evicted), *same_instance(role, wrote[-1], read[-1])]
+    found = _meet(host, seen, instance, role.port, reading_port(seen, role))
+    for port in role.listens_on[1:]:
+        if _is_its_own(seen, role, port):
+            found += _meet(host, seen, instance, port, port)
     return found
 
 
-def reading_ports(seen: Look, role: Role) -> list[int]:
-    """Where a client reads what it wrote on the role's own port: the inner port, and one that its server has beside it.
+def _meet(host: Host, seen: Look, instance: Instance, port: int, other_port: int) -> list[Finding | Unknown]:
+    """The same of clients that write on one port, and read that on the other."""
+    role = instance.role
+    own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
+    token = secrets.token_hex(8)
+    writing = writing_checks(role, own, stranger(role, seen.passwords), token)
+    try:
+        wrote = exchange(host, instance.address, port, [check.command for check in writing])
+        inside = let_in(writing, wrote)
+        reading = reading_checks(role, {user: own[user] for user in inside}, token) if inside else []
+        read = exchange(host, instance.address, other_port, [check.command for check in reading]) if inside else []
+    except ExchangeError as error:
+        return [_unproved(instance, error.refusal)]
+    if away := turned_away([*wrote, *read]):
+        return [_unproved(instance, away)]
+    if not inside:
+        return [*judge(role, port, writing, wrote)]
+    evicted = evicted_meanwhile(role, (writing, wrote), (reading, read))
+    return [
+        *judge(role, port, writing, wrote, evicted),
+        *judge(role, other_port, reading, read, evicted),
+        *same_instance(role, wrote[-1], read[-1]),
+    ]
 
-    Not where it is not shown that they lead to the role: what is wrong with them is listed already.
-    """
+
+def reading_port(seen: Look, role: Role) -> int:
+    """The inner port where it is shown to lead to the role's own; else what is wrong with it is listed already."""
     inner, address = role.forwarded_port, str(role.address)
     led = inner is not None and seen.observed is not None and is_led_inward(address, inner, role.port, seen.observed)
-    beside = [port for port in role.listens_on[1:] if seen.observed is not None and _is_its_own(seen, role, port)]
-    found = [*([inner] if led and inner is not None else []), *beside]
-    return found or [role.port]
+    return inner if led and inner is not None else role.port
 
 
 def _is_its_own(seen: Look, role: Role, port: int) -> bool:
+    """Whether it is shown that only the role's process answers there; else what is wrong with it is listed already."""
     where = (str(role.address), port)
-    assert seen.observed is not None
-    return own_endpoint(seen.observed.pid(unit_name(role.name)), where, sockets_of(seen.observed)) == where
+    return (
+        seen.observed is not None
+        and own_endpoint(seen.observed.pid(unit_name(role.name)), where, sockets_of(seen.observed)) == where
+    )
 
 
 def _unproved(instance: Instance, why: Refusal) -> Unknown:

@@ -234,6 +234,23 @@ def test_a_plain_deploy_drops_no_password_that_the_file_has_lost(box: Tier) -> N
         assert let_in(box, "crypto", user, *both[user]) == [True, True]
 
 
+def test_a_plain_deploy_keeps_what_a_rotation_brought_that_was_cut_off_before_its_file(box: Tier) -> None:
+    kept = box.secrets.read_text()
+    fault = break_once(box, "kill before", "--data", "rotate=crypto", at="Write the instances' files")
+    assert fault.operation == "Write the instances' files", output(fault.done)
+    both = lists(box)["crypto"]
+    rotated = box.secrets.read_text()
+    box.secrets.write_text(kept)  # by hand, from a backup
+    done = box.run("deploy.py")
+    assert done.returncode != 0
+    assert "crypto: crypto-service, operator: the running server takes passwords that" in " ".join(output(done).split())
+    for user in USERS["crypto"]:
+        assert let_in(box, "crypto", user, *both[user]) == [True, True]
+    box.secrets.write_text(rotated)
+    box.deploy()
+    assert box.run("tasks/verify.py").returncode == 0
+
+
 STEPS = ("rotate", "rotate_finish", "rotate_undo")
 
 
@@ -266,10 +283,20 @@ def test_a_controller_that_is_killed_at_any_step_locks_nobody_out_and_is_gone_on
         pytest.param("kill during", "Save rotated passwords on the controller", marks=pytest.mark.soak),
     ],
 )
-def test_a_rotation_that_was_killed_is_undone(box: Tier, kind: str, at: str) -> None:
+def test_a_rotation_that_was_killed_is_undone(box: Tier, tmp_path: Path, kind: str, at: str) -> None:
     first = lists(box)["crypto"]
     fault = break_once(box, kind, "--data", "rotate=crypto", at=at)
     assert fault.operation == at, output(fault.done)
+    # What is handed out is taken, by the server as it is and as its next start would have it.
+    done = box.run("tasks/endpoints.py", "--data", f"endpoints_dir={tmp_path / 'ways'}")
+    assert done.returncode == 0, output(done)
+    line = next(
+        line for line in (tmp_path / "ways" / "crypto-service.env").read_text().splitlines() if "PASSWORD" in line
+    )
+    handed_out = line.partition("=")[2]
+    assert logs_in(box, "crypto", "crypto-service", handed_out)
+    in_file = hashlib.sha256(handed_out.encode()).hexdigest() in box.host("crypto").sh("cat /etc/redis/crypto.acl")
+    assert in_file
     box.deploy("--data", "rotate_undo=crypto")
     for user in USERS["crypto"]:
         own = lists(box)["crypto"][user]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.certificates import DAY, Authority, Files
 from tests.hosts.clients import can_connect, in_namespace
 from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, layout, output, overriding, wait_for
 from tests.hosts.faults import every_fault
-from tests.hosts.runbook_steps import sees
+from tests.hosts.runbook_steps import follow, sees
 from tests.hosts.writer import writing
 from tests.lab.containers import REPOSITORY, ContainerLab
 from tests.lab.debian import Suite
@@ -276,6 +276,31 @@ def test_a_running_role_is_not_switched_over_unasked_and_the_plan_locks_nobody_o
     assert tier.host(ROLE).sh("ls /etc/redis/*.pem /etc/redis/*.ca 2>/dev/null || true") == ""
     assert tier.pid(ROLE) == pid
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_turn_on_tls(begun: tuple[Tier, Files], tmp_path: Path) -> None:
+    tier, files = begun
+    pid, entry = tier.pid(ROLE), entries()["turn-on-tls"]
+    locked_out, beside = entry.quotes
+    dry, deploy, endpoints, left, switch, verify = entry.commands
+    refused = tier.run("deploy.py", *tls(files))
+    sees(refused, locked_out)
+    assert "(docs/runbook.md#turn-on-tls)" in squeezed(refused)
+    second = replace(tier, options=tls(files, port=SECOND))
+    done = follow(second, entry.anchor, commands=[dry, deploy, endpoints], places={"DIR": tmp_path / "DIR"})
+    sees(done[0], beside)
+    handed_out = (tmp_path / "DIR" / f"{SERVICE}.env").read_text()
+    assert f"@{ADDRESS}:{SECOND}/0" in handed_out
+    assert f"REDIS_CRYPTO_CA={tmp_path}/DIR/{ROLE}.ca.crt\n" in handed_out
+    with Client(tier, files, SECOND) as client:
+        assert client.ping()
+    own = replace(tier, options=overriding({ROLE: {"tls": files.block(), "port": SECOND}}))
+    follow(own, entry.anchor, commands=[left, switch, verify])
+    with Client(tier, files, SECOND) as client:
+        assert client.ping()
+    tier.deploy(*overriding({ROLE: {"tls": files.block(port=SECOND)}}), *SWITCH)
+    tier.deploy(*SWITCH)
+    assert tier.pid(ROLE) == pid
 
 
 def the_second_port_is_watched(tier: Tier, files: Files, directory: Path) -> None:
