@@ -59,6 +59,10 @@ WORDS: dict[Code, str] = {
     Code.DISK_FULL: "has too little room on its disk",
     Code.DISK_SLOW: "waits for its disk: see what else writes to it (iostat -x), or move the role",
     Code.CERTIFICATE_ENDS: "shows a certificate that ends soon",
+    Code.BACKUP_OLD: "has no copy off its host that is recent enough",
+    Code.BACKUP_FAILED: "could not be copied off its host",
+    Code.PROOF_FAILED: "has a copy that cannot be restored",
+    Code.PROOF_OLD: "has copies that nobody has tried to restore for too long",
     Code.HOST_MEMORY: "has hardly any memory left",
 }
 # What one thing brings along raises one alert: refused writes of a role that is full, refused clients of one that is.
@@ -81,7 +85,16 @@ def _of_health(code: Code, severity: Severity) -> Alert:
 
 
 # Those that are ever critical: tasks/compare/.
-CRITICAL = (Code.MEM_FULL, Code.CLIENTS_FULL, Code.CRASHED, Code.DISK_FULL, Code.CERTIFICATE_ENDS, Code.HOST_MEMORY)
+CRITICAL = (
+    Code.MEM_FULL,
+    Code.CLIENTS_FULL,
+    Code.CRASHED,
+    Code.DISK_FULL,
+    Code.CERTIFICATE_ENDS,
+    Code.BACKUP_OLD,
+    Code.PROOF_FAILED,
+    Code.HOST_MEMORY,
+)
 HEALTH = (
     *(_of_health(code, "critical") for code in CRITICAL),
     *(_of_health(code, "warning") for code in Code),
