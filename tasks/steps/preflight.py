@@ -113,10 +113,10 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     findings += _rotated_elsewhere(state, looks)
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
-    found = current(state).kept(Moves)
-    found.due, wrong = moves(read(looks))
+    moving = current(state).kept(Moves)
+    moving.due, wrong = moves(read(looks))
     findings += wrong
-    findings += moved_roles(read(looks), [item.role for item in found.due])
+    findings += moved_roles(read(looks), [item.role for item in moving.due])
     names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
     findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:
