@@ -45,7 +45,10 @@ def test_a_repository_password_that_was_lost_is_not_made_up_over_the_one_of_the_
 
 def test_the_file_for_root_alone_has_what_restic_needs_and_shows_itself_nowhere() -> None:
     (plan,) = HOST.backups
-    known = {"crypto": {"backup": Secret("one"), "reader": Secret("two")}, "RESTIC": {"AWS_SECRET_ACCESS_KEY": "three"}}
+    known: dict[str, dict[str, str | None]] = {
+        "crypto": {"backup": Secret("one"), "reader": Secret("two")},
+        "RESTIC": {"AWS_SECRET_ACCESS_KEY": "three"},
+    }
     text = settings_text(plan, known)
     assert text.splitlines()[1:] == [
         "RESTIC_REPOSITORY=/mnt/backups/crypto",
