@@ -172,7 +172,7 @@ def as_desired(host: Host) -> Observed:
             for plan in host.backups
             for path in (backup_record(plan.role.name), proof_record(plan.role.name))
         },
-        asked_at=NOW,
+        asked_at=NOW if host.backups else 0,
         forwards=frozenset(
             (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
             for item in host.forwards
