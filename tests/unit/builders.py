@@ -277,7 +277,7 @@ def server(instance: Instance) -> Server:
     return Server(
         config={**defaults("7.0"), **instance.settings, "requirepass": ""},
         info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
-        certificate=SERVED if instance.credentials else None,
+        certificate=replace(SERVED, digest=instance.credentials.digest) if instance.credentials else None,
         users={"default": {**_user(("",), DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
     )
