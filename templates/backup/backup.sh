@@ -336,6 +336,7 @@ hold_role() {
 }
 
 list_copies() {
+  bound=120
   with_restic snapshots --json 2>"$work/said" || { last_words <"$work/said" >&2; exit 1; }
 }
 
