@@ -22,7 +22,7 @@ began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched=''
+server='' scratched='' bound=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null
@@ -43,7 +43,8 @@ with_restic() (
   while IFS= read -r line; do
     case $line in READER=*) ;; [A-Z]*=*) export "${line?}" ;; esac
   done <"$settings"
-  exec restic --quiet --cache-dir="$cache" "$@"
+  # shellcheck disable=SC2086  # no word, or two
+  exec ${bound:+timeout $bound} restic --quiet --cache-dir="$cache" "$@"
 )
 # As the role's user, with nothing of root's: no variable, no descriptor but those that are given, no way to more rights.
 as_role() ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@" 8>&- 9>&- )
@@ -74,8 +75,13 @@ have_repository() {
   where=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)
   known=''
   [ "$(field where "$state")" != "$where" ] || known=$(field repository "$state")
+  # restic of Debian 13 tries a quarter of an hour to reach what is not there, each time.
+  bound=60
   with_restic unlock >/dev/null 2>&1
-  if with_restic cat config >"$work/config" 2>"$work/said"; then
+  with_restic cat config >"$work/config" 2>"$work/said"
+  opened=$?
+  bound=''
+  if [ "$opened" = 0 ]; then
     sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p' "$work/config" | head -n 1 >"$work/id"
     if [ -n "$known" ] && [ "$known" != "$(cat "$work/id")" ]; then
       failed "its repository is another one than before: look whether the right one is mounted; if it was made anew on purpose: rm $state on the host"
@@ -330,6 +336,7 @@ hold_role() {
 }
 
 list_copies() {
+  bound=120
   with_restic snapshots --json 2>"$work/said" || { last_words <"$work/said" >&2; exit 1; }
 }
 
