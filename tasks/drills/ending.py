@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tasks.drills.client import DrillFailed
 from tasks.drills.judge import crash_problem, loss, power_problem
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, Steps, count, seconds
 from tasks.drills.place import Place, sh, wait_for
+from tasks.observed.bounds import BACK_PATIENCE
 from tasks.observed.connection import ConnectionBroken, open_command, reconnect, run_command
 
+BOOTS_PATIENCE = 5  # times as long as its last boot took: several machines that boot at once slow each other
 LATE = 20  # seconds that an address comes late
 UNDER_LOAD = 3.0  # seconds of writes before something ends
 BACK = "echo the addresses are back"
@@ -65,7 +68,7 @@ def power(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]:
     first = places[0]
     with writing(places) as loads:
         time.sleep(UNDER_LOAD)
-        boot = _boot_id(first)
+        boot = _boot(first)
         ended = time.monotonic()
         # b of sysrq: reboot without sync and without unmounting.
         _order(first, "echo 1 >/proc/sys/kernel/sysrq; echo b >/proc/sysrq-trigger")
@@ -121,7 +124,7 @@ def reboot(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]
     first = places[0]
     with writing(places) as loads:
         time.sleep(UNDER_LOAD)
-        boot, began = _boot_id(first), time.monotonic()
+        boot, began = _boot(first), time.monotonic()
         _order(first, "systemctl reboot")
         _all_broken(loads)
     _wait_for_another_boot(first, boot)
@@ -155,7 +158,7 @@ def reboot_late_address(places: Sequence[Place]) -> Generator[None, None, dict[s
         load.some(10)
     sh(first.state, first.host, _late_unit(places))
     try:
-        boot = _boot_id(first)
+        boot = _boot(first)
         _order(first, "systemctl reboot")
         _wait_for_another_boot(first, boot)
         wait_for(f"{first.host.name} has not got its addresses again", lambda: _came_late(first))
@@ -212,16 +215,26 @@ def _came_late(place: Place) -> bool:
     return "the addresses are back" in run_command(place.state, place.host, journal).stdout
 
 
-def _boot_id(place: Place) -> str:
-    """The kernel's name for this boot; empty when the host does not answer."""
+@dataclass(frozen=True)
+class _Boot:
+    """The kernel's name for a boot, and seconds from its start until systemd had everything up; "" and 0 if unknown."""
+
+    name: str
+    took: float
+
+
+def _boot(place: Place) -> _Boot:
+    ask = "cat /proc/sys/kernel/random/boot_id; systemctl show -P FinishTimestampMonotonic"
     try:
-        return run_command(place.state, place.host, "cat /proc/sys/kernel/random/boot_id").stdout.strip()
+        name, *microseconds = run_command(place.state, place.host, ask).stdout.split()
     except Exception:  # a connection that breaks during a reboot breaks in many ways
-        return ""
+        return _Boot("", 0.0)
+    return _Boot(name, sum(int(text) for text in microseconds if text.isdecimal()) / 1e6)
 
 
-def _wait_for_another_boot(place: Place, before: str) -> None:
+def _wait_for_another_boot(place: Place, before: _Boot) -> None:
     def came_back() -> bool:
-        return reconnect(place.host) and _boot_id(place) not in ("", before)
+        return reconnect(place.host) and _boot(place).name not in ("", before.name)
 
-    wait_for(f"{place.host.name} has not come back from its reboot", came_back, step=1.0)
+    patience = max(BACK_PATIENCE, BOOTS_PATIENCE * before.took)
+    wait_for(f"{place.host.name} has not come back from its reboot", came_back, patience, step=1.0)

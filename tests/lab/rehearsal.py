@@ -16,26 +16,27 @@ from tasks.reports.rehearsal_model import Rehearsal, Step, from_json, to_json
 from tasks.reports.rehearsal_page import to_html
 from tests.lab.debian import LabError, Suite
 from tests.lab.layouts import REPOSITORY, shown
+from tests.lab.vm_layouts import Layout
+from tests.lab.vmctl import INVENTORIES, VMCTL
 from tests.lab.vms import staging
 
 PYINFRA = Path(sys.executable).with_name("pyinfra")
-INVENTORY = "inventory/staging.py"
 REPORTS = REPOSITORY / "build"
 DRILLS = "tasks/rehearse.py"
 
 DEPLOYS = (("deploy to bare machines", "deploy.py"), ("deploy again: nothing may change", "deploy.py"))
 CHECKS = (("verify as the services would", "tasks/verify.py"), ("check for drift", "tasks/drift.py"))
 
-ENDING = f"""
-What was proved and what was not: {{page}}
+ENDING = """
+What was proved and what was not: {page}
 The machines are still up; look around:
-  {{pyinfra}} {INVENTORY} tasks/endpoints.py
-  {{python}} -m tests.lab.vmctl ssh {{first}}
+  {pyinfra} {inventory} tasks/endpoints.py
+  {vmctl} ssh {first}
       systemctl status 'redis-*'; journalctl -u 'redis-*'; cat /etc/redis/*.conf
   change group_data/roles.yaml and see what a deploy would do:
-  {{pyinfra}} --dry {INVENTORY} deploy.py
+  {pyinfra} --dry {inventory} deploy.py
 Remove them:
-  {{python}} -m tests.lab.vmctl down"""
+  {vmctl} down"""
 
 
 @click.command()
@@ -45,30 +46,36 @@ Remove them:
 @click.option("--from", "ref", help="A commit that is deployed first; what the working tree over it costs is measured.")
 @click.option("--like", help="The inventory whose roles are rehearsed, as inventory/prod.py.")
 @click.option("--scale", help="A factor by which every memory size of the roles is made smaller, as 0.5.")
-def main(keep: bool, drills: str, suite: Suite, ref: str | None, like: str | None, scale: str | None) -> None:
+@click.option("--one", is_flag=True, help="One machine that carries every role, in place of one for each.")
+def main(
+    keep: bool, drills: str, suite: Suite, ref: str | None, like: str | None, scale: str | None, one: bool
+) -> None:
     """Boot the staging VMs, deploy, run the drills, verify and check for drift; then there is a page about it."""
+    layout: Layout = "one" if one else "each"
     try:
-        boot(keep, suite)
+        boot(keep, suite, layout)
     except LabError as error:
         raise click.ClickException(str(error)) from error
     told = as_data({"like": like, "scale": scale})  # of every step: each wants the same
-    steps = [] if ref else [run_step(what, file, *told) for what, file in DEPLOYS]
+    steps = [] if ref else [run_step(layout, what, file, *told) for what, file in DEPLOYS]
     page, report = REPORTS / "rehearsal.html", REPORTS / "rehearsal.json"
     REPORTS.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
     wanted = None if drills == "all" else drills
     asked = as_data({"rehearsal_page": str(page), "rehearsal_report": str(report), "drills": wanted, "from": ref})
-    run_step("drills", DRILLS, *told, *asked, must=report.exists)
-    steps += [run_step(what, file, *told) for what, file in CHECKS]
+    run_step(layout, "drills", DRILLS, *told, *asked, must=report.exists)
+    steps += [run_step(layout, what, file, *told) for what, file in CHECKS]
     found = with_steps(from_json(report.read_text()), steps)
     write_whole(report, to_json(found))
     write_whole(page, to_html(found))
-    python, pyinfra = map(shown, (Path(sys.executable), PYINFRA))
-    first = next(iter(staging(suite).vms))
+    pyinfra = shlex.join([str(shown(PYINFRA)), *told])
+    vmctl = VMCTL[layout].replace("python", str(shown(Path(sys.executable))), 1)
+    first = next(iter(staging(suite, layout).vms))
     if not found.passed:
         raise click.ClickException(f"not all went as promised: {shown(page)}; the machines stay up to look at")
     click.secho("\nThe rehearsal went as promised.", fg="green")
-    click.echo(ENDING.format(python=python, pyinfra=shlex.join([str(pyinfra), *told]), first=first, page=shown(page)))
+    inventory = INVENTORIES[layout]
+    click.echo(ENDING.format(vmctl=vmctl, pyinfra=pyinfra, inventory=inventory, first=first, page=shown(page)))
 
 
 def as_data(values: Mapping[str, str | None]) -> list[str]:
@@ -83,24 +90,27 @@ def with_steps(found: Rehearsal, steps: list[Step]) -> Rehearsal:
     return replace(found, steps=(*before, *found.steps, *after))
 
 
-def boot(keep: bool, suite: Suite = "bookworm") -> None:
+def boot(keep: bool, suite: Suite = "bookworm", layout: Layout = "each") -> None:
     """The staging machines answer on SSH; bare ones unless those of the last time are to be kept."""
-    lab = staging(suite)
-    click.secho(f"==> boot {len(lab.vms)} VMs (a minute and a half where KVM does not work)", bold=True)
+    lab = staging(suite, layout)
+    click.secho(
+        f"==> boot {len(lab.vms)} VM{'s' if len(lab.vms) > 1 else ''} (a minute and a half where KVM does not work)",
+        bold=True,
+    )
     if not keep:
         lab.remove()
-        (REPOSITORY / "secrets/staging.yaml").unlink(missing_ok=True)
+        (REPOSITORY / "secrets" / Path(INVENTORIES[layout]).with_suffix(".yaml").name).unlink(missing_ok=True)
     lab.start()
 
 
-def run_step(title: str, file: str, *options: str, must: Callable[[], bool] | None = None) -> Step:
+def run_step(layout: Layout, title: str, file: str, *options: str, must: Callable[[], bool] | None = None) -> Step:
     """Run one command of the repository against the machines; the first that fails ends the rehearsal.
 
     `must`: what has to hold afterwards instead of exit code 0.
     """
-    click.secho(f"==> {title}: pyinfra -y {INVENTORY} {file}", bold=True)
+    click.secho(f"==> {title}: pyinfra -y {INVENTORIES[layout]} {file}", bold=True)
     began = time.monotonic()
-    done = subprocess.run([PYINFRA, "-y", *options, INVENTORY, file], cwd=REPOSITORY)
+    done = subprocess.run([PYINFRA, "-y", *options, INVENTORIES[layout], file], cwd=REPOSITORY)
     took = time.monotonic() - began
     if done.returncode and not (must and must()):
         raise click.ClickException(f"{title}: exit code {done.returncode}, expected 0: the machines stay up to look at")

@@ -9,7 +9,7 @@ from tests.lab.debian import LabError, Suite, build_once, cache_dir, mmdebstrap,
 from tests.lab.recipe import MACHINE_HOOKS, MACHINE_PACKAGES, MASKED_UNITS
 
 VM_PACKAGES = (*MACHINE_PACKAGES, "e2fsprogs", "initramfs-tools", "linux-image-cloud-amd64", "zstd")
-DISK_SIZE = "4G"  # sparse: about 0.6 GB on the host
+DISK_SIZE = "16G"  # sparse, for a machine that carries all roles: about 0.7 GB on the host
 
 # A late address is one of the things that only a VM can show, and units order themselves after this one.
 VM_MASKED_UNITS = (
@@ -63,7 +63,8 @@ tar --extract --file "$1/tree.tar" --directory "$tree" --preserve-permissions --
     --xattrs --xattrs-include='*' --exclude='./dev/*'
 cp "$tree"/boot/vmlinuz-* "$1/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$1/initrd"
-mke2fs -q -t ext4 -m 0 -L root -E lazy_itable_init=0,lazy_journal_init=0 -d "$tree" "$1/disk.raw" {DISK_SIZE}
+mke2fs -q -t ext4 -m 0 -L root -N 262144 -J size=64 -E lazy_itable_init=0,lazy_journal_init=0 \\
+    -d "$tree" "$1/disk.raw" {DISK_SIZE}
 """
 
 

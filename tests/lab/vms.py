@@ -17,6 +17,7 @@ from typing import Self
 from tests.lab import debian, vm_layouts
 from tests.lab.debian import LabError, Suite, cache_dir
 from tests.lab.vm import Vm, await_up
+from tests.lab.vm_layouts import Layout
 from tests.lab.vm_layouts import VmSpec as VmSpec
 from tests.lab.vm_process import Process, record_myself
 from tests.lab.vm_seed import make_key, public
@@ -194,23 +195,24 @@ def remove_abandoned() -> list[Path]:
     return abandoned
 
 
-def staging(suite: Suite = "bookworm") -> VmLab:
-    """The machines of inventory/staging.py: one lab per user, found again by every process."""
-    return VmLab([replace(spec, suite=suite) for spec in vm_layouts.staging().values()], directory=staging_directory())
+def staging(suite: Suite = "bookworm", layout: Layout = "each") -> VmLab:
+    """The machines of inventory/staging.py or staging_one.py: one lab per user, found again by every process."""
+    specs = dict.fromkeys(vm_layouts.STAGING[layout]().values())
+    return VmLab([replace(spec, suite=suite) for spec in specs], directory=staging_directory(layout))
 
 
-def staging_directory() -> Path:
-    return _labs() / "staging"
+def staging_directory(layout: Layout = "each") -> Path:
+    return _labs() / {"each": "staging", "one": "staging-one"}[layout]
 
 
-def staging_key() -> Path:
+def staging_key(layout: Layout = "each") -> Path:
     """The private key that opens root and admin on the staging machines; there after the first `vmctl up`."""
-    return staging_directory() / "home/.ssh/id_ed25519"
+    return staging_directory(layout) / "home/.ssh/id_ed25519"
 
 
-def staging_known_hosts() -> Path:
+def staging_known_hosts(layout: Layout = "each") -> Path:
     """The known_hosts file with the host keys of the staging machines; there after the first `vmctl up`."""
-    return staging_key().with_name("known_hosts")
+    return staging_key(layout).with_name("known_hosts")
 
 
 def _labs() -> Path:

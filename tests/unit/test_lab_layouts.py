@@ -1,6 +1,7 @@
 """The hosts of labs and rehearsals: those of an inventory and of the catalogue, so that a role more is a host more."""
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from tests.lab.debian import LabError
 from tests.lab.layouts import LAYOUTS, REPOSITORY, hosts_of, layout
-from tests.lab.vm_layouts import staging
+from tests.lab.vm_layouts import VmSpec, staging, staging_on_one
 from tests.tree import ROLES, catalogue, copy_of_tree, tree
 from tests.unit.builders import EVERY, FIVE, roles
 
@@ -77,13 +78,21 @@ def test_a_rehearsal_has_a_machine_for_every_role_each_with_a_name_and_a_port_of
     assert (machines["gateway"].memory_mb, machines["socket"].memory_mb) == (1536, 2048)
 
 
-def test_the_inventory_of_the_rehearsal_has_a_group_for_every_role_of_the_catalogue() -> None:
-    groups = {
-        name: hosts for name, hosts in runpy.run_path("inventory/staging.py").items() if name.startswith("redis_")
-    }
-    specs = staging()
+def test_a_rehearsal_on_one_machine_has_every_address_and_memory_for_all_roles() -> None:
+    machines = staging_on_one(tree())
+    (machine,) = set(machines.values())
+    assert set(machines) == set(EVERY)
+    assert set(machine.addresses) == {str(role.address) for role in roles().values()}
+    assert machine.memory_mb > max(spec.memory_mb for spec in staging(tree()).values())
+
+
+@pytest.mark.parametrize(("file", "specs"), [("staging.py", staging), ("staging_one.py", staging_on_one)])
+def test_an_inventory_of_the_rehearsal_has_a_group_for_every_role_of_the_catalogue(
+    file: str, specs: Callable[[], dict[str, VmSpec]]
+) -> None:
+    groups = {name: hosts for name, hosts in runpy.run_path(f"inventory/{file}").items() if name.startswith("redis_")}
     assert {group: [name for name, _ in hosts] for group, hosts in groups.items()} == {
-        f"redis_{role}": [spec.name] for role, spec in specs.items()
+        f"redis_{role}": [spec.name] for role, spec in specs().items()
     }
 
 
