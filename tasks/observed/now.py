@@ -18,9 +18,10 @@ from tasks.desired.host import Instance
 from tasks.desired.paths import DEPLOYS_FILE
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import read_host
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError, converse
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.observed.look import CLIENTS, read_clients
 from tasks.observed.moment import Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.own_server import exchange_as
 from tasks.observed.records import Unreadable, lines_of, matching, number, split_parts
 from tasks.observed.replies import StrangeReply
 from tasks.observed.state import Observed, Server
@@ -83,11 +84,10 @@ def _resident(line: str) -> tuple[int, int]:
     return int(found[1]), int(found[2]) * 1024
 
 
-def ask_server(host: PyinfraHost, server: Server, password: str) -> ServerNow:
+def ask_server(host: PyinfraHost, unit: str, server: Server, password: str) -> ServerNow:
     """What a server that has answered a look says of this moment; nothing of what it does not tell."""
     few = int(server.info.get("connected_clients") or 0) <= MOST_CLIENTS
     commands: list[tuple[str, ...]] = [
-        ("AUTH", OPERATOR, password),
         ("INFO", "stats"),
         ("SLOWLOG", "GET", str(SHOWN)),
         ("LATENCY", "LATEST"),
@@ -95,8 +95,10 @@ def ask_server(host: PyinfraHost, server: Server, password: str) -> ServerNow:
         *([CLIENTS] if few else []),
     ]
     try:
-        replies, _ = converse(host, *server.endpoint, commands)
-        return read_now(replies[1:], time.monotonic())
+        login, replies = exchange_as(host, unit, server.endpoint, (OPERATOR, password), commands)
+        if isinstance(login, ReplyError):
+            return ServerNow(untold=(f"this moment: {printable(str(login))[:120]}",))
+        return read_now(replies, time.monotonic())
     except ExchangeError as error:
         return ServerNow(untold=(f"this moment: {error.refusal}",))
     except StrangeReply as error:

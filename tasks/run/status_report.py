@@ -16,6 +16,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
+from tasks.desired.paths import unit_name
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import operator_login
 from tasks.observed.moment import HostNow, ServerNow
@@ -154,7 +155,7 @@ def _ask(state: State, host: PyinfraHost, seen: Look) -> Now:
 
 def _ask_server(host: PyinfraHost, seen: Look, role: str, server: Server) -> ServerNow:
     password = operator_login(role, seen.passwords[role].get(OPERATOR), seen.observed) if seen.observed else None
-    return ask_server(host, server, password) if password else ServerNow()
+    return ask_server(host, unit_name(role), server, password) if password else ServerNow()
 
 
 def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
