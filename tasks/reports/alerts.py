@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import yaml
 
 from tasks.compare.difference import Remedy
-from tasks.compare.runbook import DRIFT, OF_HEALTH, OF_REFUSAL, OF_REMEDY, PAGE, UNSEEN
+from tasks.compare.runbook import DRIFT, OF_HEALTH, OF_REFUSAL, OF_REMEDY, OF_UNKNOWN, PAGE, UNSEEN
+from tasks.compare.unknown import Kind
 from tasks.compare.unwell import Code, Severity
 from tasks.observed.refusal import Cause
 
@@ -122,6 +123,14 @@ OTHERS = (
         "warning",
         "{{ $labels.host }} is not as desired",
         DRIFT,
+        "10m",
+    ),
+    Alert(
+        "RedisNotKnown",
+        'caas_redis_drift_host_status{status="error"} == 1',
+        "warning",
+        "not everything of {{ $labels.host }} could be looked at: tasks/drift.py says what, and why",
+        OF_UNKNOWN[Kind.LISTENERS],
         "10m",
     ),
     Alert(

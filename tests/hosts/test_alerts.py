@@ -67,6 +67,7 @@ CASES: dict[str, Mapping[str, str | None]] = {
     "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **health(Code.REFUSED_CLIENTS, "warning")},
     "RedisHostNotSeen": {'caas_redis_status_host{host="redis-5",status="unreachable"}': "1x60"},
     "RedisDrifted": {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "1x60"},
+    "RedisNotKnown": {'caas_redis_drift_host_status{host="redis-5",status="error"}': "1x60"},
     "RedisStatusOld": {"caas_redis_status_timestamp_seconds": "0x60"},
     "RedisDriftCheckOld": {"caas_redis_drift_check_timestamp_seconds": None},
 }
@@ -98,8 +99,10 @@ def test_each_alert_fires_for_its_own_and_no_other_does(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_healthy_tier_raises_none_for_an_hour(tmp_path: Path) -> None:
-    done = promtool(tmp_path, [case("healthy", {}, {})])
+def test_series_of_a_healthy_tier_raise_none_at_any_minute_of_an_hour(tmp_path: Path) -> None:
+    healthy = case("healthy", {}, {})
+    healthy["promql_expr_test"] = [firing({}, f"{minute}m") for minute in range(61)]
+    done = promtool(tmp_path, [healthy])
     assert done.returncode == 0, done.stdout + done.stderr
     assert promtool(tmp_path, [case("healthy", CASES["RedisDown"], {})]).returncode != 0
 

@@ -200,6 +200,7 @@ def test_a_role_s_directory_is_made_with_its_mode_also_where_it_is_already(tmp_p
 def hold(file: Path) -> "subprocess.Popen[str]":
     """A deploy's hold on a host, begun."""
     words = {"mark": "MARK", "file": str(file), "seen": "", "mine": "me@desk", "changed": "changed by"}
+    words |= {"journal": str(file.parent / "deploys"), "number": "1", "most": "9"}
     command = prepared(script("hold", patience=0, silence=30, **words))
     return subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
