@@ -198,7 +198,8 @@ def test_a_server_that_is_killed_amid_a_move_costs_no_acknowledged_write(tier: T
     which = "old" if victim == OLD else "new"
     with following(tier, f"{which} one killed", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
         with deploying(moved) as deploy:
-            wait_for(lambda: "copy.conf" in new.sh(f"ls {COPY} 2>/dev/null || true"), "a copy begins")
+            begun = f"test -e {COPY} && systemctl is-active redis-crypto || true"
+            wait_for(lambda: new.sh(begun).strip() == "active", "a copy begins")
             tier.lab.hosts[victim].sh("systemctl kill --signal=KILL redis-crypto")
             said, _ = deploy.communicate(timeout=180)
         assert "Traceback" not in said
@@ -217,7 +218,7 @@ def test_a_copy_whose_disk_is_full_is_discarded_and_the_old_server_serves_on(tie
     moved = placed(tier, crypto=NEW, socket=NEW)
     new = tier.lab.hosts[NEW]
     with at(tier, OLD) as known:
-        known.mset({f"ballast:{number}": "x" * 1000 for number in range(20_000)})
+        known.mset({f"ballast:{number}": os.urandom(500).hex() for number in range(20_000)})
     new.sh("mkdir -p /var/lib/redis/crypto; mount -t tmpfs -o size=8M tmpfs /var/lib/redis/crypto")
     done = moved.run("deploy.py")
     assert done.returncode != 0
