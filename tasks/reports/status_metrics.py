@@ -27,6 +27,8 @@ BY_ROLE: dict[str, tuple[str, Number]] = {
     "log_rewritten_seconds": ("Seconds since the log was written anew.", lambda row: row.log_rewritten),
     "pending_fsyncs": ("Writes that wait for the disk.", lambda row: row.pending_fsync),
     "disk_free_bytes": ("Room that is left where the role's data is.", lambda row: row.disk_free),
+    "backup_age_seconds": ("Seconds since the last copy off the host.", lambda row: row.copied),
+    "proof_age_seconds": ("Seconds since a server last loaded a copy.", lambda row: row.proved),
     "restarts": ("Starts that systemd made by itself.", lambda row: row.restarts),
 }
 

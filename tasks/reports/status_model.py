@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from tasks.compare.backups import recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, OF_REMEDY, PAGE, UNSEEN, where_to_read
 from tasks.desired.host import Instance
-from tasks.desired.paths import data_directory
+from tasks.desired.paths import backup_record, data_directory, proof_record
 from tasks.observed.moment import Denied, HostNow, Latency, ServerNow, Slow
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server, count_keys
@@ -71,6 +72,8 @@ class RoleRow:
     pending_fsync: int | None = None
     delayed_fsync: int | None = None
     replication: str = ""
+    copied: int | None = None  # ago: the last copy off the host
+    proved: int | None = None  # ago: when a server last loaded a copy
     disk_free: int | None = None
     disk_lasts: int | None = None  # at the pace of its log since that was written anew; None where it hardly grows
     restarts: int | None = None  # by systemd, since somebody started it
@@ -137,6 +140,8 @@ def row(
         "disk_free": None if "disk" in seen.unseen else free,
         "by_address": connected(instance, now),
         "log_rewritten": _since(log_base(instance, seen), at),
+        "copied": _done(backup_record(instance.name), seen, at),
+        "proved": _done(proof_record(instance.name), seen, at),
         "up": _since(seen.time(instance.unit, "ExecMainStartTimestamp"), at) if seen.pid(instance.unit) else None,
     }
     if server is None or server.refusal is not None:
@@ -145,6 +150,12 @@ def row(
         clients = sum(by_address.values()) if now else None
         return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
     return RoleRow(**{**own, **_told(instance, server, said, at), "refused_logins": logins})  # type: ignore[arg-type]
+
+
+def _done(record: str, seen: Observed, at: int) -> int | None:
+    """Seconds since a backup's unit last did what it is for; None where it never has."""
+    found = recorded(record, seen)
+    return _since(found.good, at) if found is not None and found.good else None
 
 
 def _told(instance: Instance, server: Server, said: ServerNow | None, at: int) -> dict[str, object]:

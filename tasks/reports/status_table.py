@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from io import StringIO
 
 from rich.console import Console, RenderableType
@@ -98,7 +99,8 @@ DATA: tuple[tuple[str, Cell], ...] = (
     ("lasts", lambda _, row: ago(row.disk_lasts) if row.disk_lasts is not None else "> 1y" if row.used else NOTHING),
     ("restarts", lambda _, row: count(row.restarts)),
     ("refused", lambda _, row: count(row.refused_logins.get("wrong_password"))),
-    ("deployed", lambda host, row: _deployed(host)),
+    ("deploy", lambda host, _: _deployed(host)),
+    ("backup", lambda _, row: NOTHING if row.copied is None else f"{ago(row.copied)}/{ago(row.proved)}"),
 )
 
 
@@ -108,9 +110,7 @@ LEFT = ("role", "state", "version", "copies")
 def _table(columns: Sequence[tuple[str, Cell]], rows: Sequence[tuple[HostStatus, RoleRow]]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", collapse_padding=True)
     for name, _ in columns:
-        table.add_column(
-            name, justify="left" if name in ("role", "state", "version", "copies") else "right", no_wrap=True
-        )
+        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
     for item, row in rows:
         cells = [Text(cell(item, row)) for _, cell in columns]
         if columns is LOAD:
@@ -197,7 +197,13 @@ def deploy_lines(deploy: Deploy, role: str = "") -> Iterator[str]:
 
 
 def _deployed(host: HostStatus) -> str:
-    return host.deploys[0].began[:10] if host.deploys else NOTHING
+    """How long ago the last one began that changed something."""
+    began = host.deploys[0].began if host.deploys else ""
+    try:
+        then = datetime.strptime(began, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+    except ValueError:
+        return NOTHING
+    return ago(host.at - int(then.timestamp()))
 
 
 def evicted(row: RoleRow) -> str:

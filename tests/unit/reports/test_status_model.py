@@ -1,0 +1,35 @@
+"""A role's row: what follows from what its host keeps of it."""
+
+from dataclasses import replace
+
+from tasks.catalogue.backup import Backup
+from tasks.desired.paths import backup_record, proof_record
+from tasks.observed.moment import HostNow
+from tasks.observed.state import FileState
+from tasks.reports.status_model import RoleRow, row
+from tests.unit.builders import as_desired, desired
+
+HOST = desired("crypto", backup=Backup(repository="/mnt/backups", roles=("crypto",)))
+(CRYPTO,) = HOST.instances
+NOW = 1_795_800_000
+
+
+def recorded(**records: str) -> RoleRow:
+    """The row of crypto, whose backup's units have left these records."""
+    paths = {"copy": backup_record("crypto"), "proof": proof_record("crypto")}
+    files = {paths[name]: FileState("file", "root", "root", "0600", text) for name, text in records.items()}
+    seen = as_desired(HOST)
+    others = {path: state for path, state in seen.files.items() if path not in paths.values()}
+    return row(CRYPTO, replace(seen, files={**others, **files}), HostNow(NOW), None, {})
+
+
+def test_how_old_the_last_copy_and_its_proof_are_is_what_their_units_recorded_as_good() -> None:
+    failed = f"result failed\nat {NOW}\ngood {NOW - 7200}\n"
+    found = recorded(copy=failed, proof=f"result ok\nat {NOW - 86400}\ngood {NOW - 86400}\n")
+    assert (found.copied, found.proved) == (7200, 86400)
+
+
+def test_of_a_role_without_a_copy_or_with_a_record_of_somebody_else_s_nothing_is_claimed() -> None:
+    assert (recorded().copied, recorded().proved) == (None, None)
+    assert recorded(copy="result ok\nat x\ngood 5\n").copied is None
+    assert recorded(copy=f"result failed\nat {NOW}\n").copied is None
