@@ -10,7 +10,7 @@ PYTEST_OPTIONS ?=
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system check test fast hosts vms soak rehearse lab-up lab-down lab-ssh lab-status bench golden lock
+.PHONY: help setup system check test fast hosts vms soak rehearse lab-up lab-down lab-ssh lab-status bench golden monitoring lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ system: setup
 	@.ci/packages $$($(RUN) -m tests.lab packages)
 
 check: setup ## lint, formatting, imports and types
-	$(VENV)/bin/shellcheck templates/scripts/*.sh .ci/*
+	$(VENV)/bin/shellcheck templates/scripts/*.sh templates/backup/*.sh .ci/*
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
@@ -73,6 +73,9 @@ bench: system ## how long a deploy with nothing to do takes, and what its fences
 
 golden: setup ## write the rendered files anew after a wanted change
 	$(RUN) -m tests.golden.update
+
+monitoring: setup ## write monitoring/alerts.yaml anew after a change of tasks/reports/alerts.py
+	$(RUN) -m tasks.reports.alerts >monitoring/alerts.yaml
 
 lock: setup ## pin the newest allowed versions of all requirements
 	$(RUN) -m pip install --quiet pip-tools

@@ -14,6 +14,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks.prove.proof import prove
 from tasks.steps.adopt import begin_adoptions
+from tasks.steps.backups import begin_backups
 from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances
 from tasks.steps.kernel import tune_kernel
@@ -41,6 +42,7 @@ if seen is not None:
     discard_copies(ctx_state.get(), first)
     converge_instances(ctx_state.get(), now, rotation)
     move_roles(ctx_state.get(), first)
+    begin_backups(first)
     say_what_is_adopted(first)
     prove(name="Prove the tier", seen=first)
     end_leftovers(ctx_state.get(), seen)

@@ -25,6 +25,7 @@ _OPERATOR_COMMANDS = (
     "ping info config|get config|set config|resetstat",  # a look, a change, health
     "acl|users acl|cat acl|getuser acl|setuser acl|deluser acl|load acl|log",
     "multi exec client|kill client|list",  # nobody stays logged in as `default`; who holds the connections
+    "slowlog|get latency|latest",  # what holds it up (docs/decisions/0027)
     "bgsave bgrewriteaof shutdown",
     "script|kill function|kill function|stats",  # what keeps a server busy
     "function|load function|list function|delete",  # services may not (docs/decisions/0018)
@@ -34,6 +35,12 @@ OPERATOR_RULES = " ".join(
     [f"~{RESERVED_PREFIX}*", "-@all", *(f"+{name}" for words in _OPERATOR_COMMANDS for name in words.split())]
 )
 
+# Of `reader`, where a role is backed up: what a copy's manifest says of its keys. It writes nothing.
+_READER_COMMANDS = (
+    "ping info select randomkey type pexpiretime memory|usage object|encoding eval_ro",
+    "get lrange smembers hgetall zrange xrange",
+)
+READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMANDS for name in words.split())])
 REPLICATION = "replication"  # a user that there is while a role moves
 REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as; without one of them it does not begin
 # Of whom the handover logs in as, on both sides, and of whom the old server then follows the new one as.

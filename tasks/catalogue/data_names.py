@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
+from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
@@ -16,8 +17,16 @@ from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
+RESTORE, AT, INTO, ANYWAY_RESTORE = "restore", "at", "into", "anyway"  # of tasks/restore.py
+LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
+STATUS_REPORT = "status_report"
+STATUS_METRICS = "status_metrics"
+STATUS_ROLE = "role"  # the one that status shows whole
+STATUS_HISTORY = "history"  # status shows what deploys have changed
+STATUS_WATCH = "watch"  # seconds between two looks
+STATUS_WORDS = (STATUS_REPORT, STATUS_METRICS, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH)
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
 ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
 DRILLS = "drills"  # which ones a rehearsal runs
@@ -35,22 +44,30 @@ NAMES = (
         HEALTH,
         IGNORE,
         TRIED,
+        BACKUP,
     ),
     *(
         "allow_eviction",
         ANYWAY,
         *WORDS,
         *REPORTS,
+        *STATUS_WORDS,
         ENDPOINTS_DIR,
         ENDPOINTS_PORT,
         DRILLS,
+        LIST,
+        ONLY,
+        RESTORE,
+        AT,
+        INTO,
+        ANYWAY_RESTORE,
         FROM,
         LIKE,
         SCALE,
         *REHEARSALS,
     ),
 )
-OURS = ("redis_", "drift_", "endpoints_", "rehearsal_")  # what begins so is meant for this repository
+OURS = ("redis_", "drift_", "endpoints_", "rehearsal_", "status_")  # what begins so is meant for this repository
 ALIKE = 0.8  # 0…1, of difflib: one letter of six may be another (adpot); address is no adopt
 
 

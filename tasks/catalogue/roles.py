@@ -21,11 +21,13 @@ from pydantic import (
 from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
 from tasks.catalogue.clients import client_problem, with_fitting_clients
 from tasks.catalogue.directives import Flag, Port, Settings, text_rule
+from tasks.catalogue.given_tls import TLS
 from tasks.catalogue.rights import FIELDS, OWN_RIGHTS, SERVICES, Rights, services_over, with_own_rights
 from tasks.catalogue.tls import Tls
 
 # Those that nobody logs in as yet are promised to what is to come.
-RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication")
+# The last is no user: what stands in the place of one among the secrets.
+RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", "replication", TLS)
 DEFAULTS = "defaults"  # the block of roles.yaml that every role inherits
 
 
@@ -67,7 +69,7 @@ Text = Annotated[str, text_rule(str)]
 # Of the length that, with .env behind it, is the name of a file everywhere.
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-OURS = ("name", OWN_RIGHTS)  # fields of a Role that no file says
+OURS = ("name", OWN_RIGHTS, "backed_up")  # fields of a Role that no file says
 # With redis- before it, it is the name of a user, of at most 31 characters.
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME, max_length=25)]
 
@@ -91,6 +93,7 @@ class Role(Settings, Rights):
     own_rights: Annotated[Mapping[str, Rights], Field(alias=OWN_RIGHTS)]
     stores: tuple[Text, ...]
     reason: Text
+    backed_up: Flag = False  # as its host's redis_backup says (tasks/catalogue/backup.py)
 
     @model_validator(mode="after")
     def _services_are_distinct_users(self) -> Role:

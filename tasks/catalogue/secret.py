@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 HIDDEN = "(a password)"
+MOST = 8  # passwords of one user: each is tried at a login, and one more way in
 
 
 class Secret(str):

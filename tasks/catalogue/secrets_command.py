@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tasks.catalogue.printable import printable
-from tasks.catalogue.secrets_file import Passwords, parse_passwords
+from tasks.catalogue.secrets_text import Passwords, Secrets, parse_secrets
 
 NAME = "redis_secrets_command"
 PATIENCE = 60.0  # seconds: a person may have to touch a key
@@ -63,7 +63,13 @@ def malformed_command(value: object) -> str:
 
 
 def passwords_from(command: SecretsCommand, patience: float | None = None) -> tuple[Passwords, list[str]]:
-    """The passwords that a command prints, or what went wrong with it, in words that show none of what it printed.
+    """The passwords that a command prints, as `secrets_from` says."""
+    found, problems = secrets_from(command, patience)
+    return found.passwords, problems
+
+
+def secrets_from(command: SecretsCommand, patience: float | None = None) -> tuple[Secrets, list[str]]:
+    """All that a command prints, or what went wrong with it, in words that show none of what it printed.
 
     `patience`: seconds that it may take, PATIENCE where it is None.
     """
@@ -76,16 +82,16 @@ def passwords_from(command: SecretsCommand, patience: float | None = None) -> tu
             start_new_session=True,  # what it starts ends with it
         )
     except OSError as error:
-        return {}, [f"{command}: cannot be run: {error.strerror}: install it, or correct its path"]
+        return Secrets(), [f"{command}: cannot be run: {error.strerror}: install it, or correct its path"]
     try:
         printed, said, why = _read(process, PATIENCE if patience is None else patience)
     finally:
         _end(process)
     if why:
-        return {}, [f"{command}: {why}"]
+        return Secrets(), [f"{command}: {why}"]
     if process.returncode:
-        return {}, [f"{command}: {_failed(process.returncode, said)}"]
-    return parse_passwords(str(command), printed)
+        return Secrets(), [f"{command}: {_failed(process.returncode, said)}"]
+    return parse_secrets(str(command), printed)
 
 
 def _failed(code: int, said: bytes) -> str:

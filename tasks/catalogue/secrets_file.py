@@ -2,7 +2,7 @@
 
 Only SHA-256 hashes of them leave the controller. The file is `ROLE: {USER: PASSWORD}`, mode 0600; in the place of a
 password a list of them may stand, newest first. Beside it a second one has what users had before the last step of a
-rotation.
+rotation, and when that was.
 """
 
 from __future__ import annotations
@@ -14,91 +14,48 @@ import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.backup import PASSWORD, READER
+from tasks.catalogue.moments import from_utc, in_utc
 from tasks.catalogue.private_files import exposed, write_private
 from tasks.catalogue.requested import FINISH, ROTATE
 from tasks.catalogue.roles import Role
-from tasks.catalogue.rotation import Edit
-from tasks.catalogue.secret import Secret, all_of, revealed
-from tasks.catalogue.secrets_yaml import load_passwords
-
-Passwords = dict[str, dict[str, str]]  # role → user → password, a Secret where others are valid beside it
+from tasks.catalogue.rotation import Edit, Kept
+from tasks.catalogue.secret import Secret, all_of
+from tasks.catalogue.secrets_text import PLACEHOLDER, Passwords, Secrets, as_yaml, parse_secrets
 
 
 def users_of(role: Role) -> tuple[str, ...]:
     """Every ACL user of a role that has a password."""
-    return (*role.services, OPERATOR)
+    return (*role.services, OPERATOR, *([READER] if role.backed_up else []))
+
+
+def entries_of(role: Role) -> tuple[str, ...]:
+    """Every entry of a role in the secrets file: of its users, and the password of its repository of backups."""
+    return (*users_of(role), *([PASSWORD] if role.backed_up else []))
 
 
 def read_passwords(path: Path) -> tuple[Passwords, list[str]]:
     """The passwords in `path`, empty when there is no such file, and what is wrong with the file."""
+    found, problems = read_secrets(path)
+    return found.passwords, problems
+
+
+def read_secrets(path: Path) -> tuple[Secrets, list[str]]:
+    """All that is in `path`, nothing when there is no such file, and what is wrong with the file."""
+    text, problems = _text(path)
+    return (Secrets(), problems) if text is None else parse_secrets(str(path), text)
+
+
+def _text(path: Path) -> tuple[bytes | None, list[str]]:
     try:
         if problem := exposed(path):
-            return {}, [problem]
-        if not path.exists():
-            return {}, []
-        text = path.read_bytes()
+            return None, [problem]
+        return (path.read_bytes(), []) if path.exists() else (None, [])
     except OSError as error:
-        return {}, [f"{path}: cannot be read: {error.strerror}: expected a file of this user's, mode 0600"]
-    return parse_passwords(str(path), text)
+        return None, [f"{path}: cannot be read: {error.strerror}: expected a file of this user's, mode 0600"]
 
-
-def parse_passwords(source: str, text: bytes) -> tuple[Passwords, list[str]]:
-    """The passwords in a text of `source`, and what is wrong with it; shows none of it."""
-    data, wrong = load_passwords(source, text)
-    problems = [wrong] if wrong else list(_malformed(source, data))
-    if problems:
-        return {}, problems
-    return {role: _listed(users) for role, users in cast(dict[str, dict[str, Any]], data).items()}, []
-
-
-def _listed(users: Mapping[str, str | list[str]]) -> dict[str, str]:
-    """The passwords of a role's users; the first of a list has the others beside it."""
-    return {user: item if isinstance(item, str) else Secret(item[0], item[1:]) for user, item in users.items()}
-
-
-def _malformed(path: str, data: object) -> Iterable[str]:
-    if not isinstance(data, dict):
-        yield f"{path}: expected ROLE: {{USER: PASSWORD}}, observed {type(data).__name__}"
-        return
-    for role, users in data.items():
-        if not isinstance(users, dict):
-            yield f"{path}: {role}: expected {{USER: PASSWORD}}, observed {type(users).__name__}"
-            continue
-        for user, password in users.items():
-            several = password if isinstance(password, list) and password else [password]
-            if wrong := _wrong(several):
-                yield f"{path}: {role}: {user}: {wrong}"
-
-
-def _wrong(passwords: Sequence[object]) -> str:
-    """What is wrong with the passwords of one user, with none of them in it; empty when nothing is."""
-    texts = [item for item in passwords if isinstance(item, str) and item and not set(item) & set("\r\n")]
-    if len(texts) < len(passwords):
-        return "expected a password in quotes, or a list of them: correct or remove it"
-    if PLACEHOLDER in texts:
-        return f"expected a password in the place of {PLACEHOLDER}: put one there"
-    if not all(map(is_text, texts)):
-        return "its password is no text of Unicode: put another there"
-    if len(set(texts)) < len(texts):
-        return "a password is in its list twice, expected each once: remove one"
-    return f"{len(texts)} passwords, expected {MOST} at most: remove the last ones" if len(texts) > MOST else ""
-
-
-def is_text(password: str) -> bool:
-    """Whether it has bytes: YAML can say half a character."""
-    try:
-        password.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-MOST = 8  # passwords of one user: each is tried at a login, and one more way in
 
 # Redis refuses a wrong password in ten microseconds and counts none: whoever reaches a port tries 10^5 a second.
 GUESSED = 32  # bits that last half a day so
@@ -153,12 +110,9 @@ def missing(passwords: Mapping[str, Mapping[str, str]], roles: Iterable[Role]) -
     return [
         (role.name, user)
         for role in sorted(roles, key=lambda role: role.name)
-        for user in users_of(role)
+        for user in entries_of(role)
         if user not in passwords.get(role.name, {})
     ]
-
-
-PLACEHOLDER = "PASSWORD"
 
 
 def lacking_problem(source: str, lacking: Sequence[tuple[str, str]]) -> str:
@@ -191,6 +145,25 @@ def before_rotation(path: Path) -> Path:
     return path.with_name(f"{path.name}.before")
 
 
+STEPS = "STEPS"  # in the place of a role's name, which has no capitals: when those steps were
+
+
+def read_kept(path: Path) -> tuple[Kept, list[str]]:
+    """What users in `path` had before the last step of their rotation, and what is wrong with the file that says it."""
+    file = before_rotation(path)
+    text, problems = _text(file) if file.exists() else (None, [])
+    if text is None:
+        return Kept(), problems
+    found, problems = parse_secrets(str(file), text, beside=STEPS)
+    steps = found.beside if isinstance(found.beside, dict) else {}
+    when = {
+        role: {user: from_utc(users.get(user)) for user in passwords}
+        for role, passwords in found.passwords.items()
+        if isinstance(users := steps.get(role), dict)
+    }
+    return Kept(found.passwords, when), problems
+
+
 def save_passwords(path: Path, added: Mapping[tuple[str, str], str], changed: Collection[Edit] = ()) -> bool:
     """`path` holds its passwords and the `added` ones, whole or not at all, readable by its owner only.
 
@@ -204,7 +177,9 @@ def save_passwords(path: Path, added: Mapping[tuple[str, str], str], changed: Co
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)  # one deploy at a time reads, completes and writes
-        passwords = _readable(path)
+        secrets, problems = read_secrets(path)
+        _require_sound(problems)
+        passwords = secrets.passwords
         if not all(
             all_of(passwords.get(item.role, {}).get(item.user)) in (item.before, item.after) for item in changed
         ):
@@ -214,28 +189,31 @@ def save_passwords(path: Path, added: Mapping[tuple[str, str], str], changed: Co
             passwords.setdefault(role, {}).setdefault(user, password)
         for item in changed:
             passwords[item.role][item.user] = Secret(item.after[0], item.after[1:])
-        _write(path, passwords, HEAD)
+        write_private(path, f"{HEAD}\n{as_yaml(secrets)}")
     finally:
         fcntl.flock(directory, fcntl.LOCK_UN)  # gevent closes a descriptor some time later
         os.close(directory)
     return all(passwords[role][user] == password for (role, user), password in added.items())
 
 
-def _readable(path: Path) -> Passwords:
-    passwords, problems = read_passwords(path)
+def _require_sound(problems: Sequence[str]) -> None:
     if problems:
         raise OSError("; ".join(problems))
-    return passwords
 
 
 def _keep_before(path: Path, changed: Collection[Edit], passwords: Passwords) -> None:
     """What these users have now is kept; not again where the step was done before and is repeated."""
     due = [item for item in changed if all_of(passwords.get(item.role, {}).get(item.user)) == item.before]
     if due:
-        kept = _readable(before_rotation(path))
+        kept, problems = read_kept(path)
+        _require_sound(problems)
+        known = {role: dict(users) for role, users in kept.passwords.items()}
+        when = {role: {user: in_utc(time) for user, time in users.items() if time} for role, users in kept.when.items()}
         for item in due:
-            kept.setdefault(item.role, {})[item.user] = Secret(item.before[0], item.before[1:])
-        _write(before_rotation(path), kept, HEAD_BEFORE)
+            known.setdefault(item.role, {})[item.user] = Secret(item.before[0], item.before[1:])
+            when.setdefault(item.role, {})[item.user] = in_utc(item.when)
+        text = as_yaml(Secrets(known), {STEPS: when})
+        write_private(before_rotation(path), f"{HEAD_BEFORE}\n{text}")
 
 
 HEAD = "# Passwords of the Redis users, by role. Written by deploy.py; never commit this file."
@@ -243,13 +221,3 @@ HEAD_BEFORE = (
     "# What Redis users had before the last step of their rotation, for --data rotate_undo. Written by deploy.py;\n"
     "# never commit this file. When no step is to be undone any more it may be deleted."
 )
-
-
-def _write(path: Path, passwords: Passwords, head: str) -> None:
-    plain = {role: {user: _plain(password) for user, password in users.items()} for role, users in passwords.items()}
-    write_private(path, f"{head}\n{yaml.safe_dump(plain, sort_keys=True)}")
-
-
-def _plain(password: str) -> str | list[str]:
-    several = [revealed(item) if isinstance(item, Secret) else item for item in all_of(password)]
-    return several if len(several) > 1 else several[0]

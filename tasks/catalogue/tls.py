@@ -1,10 +1,15 @@
-"""The `tls` block of a role, and its files on the controller: read once, before any contact, and judged all at once."""
+"""The `tls` block of a role, and its certificates: read once, before any contact, and judged all at once.
+
+They are files of the controller, or stand among the secrets (tasks/catalogue/given_tls.py).
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -15,9 +20,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasks.catalogue.directives import Port
+from tasks.catalogue.given_tls import CLIENTS, NOTHING_GIVEN, PARTS, PEM, TLS, GivenTls
 from tasks.catalogue.private_files import exposed
 from tasks.catalogue.secret import Secret
 
@@ -36,7 +42,6 @@ ODD = (
 )
 CHAIN = 6  # certificates between a server's and its ca, more than anybody has
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h
-PEM = "-----BEGIN "
 
 
 def _yes_or_no(value: object) -> object:
@@ -59,35 +64,44 @@ ClientAuth = Annotated[Literal["no", "optional", "yes"], BeforeValidator(_yes_or
 class Tls(BaseModel):
     """Files of the controller, relative to the repository, and who has to show a certificate of its own.
 
-    `clients`: a directory with USER.crt and USER.key for the operator and each service. `port`: TLS answers there, and
-    the role's own ports stay in clear, for as long as its services change over.
+    What names no file is taken from the secrets. `clients`: a directory with USER.crt and USER.key for the operator and
+    each service. `port`: TLS answers there, and the role's own ports stay in clear, for as long as its services change
+    over.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    certificate: FilePath
-    key: FilePath
-    ca: FilePath
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    ca: FilePath | None = None
     client_auth: ClientAuth = "no"
     clients: FilePath | None = None
     port: Port | None = None
 
-    @model_validator(mode="after")
-    def _clients_have_certificates(self) -> Tls:
-        if self.client_auth == "yes" and self.clients is None:
-            raise ValueError(
-                "clients is missing, and client_auth is yes: name the directory that has USER.crt and USER.key for "
-                "operator and each service"
-            )
-        return self
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate, those in between behind it, and its key, in PEM."""
+
+    certificate: str
+    key: Secret = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """When a certificate ends that no server shows by itself: its day, and the seconds until then."""
+
+    what: str
+    ends: str
+    left: int
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The certificates of one role, as its files had them. `not_after`: seconds since the epoch.
+    """The certificates of one role, as they were read. `not_after`: seconds since the epoch.
 
     `clients`: every user's own, certificate and key; this tool shows the operator's. `over`: what is not valid now, in
-    words, for which no deploy begins; a check of a tier goes on.
+    words, for which no deploy begins; a check of a tier goes on. `endings`: of all but the server's own certificate.
     """
 
     certificate: str
@@ -96,8 +110,9 @@ class Credentials:
     digest: str  # SHA-256 of the server's own certificate as it is served
     not_after: int
     client_auth: str = "no"
-    clients: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
+    clients: Mapping[str, Pair] = field(default_factory=dict)
     over: tuple[str, ...] = ()
+    endings: tuple[Ending, ...] = ()
 
 
 def digest(der: bytes) -> str:
@@ -105,11 +120,14 @@ def digest(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def server_settings(client_auth: str, certificate: str, key: str, ca: str) -> dict[str, str]:
-    """The directives of a server that speaks TLS with the files at these paths of its host, but its port."""
+def server_settings(client_auth: str, pair: str, ca: str) -> dict[str, str]:
+    """The directives of a server that speaks TLS with the files at these paths of its host, but its port.
+
+    `pair`: of certificate and key; Redis reads of it what it looks for.
+    """
     return {
-        "tls-cert-file": certificate,
-        "tls-key-file": key,
+        "tls-cert-file": pair,
+        "tls-key-file": pair,
         "tls-ca-cert-file": ca,
         "tls-auth-clients": client_auth,
         "tls-protocols": PROTOCOLS,
@@ -118,27 +136,41 @@ def server_settings(client_auth: str, certificate: str, key: str, ca: str) -> di
     }
 
 
-def read_credentials(
-    tls: Tls, address: IPv4Address, users: Sequence[str], now: datetime
-) -> tuple[Credentials | None, list[str]]:
-    """A role's certificates, or None and everything that is wrong with their files: `tls.FIELD: PATH: …`.
+@dataclass(frozen=True)
+class _Text:
+    """One part of a block: how it is called, and what it holds; None where it could not be had, which is said."""
 
-    `users`: who has to have a certificate where clients show one. Reads files only.
+    what: str
+    text: bytes | None
+    path: str  # or where it stands
+    is_file: bool = True
+
+
+def read_credentials(
+    tls: Tls, address: IPv4Address, users: Sequence[str], now: datetime, given: GivenTls = NOTHING_GIVEN
+) -> tuple[Credentials | None, list[str]]:
+    """A role's certificates, or None and everything that is wrong with them: `tls.FIELD: PATH: …`.
+
+    `users`: who has to have a certificate where clients show one; `given`: what stands among the secrets. Reads files
+    only.
     """
     problems: list[str] = []
-    chain = _certificates(f"tls.certificate: {tls.certificate}", Path(tls.certificate), problems)
-    key = _key(f"tls.key: {tls.key}", Path(tls.key), problems)
-    ca = _certificates(f"tls.ca: {tls.ca}", Path(tls.ca), problems)
-    problems += _about(f"tls.certificate: {tls.certificate}", chain, key, tls.key, ca, tls.ca)
-    over = [*_over(f"tls.certificate: {tls.certificate}", chain, now)]
-    over += _over(f"tls.ca: {tls.ca}", [root for root in ca if any(_issued(one, root) for one in chain)], now)
+    texts = {name: _part(name, getattr(tls, name), given.parts.get(name), problems) for name in PARTS}
+    own, key_text, ca_text = texts["certificate"], texts["key"], texts["ca"]
+    chain, key, ca = _certificates(own, problems), _key(key_text, problems), _certificates(ca_text, problems)
+    problems += _about(own.what, chain, key, key_text.path, ca, ca_text.path)
+    over = [*_over(own.what, chain, now)]
     if chain and str(address) not in _addresses(chain[0]):
         names = ", ".join(_addresses(chain[0])) or "none"
         problems.append(
-            f"tls.certificate: {tls.certificate}: is not for {address} (its IP addresses: {names}), expected that "
+            f"{own.what}: is not for {address} (its IP addresses: {names}), expected that "
             "address as a subject alternative name: have it issued anew"
         )
-    clients = _clients(tls, users, ca, now, problems, over)
+    clients, chains = _clients(tls, users, given, (ca, ca_text.path), problems)
+    over += [text for what, certificates in chains for text in _over(what, certificates, now)]
+    signed = [certificate for certificates in (chain, *(item for _, item in chains)) for certificate in certificates]
+    roots = [root for root in ca if any(_issued(one, root) for one in signed)]
+    over += _over(ca_text.what, roots, now)
     if problems or not chain or key is None or not ca:
         return None, problems
     found = Credentials(
@@ -150,25 +182,68 @@ def read_credentials(
         client_auth=tls.client_auth,
         clients=clients,
         over=tuple(over),
+        endings=tuple(_endings([(own.what, chain[1:]), (ca_text.what, roots), *chains], now)),
     )
-    problem = _handshake(tls, found, address)
+    problem = _handshake(found, address, own.path, ca_text.path)
     return (None, [f"tls: {problem}"]) if problem else (found, [])
 
 
+def _part(name: str, path: str | None, text: Secret | None, problems: list[str], where: str = "") -> _Text:
+    """A part that is a file at `path`, or stands among the secrets as `text`; a file that is named counts."""
+    if path is not None:
+        what = f"tls.{where or name}: {path}"
+        return _Text(what, _read(what, Path(path), problems), path)
+    inside = f"{CLIENTS}: {{{where}: {{{name}: PEM}}}}" if where else f"{name}: PEM"
+    what = f"tls.{CLIENTS}: {where}: {name}" if where else f"tls.{name}"
+    if text is None:
+        problems.append(
+            f"{what}: no file is named and the secrets have none, expected one of both: name it, or let the role's "
+            f"block there have {TLS}: {{{inside}}} (docs/secrets.md)"
+        )
+        return _Text(what, None, what, is_file=False)
+    return _Text(f"{what} of the secrets", text.encode(), f"the {name} of the secrets", is_file=False)
+
+
 def _clients(
-    tls: Tls, users: Sequence[str], ca: Sequence[x509.Certificate], now: datetime, problems: list[str], over: list[str]
-) -> dict[str, tuple[Path, Path]]:
-    """Every user's certificate and key, and what is wrong with them."""
-    if tls.clients is None:
-        return {}
-    found = {user: (Path(tls.clients) / f"{user}.crt", Path(tls.clients) / f"{user}.key") for user in users}
-    for certificate, key_file in found.values():
-        what = f"tls.clients: {certificate}"
-        chain = _certificates(what, certificate, problems)
-        key = _key(f"tls.clients: {key_file}", key_file, problems)
-        problems += _about(what, chain, key, str(key_file), ca, tls.ca)
-        over += _over(what, chain, now)
-    return found
+    tls: Tls,
+    users: Sequence[str],
+    given: GivenTls,
+    ca: tuple[Sequence[x509.Certificate], str],
+    problems: list[str],
+) -> tuple[dict[str, Pair], list[tuple[str, Sequence[x509.Certificate]]]]:
+    """Every user's certificate and key, and each one's chain by what it is called."""
+    if tls.clients is None and not given.clients:
+        if tls.client_auth == "yes":
+            problems.append(
+                "tls.clients: missing, and client_auth is yes: name the directory that has USER.crt and USER.key for "
+                f"operator and each service, or give them among the secrets, as {TLS}: {{{CLIENTS}: …}}"
+            )
+        return {}, []
+    found: dict[str, Pair] = {}
+    chains: list[tuple[str, Sequence[x509.Certificate]]] = []
+    for user in users:
+        paths = (None, None) if tls.clients is None else [str(Path(tls.clients) / f"{user}.{end}") for end in ENDS]
+        where = user if tls.clients is None else CLIENTS
+        own = given.clients.get(user, {})
+        text, key_text = (
+            _part(name, path, own.get(name), problems, where) for name, path in zip(PARTS[:2], paths, strict=True)
+        )
+        chain, key = _certificates(text, problems), _key(key_text, problems)
+        problems += _about(text.what, chain, key, key_text.path, *ca)
+        chains.append((text.what, chain))
+        if chain and key is not None:
+            found[user] = Pair(_pem(chain), Secret(key.decode()))
+    return found, chains
+
+
+ENDS = ("crt", "key")
+
+
+def _endings(named: Sequence[tuple[str, Sequence[x509.Certificate]]], now: datetime) -> Iterator[Ending]:
+    for what, certificates in named:
+        for certificate in certificates:
+            ends = certificate.not_valid_after_utc
+            yield Ending(f"{what}: {_name(certificate)}", _day(ends), int((ends - now).total_seconds()))
 
 
 def _read(what: str, path: Path, problems: list[str]) -> bytes | None:
@@ -183,31 +258,31 @@ def _read(what: str, path: Path, problems: list[str]) -> bytes | None:
     return text
 
 
-def _certificates(what: str, path: Path, problems: list[str]) -> list[x509.Certificate]:
-    text = _read(what, path, problems)
-    if text is None:
+def _certificates(part: _Text, problems: list[str]) -> list[x509.Certificate]:
+    if part.text is None:
         return []
     try:
-        return x509.load_pem_x509_certificates(text)
+        return x509.load_pem_x509_certificates(part.text)
     except ODD:
-        problems.append(f"{what}: holds no certificate that can be read, expected certificates in PEM: bring it anew")
+        problems.append(
+            f"{part.what}: holds no certificate that can be read, expected certificates in PEM: bring it anew"
+        )
         return []
 
 
-def _key(what: str, path: Path, problems: list[str]) -> bytes | None:
+def _key(part: _Text, problems: list[str]) -> bytes | None:
     """The private key, in one form whatever it was in."""
-    text = _read(what, path, problems)
-    if text is None:
+    if part.text is None:
         return None
-    if problem := exposed(path):
-        problems.append(f"{what}: {problem}")
+    if part.is_file and (problem := exposed(Path(part.path))):
+        problems.append(f"{part.what}: {problem}")
     try:
-        key = serialization.load_pem_private_key(text, password=None)
+        key = serialization.load_pem_private_key(part.text, password=None)
     except TypeError:
-        problems.append(f"{what}: is locked by a passphrase, expected one without: openssl pkey -in OLD -out NEW")
+        problems.append(f"{part.what}: is locked by a passphrase, expected one without: openssl pkey -in OLD -out NEW")
         return None
     except ODD:
-        problems.append(f"{what}: holds no private key that can be read, expected one in PEM: bring it anew")
+        problems.append(f"{part.what}: holds no private key that can be read, expected one in PEM: bring it anew")
         return None
     return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
@@ -296,22 +371,20 @@ def _pem(certificates: Sequence[x509.Certificate]) -> str:
     return "".join(item.public_bytes(Encoding.PEM).decode() for item in certificates)
 
 
-def _handshake(tls: Tls, found: Credentials, address: IPv4Address) -> str:
+def _handshake(found: Credentials, address: IPv4Address, path: str, ca_path: str) -> str:
     """What OpenSSL has against these files, as a client of such a server would meet it; empty when nothing."""
     try:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.minimum_version = ssl.TLSVersion.TLSv1_2
         server.set_ciphers(CIPHERS)
-        server.load_cert_chain(tls.certificate, tls.key)
+        load_pair(server, Pair(found.certificate, found.key))
         server.load_verify_locations(cadata=found.ca)
         server.verify_mode = ssl.CERT_REQUIRED if found.clients else ssl.CERT_NONE
         server.verify_flags = ssl.VerifyFlags(server.verify_flags | NO_CHECK_TIME)
         for user in found.clients or [""]:
             meet(server, client_context(found, user), str(address))
     except (ssl.SSLError, OSError) as error:
-        return (
-            f"{tls.certificate}: OpenSSL says {error}, expected a client with {tls.ca} to be served: have it reissued"
-        )
+        return f"{path}: OpenSSL says {error}, expected a client with {ca_path} to be served: have it reissued"
     return ""
 
 
@@ -325,8 +398,26 @@ def client_context(found: Credentials, user: str = "") -> ssl.SSLContext:
     context.load_verify_locations(cadata=found.ca)
     context.verify_flags = ssl.VerifyFlags(context.verify_flags | NO_CHECK_TIME)
     if user in found.clients:
-        context.load_cert_chain(*map(str, found.clients[user]))
+        load_pair(context, found.clients[user])
     return context
+
+
+def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
+    """The context shows this certificate. OpenSSL reads both from memory: a key of the secrets is never on a disk."""
+    with _in_memory(pair.certificate) as certificate, _in_memory(pair.key.encode().decode()) as key:
+        context.load_cert_chain(certificate, key)
+
+
+@contextmanager
+def _in_memory(text: str) -> Iterator[str]:
+    """The name of a file that has this text and is on no disk."""
+    descriptor = os.memfd_create("pem")
+    try:
+        with os.fdopen(os.dup(descriptor), "w", encoding="ascii") as file:
+            file.write(text)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def meet(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:

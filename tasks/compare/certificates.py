@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import tls_files
+from tasks.desired.paths import config_file, old_tls_files, tls_files
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server
 
@@ -27,7 +28,9 @@ def certificate_differences(instance: Instance, server: Server, other: Collectio
     own, shown = instance.credentials, server.certificate
     if own is None or server.config.get("tls-port", "0") == "0":
         return
-    if shown is not None and shown.digest != own.digest:
+    if server.other is not None and server.other.cause is Cause.CERTIFICATE:
+        yield Difference(instance.name, "setting", SERVED, own.digest[:SHOWN], str(server.other), Remedy.LIVE)
+    elif shown is not None and shown.digest != own.digest:
         found = f"{shown.digest[:SHOWN]}, until {shown.ends}"
         yield Difference(instance.name, "setting", SERVED, own.digest[:SHOWN], found, Remedy.LIVE)
     elif any(path in other for path in tls_files(instance.name)):
@@ -37,26 +40,100 @@ def certificate_differences(instance: Instance, server: Server, other: Collectio
 SERVED = "certificate that is served"
 
 
-def switch_refusal(instance: Instance, config: Mapping[str, str]) -> RefusedSwitch | None:
-    """The plan to change over where somebody who connects as before would be locked out; None where nobody is."""
-    role = instance.role
-    plain, tls = (config.get(name, "0") for name in ("port", "tls-port"))
-    inner = role.inner_port if role.inner_port != role.port else None
-    locked_out = []
-    if plain not in ("0", str(role.plain_port)) and role.tls is not None:
-        also = f" or {inner}" if inner is not None and plain != str(inner) and role.speaks_tls(inner) else ""
-        locked_out.append(f"who connects in clear on {plain}{also}")
-    if tls not in ("0", str(role.tls_port)) and (role.tls is None or tls == str(role.plain_port) or plain != "0"):
-        locked_out.append(f"who connects with TLS on {tls}")
-    if inner is not None and tls != "0" and plain == "0" and not role.speaks_tls(inner):
-        locked_out.append(f"who connects with TLS on {inner}")
+# What of a server's settings decides who may speak to it, and how.
+SPEAKS = ("port", "tls-port", "tls-auth-clients")
+BY_FILE = re.compile(rf"^({'|'.join(SPEAKS)}) ([a-z0-9]{{1,9}})$", re.MULTILINE)
+
+
+def settings_by_file(instance: Instance, observed: Observed) -> dict[str, str] | None:
+    """How a server that does not run spoke when it did, by root's own file; None where it never ran here."""
+    file = observed.files.get(config_file(instance.name))
+    if file is None or file.kind != "file":
+        return None
+    return {"port": "0", "tls-port": "0", "tls-auth-clients": "no", **dict(BY_FILE.findall(file.content))}
+
+
+def switch_refusal(instance: Instance, config: Mapping[str, str], observed: Observed) -> RefusedSwitch | None:
+    """The plan to change over where somebody who connects as before would be locked out; None where nobody is.
+
+    `config`: the settings of its server, running or not.
+    """
+    locked_out = [*_locked_out(instance, config, observed)]
     if not locked_out or instance.switches_tls:
         return None
+    ways = dict.fromkeys(way for _, way in locked_out)
     return RefusedSwitch(
-        f"that locks out {' and '.join(locked_out)}: give the role a second port first (tls: {{port: N}}: TLS there, "
-        "its own ports in clear), let its services change over (README, TLS), and when nobody uses the old one: "
-        f"--data tls_switch={role.name}"
+        f"that locks out {' and '.join(who for who, _ in locked_out)}: {'; '.join(ways)}: "
+        f"--data tls_switch={instance.name}"
     )
+
+
+SECOND_PORT = (
+    "give the role a second port first (tls: {port: N}: TLS there, its own ports in clear), let its services change "
+    "over (README, TLS), and when nobody uses the old one"
+)
+GIVE_THEM = (
+    "give its services their certificates first (client_auth: optional takes who shows one and who does not; README, "
+    "TLS), and when each of them shows one"
+)
+
+
+def _locked_out(instance: Instance, config: Mapping[str, str], observed: Observed) -> Iterator[tuple[str, str]]:
+    """Who connects now and could not any more, and the way there that locks nobody out."""
+    role = instance.role
+    now, after = _spoken(instance, config, observed), {port: role.speaks_tls(port) for port in role.ports}
+    own = {port: now[port] for name in PORTS if (port := _number(config, name))}
+    lost = {port for port in now if after.get(port, now[port]) != now[port]}
+    if role.tls is not None:  # else a port that moves is no change of how it speaks
+        lost |= {port for port, speaks in own.items() if not speaks and port not in after}
+    if role.tls is None or len({*own.values()}) > 1:
+        lost |= {port for port, speaks in own.items() if speaks and port not in after}
+    for speaks, how in ((False, "in clear"), (True, "with TLS")):
+        if ports := [port for port in now if port in lost and now[port] == speaks]:
+            yield f"who connects {how} on {_listed(ports)}", SECOND_PORT
+    asked, asks = (settings.get("tls-auth-clients", "no") == "yes" for settings in (config, instance.settings))
+    kept = [port for port, speaks in now.items() if speaks and after.get(port)]
+    if kept and asks and not asked:
+        yield f"who shows no certificate on {_listed(kept)}", GIVE_THEM
+
+
+def _spoken(instance: Instance, config: Mapping[str, str], observed: Observed) -> dict[int, bool]:
+    """The ports that answer now, those of the server first, and whether TLS is spoken there."""
+    plain, tls = (_number(config, name) for name in PORTS)
+    found = {port: port == tls for port in (plain, tls) if port}
+    led = {rule[2]: rule[3] for rule in observed.forwards if rule[1] == instance.address}
+    inner = instance.role.forwarded_port
+    if not led and inner is not None:
+        led = {inner: f"{instance.address}:{plain or tls}"}  # a host that is down has no rules
+    for port, target in sorted(led.items()):
+        number = target.rpartition(":")[2]
+        if port and number.isdigit() and int(number) in found:
+            found.setdefault(port, found[int(number)])
+    return found
+
+
+def _number(config: Mapping[str, str], name: str) -> int:
+    """A port of a server's settings; 0 for what is none."""
+    value = config.get(name, "0")
+    return int(value) if value.isdecimal() else 0
+
+
+def _listed(ports: Iterable[int]) -> str:
+    return " or ".join(map(str, ports))
+
+
+PORTS = ("port", "tls-port")
+
+
+def refused_switches(desired: Host, observed: Observed) -> dict[str, RefusedSwitch]:
+    """Configuration files with which the next start of an instance that does not run would lock somebody out."""
+    found: dict[str, RefusedSwitch] = {}
+    for instance in desired.instances:
+        known = settings_by_file(instance, observed)
+        if known is not None and instance.name not in observed.servers:
+            refusal = switch_refusal(instance, known, observed)
+            found |= {} if refusal is None else {config_file(instance.name): refusal}
+    return found
 
 
 def lost_blocks(desired: Host, observed: Observed) -> Iterator[str]:
@@ -70,21 +147,29 @@ def lost_blocks(desired: Host, observed: Observed) -> Iterator[str]:
             )
 
 
-def certificate_health(instance: Instance, server: Server) -> Iterator[Health]:
-    """A served certificate that has ended, or soon does."""
-    shown = server.certificate
-    if shown is None or shown.left > SOON:
+def certificate_health(instance: Instance, server: Server | None) -> Iterator[Health]:
+    """Certificates that have ended, or soon do: the one that is served, and all others that a connection needs."""
+    shown = server.certificate if server is not None else None
+    ends = [("its certificate", shown.ends, shown.left)] if shown is not None else []
+    if instance.credentials is not None:
+        ends += [(item.what, item.ends, item.left) for item in instance.credentials.endings]
+    due = sorted((item for item in ends if item[2] <= SOON), key=lambda item: item[2])
+    if not due:
         return
-    is_over = shown.left <= 0
-    observed = f"its certificate ended on {shown.ends}" if is_over else f"its certificate ends on {shown.ends}"
+    is_over = due[0][2] <= 0
+    said = [f"{what} ended on {day}" if left <= 0 else f"{what} ends on {day}" for what, day, left in due]
+    more = f" and {len(said) - ENDS_SHOWN} more" if len(said) > ENDS_SHOWN else ""
     yield Health(
         instance.name,
         Code.CERTIFICATE_ENDS,
         "critical" if is_over else "warning",
-        observed,
+        "; ".join(said[:ENDS_SHOWN]) + more,
         "its end" if is_over else f"{SOON // DAY} days before",
         "put a new certificate into the files of its tls block and deploy: no client is cut off",
     )
+
+
+ENDS_SHOWN = 5  # certificates that are named
 
 
 def clear_notes(desired: Host) -> list[str]:
@@ -102,10 +187,11 @@ def clear_notes(desired: Host) -> list[str]:
 
 
 def stale_files(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """Certificates and keys of a role that speaks TLS no more; not what somebody else put there by that name."""
+    """Certificates and keys that a role reads no more; not what somebody else put there by that name."""
     for instance in desired.instances:
         ours = ("file", "root", instance.user, "0640")
-        for path in tls_files(instance.name) if instance.credentials is None else ():
+        unread = () if instance.credentials is not None else tls_files(instance.name)
+        for path in (*unread, *old_tls_files(instance.name)):
             state = observed.files.get(path)
             if state is not None and (state.kind, state.owner, state.group, state.mode) == ours:
                 yield Difference(instance.name, "file", path, "absent", "present", Remedy.REMOVE)

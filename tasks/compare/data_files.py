@@ -13,6 +13,7 @@ from tasks.desired.paths import (
     DATA_ROOT,
     NEW,
     OLD,
+    REPLACED,
     begun_file,
     config_file,
     data_directory,
@@ -146,7 +147,7 @@ def pieces(role: str, observed: Observed) -> list[str]:
 
 
 def _is_data(path: str) -> bool:
-    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path
+    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path or REPLACED in path
     return path.endswith((".rdb", ".aof", ".manifest")) and not unfinished
 
 

@@ -18,6 +18,7 @@ from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.listeners import NO_OTHER
 from tasks.compare.server import GET_BACK_FIRST, keeps_log
+from tasks.compare.unfit import Reason, Unfit, of_kind
 from tasks.compare.unknown import part_in_words
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory, manifest_file, snapshot_file, unit_name
@@ -25,6 +26,7 @@ from tasks.observed.state import Listener, Observed
 
 # docs: redis-facts §9 (a full allkeys-lru instance, slow rewrite under writes: 2.12) and §7.
 REWRITE_PEAK = 2.15  # resident memory ÷ maxmemory at the worst moment of a rewrite
+LOADED = 1.1  # resident memory ÷ maxmemory of a server that has only loaded its data (redis-facts §9)
 OS_MEMORY = 512 << 20  # bytes left to the operating system
 DISK_PER_MAXMEMORY = 3.5  # base and log at 100 % growth, and the new base beside them
 OWN_CLIENTS = 4  # connections of this tool at a time: a look and a proof, and an operator who wonders
@@ -32,40 +34,53 @@ OLDEST_REDIS = (7, 0)
 GIB = 1 << 30
 
 
-def unfit(desired: Host, observed: Observed, differences: list[Difference], allow_eviction: bool = False) -> list[str]:
+def unfit(
+    desired: Host, observed: Observed, differences: list[Difference], allow_eviction: bool = False
+) -> list[Reason]:
     """Every reason why `desired` cannot be brought onto this host; `thing: observed, expected, what to do`.
 
     `allow_eviction`: the operator accepts that a smaller maxmemory evicts keys, or stops writes under noeviction.
     """
     if observed.uid != 0 and (desired.roles or differences):
-        return ["not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"]
+        words = "not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"
+        return [Reason(words, Unfit.HOST)]
     if not desired.roles:
-        return list(purge_problems(desired, observed))
+        return [*of_kind(Unfit.PURGE, purge_problems(desired, observed))]
     version = redis_number(_version(desired, observed))
     return [
-        *_system(desired, observed),
-        *_memory(desired, observed),
-        *_no_such_sysctls(desired, observed),
-        *_not_known(desired, observed),
-        *_disk(desired, observed),
-        *lost_blocks(desired, observed),
-        *(f"{item.name}: {why}" for item in desired.instances if item.credentials for why in item.credentials.over),
-        *(_in_words(item) for item in differences if item.subject == "address"),
-        *_taken_ports(desired, observed),
-        *_other_servers(desired, observed, differences),
-        *map(_in_words, storage_links(desired, observed)),
-        *map(_in_words, missed_data(desired, observed)),
-        *(_in_words(item) for item in differences if isinstance(item.remedy, RefusedRestart | RefusedSwitch)),
-        *_swapped_ports(desired, observed),
-        *_data_without_manifest(desired, observed),
-        *_renamed_data(desired, observed),
-        *_left_log(desired, observed),
-        *_too_full(desired, observed, allow_eviction),
-        *_too_many_clients(desired, observed),
-        *(problem for instance in desired.instances for problem in database_problems(instance, observed)),
-        *foreign_problems(desired, observed, version, allow_eviction),
-        *purge_problems(desired, observed),
+        *of_kind(Unfit.HOST, _system(desired, observed), _memory(desired, observed)),
+        *of_kind(Unfit.HOST, _no_such_sysctls(desired, observed)),
+        *of_kind(Unfit.UNSEEN, _not_known(desired, observed)),
+        *of_kind(Unfit.HOST, _disk(desired, observed)),
+        *of_kind(Unfit.TLS, lost_blocks(desired, observed)),
+        *of_kind(Unfit.CERTIFICATE, _over(desired)),
+        *of_kind(Unfit.HOST, (_in_words(item) for item in differences if item.subject == "address")),
+        *of_kind(Unfit.PORT, _taken_ports(desired, observed), _other_servers(desired, observed, differences)),
+        *of_kind(Unfit.DATA, map(_in_words, storage_links(desired, observed))),
+        *of_kind(Unfit.GONE, map(_in_words, missed_data(desired, observed))),
+        *_refused(differences),
+        *of_kind(Unfit.PORT, _swapped_ports(desired, observed)),
+        *of_kind(Unfit.DATA, _data_without_manifest(desired, observed), _renamed_data(desired, observed)),
+        *of_kind(Unfit.DATA, _left_log(desired, observed)),
+        *of_kind(Unfit.LIMIT, _too_full(desired, observed, allow_eviction)),
+        *of_kind(Unfit.CLIENTS, _too_many_clients(desired, observed)),
+        *of_kind(Unfit.LIMIT, *(database_problems(instance, observed) for instance in desired.instances)),
+        *of_kind(Unfit.FOREIGN, foreign_problems(desired, observed, version, allow_eviction)),
+        *of_kind(Unfit.PURGE, purge_problems(desired, observed)),
     ]
+
+
+def _over(desired: Host) -> Iterator[str]:
+    """Certificates with which nobody could connect."""
+    return (f"{item.name}: {why}" for item in desired.instances if item.credentials for why in item.credentials.over)
+
+
+def _refused(differences: Iterable[Difference]) -> Iterator[Reason]:
+    """What a deploy would have to do and does not."""
+    for item in differences:
+        if isinstance(item.remedy, RefusedRestart | RefusedSwitch):
+            kind = Unfit.RESTART if isinstance(item.remedy, RefusedRestart) else Unfit.TLS
+            yield Reason(_in_words(item), kind)
 
 
 def _in_words(item: Difference) -> str:
@@ -104,7 +119,13 @@ def redis_number(version: str) -> tuple[int, int] | None:
 
 def memory_needed(roles: Iterable[Role]) -> int:
     """Bytes of RAM that a host of these roles has to have."""
-    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY
+    roles = list(roles)
+    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY + proof_memory(roles)
+
+
+def proof_memory(roles: Iterable[Role]) -> int:
+    """Bytes for the server that proves a copy: one role's after the other, and the largest counts."""
+    return int(max((role.maxmemory for role in roles if role.backed_up), default=0) * LOADED)
 
 
 def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
@@ -120,10 +141,11 @@ def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
     needed = memory_needed(desired.roles)
     if needed > observed.memory:
+        proof = f" + {_mib(proof_memory(desired.roles))} for the proof of backups" if desired.backups else ""
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (
             f"memory: {names} need {_mib(needed)} of RAM at the peak of a rewrite "
-            f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}), the host has {_mib(observed.memory)}: "
+            f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}{proof}), the host has {_mib(observed.memory)}: "
             + (
                 _room(desired, (observed.memory - OS_MEMORY) / REWRITE_PEAK, "memory")
                 or "lower maxmemory in group_data/roles.yaml or move a role"

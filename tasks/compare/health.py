@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue.limits import Limits
+from tasks.compare.backups import backup_health
 from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY
 from tasks.compare.server_health import mib, number, refused_logins, server_health
@@ -25,10 +26,12 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     limits = desired.limits
     if limits is None:
         return []
-    found = [*_host_memory(observed, limits), *_disks(desired, observed)]
+    found = [*_host_memory(observed, limits), *_disks(desired, observed), *backup_health(desired, observed)]
     for instance, server in _answering(desired, observed):
         found += server_health(instance, server, observed, limits)
-        found += certificate_health(instance, server)
+    answering = {instance.name: server for instance, server in _answering(desired, observed)}
+    for instance in desired.instances:
+        found += certificate_health(instance, answering.get(instance.name))
     return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
 
 

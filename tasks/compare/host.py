@@ -13,7 +13,14 @@ from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
 from tasks.compare.adoption import adoption_differences, missed_data
-from tasks.compare.certificates import certificate_differences, clear_notes, stale_files
+from tasks.compare.backups import backup_leftovers
+from tasks.compare.certificates import (
+    RefusedSwitch,
+    certificate_differences,
+    clear_notes,
+    refused_switches,
+    stale_files,
+)
 from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
@@ -25,6 +32,7 @@ from tasks.compare.planted import planted
 from tasks.compare.restarts import restart_refusals
 from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
+from tasks.desired.backup import PACKAGE
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import (
     DATA_ROOT,
@@ -32,6 +40,7 @@ from tasks.desired.paths import (
     THP_FILE,
     account_file,
     acl_file,
+    backup_file,
     begun_file,
     copy_drop_in,
     data_directory,
@@ -64,6 +73,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_restarts_for_upgrade(desired, observed),
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
+        *backup_leftovers(desired, observed),
         *handover_differences(desired, observed),
     ]
     found += _certificates(desired, observed, found)
@@ -142,7 +152,7 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(
                 None, "package", name, version or "installed", installed or "not installed", Remedy.INSTALL
             )
-        elif name in observed.automatic:
+        elif name in observed.automatic and name != PACKAGE:
             # redis-tools takes /var/lib/redis with it when it is purged (redis-facts §1).
             found = "installed automatically: apt autoremove --purge may delete it, and /var/lib/redis"
             yield Difference(None, "package", name, "installed for itself", found, Remedy.KEEP)
@@ -159,16 +169,18 @@ def _accounts(desired: Host, observed: Observed) -> Iterator[Difference]:
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
+    backups = {backup_file(plan.role.name) for plan in desired.backups}
+    refused = refused_switches(desired, observed)
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
         if (observed.container and file.path in (SYSCTL_FILE, THP_FILE)) or file.path in (
             unbegun - observed.files.keys()
         ) | missed:
             continue
-        unknown = file.content == "" and has_all_users(desired, observed, file.path)
+        unknown = file.content == "" and (file.path in backups or has_all_users(desired, observed, file.path))
         file = _with_its_owner(file, desired, observed)
         for item in _file(file, observed.files.get(file.path), unknown):
-            yield _without_asking(desired, observed, item)
+            yield _without_asking(desired, observed, item, refused)
     for path in desired.absent:
         if path in observed.files:
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
@@ -187,8 +199,15 @@ def _with_its_owner(file: File, desired: Host, observed: Observed) -> File:
     return file
 
 
-def _without_asking(desired: Host, observed: Observed, item: Difference) -> Difference:
-    """A difference of an ACL file that a person has to speak of: a new one would replace what services log in with."""
+def _without_asking(
+    desired: Host, observed: Observed, item: Difference, refused: Mapping[str, RefusedSwitch]
+) -> Difference:
+    """A difference of a file that a person has to speak of: a new one would keep services out of the next start.
+
+    An ACL file has what they log in with, a configuration how they are spoken to.
+    """
+    if item.name in refused:
+        return replace(item, remedy=refused[item.name])
     for instance in desired.instances:
         if item.name == acl_file(instance.name) and item.observed == OTHER_CONTENT:
             others = keeps_other_passwords(instance, observed)

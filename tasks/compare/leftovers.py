@@ -66,7 +66,8 @@ def leaving_forwards(desired: Host, observed: Observed) -> tuple[Forward, ...]:
 def of_inner_ports(item: Difference) -> bool:
     """Whether a difference is removed by writing and loading the rules of the inner ports, or by their end."""
     files = item.subject == "file" and item.name in (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
-    return files or item.remedy in (Remedy.DISABLE, Remedy.LEAD)
+    stops = item.remedy == Remedy.DISABLE and item.name == INNER_PORT_UNIT
+    return files or stops or item.remedy == Remedy.LEAD
 
 
 def nothing_to_purge(hosts: Iterable[tuple[Host, Observed]]) -> list[str]:

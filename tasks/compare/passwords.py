@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.acl_file import is_in_file, others_in_file, users_in_file
+from tasks.compare.backups import lost_repository_passwords
 from tasks.compare.difference import ByHand
 from tasks.compare.unknown import LOCKED_OUT, load_its_file
 from tasks.desired.host import Host, Instance, User
@@ -46,13 +47,15 @@ def _hashes(found: Mapping[str, object]) -> set[str]:
 def may_replace(instance: Instance, user: User, found: Mapping[str, object], observed: Observed) -> bool:
     """Whether the passwords that a running server has may be made those of the secrets file.
 
-    Nobody is locked out by one more, nor unasked by one less. So too where its ACL file has them: the next start would
-    load it, somebody has changed the server alone.
+    Nobody is locked out by one more, nor unasked by one less. So too where its ACL file has them and the server none of
+    them: the next start would load it, somebody has changed the server alone. Not where the server has one of them and
+    others beside it: so does one whose rotation was cut off before its file, and services may use the others by now.
     """
-    has = _hashes(found)
-    adds = bool(has) and has <= set(user.passwords_sha256)
+    has, wanted = _hashes(found), set(user.passwords_sha256)
+    adds = bool(has) and has <= wanted
     drops = user.name in instance.finishing and user.newest_sha256 in has
-    return instance.new_passwords or adds or drops or is_in_file(instance, user.name, observed)
+    changed_alone = not has & wanted and is_in_file(instance, user.name, observed)
+    return instance.new_passwords or adds or drops or changed_alone
 
 
 def keeps_other_passwords(instance: Instance, observed: Observed) -> list[str]:
@@ -68,6 +71,7 @@ def password_problems(desired: Host, observed: Observed, file: str, lacking: Col
 
     `file`: where the passwords come from; `lacking`: those that it has not, and that a deploy makes up.
     """
+    yield from lost_repository_passwords(desired, observed, file, lacking)
     for instance in desired.instances:
         if not instance.new_passwords:
             new = [user for user in instance.users if (instance.name, user.name) in lacking]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
+from tasks.catalogue.moments import in_utc
 from tasks.catalogue.requested import USER_NAME
 from tasks.compare.acl_file import has_newest, users_in_file
 from tasks.compare.difference import Difference, Remedy
@@ -76,9 +76,7 @@ def rotation_notices(desired: Host, observed: Observed) -> Iterator[str]:
 
 def when(seconds: int) -> str:
     """`since 2026-01-31 12:00:00 UTC`."""
-    return (
-        f"since {datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC" if seconds else "since nobody knows when"
-    )
+    return f"since {in_utc(seconds)}" if seconds else "since nobody knows when"
 
 
 def finish_problems(desired: Host, observed: Observed, anyway: bool, knows: bool = False) -> list[str]:

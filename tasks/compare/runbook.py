@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.compare.difference import Difference, Remedy
+from tasks.compare.unfit import Reason, Unfit
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
 from tasks.observed.refusal import Cause
@@ -29,6 +30,10 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.CRASHED: "a-server-crashes",
     Code.DISK_FULL: "disk-full",
     Code.HOST_MEMORY: "host-memory-short",
+    Code.BACKUP_OLD: "backup-failed",
+    Code.BACKUP_FAILED: "backup-failed",
+    Code.PROOF_FAILED: "backup-not-proved",
+    Code.PROOF_OLD: "backup-not-proved",
 }
 OF_REFUSAL: Mapping[Cause, str] = {
     Cause.NOT_ITS_OWN: "an-instance-will-not-start",
@@ -54,6 +59,19 @@ OF_UNKNOWN: Mapping[Kind, str] = {
     Kind.ENDING: "a-server-does-not-end",
     Kind.CHANGED: "operator-without-rights",
 }
+OF_UNFIT: Mapping[Unfit, str] = {
+    Unfit.HOST: "a-host-does-not-fit",
+    Unfit.UNSEEN: "a-host-does-not-say",
+    Unfit.PORT: "a-port-is-taken",
+    Unfit.TLS: "turn-on-tls",
+    Unfit.CERTIFICATE: "certificate-runs-out",
+    Unfit.DATA: "data-under-another-name",
+    Unfit.RESTART: "roll-back",
+    Unfit.LIMIT: "change-a-limit",
+    Unfit.CLIENTS: "maxclients",
+    Unfit.PASSWORDS: "secrets-lost",
+    Unfit.ROTATION: "rotate-a-password",
+}
 UNSEEN = "host-not-seen"  # of every host that could not be looked at
 DRIFT = "drift-found"  # of every difference that has no entry of its own
 OF_REMEDY: Mapping[Remedy, str] = {Remedy.OWN: "log-owned-by-root", Remedy.START: "an-instance-will-not-start"}
@@ -65,8 +83,13 @@ OF_PERSISTENCE: Mapping[str, str] = {  # by the difference's name
 }
 
 
-def entry_of(found: Difference | Health | Unknown) -> str:
+Finding = Difference | Health | Unknown | Reason
+
+
+def entry_of(found: Finding) -> str:
     """The anchor of its entry; empty where it has none of its own."""
+    if isinstance(found, Reason):
+        return OF_UNFIT.get(found.kind, "")
     if isinstance(found, Health):
         return OF_HEALTH.get(found.code, "")
     if isinstance(found, Unknown):
@@ -76,12 +99,12 @@ def entry_of(found: Difference | Health | Unknown) -> str:
     return OF_PERSISTENCE.get(found.name, "") if found.subject == "persistence" else ""
 
 
-def where_to_read(found: Difference | Health | Unknown) -> str:
+def where_to_read(found: Finding) -> str:
     """The entry as a person finds it: `docs/runbook.md#busy`; empty where there is none."""
     return f"{PAGE}#{anchor}" if (anchor := entry_of(found)) else ""
 
 
-def in_words(found: Difference | Health | Unknown) -> str:
+def in_words(found: Finding) -> str:
     """The finding in one line, and the entry that it needs."""
     where = where_to_read(found)
     return f"{found} ({where})" if where else str(found)

@@ -10,7 +10,7 @@ import yaml
 
 from tasks.catalogue.acl_rules import DEFAULT, DEFAULT_RULES, OPERATOR, Categories, meaning, patterns
 from tasks.catalogue.directives import canonical, directive
-from tasks.compare.certificates import switch_refusal
+from tasks.compare.certificates import SPEAKS, switch_refusal
 from tasks.compare.data_files import (
     ALL_ROLES,
     data_user,
@@ -148,7 +148,6 @@ def keeps_log(instance: Instance, server: Server) -> bool:
     return (bool(skipped(server)) or not_known) and not instance.accepts_loss
 
 
-PORTS = ("port", "tls-port")
 GET_BACK_FIRST = ByHand("get back what its start skipped first, or give it up by accept_loss: its log is the only copy")
 
 
@@ -156,7 +155,7 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
     # More clients than the process may have descriptors need the unit's new limit first; where a drop-in lowers it, or
     # did when the process started, that is the cause and listed.
     few = "maxclients" if _lacks_descriptors(instance, observed) else ""
-    switch = switch_refusal(instance, server.config)
+    switch = switch_refusal(instance, server.config, observed)
     with_unit = ("maxclients",) if observed.started.get(instance.unit) != instance.unit_digest else ()
     for name, wanted in wanted_settings(instance, server).items():
         if name not in server.config:
@@ -169,7 +168,7 @@ def _settings(instance: Instance, server: Server, observed: Observed) -> Iterato
             known = directive(name)
             how = Remedy.LIVE if known.live and name not in with_unit else Remedy.RESTART
             kept = name == "appendonly" and keeps_log(instance, server)
-            remedy = GET_BACK_FIRST if kept else (switch or how) if name in PORTS else how
+            remedy = GET_BACK_FIRST if kept else (switch or how) if name in SPEAKS else how
             yield Difference(instance.name, "setting", name, known.form.show(wanted), known.form.show(found), remedy)
 
 

@@ -51,6 +51,7 @@ def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
     for instance in desired.instances:
         found += [*_between_states(instance, observed), *_unseen_server(instance, observed)]
         found += _unknown_passwords(instance, observed)
+        found += _untold(instance, observed)
     return found
 
 
@@ -132,6 +133,14 @@ def _way_out_here(instance: Instance, observed: Observed, refusal: Refusal) -> t
     if refusal.cause in LOCKED_OUT and is_in_file(instance, OPERATOR, observed):
         return f"{acl_file(instance.name)} has that password: {load_its_file(instance)}", Kind.CHANGED
     return way_out(instance, refusal), refusal.cause
+
+
+def _untold(instance: Instance, observed: Observed) -> Iterator[Unknown]:
+    """A port for a change over, of which nobody knows how it speaks. One with another certificate is a difference."""
+    server = observed.servers.get(instance.name)
+    if server is not None and server.other is not None and server.other.cause is not Cause.CERTIFICATE:
+        what = f"what its clients meet on {instance.role.tls_port}"
+        yield Unknown(instance.name, what, str(server.other), way_out(instance, server.other), server.other.cause)
 
 
 def _unknown_passwords(instance: Instance, observed: Observed) -> Iterator[Unknown]:

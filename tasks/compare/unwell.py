@@ -27,7 +27,11 @@ class Code(StrEnum):
     CRASHED = "CRASHED"  # systemd started it again by itself
     DISK_FULL = "DISK-FULL"  # no room for a rewrite, or less than the plan says
     DISK_SLOW = "DISK-SLOW"  # writes waited for fsync
-    CERTIFICATE_ENDS = "CERTIFICATE-ENDS"  # what a server shows its clients has ended, or soon does
+    BACKUP_OLD = "BACKUP-OLD"  # no copy off the host that is recent enough, or none at all
+    BACKUP_FAILED = "BACKUP-FAILED"  # the last try to make one, or to forget those that are too many
+    PROOF_FAILED = "PROOF-FAILED"  # a copy could not be restored, or is not what was stored
+    PROOF_OLD = "PROOF-OLD"  # nobody has tried for too long
+    CERTIFICATE_ENDS = "CERTIFICATE-ENDS"  # what a connection with TLS needs has ended, or soon does
     HOST_MEMORY = "HOST-MEMORY"  # the host has hardly any left
 
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from types import MappingProxyType
 
-from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES
+from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES, READER_RULES
+from tasks.catalogue.backup import READER, Backup
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import finished, named
 from tasks.catalogue.secret import all_of
+from tasks.catalogue.secrets_file import users_of
 from tasks.catalogue.tls import Credentials, server_settings
+from tasks.desired.backup import PACKAGE, backup_files, backup_plan, backup_timers
 from tasks.desired.host import (
     Fence,
     File,
@@ -68,6 +71,7 @@ def desired_host(
     requests: Requests = NOTHING,
     awaited: Collection[tuple[str, str]] = (),
     credentials: Mapping[str, Credentials] = MappingProxyType({}),
+    backup: Backup | None = None,
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`; `credentials` of those that speak TLS.
 
@@ -95,17 +99,19 @@ def desired_host(
         )
         for role in roles
     )
+    plans = tuple(backup_plan(name, item, backup) for item in instances if backup is not None and item.role.backed_up)
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, fences, redis_version) + [
         file for instance in instances for file in _role_files(instance)
     ]
+    files += backup_files(plans, passwords)
     return Host(
         name=name,
         roles=roles,
-        packages=_packages(bool(forwards or fences), redis_version),
+        packages=_packages(bool(forwards or fences), redis_version) | ({PACKAGE: None} if plans else {}),
         files=tuple(sorted(files, key=lambda file: file.path)),
         absent=_absent(roles, bool(forwards or fences), redis_version),
-        units=_units(roles, bool(forwards or fences)),
+        units=(*_units(roles, bool(forwards or fences)), *backup_timers(plans)),
         sysctls=values,
         thp="never",
         forwards=forwards,
@@ -114,6 +120,7 @@ def desired_host(
         redis_version=redis_version,
         statoverrides={CONFIG_DIRECTORY: "root root 711", DATA_ROOT: "root root 711"},
         requests=requests,
+        backups=plans,
     )
 
 
@@ -221,7 +228,7 @@ def _tls_files(instance: Instance) -> list[File]:
     if instance.credentials is None:
         return []
     own = instance.credentials
-    texts = (own.certificate, own.key.encode().decode(), own.ca)  # of a Secret, what it hides
+    texts = (own.certificate + own.key.encode().decode(), own.ca)  # of a Secret, what it hides
     return [
         File(path, text, "root", instance.user, "0640", instance.name, secret=True)
         for path, text in zip(tls_files(instance.name), texts, strict=True)
@@ -233,7 +240,7 @@ def _instance(
 ) -> Instance:
     finishing = tuple(named(requests.rotate_finish, role))
     # Of whom a finish drops the others they are still known here: its server may not have the newest yet.
-    own = {name: all_of(passwords.get(name)) for name in sorted((*role.services, OPERATOR))}
+    own = {name: all_of(passwords.get(name)) for name in sorted(users_of(role))}
     wanted = {name: finished(known) if name in finishing else known for name, known in own.items()}
     users = tuple(
         replace(
@@ -248,7 +255,7 @@ def _instance(
 
 def _user(role: Role, name: str, passwords: Sequence[str], awaits: bool) -> User:
     hashes = tuple(filter(None, map(sha256, passwords)))
-    rules = OPERATOR_RULES if name == OPERATOR else role.rights_of(name).rules
+    rules = {OPERATOR: OPERATOR_RULES, READER: READER_RULES}.get(name) or role.rights_of(name).rules
     return User(name, tuple(sorted(hashes)), rules, hashes[0] if hashes else None, awaits)
 
 

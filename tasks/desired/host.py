@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tasks.catalogue.backup import LATE, PERIODS, Backup
 from tasks.catalogue.limits import Limits
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
@@ -140,6 +141,25 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """The backups of one role: where to, when, and what its units are told."""
+
+    role: Role
+    backup: Backup
+    parameters: Mapping[str, str]
+
+    @property
+    def too_old(self) -> int:
+        """Seconds after which its last copy is too old."""
+        return LATE * PERIODS[self.backup.schedule]
+
+    @property
+    def proof_too_old(self) -> int:
+        """Seconds after which its last proof is too old."""
+        return LATE * PERIODS[self.backup.prove]
+
+
+@dataclass(frozen=True)
 class Host:
     """Everything that must be true of one host."""
 
@@ -159,6 +179,7 @@ class Host:
     limits: Limits | None = None  # of its health; None where there is nothing to judge
     fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
+    backups: tuple[Plan, ...] = ()
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
 
     @property

@@ -18,8 +18,10 @@ SYSUSERS = "/etc/sysusers.d"
 CONFIG_DIRECTORY = "/etc/redis"
 DATA_ROOT = "/var/lib/redis"
 RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change or read, nor a disk that is not mounted
+DEPLOYS_FILE = f"{RECORDS}/deploys.jsonl"  # what deploys have changed here
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
 OLD = ".old"  # of a log that no server loads any more
+REPLACED = ".replaced-"  # of data in whose place a restore has put a copy; behind it when, as YYYYMMDDHHMMSS
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
 
 
@@ -53,9 +55,17 @@ def acl_file(role: str) -> str:
     return f"{CONFIG_DIRECTORY}/{role}.acl"
 
 
-def tls_files(role: str) -> tuple[str, str, str]:
-    """A role's certificate, its key, and the certificates of whom it trusts."""
-    return f"{CONFIG_DIRECTORY}/{role}.crt", f"{CONFIG_DIRECTORY}/{role}.key", f"{CONFIG_DIRECTORY}/{role}.ca"
+def tls_files(role: str) -> tuple[str, str]:
+    """A role's certificate with its key, and the certificates of whom it trusts.
+
+    One file for the two that have to fit together: a start, whenever it comes, finds both of before or both new.
+    """
+    return f"{CONFIG_DIRECTORY}/{role}.pem", f"{CONFIG_DIRECTORY}/{role}.ca"
+
+
+def old_tls_files(role: str) -> tuple[str, str]:
+    """Where versions before had certificate and key, each for itself."""
+    return f"{CONFIG_DIRECTORY}/{role}.crt", f"{CONFIG_DIRECTORY}/{role}.key"
 
 
 def start_files(role: str) -> tuple[str, str]:
@@ -116,6 +126,35 @@ def job_lock(role: str) -> str:
 def begun_file(role: str) -> str:
     """Where it is written that a role has run on a host: a start of it that finds no data then is a mistake."""
     return f"{RECORDS}/{role}"
+
+
+BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
+BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
+
+
+def backup_unit(role: str) -> str:
+    """What makes a role's copies: a service and a timer of this name."""
+    return f"{BACKUP_UNITS}backup-{role}"
+
+
+def proof_unit(role: str) -> str:
+    """What proves them: a service and a timer of this name."""
+    return f"{BACKUP_UNITS}proof-{role}"
+
+
+def backup_file(role: str) -> str:
+    """The repository of a role's backups, and what opens it: for root alone."""
+    return f"{CONFIG_DIRECTORY}/{role}.backup"
+
+
+def backup_record(role: str) -> str:
+    """What came of a role's last copy."""
+    return f"{RECORDS}/{role}.backup"
+
+
+def proof_record(role: str) -> str:
+    """What came of the last proof of one."""
+    return f"{RECORDS}/{role}.proof"
 
 
 def rotation_file(role: str) -> str:

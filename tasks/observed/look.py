@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,9 +19,12 @@ from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
     LOCK_FILE,
+    backup_record,
     data_directory,
     log_directory,
     marker_file,
+    old_tls_files,
+    proof_record,
     rotation_file,
     tls_files,
 )
@@ -34,7 +38,7 @@ from tasks.observed.connection import (
     open_tunnel,
     read_host,
 )
-from tasks.observed.exchange import ExchangeError, Reply, ReplyError, converse, info_fields
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, cause_of, converse, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
@@ -44,8 +48,17 @@ from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import Parameter
-from tasks.observed.state import PASSWORD_DIGITS, Client, Observed, Server, Unseen, tells_of_a_cut, tells_of_skips
-from tasks.observed.tls import Trust, learn, spoken_by_file, trusts
+from tasks.observed.state import (
+    PASSWORD_DIGITS,
+    Client,
+    Observed,
+    Served,
+    Server,
+    Unseen,
+    tells_of_a_cut,
+    tells_of_skips,
+)
+from tasks.observed.tls import Trust, Untrusted, learn, open_stream, spoken_by_file, trusts
 
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result,DropInPaths,"
@@ -65,10 +78,14 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
         item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name])) for item in running
     }
     servers = {name: job.result() for name, job in jobs.items()}
+    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in running if has_second_port(item)}
+    for name, job in shown.items():
+        served, other = job.result()
+        servers[name] = replace(servers[name], certificate=served or servers[name].certificate, other=other)
     sizes = {item.name: log_size(item, seen) for item in running}
     unseen = seen.unseen if running or not desired.instances else {**seen.unseen, **_no_way(host, desired.instances[0])}
     servers = with_journals(state, host, running, servers, sizes)
-    return replace(seen, servers=servers, unseen=unseen, is_carried=is_carried(host))
+    return replace(seen, servers=servers, unseen=unseen, is_carried=is_carried(host), asked_at=int(time.time()))
 
 
 def trusts_of(instance: Instance, seen: Observed, found: Mapping[str, Endpoint | Refusal]) -> dict[Endpoint, Trust]:
@@ -120,9 +137,11 @@ def with_journals(
 def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     roles = [role.name for role in desired.roles]
     secrets = {file.path for file in desired.files if file.secret}
-    secrets |= {path for role in roles for path in tls_files(role)}  # of one that speaks TLS no more, too
+    # Of one that speaks TLS no more, too.
+    secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles)}
+    own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),
@@ -205,6 +224,27 @@ def observe_server(
         return Server(refusal=error.refusal)
     except StrangeReply as error:
         return Server(refusal=Refusal(Cause.STRANGE, f"it does not speak as Redis does: {error}"))
+
+
+def has_second_port(instance: Instance) -> bool:
+    """Whether the instance is to speak TLS beside the port where its operator is in clear, for a change over."""
+    return instance.credentials is not None and instance.role.tls_port != instance.role.port
+
+
+def second_port(host: PyinfraHost, instance: Instance, seen: Observed) -> tuple[Served | None, Refusal | None]:
+    """The certificate that is shown there, or why TLS did not begin. Nothing is said to the server, and nobody logs in.
+
+    Neither where its own process does not listen there, or not alone: that is listed elsewhere.
+    """
+    where = (instance.address, instance.role.tls_port or 0)
+    if own_endpoint(seen.pid(instance.unit), where, sockets_of(seen)) != where:
+        return None, None
+    try:
+        stream, served = open_stream(host, *where)
+        stream.close()
+    except (ConnectionBroken, TunnelRefused, Untrusted) as error:
+        return None, Refusal(cause_of(error), f"no TLS with {where[0]}:{where[1]}: {error}")
+    return served, None
 
 
 def read_server(categories: Sequence[str], names: Sequence[str], replies: Sequence[Reply]) -> Server:

@@ -23,7 +23,7 @@ PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
     *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
 )
-PACKAGES = ("redis-server", "redis-tools", "nftables")
+PACKAGES = ("redis-server", "redis-tools", "nftables", "restic")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -398,14 +398,14 @@ def _sealed(matches: Texts) -> Iterable[str]:
 
 
 def _units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
-    """systemctl gives every service the same properties: one that comes again begins the next unit."""
+    """An empty line, or a property that comes again, begins the next unit: a timer has fewer of them than a service."""
     units: list[dict[str, str]] = [{}]
     for key, found, value in (line.partition("=") for line in lines):
-        if key in units[-1]:
+        if key in units[-1] or (not found and units[-1]):
             units.append({})
         if found:
             units[-1][key] = value
-    for unit in units if units[0] else ():
+    for unit in filter(None, units):
         matching(UNIT, unit.get("Id", ""), "the name of a unit")
         for name in ("LoadState", "ActiveState"):
             matching("[a-z-]+", unit.get(name, ""), f"{name} of {unit['Id']}")

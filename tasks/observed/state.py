@@ -109,6 +109,7 @@ class Server:
     users: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)  # with hashes of passwords
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
     certificate: Served | None = None  # of one that was spoken to by TLS
+    other: Refusal | None = None  # why TLS did not begin on the port that it has beside the one in clear
     said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
     said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
     clients: tuple[Client, ...] = ()  # asked for only where passwords are to be dropped
@@ -215,6 +216,7 @@ class Observed:
     fences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # chain → who may connect, line by line
     forwards_owner: str = ""  # the process without which they end, and which alone can change them
     takings: tuple[Taking, ...] = ()
+    asked_at: int = 0  # seconds since the epoch, by the controller's clock
     servers: Mapping[str, Server] = field(default_factory=dict)
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role

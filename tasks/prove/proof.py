@@ -13,16 +13,18 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.catalogue.acl_rules import DEFAULT, OPERATOR
+from tasks.catalogue.backup import SETTINGS
 from tasks.catalogue.printable import printable
-from tasks.catalogue.roles import Role
+from tasks.catalogue.roles import RESERVED_USERS, Role
 from tasks.catalogue.secret import newest
+from tasks.compare.backups import without_backup
 from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
 from tasks.desired.host import Instance, Passwords
+from tasks.desired.paths import unit_name
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
-from tasks.observed.own_server import is_led_inward
+from tasks.observed.own_server import is_led_inward, own_endpoint, sockets_of
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server
 from tasks.prove.behaviour import (
@@ -107,7 +109,8 @@ def _verify(state: State, run: Run) -> int:
         problems += [f"{name}: {in_words(item)}" for item in found]
     for problem in problems:
         logger.error(problem)
-    for note in [*run.tier.notices(), *_of_hosts({name: looks[name].notes for name in jobs})]:
+    unsaved = without_backup(run.tier.hosts[name] for name in hosts)
+    for note in [*run.tier.notices(), *unsaved, *_of_hosts({name: looks[name].notes for name in jobs})]:
         logger.warning(f"note: {note}")
     roles = sum(len(run.tier.hosts[name].roles) for name in hosts)
     took = f"checked in {time.monotonic() - began:.1f} s"
@@ -136,14 +139,26 @@ def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
 
 
 def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
-    """What the services of a role meet that they should not, in two connections through SSH."""
+    """What the services of a role meet that they should not: on its own port and the inner one, in two connections.
+
+    And on a port that its server has beside them, where TLS begins or ends, in two more.
+    """
+    role = instance.role
+    found = _meet(host, seen, instance, role.port, reading_port(seen, role))
+    for port in role.listens_on[1:]:
+        if _is_its_own(seen, role, port):
+            found += _meet(host, seen, instance, port, port)
+    return found
+
+
+def _meet(host: Host, seen: Look, instance: Instance, port: int, other_port: int) -> list[Finding | Unknown]:
+    """The same of clients that write on one port, and read that on the other."""
     role = instance.role
     own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
     token = secrets.token_hex(8)
-    other_port = reading_port(seen, role)
     writing = writing_checks(role, own, stranger(role, seen.passwords), token)
     try:
-        wrote = exchange(host, instance.address, role.port, [check.command for check in writing])
+        wrote = exchange(host, instance.address, port, [check.command for check in writing])
         inside = let_in(writing, wrote)
         reading = reading_checks(role, {user: own[user] for user in inside}, token) if inside else []
         read = exchange(host, instance.address, other_port, [check.command for check in reading]) if inside else []
@@ -152,10 +167,10 @@ def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown
     if away := turned_away([*wrote, *read]):
         return [_unproved(instance, away)]
     if not inside:
-        return [*judge(role, role.port, writing, wrote)]
+        return [*judge(role, port, writing, wrote)]
     evicted = evicted_meanwhile(role, (writing, wrote), (reading, read))
     return [
-        *judge(role, role.port, writing, wrote, evicted),
+        *judge(role, port, writing, wrote, evicted),
         *judge(role, other_port, reading, read, evicted),
         *same_instance(role, wrote[-1], read[-1]),
     ]
@@ -168,14 +183,23 @@ def reading_port(seen: Look, role: Role) -> int:
     return inner if led and inner is not None else role.port
 
 
+def _is_its_own(seen: Look, role: Role, port: int) -> bool:
+    """Whether it is shown that only the role's process answers there; else what is wrong with it is listed already."""
+    where = (str(role.address), port)
+    return (
+        seen.observed is not None
+        and own_endpoint(seen.observed.pid(unit_name(role.name)), where, sockets_of(seen.observed)) == where
+    )
+
+
 def _unproved(instance: Instance, why: Refusal) -> Unknown:
     return Unknown(instance.name, "what a client meets", str(why), way_out(instance, why), why.cause)
 
 
 def stranger(role: Role, passwords: Passwords) -> str:
     """The name of a service that has no business on this role."""
-    others = {user for name, users in passwords.items() if name != role.name for user in users}
-    return min(others - {*role.services, OPERATOR, DEFAULT}, default="no-such-service")
+    others = {user for name, users in passwords.items() if name not in (role.name, SETTINGS) for user in users}
+    return min(others - {*role.services, *RESERVED_USERS}, default="no-such-service")
 
 
 @operation()

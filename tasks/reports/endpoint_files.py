@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from tasks.catalogue.roles import Role
 
@@ -126,6 +127,16 @@ def _environment(service: str, own: Iterable[Access], inner: bool) -> str:
     return HEAD.format(service) + "".join(f"{line}\n" for line in lines)
 
 
+def _tls(item: Access) -> dict[str, object] | None:
+    """How a role speaks TLS: on which ports, and the names of the files beside this list; None of one that does not."""
+    role = item.role
+    if role.tls is None:
+        return None
+    names = {end.lower(): PurePath(path).name for end, path in sorted(item.tls_files.items())}
+    ports = [port for port in role.ports if role.speaks_tls(port)]
+    return {"ports": ports, "client_auth": role.tls.client_auth, **names}
+
+
 def as_json(found: Iterable[Access]) -> str:
     """service → role → where it answers and as whom, without passwords, for inventories of others."""
     services: dict[str, dict[str, object]] = {}
@@ -137,5 +148,6 @@ def as_json(found: Iterable[Access]) -> str:
             "inner_port": item.role.inner_port,
             "username": item.service,
             "database": DATABASE,
+            "tls": _tls(item),
         }
     return json.dumps({"version": 1, "services": services}, indent=2, sort_keys=True) + "\n"

@@ -18,6 +18,7 @@ class Restarted:
     """The instances that steps have restarted in this run: `crypto on redis-crypto`."""
 
     instances: list[str] = field(default_factory=list)
+    took: dict[str, list[str]] = field(default_factory=dict)  # host → `crypto 1.2 s`, so long it was away
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from pyinfra import logger
@@ -16,11 +18,13 @@ from rich.console import Console
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
 from tasks.catalogue.private_files import exposed, owners, write_private
 from tasks.catalogue.secrets_command import SecretsCommand
-from tasks.desired.host import Host, Instance
+from tasks.compare.handed_out import handed_out
+from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
-from tasks.run.session import Run, current
+from tasks.run.session import Run, current, unreachable
+from tasks.run.survey import survey
 
 LIST = "endpoints.json"
 
@@ -34,12 +38,12 @@ def print_endpoints(state: State) -> int:
     wanted = {host.name for host in state.inventory if state.is_host_in_limit(host)}
     hosts = [host for name, host in sorted(run.tier.hosts.items()) if name in wanted]
     asked = {name: host.data.get(name) for host in state.inventory for name in (ENDPOINTS_DIR, ENDPOINTS_PORT)}
-    return run.only_once("endpoints", lambda: _print(run, hosts, asked))
+    return run.only_once("endpoints", lambda: _print(state, run, hosts, asked))
 
 
-def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
+def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
-        write_files(run, hosts, asked)
+        write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts))
     elif asked.get(ENDPOINTS_PORT) is not None:
         raise Refusal(f"{ENDPOINTS_PORT}: is for the files of {ENDPOINTS_DIR}, which is not there: name a directory")
     width = shutil.get_terminal_size((120, 24)).columns
@@ -50,8 +54,38 @@ def _print(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     return 0 if any(host.roles for host in hosts) else 1
 
 
-def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> None:
-    """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any."""
+def _taken_by_servers(state: State, run: Run, hosts: Sequence[Host]) -> tuple[dict[str, Passwords], list[str]]:
+    """The passwords of each host's roles that its servers take, and why there is none; one look at all hosts."""
+    looks, away = survey(state, run), unreachable(state)
+    known: dict[str, Passwords] = dict(run.tier.passwords)
+    problems: list[str] = []
+    for host in hosts:
+        seen = looks.get(host.name)
+        because = seen.error if seen is not None else away.get(host.name, "not looked at")
+        found = {
+            item.name: handed_out(
+                item, dict(run.tier.passwords[host.name][item.name]), seen.observed if seen else None, because
+            )
+            for item in host.instances
+        }
+        known[host.name] = {**run.tier.passwords[host.name], **{name: item.passwords for name, item in found.items()}}
+        for item in found.values():
+            problems += item.problems
+            for note in item.notes:
+                logger.warning(f"note: {note}")
+    return known, problems
+
+
+def write_files(
+    run: Run,
+    hosts: list[Host],
+    asked: Mapping[str, object],
+    look: Callable[[], tuple[dict[str, Passwords], list[str]]],
+) -> None:
+    """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any.
+
+    `look`: tells which passwords the servers take, and why there is none.
+    """
     named, port = asked[ENDPOINTS_DIR], asked[ENDPOINTS_PORT] or PORTS[0]
     if not isinstance(named, str) or not named:
         raise Refusal(f"{ENDPOINTS_DIR}: expected a directory, observed {named!r}: name one")
@@ -60,11 +94,14 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
     directory = Path(named)
     carried = [(host.name, role) for host in hosts for role in host.roles]
     commands = {name: str(source) for name, source in run.tier.sources.items() if isinstance(source, SecretsCommand)}
-    found, problems = accesses(carried, run.tier.passwords, commands)
+    known, untaken = look()
+    found, problems = accesses(carried, known, commands)
+    problems += untaken
     copies = [item for host in hosts for instance in host.instances for item in _copies(instance)]
     found = [replace(item, tls_files=_tls_files(item, copies, directory)) for item in found]
     files = environment_files(found, inner=port == INNER) if not problems else {}
     problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST, *(item.name for item in copies)])]
+    problems += _unreadable_path(directory, copies)
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     try:
@@ -77,51 +114,55 @@ def write_files(run: Run, hosts: list[Host], asked: Mapping[str, object]) -> Non
 
 
 def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
-    # What people write around a certificate is in any letters.
-    texts = [
-        (
-            item,
-            item.source if isinstance(item.source, str) else item.source.read_text(encoding="utf-8", errors="replace"),
-        )
-        for item in copies
-    ]
     if not directory.exists():
         directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
     for name, text in files.items():
         write_private(directory / name, text)
-    for item, text in texts:
-        write_private(directory / item.name, text)
-        (directory / item.name).chmod(0o600 if item.end == "KEY" or "PRIVATE KEY" in text else 0o644)
+    for item in copies:
+        write_private(directory / item.name, item.text)
+        (directory / item.name).chmod(0o600 if item.end == "KEY" else 0o644)
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """A file beside those of the services: what clients of a role check it by, or show. `source`: its text or file."""
+    """A file beside those of the services: what clients of a role check it by, or show."""
 
     role: str
     service: str  # empty for all of them
     end: str  # of the variable that has its path
     name: str
-    source: str | Path = field(repr=False)
+    text: str = field(repr=False)
 
 
 def _copies(instance: Instance) -> Iterator[_Copy]:
-    """What clients of a role that speaks TLS need as files."""
+    """What clients of a role that speaks TLS need as files; no service or role has an @ in its name."""
     own, role = instance.credentials, instance.name
     if own is None:
         return
     yield _Copy(role, "", "CA", f"{role}.ca.crt", own.ca)
     for service in instance.role.services:
         if service in own.clients:
-            certificate, key = own.clients[service]
-            yield _Copy(role, service, "CERTIFICATE", f"{service}.{role}.crt", certificate)
-            yield _Copy(role, service, "KEY", f"{service}.{role}.key", key)
+            pair = own.clients[service]
+            yield _Copy(role, service, "CERTIFICATE", f"{service}@{role}.crt", pair.certificate)
+            yield _Copy(role, service, "KEY", f"{service}@{role}.key", pair.key.encode().decode())
 
 
 def _tls_files(access: Access, copies: list[_Copy], directory: Path) -> dict[str, str]:
     """How a variable of a service's file ends → the path that it has."""
     own = (item for item in copies if item.role == access.role.name and item.service in ("", access.service))
     return {item.end: str(directory.absolute() / item.name) for item in own}
+
+
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._@+~-]+")  # what a shell, systemd and docker read alike without quotes
+
+
+def _unreadable_path(directory: Path, copies: Sequence[_Copy]) -> Iterator[str]:
+    """Why the paths of certificates in the services' files would be read otherwise."""
+    if copies and not PLAIN_PATH.fullmatch(str(directory.absolute())):
+        yield (
+            f"{directory.absolute()}: has other characters than letters, digits and / . _ @ + ~ -, which a shell, "
+            "systemd and docker read differently in the paths of certificates, expected none: name another directory"
+        )
 
 
 def _left_out(run: Run, hosts: list[Host], found: list[Access]) -> Iterator[str]:

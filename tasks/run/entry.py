@@ -25,18 +25,20 @@ from tasks.catalogue.printable import printable, printable_lines
 from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected
 from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
+from tasks.run.noting import note_ended
 from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import ROOT, NotConnected, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
-READING = ("tasks/verify.py", "tasks/drift.py", "tasks/endpoints.py")
-REPORTING = ("tasks/verify.py", "tasks/drift.py")  # on hosts that nobody can reach, too
+READING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py", "tasks/endpoints.py")
+BY_THEMSELVES = ("tasks/backup.py", "tasks/restore.py")  # pyinfra shows no plan of these: they say and ask themselves
+REPORTING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py")  # on hosts that nobody can reach, too
 
 
 def entry_points() -> list[str]:
     """Those of this repository's commands that this run was asked for, as paths inside the repository."""
     named = [(ROOT / str(name)).resolve() for name in options().get("operations", ())]
-    known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING)}
+    known = {(ROOT / name).resolve(): name for name in (*CHANGING, *READING, *BY_THEMSELVES)}
     return [known[path] for path in named if path in known]
 
 
@@ -91,6 +93,7 @@ def make_printable(record: LogRecord) -> bool:
 
 def close(state: State, began: float, leave: Callable[[], None]) -> None:
     """pyinfra ends the run: its last words are what came of it."""
+    note_ended(state)
     logger.info(f"--> {sentence(outcome(state, began))}")
     leave()
 
@@ -173,6 +176,7 @@ def end_in_words(state: State, entries: list[str], began: float) -> None:
                 if reporting:
                     run_path(str(ROOT / reporting[0]))  # ends by Finished
                 raise Refusal("Nothing was done: no host could be reached, see above why: mend that") from None
+            note_ended(state)
             raise Refusal(sentence(outcome(state, began))) from None
 
     state.fail_hosts = fail_and_say  # type: ignore[method-assign]
@@ -224,7 +228,7 @@ def nobody(known: list[str]) -> str:
 def only_alone(entries: list[str]) -> str:
     """Why these commands cannot be one run, empty when they can: one that reads ends it before any other begins."""
     others = len(options().get("operations", ())) - 1
-    if len(entries) > 1 or (others and entries[0] in READING):
+    if len(entries) > 1 or (others and entries[0] in (*READING, *BY_THEMSELVES)):
         return f"{entries[0]}: {others} more in the same call, of which nothing would be done: give each its own call"
     return ""
 

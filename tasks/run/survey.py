@@ -64,10 +64,11 @@ class Look:
 
 def survey(state: State, run: Run) -> dict[str, Look]:
     """One look at every active host, all at the same time, once per run; host name → what was seen."""
-    return run.only_once("survey", lambda: _survey(state, run))
+    return run.only_once("survey", lambda: look_at_all(state, run))
 
 
-def _survey(state: State, run: Run) -> dict[str, Look]:
+def look_at_all(state: State, run: Run) -> dict[str, Look]:
+    """One look at every active host, all at the same time, now."""
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
     jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
     looks = {name: job.result() for name, job in jobs.items()}

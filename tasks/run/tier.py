@@ -13,7 +13,12 @@ from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.backup import NAME as BACKUP
+from tasks.catalogue.backup import Source as BackupSource
+from tasks.catalogue.backup import backed_up, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
+from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
@@ -21,21 +26,33 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.requested import FINISH, ROTATIONS, WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, same_endpoint
-from tasks.catalogue.rotation import ANYWAY, Edit, edits, edits_to_paste, named, nothing_to_undo
+from tasks.catalogue.rotation import (
+    ANYWAY,
+    NOTHING_KEPT,
+    Edit,
+    Kept,
+    edits,
+    edits_to_paste,
+    named,
+    rotation_notes,
+    undo_problems,
+)
 from tasks.catalogue.scaling import Smaller, scaled_roles
 from tasks.catalogue.secret import Secret, all_of
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
-from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, passwords_from
+from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, secrets_from
 from tasks.catalogue.secrets_file import (
-    before_rotation,
+    entries_of,
     generate,
     judge,
     lacking_problem,
     missing,
-    read_passwords,
+    read_kept,
+    read_secrets,
     to_paste,
     users_of,
 )
+from tasks.catalogue.secrets_text import Secrets
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
@@ -44,6 +61,7 @@ from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_li
 
 Source = Path | SecretsCommand  # of passwords
 LIKE_ITSELF = Likeness()
+NO_BACKUP = BackupSource(None)
 
 
 @dataclass(frozen=True)
@@ -109,6 +127,7 @@ class HostInput:
     ignored: tuple[str, ...]
     scale: float | None = None  # by which its roles were made smaller; None where that may not be asked for
     smaller: tuple[Smaller, ...] = ()
+    backups: BackupSource = NO_BACKUP
 
 
 def build_tier(
@@ -120,15 +139,20 @@ def build_tier(
     """
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
+    secrets: dict[Source, Secrets] = {}
     read: dict[Source, dict[str, dict[str, str]]] = {}
+    kept: dict[Source, Kept] = {}
     lacking: dict[Source, list[tuple[str, str]]] = {}
     doubts: list[str] = []
     for source in sorted({host.secrets for host in inputs if host.roles}, key=str):
-        read[source], wrong = read_passwords(source) if isinstance(source, Path) else passwords_from(source)
+        secrets[source], wrong = read_secrets(source) if isinstance(source, Path) else secrets_from(source)
+        read[source] = secrets[source].passwords
         problems += wrong
+        kept[source], exposed = read_kept(source) if isinstance(source, Path) else (NOTHING_KEPT, [])
+        problems += exposed
         needing = [role for host in inputs if host.secrets == source for role in host.roles]
         weak, doubtful = judge(source, read[source], needing)
-        problems += weak
+        problems += [*weak, *setting_problems(source, read[source], needing)]
         doubts += doubtful
         # One that could not be read may have all of them.
         lacking[source] = [] if wrong else list(dict.fromkeys(missing(read[source], needing)))
@@ -140,14 +164,16 @@ def build_tier(
         if keys and new_passwords and isinstance(source, Path)
     }
     steps: dict[Source, tuple[Edit, ...]] = {}
+    now = datetime.now(UTC)
     for source, own in read.items():
-        steps[source], wrong = rotations(
-            source, own, [host for host in inputs if host.secrets == source], new_passwords
-        )
+        asked = [(role, host.requests) for host in inputs if host.secrets == source for role in host.roles]
+        at = int(now.timestamp())
+        steps[source], wrong = rotations(source, own, kept[source], asked, new_passwords, at)
         problems += wrong
+        doubts += rotation_notes(asked, own, kept[source], source, at)
     known = {
         source: _merged(
-            _with_dropped(source, own, inputs),
+            _with_dropped(source, own, kept[source], inputs),
             generated.get(source, {}) if isinstance(source, Path) else {},
             steps[source],
         )
@@ -157,7 +183,7 @@ def build_tier(
     awaited = {source: [edit.pair for edit in made if edit.awaits] for source, made in steps.items()}
     desired = {}
     for host in inputs:
-        credentials, wrong = _credentials(host)
+        credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
         desired[host.name] = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
     sources = {host.name: host.secrets for host in inputs}
@@ -165,48 +191,50 @@ def build_tier(
 
 
 def rotations(
-    source: Source, known: Mapping[str, Mapping[str, str]], hosts: Sequence[HostInput], makes: bool
+    source: Source,
+    known: Mapping[str, Mapping[str, str]],
+    kept: Kept,
+    asked: Sequence[tuple[Role, Requests]],
+    makes: bool,
+    now: int,
 ) -> tuple[tuple[Edit, ...], list[str]]:
     """What the run's words make of the passwords of a source, and why they cannot; `makes`: whether any is made up."""
-    asked = [(role, host.requests) for host in hosts for role in host.roles]
     if not any(getattr(item, word) for _, item in asked for word in ROTATIONS):
         return (), []
+    problems = list(undo_problems(asked, known, kept, source, now))
     if isinstance(source, Path):
-        before, problems = read_passwords(before_rotation(source))
-        problems += nothing_to_undo(asked, known, before, source)
-        return tuple(edits(asked, known, before, generate if makes else None)), problems
-    made = tuple(edits(asked, known, {}, None))
-    problems = list(nothing_to_undo(asked, known, {}, source))
+        return tuple(edits(asked, known, kept, generate if makes else None, now)), problems
+    made = tuple(edits(asked, known, kept, None, now))
     if makes:
         problems += edits_to_paste(str(source), [edit for edit in made if edit.awaits])
     return made, problems
 
 
 def _with_dropped(
-    source: Source, known: Mapping[str, Mapping[str, str]], hosts: Iterable[HostInput]
+    source: Source, known: Mapping[str, Mapping[str, str]], kept: Kept, hosts: Iterable[HostInput]
 ) -> Mapping[str, Mapping[str, str]]:
     """The passwords of a source; of users whose rotation is finished those, too, that an interrupted finish dropped."""
     asked = [(role, host.requests) for host in hosts if host.secrets == source for role in host.roles]
     pairs = {(role.name, user) for role, item in asked for user in named(item.rotate_finish, role)}
-    if not pairs or not isinstance(source, Path):
+    if not pairs:
         return known
-    before, _ = read_passwords(before_rotation(source))
     merged = {role: dict(users) for role, users in known.items()}
     for role, user in pairs:
-        own, kept = all_of(known.get(role, {}).get(user)), all_of(before.get(role, {}).get(user))
+        own, before = all_of(known.get(role, {}).get(user)), all_of(kept.passwords.get(role, {}).get(user))
         if own:
-            merged[role][user] = Secret(own[0], [*own[1:], *(item for item in kept if item not in own)])
+            merged[role][user] = Secret(own[0], [*own[1:], *(item for item in before if item not in own)])
     return merged
 
 
-def _credentials(host: HostInput) -> tuple[dict[str, Credentials], list[str]]:
-    """The certificates of a host's roles, and what is wrong with them."""
+def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict[str, Credentials], list[str]]:
+    """The certificates of a host's roles, and what is wrong with them; `secrets`: where those are that no file has."""
     found: dict[str, Credentials] = {}
     problems: list[str] = []
-    now = datetime.now(UTC)
     for role in host.roles:
         if role.tls is not None:
-            read, wrong = read_credentials(role.tls, role.address, users_of(role), now)
+            read, wrong = read_credentials(
+                role.tls, role.address, (*role.services, OPERATOR), now, secrets.tls.get(role.name, NOTHING_GIVEN)
+            )
             found |= {} if read is None else {role.name: read}
             problems += [f"{host.name}: {role.name}: {problem}" for problem in wrong]
     return found, problems
@@ -221,7 +249,15 @@ def _desired(
     if not host.roles:
         return host_without_roles(host.name, host.requests)
     desired = desired_host(
-        host.name, host.roles, passwords, host.sysctls, host.redis_version, host.requests, awaited, credentials
+        host.name,
+        host.roles,
+        passwords,
+        host.sysctls,
+        host.redis_version,
+        host.requests,
+        awaited,
+        credentials,
+        host.backups.backup,
     )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
@@ -245,7 +281,7 @@ def _passwords(roles: Iterable[Role], known: Mapping[str, Mapping[str, str]]) ->
     for role in roles:
         # Beside its users, `default` of an old server whose data it adopts (tasks/observed/foreign.py).
         own = hidden.get(role.name, {})
-        wanted[role.name] = {**own, **{user: own.get(user) for user in users_of(role)}}
+        wanted[role.name] = {**own, **{user: own.get(user) for user in entries_of(role)}}
     return wanted
 
 
@@ -297,7 +333,10 @@ def read_inputs(
         if sound and not wrong:
             carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
             problems += wrong
-        inputs.append(replace(_input(host.name, carried, data, inventory_file, likeness.scale), smaller=smaller))
+        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
+        carried = backed_up(carried, backups.backup)
+        made = _input(host.name, carried, data, inventory_file, likeness.scale)
+        inputs.append(replace(made, smaller=smaller, backups=backups))
         problems += _check(inputs[-1], data)
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
@@ -350,6 +389,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
     for word in ("allow_eviction", ANYWAY):
         if not isinstance(data.get(word, False), bool):
             yield f"{host.name}: {word}: expected true or false, observed {data.get(word)!r}"
+    yield from host.backups.problems
     yield from _check_users(host)
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])

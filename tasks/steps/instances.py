@@ -19,6 +19,7 @@ from tasks.desired.paths import (
     UNITS,
     begun_file,
     log_directory,
+    old_tls_files,
     previous_file,
     start_files,
     tls_files,
@@ -121,7 +122,8 @@ def remove_certificates(seen: Look) -> None:
 
 def certificates(seen: Look) -> tuple[str, ...]:
     """Where the roles of a host have their certificates and keys, if they have any."""
-    return tuple(path for role in seen.desired.roles for path in tls_files(role.name))
+    names = [role.name for role in seen.desired.roles]
+    return tuple(path for name in names for path in (*tls_files(name), *old_tls_files(name)))
 
 
 def prepare_data(seen: Look) -> None:

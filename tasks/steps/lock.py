@@ -6,7 +6,6 @@ connection that says nothing any more. A file alone would outlive both.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import socket
@@ -23,12 +22,14 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import ByHand
-from tasks.desired.paths import LOCK_FILE
+from tasks.desired.paths import DEPLOYS_FILE, LOCK_FILE
 from tasks.observed.bounds import BEAT, HOLD_PATIENCE, SILENCE
 from tasks.observed.connection import Channel, ConnectionBroken, begin, open_command
 from tasks.observed.records import new_mark
 from tasks.observed.script import script
+from tasks.reports.deploys import LINES
 from tasks.run.ending import Refusal
+from tasks.run.noting import Noted, note_begun, user_name
 from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
@@ -69,17 +70,19 @@ def let_go(state: State) -> None:
 
 def hold(state: State, host: PyinfraHost) -> bool:
     """Every host that this run will change is held by it. False, and nothing is held, when one is somebody else's."""
-    return current(state).only_once("hold", lambda: _hold_all(state))
+    return current(state).only_once("hold", lambda: _hold_all(state, noted=True))
 
 
-def _hold_all(state: State) -> bool:
+def _hold_all(state: State, noted: bool = False) -> bool:
+    """`noted`: on each host its journal says what this run is about to change."""
     holds = current(state).kept(Holds)
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
     hosts = [host for host in state.active_hosts if host.name in holds.due]
     jobs = {host.name: begin(partial(_hold, state, host, mine, holds.due[host.name])) for host in hosts}
     answers = {name: job.result() for name, job in sorted(jobs.items())}
-    holds.channels.extend(channel for channel, _ in answers.values() if channel is not None)
+    held = {name: channel for name, (channel, _) in answers.items() if channel is not None}
+    holds.channels.extend(held.values())
     problems = refusals({name: answer for name, (channel, answer) in answers.items() if channel is None})
     for problem in problems:
         logger.error(problem)
@@ -87,15 +90,9 @@ def _hold_all(state: State) -> bool:
         _let_go(holds.channels)
     else:
         keep(holds.channels)
+        if noted:
+            note_begun(state, held, {name: holds.due[name].differences for name in held})
     return not problems
-
-
-def user_name() -> str:
-    """Who runs this, also where the user has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tuple[Channel | None, str]:
@@ -116,6 +113,9 @@ def _try_to_hold(state: State, host: PyinfraHost, mine: str, seen: Look) -> tupl
     mark = new_mark()
     command = script(
         "hold",
+        journal=DEPLOYS_FILE,
+        number=current(state).kept(Noted).number,
+        most=LINES,
         mark=mark,
         file=LOCK_FILE,
         patience=HOLD_PATIENCE,

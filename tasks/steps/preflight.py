@@ -30,6 +30,7 @@ from tasks.compare.passwords import password_problems
 from tasks.compare.rotation import finish_notices, finish_problems
 from tasks.compare.runbook import in_words
 from tasks.compare.same_machine import same_machine
+from tasks.compare.unfit import Unfit, of_kind
 from tasks.compare.unknown import acted_on
 from tasks.desired.host import Host
 from tasks.observed.apt import look_at_apt
@@ -101,19 +102,21 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             findings.append(f"{name}: could not be read: {seen.error}")
         else:
             try:
-                reasons = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
-                reasons += password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
-                reasons += _of_rotation(state, name, seen, seen.observed)
+                found = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
+                passwords = password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
+                found += of_kind(Unfit.PASSWORDS, passwords)
+                found += of_kind(Unfit.ROTATION, _of_rotation(state, name, seen, seen.observed))
+                reasons = [*map(in_words, found)]
             except Exception as error:
                 reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
     findings += _rotated_elsewhere(state, looks)
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
-    found = current(state).kept(Moves)
-    found.due, wrong = moves(read(looks))
+    moving = current(state).kept(Moves)
+    moving.due, wrong = moves(read(looks))
     findings += wrong
-    findings += moved_roles(read(looks), [item.role for item in found.due])
+    findings += moved_roles(read(looks), [item.role for item in moving.due])
     names = same_machine({name: observed for name, (_, observed) in read(looks).items()})
     findings += [f"{name}: {item}" for name, item in names.items()]
     if findings:

@@ -150,7 +150,9 @@ def _restart(target: Target) -> bool:
     if well:
         keys = "unknown" if was is None else count_keys(was.info)[0]
         target.host.log_styled(f"{instance.name}: restarted in {took:.1f} s, keys before it: {keys}", fg="green")
-        current(target.state).kept(Restarted).instances.append(f"{instance.name} on {target.host.name}")
+        restarted = current(target.state).kept(Restarted)
+        restarted.instances.append(f"{instance.name} on {target.host.name}")
+        restarted.took.setdefault(target.host.name, []).append(f"{instance.name} {took:.1f} s")
     return well
 
 

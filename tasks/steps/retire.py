@@ -30,6 +30,7 @@ from tasks.desired.paths import (
     copy_file,
     data_directory,
     handed_over_drop_in,
+    old_tls_files,
     role_of,
     tls_files,
     unit_name,
@@ -180,7 +181,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
     commands = []
     for unit in units:
         role = role_of(unit)
-        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role))
+        files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role), *old_tls_files(role))
         commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
 

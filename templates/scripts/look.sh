@@ -38,7 +38,7 @@ part listeners; bounded ss -Hltnp || failed listeners $? ss -Hltnp
 part units
 # By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
 units=" $units "
-for file in /etc/systemd/system/redis-*.service; do
+for file in /etc/systemd/system/redis-*.service /etc/systemd/system/caas-redis-*.timer; do
   file=${file##*/}
   case $file in *[!a-z0-9_.-]*) continue ;; esac  # no role of ours has such a name
   case $units in *" $file "*) ;; *) units="$units$file ";; esac
@@ -73,6 +73,10 @@ grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space
   /etc/passwd /etc/group
 part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
 others=''
+for file in /etc/systemd/system/caas-redis-* /etc/redis/*.backup /usr/local/lib/caas-redis/*; do  # of backups that the host has no more, too
+  case ${file##*/} in *[!a-z0-9_.-]*) continue ;; esac
+  case " $files $secrets " in *" $file "*) ;; *) others="$others $file" ;; esac
+done
 for directory in "$root"/*/; do
   directory=${directory%/}
   case ${directory##*/} in *[!a-z0-9_-]*) continue ;; esac

@@ -13,7 +13,7 @@ install -d -m 00700 "$directory"
 rm -rf "$path.new"
 {
   for name in $keep; do
-    grep -sxE "$name [0-9]{1,11}" "$path" | head -n 1
+    grep -sxE "$(echo "$name" | sed 's/[.]/[.]/g') [0-9]{1,11}" "$path" | head -n 1
   done
   for name in $add; do
     echo "$name $now"

@@ -31,7 +31,7 @@ def test_what_is_rendered_twice_is_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(path for path in RENDERED if not path.endswith((".acl", ".ca", ".crt", ".key", "state.txt")))
+    "path", sorted(path for path in RENDERED if not path.endswith((".acl", ".ca", ".pem", "state.txt")))
 )
 def test_a_rendered_file_opens_with_where_to_change_it(path: str) -> None:
     assert "change group_data/ or templates/ there" in RENDERED[path].splitlines()[0]

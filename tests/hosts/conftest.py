@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -41,8 +42,24 @@ redis_crypto = _vm
 """
 
 
+class Answering:
+    """Whatever has roles that redis-py can speak to."""
+
+    def client(self, role: str, user: str) -> "redis.Redis":
+        """redis-py logged in as `user` of the role."""
+        raise NotImplementedError
+
+    def answers(self, role: str) -> bool:
+        """Whether the role answers its operator."""
+        try:
+            with self.client(role, "operator") as client:
+                return bool(client.ping())
+        except redis.exceptions.RedisError:
+            return False
+
+
 @dataclass(frozen=True)
-class Tier:
+class Tier(Answering):
     """A lab and the way the tool is pointed at it."""
 
     lab: ContainerLab
@@ -93,14 +110,6 @@ class Tier:
     def operator(self, role: str) -> "redis.Redis":
         """redis-py of who administers the role and, for a test's set-up, may do everything else, too."""
         return self.client(role, "operator", every_right=True)
-
-    def answers(self, role: str) -> bool:
-        """Whether the role answers its operator."""
-        try:
-            with self.client(role, "operator") as client:
-                return bool(client.ping())
-        except redis.exceptions.RedisError:
-            return False
 
     def is_busy(self, role: str) -> bool:
         """Whether a script has run for longer than busy-reply-threshold, so that everybody is told so.
@@ -158,8 +167,20 @@ def onebox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         yield tier
 
 
+@contextmanager
+def two_roles(directory: Path, *roles: str) -> Iterator[Tier]:
+    """These roles on one Debian 12 host, deployed."""
+    with ContainerLab(layout("onebox", "bookworm")) as lab:
+        host = '[("redis-1", {"ssh_hostname": "172.28.2.1", "ssh_user": "root"})]'
+        inventory = directory / "box.py"
+        inventory.write_text("".join(f"redis_{role} = {host}\n" for role in roles))
+        tier = Tier(lab, str(inventory), directory / "secrets.yaml")
+        tier.deploy()
+        yield tier
+
+
 @dataclass(frozen=True)
-class Machine:
+class Machine(Answering):
     """A VM with two roles, and the tool pointed at it."""
 
     lab: VmLab
@@ -190,13 +211,6 @@ class Machine:
     def operator(self, role: str) -> "redis.Redis":
         """Who may do everything, for a test's set-up."""
         return self.client(role, "operator", WithEveryRight)
-
-    def answers(self, role: str) -> bool:
-        try:
-            with self.client(role, "operator") as client:
-                return bool(client.ping())
-        except redis.exceptions.RedisError:
-            return False
 
     def wait(self) -> None:
         wait_for(lambda: all(self.answers(role) for role in OF_MACHINE), "both roles answer", 180)

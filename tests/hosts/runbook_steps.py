@@ -31,32 +31,45 @@ def sees(done: Finished, quote: str) -> None:
 def follow(
     tier: Tier,
     name: str,
-    role: str,
+    role: str = ROLE,
     commands: Sequence[str] | None = None,
     places: Mapping[str, str | Path] | None = None,
+    ends: Mapping[str, int] | None = None,
 ) -> list[Finished]:
     """What each command of the entry printed, or of those `commands` of it, in order; all have to end well.
 
-    `places`: what an operator puts for words of the page, as `/BACKUP`.
+    `places`: what an operator puts for words of the page, as `/BACKUP`. `ends`: the exit of those that end in a word.
     """
     done = []
     for command in entries()[name].commands if commands is None else commands:
         for word, place in (places or {}).items():
             command = command.replace(word, str(place))
-        done.append(run(tier, command) if CONTROLLER.match(command) else tier.host(role).call(command))
-        assert done[-1].returncode == 0, f"{command}\n{output(done[-1])}"
+        if CONTROLLER.match(command):
+            done.append(run(tier, command))
+        else:
+            asked = f"{tier.passwords[role]['operator']}\n"  # what asks for nothing does not read it
+            done.append(tier.host(role).call(command, input=asked))
+        expected = next((code for end, code in (ends or {}).items() if command.endswith(end)), 0)
+        assert done[-1].returncode == expected, f"{command}\n{output(done[-1])}"
     return done
 
 
 def run(tier: Tier, command: str) -> Finished:
-    """How a command of the controller ended, in the tier's repository and the lab's network."""
+    """How a command of the controller ended, in the tier's repository and the lab's network.
+
+    Word for word but for where the inventory and the secrets are, where those are elsewhere.
+    """
     words = shlex.split(command)
     if words[0] == "pyinfra":
-        answer = [] if "--dry" in words else ["-y"]  # without a terminal nobody answers a deploy's question
-        return tier.lab.pyinfra(*answer, *words[1:], cwd=tier.repository, timeout=300)
+        at = words.index(PROD)
+        return tier.run(words[at + 1], *words[1:at], *words[at + 2 :], yes="--dry" not in words)
     # It takes ~ from the user's entry, not from $HOME.
     command = command.replace("ssh-keygen -R", f"ssh-keygen -f {tier.lab.home}/.ssh/known_hosts -R")
+    command = command.replace("secrets/prod.yaml", str(tier.secrets))
     return tier.lab.run(["bash", "-c", command], cwd=tier.repository, timeout=60, env=AUTHOR)
+
+
+PROD = "inventory/prod.py"
 
 
 def committed(tier: Tier, message: str) -> str:

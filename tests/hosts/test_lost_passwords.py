@@ -12,9 +12,8 @@ import redis
 import yaml
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import TABLE, Tier, layout, operations, output, overriding, wait_for
+from tests.hosts.conftest import TABLE, Tier, operations, output, overriding, two_roles, wait_for
 from tests.lab.container import Container
-from tests.lab.containers import ContainerLab
 
 pytestmark = pytest.mark.hosts
 
@@ -27,13 +26,7 @@ NEW = ("--data", "new_passwords=gateway,crypto")
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     """Two roles on one host, deployed, with keys in them; every test leaves it with its first passwords."""
-    with ContainerLab(layout("onebox", "bookworm")) as lab:
-        directory = tmp_path_factory.mktemp("passwords")
-        host = '[("redis-1", {"ssh_hostname": "172.28.2.1", "ssh_user": "root"})]'
-        inventory = directory / "box.py"
-        inventory.write_text("".join(f"redis_{role} = {host}\n" for role in CARRIED))
-        tier = Tier(lab, str(inventory), directory / "secrets.yaml")
-        tier.deploy()
+    with two_roles(tmp_path_factory.mktemp("passwords"), *CARRIED) as tier:
         for role in CARRIED:
             with tier.operator(role) as known:
                 assert known.mset(KEYS)

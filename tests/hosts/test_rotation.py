@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ import redis
 import yaml
 
 from tests.hosts.clients import client
-from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, layout, output
+from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, output, two_roles
 from tests.hosts.faults import break_once, every_fault
+from tests.hosts.runbook_steps import run
 from tests.hosts.transactions import Sent, sending
-from tests.lab.containers import REPOSITORY, ContainerLab
+from tests.lab.containers import REPOSITORY
 from tests.runbook import entries, fragments
 
 pytestmark = pytest.mark.hosts
@@ -32,13 +32,7 @@ Lists = dict[str, dict[str, list[str]]]
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     """Two roles on one host, deployed."""
-    with ContainerLab(layout("onebox", "bookworm")) as lab:
-        directory = tmp_path_factory.mktemp("rotation")
-        host = '[("redis-1", {"ssh_hostname": "172.28.2.1", "ssh_user": "root"})]'
-        inventory = directory / "box.py"
-        inventory.write_text("".join(f"redis_{role} = {host}\n" for role in CARRIED))
-        tier = Tier(lab, str(inventory), directory / "secrets.yaml")
-        tier.deploy()
+    with two_roles(tmp_path_factory.mktemp("rotation"), *CARRIED) as tier:
         yield tier
 
 
@@ -240,6 +234,23 @@ def test_a_plain_deploy_drops_no_password_that_the_file_has_lost(box: Tier) -> N
         assert let_in(box, "crypto", user, *both[user]) == [True, True]
 
 
+def test_a_plain_deploy_keeps_what_a_rotation_brought_that_was_cut_off_before_its_file(box: Tier) -> None:
+    kept = box.secrets.read_text()
+    fault = break_once(box, "kill before", "--data", "rotate=crypto", at="Write the instances' files")
+    assert fault.operation == "Write the instances' files", output(fault.done)
+    both = lists(box)["crypto"]
+    rotated = box.secrets.read_text()
+    box.secrets.write_text(kept)  # by hand, from a backup
+    done = box.run("deploy.py")
+    assert done.returncode != 0
+    assert "crypto: crypto-service, operator: the running server takes passwords that" in " ".join(output(done).split())
+    for user in USERS["crypto"]:
+        assert let_in(box, "crypto", user, *both[user]) == [True, True]
+    box.secrets.write_text(rotated)
+    box.deploy()
+    assert box.run("tasks/verify.py").returncode == 0
+
+
 STEPS = ("rotate", "rotate_finish", "rotate_undo")
 
 
@@ -272,10 +283,20 @@ def test_a_controller_that_is_killed_at_any_step_locks_nobody_out_and_is_gone_on
         pytest.param("kill during", "Save rotated passwords on the controller", marks=pytest.mark.soak),
     ],
 )
-def test_a_rotation_that_was_killed_is_undone(box: Tier, kind: str, at: str) -> None:
+def test_a_rotation_that_was_killed_is_undone(box: Tier, tmp_path: Path, kind: str, at: str) -> None:
     first = lists(box)["crypto"]
     fault = break_once(box, kind, "--data", "rotate=crypto", at=at)
     assert fault.operation == at, output(fault.done)
+    # What is handed out is taken, by the server as it is and as its next start would have it.
+    done = box.run("tasks/endpoints.py", "--data", f"endpoints_dir={tmp_path / 'ways'}")
+    assert done.returncode == 0, output(done)
+    line = next(
+        line for line in (tmp_path / "ways" / "crypto-service.env").read_text().splitlines() if "PASSWORD" in line
+    )
+    handed_out = line.partition("=")[2]
+    assert logs_in(box, "crypto", "crypto-service", handed_out)
+    in_file = hashlib.sha256(handed_out.encode()).hexdigest() in box.host("crypto").sh("cat /etc/redis/crypto.acl")
+    assert in_file
     box.deploy("--data", "rotate_undo=crypto")
     for user in USERS["crypto"]:
         own = lists(box)["crypto"][user]
@@ -323,13 +344,6 @@ def test_beside_a_secrets_command_what_is_to_be_pasted_is_printed(box: Tier, tmp
     assert yaml.safe_load(store.read_text()) == yaml.safe_load(box.secrets.read_text())
 
 
-def follow(tier: Tier, command: str) -> Finished:
-    """Run a command of the runbook, word for word but for where the inventory and the secrets are."""
-    program, inventory, file, *options = shlex.split(command)
-    assert (program, inventory) == ("pyinfra", "inventory/prod.py")
-    return tier.run(file, *options)
-
-
 def test_rotate_a_password(box: Tier, tmp_path: Path) -> None:
     entry = entries()["rotate-a-password"]
     (there,) = entry.quotes
@@ -339,7 +353,7 @@ def test_rotate_a_password(box: Tier, tmp_path: Path) -> None:
         succeeds(box, rotate, endpoints)
         both = lists(box)["crypto"]["crypto-service"]
         assert both[0] in (tmp_path / "DIR" / "crypto-service.env").read_text()
-        refused = follow(box, finish)
+        refused = run(box, finish)
         assert refused.returncode != 0
         printed = " ".join(output(refused).split())
         assert re.search(".*?".join(map(re.escape, fragments(there))), printed), printed
@@ -354,5 +368,5 @@ def test_rotate_a_password(box: Tier, tmp_path: Path) -> None:
 
 def succeeds(tier: Tier, *commands: str) -> None:
     for command in commands:
-        done = follow(tier, command)
+        done = run(tier, command)
         assert done.returncode == 0, output(done)

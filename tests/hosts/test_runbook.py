@@ -1,15 +1,13 @@
 """docs/runbook.md, entry by entry: what is said to be seen is seen, and its commands, word for word, lead back."""
 
-import shlex
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 import redis
 
-from tests.hosts.conftest import Finished, Tier, output, overriding, wait_for
-from tests.hosts.runbook_steps import ROLE, sees, service
+from tests.hosts.conftest import Tier, output, overriding, wait_for
+from tests.hosts.runbook_steps import ROLE, follow, sees, service
 from tests.runbook import entries
 
 pytestmark = pytest.mark.hosts
@@ -31,22 +29,6 @@ def tier(kept: Tier) -> Iterator[Tier]:
     yield kept
     with service(kept) as reader:
         assert reader.get("test:kept") == ROLE
-
-
-def follow(tier: Tier, name: str) -> list[Finished]:
-    """Run the entry's commands; those of pyinfra, and what they printed, are returned, and all have to end well."""
-    done = []
-    for command in entries()[name].commands:
-        if command.startswith("pyinfra "):
-            *dry, _, file = shlex.split(command)[1:]
-            done.append(tier.run(file, *dry, yes=not dry))
-            assert done[-1].returncode == 0, output(done[-1])
-        elif command.startswith("cp "):  # on the controller
-            words = {"/BACKUP/prod.yaml": f"{tier.secrets}.kept", "secrets/prod.yaml": str(tier.secrets)}
-            subprocess.run([words.get(word, word) for word in shlex.split(command)], check=True)
-        else:
-            tier.host(ROLE).sh(command, input=tier.passwords[ROLE]["operator"] + "\n")
-    return done
 
 
 def test_memory_full(tier: Tier) -> None:
@@ -123,7 +105,7 @@ def test_secrets_lost(tier: Tier) -> None:
     before = tier.passwords
     tier.secrets.rename(f"{tier.secrets}.kept")
     sees(tier.run("tasks/verify.py"), lost)
-    follow(tier, "secrets-lost")
+    follow(tier, "secrets-lost", places={"/BACKUP/prod.yaml": f"{tier.secrets}.kept"})
     assert tier.passwords == before
 
 

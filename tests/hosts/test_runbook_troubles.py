@@ -2,12 +2,12 @@
 
 import json
 import runpy
-import shlex
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,7 +15,7 @@ import redis
 from tests.hosts import impostor
 from tests.hosts.clients import client, in_namespace
 from tests.hosts.conftest import TABLE, Finished, Tier, output, overriding, wait_for
-from tests.hosts.runbook_steps import ROLE, sees, service
+from tests.hosts.runbook_steps import ROLE, follow, sees, service
 from tests.hosts.test_health import small_disk
 from tests.runbook import entries
 
@@ -43,25 +43,9 @@ def tier(kept: Tier) -> Iterator[Tier]:
     assert "nothing to change" in output(kept.deploy())
 
 
-def obey(
-    tier: Tier, name: str, role: str = ROLE, ends: Mapping[str, int] | None = None, directory: Path = Path("DIR")
-) -> list[str]:
-    """Run the entry's commands in order; what each printed.
-
-    Each has to exit 0, or as `ends` says of those that end in a word; `directory` stands for DIR.
-    """
-    printed = []
-    for command in entries()[name].commands:
-        if command.startswith("pyinfra "):
-            words = shlex.split(command.replace("DIR", str(directory)))[1:]
-            at = words.index("inventory/prod.py")
-            done = tier.run(words[at + 1], *words[:at], *words[at + 2 :], yes="--dry" not in words)
-        else:
-            done = tier.host(role).call(command, input=tier.passwords[role]["operator"] + "\n")
-        expected = next((code for end, code in (ends or {}).items() if command.endswith(end)), 0)
-        assert done.returncode == expected, f"{command}: {output(done)}"
-        printed.append(output(done))
-    return printed
+def printed(tier: Tier, name: str, role: str = ROLE, **options: Any) -> list[str]:
+    """What each of the entry's commands printed."""
+    return [output(done) for done in follow(tier, name, role, **options)]
 
 
 def says(tier: Tier, quote: str, *options: str, file: str = "tasks/verify.py") -> None:
@@ -101,7 +85,7 @@ def test_keys_without_a_ttl(tier: Tier) -> None:
             assert write(writer, "more", size) < 10_000  # the policy refuses: only keys without a TTL are left
         says(tier, none, *SMALL)
         without = [key for key in writer.scan_iter("test:fill:*", count=1000) if writer.ttl(key) < 0]
-        keys, *_, verify = obey(tier, "keys-without-a-ttl", "socket")
+        keys, *_, verify = printed(tier, "keys-without-a-ttl", "socket")
         assert f"keys={writer.dbsize()},expires=0" in keys
         assert "WITHOUT-TTL" not in verify
         assert "MEM-FULL" not in verify
@@ -117,7 +101,7 @@ def test_evictions(tier: Tier) -> None:
         assert write(writer, "many", 10_000, count=4_000) == 4_000  # the policy evicts: none is refused
         says(tier, evicted, *SMALL)
         left = list(writer.scan_iter("test:fill:*", count=1000))[-1000:]
-        assert "gateway: warning" not in obey(tier, "evictions", "gateway")[-1]
+        assert "gateway: warning" not in printed(tier, "evictions", "gateway")[-1]
         assert writer.exists(*left) > 900  # but for what the check itself had evicted
     unlink(tier, "gateway")
 
@@ -135,7 +119,7 @@ def test_clients_cut_off(tier: Tier) -> None:
             publisher.publish("test:news", "x" * MEGABYTE)
         wait_for(lambda: publisher.info("stats")["evicted_clients"], "one of them is cut off")
         says(tier, cut_off)
-        journal, clients, *_, verify = obey(tier, "clients-cut-off")
+        journal, clients, *_, verify = printed(tier, "clients-cut-off")
         assert f"user={TABLE[ROLE]['services'][0]}" in journal
         assert "tot-mem=" in clients
         assert "EVICTED-CLIENTS" not in verify
@@ -164,7 +148,7 @@ def test_passwords_refused(tier: Tier, tmp_path: Path) -> None:
         with pytest.raises(redis.exceptions.AuthenticationError):
             wrong.ping()
     says(tier, refused)
-    log, _, _, verify = obey(tier, "passwords-refused", directory=tmp_path / "endpoints")
+    log, _, _, verify = printed(tier, "passwords-refused", places={"DIR": tmp_path / "endpoints"})
     assert user in log
     assert "addr=" in log
     assert tier.passwords[ROLE][user] in (tmp_path / "endpoints" / f"{user}.env").read_text()
@@ -188,7 +172,7 @@ def test_disk_full(tier: Tier) -> None:
         # What the entry asks a person for.
         tier.host(ROLE).sh("mount -o remount,size=2g /var/lib/redis/crypto")
         wait_for(lambda: tier.answers(ROLE), "it has started by itself")
-        assert "DISK-FULL" not in obey(tier, "disk-full")[-1]
+        assert "DISK-FULL" not in printed(tier, "disk-full")[-1]
         with service(tier) as reader:
             assert reader.exists(*(f"test:disk:{number}" for number in range(written))) == written
             assert reader.get("test:kept") == ROLE
@@ -210,7 +194,7 @@ def test_log_damaged(tier: Tier) -> None:
     host.sh(f"cksum {LOG}/* >/root/before; systemctl start --no-block {UNIT}")
     wait_for(lambda: int(host.sh(f"systemctl show -P NRestarts {UNIT}")) > 0, "it is tried in vain")
     says(tier, damaged, file="deploy.py")
-    _, checked, *_ = obey(tier, "log-damaged", ends={"redis-check-aof *.manifest": 1})
+    _, checked, *_ = printed(tier, "log-damaged", ends={"redis-check-aof *.manifest": 1})
     assert "ok_up_to=" in checked
     assert host.sh("cd /root/crypto-log && cksum *").replace(f"{LOG}/", "") == host.sh(
         f"sed 's|{LOG}/||' /root/before"
@@ -231,7 +215,7 @@ def test_log_cut_off(tier: Tier) -> None:
     wait_for(lambda: tier.answers(ROLE), "it has started by itself")
     says(tier, cut)
     pid = tier.pid(ROLE)
-    sees_text(obey(tier, "log-cut-off")[-1], in_sync)
+    sees_text(printed(tier, "log-cut-off")[-1], in_sync)
     assert tier.pid(ROLE) == pid
     with service(tier) as reader:
         assert reader.delete("test:before", "test:last") == 1
@@ -245,7 +229,7 @@ def test_host_memory_short(tier: Tier) -> None:
     limits = runpy.run_path(str(tier.repository / "group_data" / "all.py"))["redis_health"]
     lowered = json.dumps({**limits, "host_memory_warning": 100})
     says(tier, short, "--data", f"redis_health={lowered}")
-    using, free, verify = obey(tier, "host-memory-short")
+    using, free, verify = printed(tier, "host-memory-short")
     assert "redis-server" in using
     assert "available" in free
     assert "HOST-MEMORY" not in verify
@@ -259,7 +243,7 @@ def test_another_answers(tier: Tier) -> None:
     says(tier, led)
     assert "table ip theirs" in host.sh(entries()["another-answers"].commands[0])
     host.sh(f"nft delete table {family} theirs")  # what the entry asks a person for
-    obey(tier, "another-answers")
+    printed(tier, "another-answers")
 
 
 def test_operator_without_rights(tier: Tier) -> None:
@@ -267,7 +251,7 @@ def test_operator_without_rights(tier: Tier) -> None:
     with tier.operator(ROLE) as operator:
         operator.execute_command("ACL", "SETUSER", "operator", "-info", "-config|get")
     says(tier, denied)
-    obey(tier, "operator-without-rights")
+    printed(tier, "operator-without-rights")
 
 
 def test_operator_with_another_password(tier: Tier) -> None:
@@ -275,7 +259,7 @@ def test_operator_with_another_password(tier: Tier) -> None:
     with tier.operator(ROLE) as operator:
         operator.execute_command("ACL", "SETUSER", "operator", "resetpass", ">another-password-than-in-the-file")
     says(tier, changed)
-    obey(tier, "operator-without-rights")
+    printed(tier, "operator-without-rights")
 
 
 def test_connection_refused(tier: Tier) -> None:
@@ -288,7 +272,7 @@ def test_connection_refused(tier: Tier) -> None:
     says(tier, refused)
     assert f"tcp dport {port} reject" in host.sh(entries()["connection-refused"].commands[1])
     host.sh("nft delete table ip test")  # what the entry asks a person for
-    listens, *_ = obey(tier, "connection-refused")
+    listens, *_ = printed(tier, "connection-refused")
     assert f"{TABLE[ROLE]['address']}:{port}" in listens
 
 
@@ -302,7 +286,7 @@ def test_no_way_to_its_servers(tier: Tier) -> None:
         says(tier, forbidden)
         assert "allowtcpforwarding no" in host.sh(entries()["no-way-to-its-servers"].commands[0])
         host.sh(f"rm {file}")  # what the entry asks a person for
-        obey(tier, "no-way-to-its-servers")
+        printed(tier, "no-way-to-its-servers")
     finally:
         host.sh("rm /usr/sbin/bash")
 
@@ -313,7 +297,7 @@ def test_host_not_seen(tier: Tier) -> None:
     done = tier.run("tasks/drift.py")
     sees(done, unseen)
     assert "docs/runbook.md#host-not-seen" in output(done)
-    state, *_ = obey(tier, "host-not-seen")
+    state, *_ = printed(tier, "host-not-seen")
     assert "inactive (dead)" in state
 
 
@@ -322,7 +306,7 @@ def test_a_host_does_not_say(tier: Tier) -> None:
     nft = "/usr/sbin/nft"  # a process of the inner ports runs it
     tier.host(ROLE).sh(f"mv {nft} /root && printf '#!/bin/sh\\n' >{nft} && chmod 755 {nft}")
     says(tier, unseen)
-    obey(tier, "a-host-does-not-say")
+    printed(tier, "a-host-does-not-say")
 
 
 def test_a_server_does_not_end(tier: Tier) -> None:
@@ -334,7 +318,7 @@ def test_a_server_does_not_end(tier: Tier) -> None:
         wait_for(lambda: not tier.answers(ROLE), "the script runs for longer than busy-reply-threshold")
         host.sh(f"systemctl stop --no-block {UNIT}")
         says(tier, ending)
-        journal, *_ = obey(tier, "a-server-does-not-end")
+        journal, *_ = printed(tier, "a-server-does-not-end")
         assert "Slow script detected" in journal
         connection.disconnect()
 

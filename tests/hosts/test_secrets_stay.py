@@ -229,7 +229,7 @@ def test_none_is_in_a_file_of_the_host_but_the_hashes_in_the_acl_files_and_the_k
     host = life.tier.host(ROLE)
     found = host.sh(f"grep -rlaFf - {PLACES} 2>/dev/null || true", input="\n".join(life.secrets))
     acl_files = {f"/etc/redis/{role}.acl" for role in TABLE}
-    assert set(found.split()) == {*acl_files, f"/etc/redis/{SEALED}.key"}
+    assert set(found.split()) == {*acl_files, f"/etc/redis/{SEALED}.pem"}
     assert leaked(life, host.sh("journalctl --no-pager -o export; dmesg 2>/dev/null || true")) == []
 
 

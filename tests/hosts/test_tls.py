@@ -6,20 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+import yaml
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.certificates import DAY, Authority, Files
 from tests.hosts.clients import can_connect, in_namespace
 from tests.hosts.conftest import INNER_PORT, TABLE, Finished, Tier, layout, output, overriding, wait_for
-from tests.hosts.runbook_steps import sees
+from tests.hosts.faults import every_fault
+from tests.hosts.runbook_steps import follow, sees
 from tests.hosts.writer import writing
 from tests.lab.containers import REPOSITORY, ContainerLab
 from tests.lab.debian import Suite
@@ -250,6 +252,7 @@ def test_a_running_role_is_not_switched_over_unasked_and_the_plan_locks_nobody_o
         assert drift(tier, tmp_path / "report", *tls(files, port=SECOND))["status"] == "in_sync"
         with Client(tier, files, SECOND) as client:
             assert client.ping()
+        the_second_port_is_watched(tier, files, tmp_path)
         # The services change over one by one; then the second port becomes the role's own.
         moved = {"tls": files.block(), "port": SECOND}
         assert f"locks out who connects in clear on {PORT}" in squeezed(
@@ -270,9 +273,61 @@ def test_a_running_role_is_not_switched_over_unasked_and_the_plan_locks_nobody_o
     assert "locks out who connects with TLS" in squeezed(tier.run("deploy.py"))
     tier.deploy(*SWITCH)
     assert tier.pid(ROLE) == pid
-    assert tier.host(ROLE).sh("ls /etc/redis/*.crt /etc/redis/*.key /etc/redis/*.ca 2>/dev/null || true") == ""
+    assert tier.host(ROLE).sh("ls /etc/redis/*.pem /etc/redis/*.ca 2>/dev/null || true") == ""
     assert tier.pid(ROLE) == pid
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
+
+
+def test_turn_on_tls(begun: tuple[Tier, Files], tmp_path: Path) -> None:
+    tier, files = begun
+    pid, entry = tier.pid(ROLE), entries()["turn-on-tls"]
+    locked_out, beside = entry.quotes
+    dry, deploy, endpoints, left, switch, verify = entry.commands
+    refused = tier.run("deploy.py", *tls(files))
+    sees(refused, locked_out)
+    assert "(docs/runbook.md#turn-on-tls)" in squeezed(refused)
+    second = replace(tier, options=tls(files, port=SECOND))
+    done = follow(second, entry.anchor, commands=[dry, deploy, endpoints], places={"DIR": tmp_path / "DIR"})
+    sees(done[0], beside)
+    handed_out = (tmp_path / "DIR" / f"{SERVICE}.env").read_text()
+    assert f"@{ADDRESS}:{SECOND}/0" in handed_out
+    assert f"REDIS_CRYPTO_CA={tmp_path}/DIR/{ROLE}.ca.crt\n" in handed_out
+    with Client(tier, files, SECOND) as client:
+        assert client.ping()
+    own = replace(tier, options=overriding({ROLE: {"tls": files.block(), "port": SECOND}}))
+    follow(own, entry.anchor, commands=[left, switch, verify])
+    with Client(tier, files, SECOND) as client:
+        assert client.ping()
+    tier.deploy(*overriding({ROLE: {"tls": files.block(port=SECOND)}}), *SWITCH)
+    tier.deploy(*SWITCH)
+    assert tier.pid(ROLE) == pid
+
+
+def the_second_port_is_watched(tier: Tier, files: Files, directory: Path) -> None:
+    """What it serves is compared and loaded, when it ends is health, and verify has clients there."""
+    options = tls(files, port=SECOND)
+    before = tier.run("tasks/verify.py", *options)
+    assert before.returncode == 0, output(before)
+    files.renew(ends=20 * DAY)
+    found = drift(tier, directory / "report", *options)
+    assert {item["name"] for item in found["differences"]} >= {"certificate that is served"}
+    tier.deploy(*options)
+    assert served(tier, SECOND) == (files.directory / "server.crt").read_bytes()
+    found = drift(tier, directory / "report", *options)
+    assert (found["status"], [item["code"] for item in found["health"]]) == ("in_sync", ["CERTIFICATE-ENDS"])
+    files.renew()
+    tier.deploy(*options)
+
+
+def test_what_is_set_while_the_server_is_down_locks_nobody_out_of_its_next_start(begun: tuple[Tier, Files]) -> None:
+    tier, files = begun
+    tier.host(ROLE).sh(f"systemctl stop redis-{ROLE}")
+    refused = tier.run("deploy.py", *tls(files))
+    assert refused.returncode != 0
+    assert f"locks out who connects in clear on {PORT} or {INNER_PORT}" in squeezed(refused)
+    tier.deploy()
+    with tier.client(ROLE, SERVICE) as client:
+        assert client.ping()
 
 
 def test_the_inner_port_stays_in_clear_where_that_is_wanted_and_the_plan_says_so(begun: tuple[Tier, Files]) -> None:
@@ -304,13 +359,13 @@ def test_drift_names_a_swapped_certificate_and_a_deploy_brings_it_back(
     secured: tuple[Tier, Files], tmp_path: Path
 ) -> None:
     tier, files = secured
-    tier.host(ROLE).sh(f"cp -p /etc/redis/{ROLE}.crt /root/kept && echo >>/etc/redis/{ROLE}.crt")
-    tier.host(ROLE).sh(f"chmod 0644 /etc/redis/{ROLE}.key")
+    tier.host(ROLE).sh(f"cp -p /etc/redis/{ROLE}.pem /root/kept && echo >>/etc/redis/{ROLE}.pem")
+    tier.host(ROLE).sh(f"chmod 0644 /etc/redis/{ROLE}.ca")
     found = drift(tier, tmp_path / "report", *tls(files))
     assert found["status"] == "drifted"
     names = {(item["name"], item["observed"]) for item in found["differences"]}
-    assert (f"/etc/redis/{ROLE}.crt", "other content") in names
-    assert (f"/etc/redis/{ROLE}.key", f"file root:redis-{ROLE} 0644") in names
+    assert (f"/etc/redis/{ROLE}.pem", "other content") in names
+    assert (f"/etc/redis/{ROLE}.ca", f"file root:redis-{ROLE} 0644") in names
     assert "PRIVATE KEY" not in (tmp_path / "report").read_text()
     tier.deploy(*tls(files))
     assert drift(tier, tmp_path / "report", *tls(files))["status"] == "in_sync"
@@ -320,8 +375,8 @@ def test_somebody_with_another_certificate_gets_no_password(secured: tuple[Tier,
     tier, files = secured
     host = tier.host(ROLE)
     other = Files(tmp_path / "other", ADDRESS, Authority("somebody else")).renew()
-    for end, name in (("crt", "server.crt"), ("key", "server.key"), ("ca", "ca.crt")):
-        text = (other.directory / name).read_text()
+    for end, names in (("pem", ("server.crt", "server.key")), ("ca", ("ca.crt",))):
+        text = "".join((other.directory / name).read_text() for name in names)
         host.sh(f"cp -p /etc/redis/{ROLE}.{end} /root/ && cat >/etc/redis/{ROLE}.{end}", input=text)
     host.sh(f"systemctl restart redis-{ROLE}")
     pid = tier.pid(ROLE)
@@ -329,8 +384,8 @@ def test_somebody_with_another_certificate_gets_no_password(secured: tuple[Tier,
     assert found["status"] == "error"
     (unknown,) = [item for item in found["unknown"] if item["role"] == ROLE]
     assert "its certificate is not the role's" in unknown["because"]
-    assert f"/etc/redis/{ROLE}.crt" in unknown["remedy"]
-    assert (f"/etc/redis/{ROLE}.crt", "other content") in {
+    assert f"/etc/redis/{ROLE}.pem" in unknown["remedy"]
+    assert (f"/etc/redis/{ROLE}.pem", "other content") in {
         (item["name"], item["observed"]) for item in found["differences"]
     }
     done = tier.run("deploy.py", *tls(files))
@@ -345,7 +400,12 @@ def test_who_shows_no_certificate_is_refused_where_one_is_asked_for(secured: tup
     users = ("operator", *TABLE[ROLE]["services"])
     files.give(*users)
     options = tls(files, client_auth="yes", clients=str(files.directory / "clients"))
-    tier.deploy(*options)
+    refused = tier.run("deploy.py", *options)
+    assert refused.returncode != 0
+    assert f"locks out who shows no certificate on {PORT} or {INNER_PORT}" in squeezed(refused)
+    with Client(tier, files) as client:
+        assert client.ping()  # nothing has been changed
+    tier.deploy(*options, *SWITCH)
     with Client(tier, files, user=SERVICE) as client:
         assert client.ping()
     with pytest.raises(redis.ConnectionError), Client(tier, files) as client:
@@ -376,3 +436,54 @@ def test_certificate_runs_out(secured: tuple[Tier, Files]) -> None:
         done = tier.run(command.split()[-1], *tls(files))
         assert done.returncode == 0, output(done)
     assert "CERTIFICATE-ENDS" not in output(done)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["kill before", "kill during"])
+def test_a_start_at_any_moment_of_a_change_finds_a_certificate_and_its_key(
+    secured: tuple[Tier, Files], kind: str
+) -> None:
+    tier, files = secured
+    files.renew()
+    for fault in every_fault(tier, kind, "a new certificate", *tls(files)):
+        tier.host(ROLE).sh(f"systemctl restart redis-{ROLE}")
+        with Client(tier, files) as client:
+            assert client.ping(), fault
+        files.renew()  # the next one has as much to do
+    assert served(tier) == (files.directory / "server.crt").read_bytes()
+
+
+def test_certificates_and_keys_are_taken_from_the_secrets(begun: tuple[Tier, Files]) -> None:
+    tier, files = begun
+    users = ("operator", *TABLE[ROLE]["services"])
+    files.give(*users)
+    kept = tier.secrets.read_text()
+    known = yaml.safe_load(kept)
+    names = {"certificate": "server.crt", "key": "server.key", "ca": "ca.crt"}
+    known[ROLE]["tls"] = {part: (files.directory / name).read_text() for part, name in names.items()}
+    own = {"certificate": "crt", "key": "key"}
+    known[ROLE]["tls"]["clients"] = {
+        user: {part: (files.directory / "clients" / f"{user}.{end}").read_text() for part, end in own.items()}
+        for user in users
+    }
+    tier.secrets.write_text(yaml.safe_dump(known))
+    options = overriding({ROLE: {"tls": {"client_auth": "yes"}}})
+    done = tier.run("deploy.py", *SWITCH, "-vvv", "--debug", "--diff", *options)
+    assert done.returncode == 0, output(done)
+    with Client(tier, files, user=SERVICE) as client:
+        assert client.ping()
+    with pytest.raises(redis.ConnectionError), Client(tier, files) as client:
+        client.ping()
+    assert tier.run("tasks/verify.py", *options).returncode == 0
+    # A rotation writes the file anew, and leaves them there.
+    rotated = tier.run("deploy.py", "--data", f"rotate={ROLE}:{SERVICE}", *options)
+    assert rotated.returncode == 0, output(rotated)
+    assert yaml.safe_load(tier.secrets.read_text())[ROLE]["tls"] == known[ROLE]["tls"]
+    keys = [path.read_text().splitlines()[1] for path in files.directory.rglob("*.key")]
+    assert [key for key in keys if key in output(done) + output(rotated)] == []
+    tier.deploy("--data", f"rotate_undo={ROLE}", *options)
+    tier.deploy("--data", f"rotate_finish={ROLE}", *options)
+    tier.deploy(*overriding({ROLE: {"tls": {"port": SECOND}}}), *SWITCH)
+    tier.deploy(*SWITCH)
+    tier.secrets.write_text(kept)
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0

@@ -40,3 +40,15 @@ def _install(target: Path) -> None:
         shutil.copy(PINNED / name, target)
     log = cache_dir() / f"{target.name}.log"
     run_logged(["npm", "ci", "--fetch-timeout=60000"], "fetching ioredis", log, "once, some seconds", cwd=target)
+
+
+def prometheus() -> Path:
+    """A directory with Debian's `prometheus` and `promtool`: unpacked, not installed, for that would start a server."""
+    return build_once(cache_dir() / "prometheus" / recipe_key("usr/bin"), _unpack) / "usr" / "bin"
+
+
+def _unpack(target: Path) -> None:
+    target.mkdir()
+    log = cache_dir() / f"{target.name}.log"
+    fetch = "apt-get -q download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb"
+    run_logged(["sh", "-c", fetch], "fetching prometheus", log, "once, some seconds", cwd=target)

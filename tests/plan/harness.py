@@ -162,6 +162,7 @@ LOOKS = {
     "knock": "knock",
     "look-apt": "look at apt",
     "apt-holder": "who holds apt",
+    "look-now": "this moment",
 }
 READY = base64.b64encode(b"700:M 26 Nov 2026 01:33:43.103 * Ready to accept connections\n").decode()
 WHOLE = "AOF analyzed: filename=f, size=9, ok_up_to=9, ok_up_to_line=3, diff=0\nAll AOF files and manifest are valid\n"
@@ -176,6 +177,7 @@ APT = {
     "user": "",
     "group": "",
 }
+NOW = {"time": "1764000000\n", "connections": "", "resident": "", "deploys": ""}
 # Looks that find nothing wrong, unless a site says otherwise.
 HARMLESS = {
     "may replay": "",
@@ -185,6 +187,7 @@ HARMLESS = {
     "knock": "",
     "look at apt": "".join(f"\0{MARK} {part}\n{text}" for part, text in {**APT, "end": ""}.items()),
     "who holds apt": "",
+    "this moment": "".join(f"\0{MARK} {part}\n{text}" for part, text in {**NOW, "end": ""}.items()),
 }
 
 
@@ -194,6 +197,7 @@ class Hold:
 
     said: str
     started: Callable[[str], None]
+    noted: Callable[[str], None]
     answer: bytes = b""
 
     def settimeout(self, seconds: float) -> None:
@@ -210,7 +214,9 @@ class Hold:
         return answer
 
     def sendall(self, data: bytes) -> None:
-        """A sign of life."""
+        """A sign of life, or a line for the journal of deploys."""
+        if data.strip():
+            self.noted(data.decode())
 
     def close(self) -> None:
         """The host is let go."""
@@ -320,7 +326,11 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         """The channel of the process that holds the host."""
         said = self.site.holds[min(self.asked, len(self.site.holds) - 1)]
         self.asked += 1
-        return Hold(said, lambda command: self.events.append(Event(self.host.name, "hold", command)))
+        return Hold(
+            said,
+            lambda command: self.events.append(Event(self.host.name, "hold", command)),
+            lambda line: self.events.append(Event(self.host.name, "noted", line)),
+        )
 
     def open_channel(self, kind: str, target: tuple[str, int], origin: tuple[str, int], timeout: float) -> Channel:
         """A channel to the instance that listens there, or the refusal of sshd."""

@@ -12,6 +12,14 @@ from tasks.desired.host import Instance
 from tasks.observed.state import Server, count_keys
 from tasks.steps.witness import SCRIPT, SCRIPT_SHA1
 
+DENIED = {
+    "count": 2,
+    "reason": "auth",
+    "object": "user:4711",
+    "username": "intruder",
+    "age-seconds": "12.5",
+    "client-info": "id=3 addr=172.28.2.66:4 name=",
+}
 Answer = object  # str, int, None, list of answers, or Error
 
 
@@ -83,6 +91,9 @@ class ScriptedRedis:
             "INFO everything": lambda: info,
             "PING": lambda: "PONG",
             "INFO stats": lambda: "# Stats\r\nevicted_keys:0\r\n",
+            "SLOWLOG GET 10": lambda: [[1, 1700000000, 12000, ["SET", "user:4711", "secret"], "172.28.2.9:1", "name"]],
+            "LATENCY LATEST": lambda: [["command", 1700000000, 120, 250]],
+            "ACL LOG 10": lambda: [_flat(DENIED)],
             "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
             "ACL USERS": lambda: list(self.state.users),
             "EVAL return 1 0": lambda: 1,

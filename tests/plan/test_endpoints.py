@@ -1,16 +1,21 @@
 """`tasks/endpoints.py`: every service's way in, in a file of its own, or no file at all."""
 
+import hashlib
 import json
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tasks.desired.host import Host
+from tasks.desired.paths import acl_file
+from tasks.observed.state import FileUser, Observed
 from tests.plan.harness import Result, Site, run
-from tests.unit.builders import FIVE, as_desired, roles
+from tests.unit.builders import FIVE, as_desired, fresh, roles, with_user
 
 SERVICES = {name for role in FIVE for name in roles()[role].services}
 
@@ -194,3 +199,31 @@ def test_the_table_says_of_each_service_what_it_may_do_with_the_overrides_of_its
     assert own[2] == "session:[ab]*"
     assert other[2] == "*"
     assert "scripts: no," in result.stdout
+
+
+def test_after_a_rotation_that_was_cut_off_the_password_that_the_server_takes_is_handed_out(
+    secrets_file: Path, tmp_path: Path
+) -> None:
+    known = yaml.safe_load(secrets_file.read_text())
+    old = known["crypto"]["crypto-service"]
+    known["crypto"]["crypto-service"] = [f"new-{old}", old]
+    secrets_file.write_text(yaml.safe_dump(known))
+
+    def lacks_the_newest(host: Host) -> Observed:
+        digest = hashlib.sha256(old.encode()).hexdigest()
+        seen = with_user(as_desired(host), "crypto", "crypto-service", passwords=[digest])
+        return replace(seen, acl_users={acl_file("crypto"): (FileUser("crypto-service", (digest[:4],)),)})
+
+    sites = {f"redis-{role}": Site([lacks_the_newest if role == "crypto" else as_desired]) for role in FIVE}
+    result = run(sites, *asking(tmp_path / "ways"), secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code == 0, result.output
+    assert "crypto: crypto-service: gets the password before its newest" in " ".join(result.output.split())
+    assert f"REDIS_CRYPTO_PASSWORD={old}\n" in (tmp_path / "ways" / "crypto-service.env").read_text()
+
+
+def test_before_a_first_deploy_has_ended_nothing_is_handed_out(secrets_file: Path, tmp_path: Path) -> None:
+    sites = {f"redis-{role}": Site([fresh if role == "crypto" else as_desired]) for role in FIVE}
+    result = run(sites, *asking(tmp_path / "ways"), secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code != 0
+    assert "crypto: crypto-service: its server does not take its password yet" in " ".join(result.output.split())
+    assert written(tmp_path / "ways") == []

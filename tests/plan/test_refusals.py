@@ -96,7 +96,8 @@ def test_a_user_who_is_not_root_is_told_what_to_set(secrets_file: Path) -> None:
         production(crypto=Site([state(lambda seen: replace(seen, uid=1000))])), "-y", secrets_file=secrets_file
     )
     assert lines(result) == [
-        "redis-crypto: not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory"
+        "redis-crypto: not root: uid is not 0: set ssh_user to root or _sudo = True in the inventory "
+        "(docs/runbook.md#a-host-does-not-fit)"
     ]
     assert executed(result) == [[]] * 5
 

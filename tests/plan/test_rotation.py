@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -193,7 +194,9 @@ def test_an_undo_that_only_changes_who_is_handed_out_forgets_since_when_before_a
 ) -> None:
     twice(secrets_file)
     kept = secrets_file.with_name("prod.yaml.before")
-    kept.write_text(yaml.safe_dump({"crypto": {user: password("crypto", user) for user in USERS}}))
+    moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    steps = {"STEPS": {"crypto": dict.fromkeys(USERS, moment)}}
+    kept.write_text(yaml.safe_dump({"crypto": {user: password("crypto", user) for user in USERS}, **steps}))
     kept.chmod(0o600)
     result = asked(secrets_file, "-y", "--data", "rotate_undo=crypto", states=(recorded,))
     assert result.exit_code == 0, result.output
@@ -203,4 +206,15 @@ def test_an_undo_that_only_changes_who_is_handed_out_forgets_since_when_before_a
         user: [password("crypto", user), f"new-{password('crypto', user)}"] for user in USERS
     }
     assert "nothing to change on 5 hosts" in result.output
-    assert "what was there before the last step is put first again, none goes" in result.output
+    assert f"what was there before the last step, of {moment}, is put first again" in " ".join(result.output.split())
+
+
+def test_what_is_kept_of_a_rotation_is_as_private_as_the_secrets_file_in_every_deploy(secrets_file: Path) -> None:
+    kept = secrets_file.with_name("prod.yaml.before")
+    kept.write_text(yaml.safe_dump({"crypto": {user: password("crypto", user) for user in USERS}}))
+    kept.chmod(0o644)
+    for command in ("deploy.py", "tasks/drift.py"):
+        result = run(production(), "-y", secrets_file=secrets_file, command=command)
+        assert result.exit_code != 0
+        assert f"{kept}: mode is 0644, expected 0600: run chmod 600 {kept}" in " ".join(result.output.split())
+        assert result.events == []

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tasks.desired.host import Host
+from tasks.desired.paths import tls_files
+from tasks.observed import tls
+from tasks.observed.state import Observed
 from tests.certificates import Authority, Files, write
 from tests.plan.harness import Site, run
 from tests.plan.hosts import production
-from tests.unit.builders import fresh, roles
+from tests.unit.builders import as_desired, fresh, roles, with_file
 
 CRYPTO = str(roles()["crypto"].address)
 
@@ -52,4 +56,51 @@ def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_sho
         assert path.read_bytes() == (files.directory / kept).read_bytes()
         modes[end] = oct(path.stat().st_mode & 0o777)
     assert modes == {"CA": "0o644", "CERTIFICATE": "0o644", "KEY": "0o600"}
+    known = json.loads((where / "endpoints.json").read_text())["services"][users[0]]["crypto"]
+    assert known["tls"] == {
+        "ports": [6383, 6379],
+        "client_auth": "yes",
+        "ca": "crypto.ca.crt",
+        # No name of a role or service has an @: those of a role `ca` are no other role's ca.
+        "certificate": f"{users[0]}@crypto.crt",
+        "key": f"{users[0]}@crypto.key",
+    }
     assert "PRIVATE" not in result.output
+
+
+def test_paths_of_certificates_that_nobody_reads_alike_are_refused(tmp_path: Path, secrets_file: Path) -> None:
+    files = Files(tmp_path / "tls", CRYPTO).renew()
+    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block()}})}")
+    where = tmp_path / "with blanks"
+    asked = ("--data", f"endpoints_dir={where}")
+    refused = run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert refused.exit_code != 0
+    assert f"{where}: has other characters than" in " ".join(refused.output.split())
+    assert not where.exists()
+    # In clear no path stands in a file.
+    result = run(production(), "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_new_certificate_and_its_key_get_into_their_place_in_one_step_and_are_loaded_then(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "trust_at", lambda *_: None)  # the server of these tests speaks in clear
+    files = Files(tmp_path / "tls", CRYPTO).renew()
+    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block()}})}")
+    pair, ca = tls_files("crypto")
+
+    def before(host: Host) -> Observed:
+        return with_file(as_desired(host), pair, content="of the one before")
+
+    sites = production(crypto=Site([before, as_desired], {f"write {pair} root:redis-crypto 0640": ""}))
+    result = run(sites, "-y", *overrides, secrets_file=secrets_file)
+    assert result.exit_code == 0, result.output
+    assert result.commands("redis-crypto") == [f"write {pair} root:redis-crypto 0640"]
+    assert [name for name in result.names() if name in (WRITE, LOAD)] == [WRITE, LOAD]
+    (loaded,) = [event.text for event in result.events if "CONFIG SET" in event.text]
+    assert loaded == f"crypto: CONFIG SET tls-cert-file {pair} tls-key-file {pair} tls-ca-cert-file {ca}"
+    assert "PRIVATE" not in result.output
+
+
+WRITE, LOAD = "Write certificates and keys", "Change settings and users live"

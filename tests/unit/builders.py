@@ -13,17 +13,26 @@ from runpy import run_path
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
+from tasks.catalogue.backup import Backup, backed_up
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secret import Secret
-from tasks.catalogue.secrets_file import users_of
+from tasks.catalogue.secrets_file import entries_of
 from tasks.catalogue.tls import Credentials
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host, Instance, User, fence_chains
-from tasks.desired.paths import INNER_PORT_UNIT, SYSCTL_FILE, THP_FILE, acl_file, data_directory
+from tasks.desired.paths import (
+    INNER_PORT_UNIT,
+    SYSCTL_FILE,
+    THP_FILE,
+    acl_file,
+    backup_record,
+    data_directory,
+    proof_record,
+)
 from tasks.observed.state import FileState, FileUser, Listener, Observed, Served, Server
 from tests.tree import ROLES, tree
 
@@ -34,6 +43,9 @@ EVERY = (*FIVE, *OTHERS)
 SYSCTLS = {"vm.overcommit_memory": 1, "net.core.somaxconn": 4096}
 VERSION = "5:7.0.15-1~deb12u10"
 FIRST_PID = 700
+NOW = 1795800000  # when a host was looked at; a minute after its last copy and proof
+RECORD = f"result ok\nat {NOW - 60}\nfirst {NOW - 60}\ngood {NOW - 60}\nkeys 5\nlife 00000000000000aa\n"
+BACKUP = Backup(repository="/mnt/backups")
 LOG = ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
 SNAPSHOT = ("dump.rdb",)
 # A few commands of each category: enough to tell rules apart, in the form ACL CAT lists them.
@@ -72,7 +84,7 @@ def sha256(text: str) -> str:
 
 def passwords(*built: Role) -> dict[str, dict[str, str | None]]:
     """A password for every user of these roles."""
-    return {role.name: {user: password(role.name, user) for user in users_of(role)} for role in built}
+    return {role.name: {user: password(role.name, user) for user in entries_of(role)} for role in built}
 
 
 def secrets_of(*built: Role) -> list[str]:
@@ -81,12 +93,14 @@ def secrets_of(*built: Role) -> list[str]:
     return [*known, *map(sha256, known)]
 
 
-def desired(*names: str, version: str | None = None, **overrides: Mapping[str, Any]) -> Host:
+def desired(
+    *names: str, version: str | None = None, backup: Backup | None = None, **overrides: Mapping[str, Any]
+) -> Host:
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
-    carried = [built[name] for name in names or ("gateway",)]
+    carried = backed_up([built[name] for name in names or ("gateway",)], backup)
     own = {role.name: CREDENTIALS for role in carried if role.tls is not None}
-    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version, credentials=own)
+    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version, credentials=own, backup=backup)
     return replace(host, limits=limits())
 
 
@@ -152,7 +166,13 @@ def as_desired(host: Host) -> Observed:
                 file.observable or "",
             )
             for file in host.files
+        }
+        | {
+            path: FileState("file", "root", "root", "0600", RECORD)
+            for plan in host.backups
+            for path in (backup_record(plan.role.name), proof_record(plan.role.name))
         },
+        asked_at=NOW if host.backups else 0,
         forwards=frozenset(
             (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
             for item in host.forwards
@@ -257,7 +277,7 @@ def server(instance: Instance) -> Server:
     return Server(
         config={**defaults("7.0"), **instance.settings, "requirepass": ""},
         info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
-        certificate=SERVED if instance.credentials and instance.role.plain_port is None else None,
+        certificate=replace(SERVED, digest=instance.credentials.digest) if instance.credentials else None,
         users={"default": {**_user(("",), DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
     )

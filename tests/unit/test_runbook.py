@@ -8,6 +8,7 @@ import pytest
 
 from tasks.compare import runbook
 from tasks.compare.difference import Difference, Remedy
+from tasks.compare.unfit import Reason, Unfit
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import SEVERITIES, Code, Health
 from tasks.observed.refusal import Cause
@@ -15,20 +16,27 @@ from tests.runbook import Entry, entries, fragments
 from tests.tree import REPOSITORY
 
 # What has no entry, and why.
-EXEMPT: dict[Code | Cause | Kind, str] = {
+EXEMPT: dict[Code | Cause | Kind | Unfit, str] = {
     Code.DISK_SLOW: "no lab has a slow disk to run an entry on; its remedy says what to look at",
     Cause.LOADING: "nothing is wrong: it ends by itself",
     Kind.LOADING: "nothing is wrong: it ends by itself",
     Kind.UNTRIED: "of another host that could not try: that one has its own finding",
+    Unfit.GONE: "README, Data that is gone, says all that there is to do",
+    Unfit.FOREIGN: "README, A server that is there already, goes through all of it",
+    Unfit.PURGE: "a word that was given too early: the refusal is all there is to do",
     Kind.SAME_MACHINE: "a mistake in the inventory, not on a host: its remedy is all there is to do",
 }
-# A deploy's refusal (tasks/compare/fitness.py) is of no kind: nothing was changed, and it ends in what to edit or run.
-POINTED: dict[Code | Cause | Kind, str] = dict(
-    [*runbook.OF_HEALTH.items(), *runbook.OF_REFUSAL.items(), *runbook.OF_UNKNOWN.items()]
+POINTED: dict[Code | Cause | Kind | Unfit, str] = dict(
+    [
+        *runbook.OF_HEALTH.items(),
+        *runbook.OF_REFUSAL.items(),
+        *runbook.OF_UNKNOWN.items(),
+        *runbook.OF_UNFIT.items(),
+    ]
 )
 DIFFERENCES = {runbook.DRIFT, runbook.UNSEEN, *runbook.OF_REMEDY.values(), *runbook.OF_PERSISTENCE.values()}
 # Of an entry that a person comes to from another one, or from what a deploy says when it fails.
-ELSEWHERE = {"log-damaged"}
+ELSEWHERE = {"log-damaged", "a-host-is-lost"}
 # What somebody plans to do, or meets in words that have no key.
 PLANNED = {
     "first-deploy",
@@ -60,8 +68,8 @@ def unsaid(quote: str) -> list[str]:
     return [word for word in words if word not in said()]
 
 
-@pytest.mark.parametrize("kind", [*Code, *Cause, *Kind], ids=str)
-def test_every_code_refusal_and_unknown_has_an_entry_or_a_reason_why_not(kind: Code | Cause | Kind) -> None:
+@pytest.mark.parametrize("kind", [*Code, *Cause, *Kind, *Unfit], ids=str)
+def test_every_code_refusal_and_unknown_has_an_entry_or_a_reason_why_not(kind: Code | Cause | Kind | Unfit) -> None:
     assert (kind in POINTED) != (kind in EXEMPT)
     assert kind in EXEMPT or POINTED[kind] in entries()
 
@@ -91,9 +99,15 @@ OTHER = Difference("crypto", "setting", "maxmemory", "256mb", "3gb", Remedy.LIVE
 
 @pytest.mark.parametrize(
     ("found", "anchor"),
-    [(UNWELL, "memory-full"), (BUSY, "busy"), (CUT, "log-cut-off"), (ROOTS, "log-owned-by-root")],
+    [
+        (Reason("crypto: port … is held", Unfit.PORT), "a-port-is-taken"),
+        (UNWELL, "memory-full"),
+        (BUSY, "busy"),
+        (CUT, "log-cut-off"),
+        (ROOTS, "log-owned-by-root"),
+    ],
 )
-def test_a_finding_in_words_ends_with_its_entry(found: Difference | Health | Unknown, anchor: str) -> None:
+def test_a_finding_in_words_ends_with_its_entry(found: runbook.Finding, anchor: str) -> None:
     assert runbook.in_words(found) == f"{found} (docs/runbook.md#{anchor})"
 
 

@@ -12,19 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.catalogue.requested import ROTATIONS, malformed, requests
+from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import (
+    NOTHING_KEPT,
+    RECENT,
     Edit,
+    Kept,
     edits,
     edits_to_paste,
     finished,
     in_words,
     named,
-    nothing_to_undo,
     rotated,
+    rotation_notes,
+    undo_problems,
     undone,
 )
 from tasks.catalogue.secret import Secret, all_of, newest
-from tasks.catalogue.secrets_file import before_rotation, judge, missing, read_passwords, save_passwords
+from tasks.catalogue.secrets_file import before_rotation, judge, missing, read_kept, read_passwords, save_passwords
 from tests.unit.builders import roles
 
 GATEWAY = roles()["gateway"]
@@ -36,6 +41,12 @@ OLD, NEW, OTHER = (f"a-password-{name}-0123456789-abcdefghij" for name in ("old"
 def path(tmp_path: Path) -> Path:
     tmp_path.chmod(0o700)
     return tmp_path / "prod.yaml"
+
+
+def kept_in(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
+    found, problems = read_kept(path)
+    assert problems == []
+    return {role: {user: all_of(own) for user, own in users.items()} for role, users in found.passwords.items()}
 
 
 def written(path: Path, data: Mapping[str, object]) -> Path:
@@ -134,9 +145,15 @@ def test_a_step_done_twice_is_done_once_and_only_a_finish_drops_any(
         assert back == had
 
 
-def step(word: str, path: Path, value: str = "gateway", make: str | None = NEW) -> list[Edit]:
-    found, before = read_passwords(path)[0], read_passwords(before_rotation(path))[0]
-    made = list(edits([(GATEWAY, requests({word: value}))], found, before, (lambda: make) if make else None))
+NOW = 1_800_000_000
+
+
+def step(
+    word: str, path: Path, value: str = "gateway", make: str | None = NEW, now: int = NOW, role: Role = GATEWAY
+) -> list[Edit]:
+    found, (kept, problems) = read_passwords(path)[0], read_kept(path)
+    assert problems == []
+    made = list(edits([(role, requests({word: value}))], found, kept, (lambda: make) if make else None, now))
     if make:
         assert save_passwords(path, {}, made)
     return made
@@ -177,9 +194,16 @@ def test_a_run_that_only_plans_makes_up_none_and_says_which_it_would(path: Path)
     assert OLD not in repr(made)
 
 
+def rotating(path: Path) -> list[Edit]:
+    asked = [(GATEWAY, requests({"rotate": "gateway"}))]
+    return list(edits(asked, read_passwords(path)[0], NOTHING_KEPT, lambda: NEW, NOW))
+
+
 def test_another_deploy_that_rotated_meanwhile_wins(path: Path) -> None:
     written(path, {"gateway": dict.fromkeys(USERS, OLD)})
-    mine = list(edits([(GATEWAY, requests({"rotate": "gateway"}))], read_passwords(path)[0], {}, lambda: NEW))
+    mine = list(
+        edits([(GATEWAY, requests({"rotate": "gateway"}))], read_passwords(path)[0], NOTHING_KEPT, lambda: NEW, NOW)
+    )
     step("rotate", path, make=OTHER)
     before = path.read_text(), before_rotation(path).read_text()
     assert not save_passwords(path, {}, mine)
@@ -190,7 +214,9 @@ def test_what_was_before_is_kept_first_and_a_repeated_write_does_not_forget_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(path, {"gateway": dict.fromkeys(USERS, OLD)})
-    made = list(edits([(GATEWAY, requests({"rotate": "gateway"}))], read_passwords(path)[0], {}, lambda: NEW))
+    made = list(
+        edits([(GATEWAY, requests({"rotate": "gateway"}))], read_passwords(path)[0], NOTHING_KEPT, lambda: NEW, NOW)
+    )
     with monkeypatch.context() as broken:
         rename = Path.rename
 
@@ -202,11 +228,11 @@ def test_what_was_before_is_kept_first_and_a_repeated_write_does_not_forget_it(
         broken.setattr(Path, "rename", fails)
         with pytest.raises(OSError, match="cut off"):
             save_passwords(path, {}, made)
-    assert known(before_rotation(path))["gateway"] == dict.fromkeys(USERS, (OLD,))
+    assert kept_in(path)["gateway"] == dict.fromkeys(USERS, (OLD,))
     assert known(path)["gateway"] == dict.fromkeys(USERS, (OLD,))
     for _ in range(2):
         assert save_passwords(path, {}, made)
-        assert known(before_rotation(path))["gateway"] == dict.fromkeys(USERS, (OLD,))
+        assert kept_in(path)["gateway"] == dict.fromkeys(USERS, (OLD,))
         assert known(path)["gateway"] == dict.fromkeys(USERS, (NEW, OLD))
 
 
@@ -214,17 +240,91 @@ def test_there_is_nothing_to_undo_where_nothing_was_rotated(path: Path) -> None:
     written(path, {"gateway": dict.fromkeys(USERS, OLD)})
     found, other = read_passwords(path)[0], {"gateway": dict.fromkeys(USERS, NEW)}
     for value in ("gateway", "gateway:operator"):
-        (said,) = nothing_to_undo([(GATEWAY, requests({"rotate_undo": value}))], found, {}, path)
+        (said,) = undo_problems([(GATEWAY, requests({"rotate_undo": value}))], found, NOTHING_KEPT, path, NOW)
         assert "no rotation is kept beside" in said
-    (said,) = nothing_to_undo([(GATEWAY, requests({"rotate_undo": "gateway"}))], found, other, path)
-    some = {"gateway": {"operator": Secret(NEW, [OLD])}}
-    assert list(nothing_to_undo([(GATEWAY, requests({"rotate_undo": "gateway"}))], found, some, path)) == []
+    (said,) = undo_problems([(GATEWAY, requests({"rotate_undo": "gateway"}))], found, Kept(other), path, NOW)
+    some = Kept({"gateway": {"operator": Secret(NEW, [OLD])}}, {"gateway": {"operator": NOW}})
+    assert list(undo_problems([(GATEWAY, requests({"rotate_undo": "gateway"}))], found, some, path, NOW)) == []
+
+
+# --- What an undo does not bring back
+
+
+def undo(path: Path, value: str = "gateway", now: int = NOW) -> tuple[list[str], list[str]]:
+    """Why it is refused, and what is said of users that it leaves as they are."""
+    asked, found, kept = [(GATEWAY, requests({"rotate_undo": value}))], read_passwords(path)[0], read_kept(path)[0]
+    said = [list(say(asked, found, kept, path, now)) for say in (undo_problems, rotation_notes)]
+    return said[0], said[1]
+
+
+def test_an_undo_of_a_role_brings_back_only_what_its_last_step_dropped(path: Path) -> None:
+    written(path, {"gateway": dict.fromkeys(USERS, OLD)})
+    step("rotate", path, "gateway:operator", now=NOW - 100)
+    step("rotate_finish", path, "gateway:operator", now=NOW - 90)
+    step("rotate", path, "gateway:gateway", OTHER, now=NOW - 20)
+    step("rotate_finish", path, "gateway:gateway", now=NOW - 10)
+    refused, left = undo(path)
+    assert refused == []
+    assert [text.partition(": its last step was on 2027-01-15")[0] for text in left] == ["gateway: operator"]
+    assert "name the user: --data rotate_undo=gateway:operator" in left[0]
+    (made,) = step("rotate_undo", path)
+    assert made.user == "gateway"
+    assert "before the last step, of 2027-01-15 07:59:50 UTC, is put first again" in in_words(path, [made])[0]
+    assert known(path)["gateway"] == {"gateway": (OTHER, OLD), "auth-service": (OLD,), "operator": (NEW,)}
+    step("rotate_undo", path, "gateway:operator")
+    assert known(path)["gateway"]["operator"] == (NEW, OLD)
+
+
+def test_what_a_finish_dropped_long_ago_comes_back_only_for_a_user_that_is_named(path: Path) -> None:
+    written(path, {"gateway": dict.fromkeys(USERS, OLD)})
+    step("rotate", path)
+    step("rotate_finish", path, now=NOW)
+    late = NOW + RECENT + 1
+    refused, _ = undo(path, now=late)
+    assert len(refused) == len(USERS)
+    assert "its last step was on 2027-01-15 08:00:00 UTC, expected the role's last one, of at most 7 days" in refused[0]
+    assert step("rotate_undo", path, now=late) == []
+    assert undo(path, "gateway:operator", late) == ([], [])
+    assert [item.user for item in step("rotate_undo", path, "gateway:operator", now=late)] == ["operator"]
+
+
+def test_a_step_of_which_nobody_knows_when_it_was_counts_as_one_of_long_ago(path: Path) -> None:
+    written(path, {"gateway": dict.fromkeys(USERS, NEW)})
+    written(before_rotation(path), {"gateway": {user: [NEW, OLD] for user in USERS}})
+    refused, _ = undo(path)
+    assert all("its last step was nobody knows when" in text for text in refused)
+    assert len(refused) == len(USERS)
+
+
+def test_an_undo_that_would_write_more_passwords_than_a_user_may_have_is_refused(path: Path) -> None:
+    several = [f"{name}-{OLD}" for name in "abcdefgh"]
+    written(path, {"gateway": {**dict.fromkeys(USERS, OLD), "gateway": several}})
+    step("rotate_finish", path, "gateway:gateway")
+    mine = [several[0], *(f"{name}-{OTHER}" for name in "abcd")]
+    written(path, {"gateway": {**dict.fromkeys(USERS, OLD), "gateway": mine}})
+    (refused,), _ = undo(path)
+    assert "rotate_undo=gateway: gateway: would have 12 passwords, expected 8 at most" in refused
+    assert not any(text in refused for text in (*several, *mine))
+
+
+def test_a_rotation_that_makes_up_none_because_several_are_there_says_so(path: Path) -> None:
+    written(path, {"gateway": {**dict.fromkeys(USERS, OLD), "operator": [NEW, OLD]}})
+    asked = [(GATEWAY, requests({"rotate": "gateway"}))]
+    (said,) = rotation_notes(asked, read_passwords(path)[0], NOTHING_KEPT, "FILE", NOW)
+    assert said.startswith("FILE: gateway: operator: more than one password already: rotate goes on with")
+
+
+@pytest.mark.parametrize("when", ["yesterday", 5, None, "2027-13-15 08:00:00 UTC"])
+def test_a_moment_that_is_none_is_one_of_long_ago(path: Path, when: object) -> None:
+    written(before_rotation(path), {"gateway": {"operator": OLD}, "STEPS": {"gateway": {"operator": when}}})
+    kept, problems = read_kept(path)
+    assert (kept.when, problems) == ({"gateway": {"operator": 0}}, [])
 
 
 def test_what_is_to_be_pasted_beside_a_command_has_no_password() -> None:
     found = {"gateway": {"gateway": OLD, "auth-service": Secret(NEW, [OLD])}}
     for word, form in (("rotate", "[NEW PASSWORD, PRESENT PASSWORD]"), ("rotate_finish", "FIRST PASSWORD")):
-        made = list(edits([(GATEWAY, requests({word: "gateway"}))], found, {}, None))
+        made = list(edits([(GATEWAY, requests({word: "gateway"}))], found, NOTHING_KEPT, None, NOW))
         (said,) = edits_to_paste("a command", made)
         user = "gateway" if word == "rotate" else "auth-service"
         assert f"gateway: {{{user}: {form}}}" in said

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tasks.catalogue.given_tls import GivenTls
 from tasks.catalogue.roles import build_roles
+from tasks.catalogue.secret import Secret
+from tasks.catalogue.secrets_text import as_yaml, parse_secrets
 from tasks.catalogue.tls import Tls, read_credentials
 from tasks.compare.fitness import unfit
 from tests.certificates import DAY, Authority, Files, signed, write
@@ -141,6 +145,96 @@ def test_a_chain_over_another_authority_is_followed(files: Files) -> None:
     assert problems(files) == []
 
 
+def test_what_names_no_file_and_stands_not_among_the_secrets_is_said(files: Files) -> None:
+    said = read_credentials(Tls(), IPv4Address(ADDRESS), USERS, datetime.now(UTC))[1]
+    assert [text.partition(",")[0] for text in said] == [
+        f"tls.{name}: no file is named and the secrets have none" for name in ("certificate", "key", "ca")
+    ]
+    assert "let the role's block there have tls: {key: PEM}" in said[1]
+    assert problems(files, client_auth="yes")[0].startswith("tls.clients: missing, and client_auth is yes: name the")
+
+
+def given(files: Files, *clients: str) -> GivenTls:
+    """What the files hold, as it stands among the secrets."""
+    names = {"certificate": "server.crt", "key": "server.key", "ca": "ca.crt"}
+    texts = {part: (files.directory / name).read_text() for part, name in names.items()}
+    own = {
+        user: {
+            part: (files.directory / "clients" / f"{user}.{end}").read_text()
+            for part, end in (("certificate", "crt"), ("key", "key"))
+        }
+        for user in clients
+    }
+    text = yaml.dump({"crypto": {"operator": "a-password", "tls": {**texts, "clients": own}}})
+    secrets, said = parse_secrets("a source", text.encode())
+    assert (said, secrets.passwords) == ([], {"crypto": {"operator": "a-password"}})
+    assert yaml.safe_load(as_yaml(secrets)) == yaml.safe_load(text)
+    return secrets.tls["crypto"]
+
+
+def test_what_the_secrets_give_is_taken_as_files_are_and_shows_no_key(files: Files) -> None:
+    moment = datetime.now(UTC)
+    block = files.block(client_auth="yes", clients=str(files.directory / "clients"))
+    by_files, said = read_credentials(Tls.model_validate(block), IPv4Address(ADDRESS), USERS, moment)
+    assert said == []
+    texts = given(files, *USERS)
+    for path in files.directory.rglob("*.key"):
+        path.unlink()  # nothing of it is read
+    found, said = read_credentials(Tls(client_auth="yes"), IPv4Address(ADDRESS), USERS, moment, texts)
+    assert said == []
+    assert found is not None
+    assert by_files is not None
+    assert replace(found, endings=()) == replace(by_files, endings=())
+    assert "PRIVATE" not in f"{texts!r}{texts}{found!r}{found.clients}"
+    another = replace(texts, parts={**texts.parts, "key": Secret(files.authority.issue("x")[1].decode())})
+    (text,) = read_credentials(Tls(), IPv4Address(ADDRESS), USERS, moment, another)[1]
+    assert "the key of the secrets is the key of another certificate" in text
+    lacking = replace(texts, clients={"operator": texts.clients["operator"]})
+    said = read_credentials(Tls(), IPv4Address(ADDRESS), USERS, moment, lacking)[1]
+    assert [item.partition(",")[0] for item in said] == [
+        f"tls.clients: crypto-service: {part}: no file is named and the secrets have none"
+        for part in ("certificate", "key")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("PEM", "expected certificate, key, ca and clients"),
+        ({"key": "hidden-one"}, "tls: key: expected PEM"),
+        ({"hidden -----BEGIN x": "x"}, "tls: a name: no such part"),
+        ({"key": ["-----BEGIN hidden"]}, "tls: key: expected PEM"),
+        ({"clients": "hidden-one"}, "tls: clients: expected {USER:"),
+        ({"clients": {"operator": "hidden-one"}}, "tls: clients: expected {USER:"),
+        ({"clients": {"operator": {"ca": "hidden-one"}}}, "tls: clients: operator: ca: no such part"),
+    ],
+)
+def test_a_block_among_the_secrets_that_is_none_is_said_and_not_shown(block: object, said: str) -> None:
+    _, found = parse_secrets("a source", yaml.dump({"crypto": {"tls": block}}).encode())
+    assert any(said in text for text in found), found
+    assert "hidden" not in " ".join(found)
+
+
+def test_what_ends_is_known_of_every_certificate_that_a_connection_needs(files: Files, tmp_path: Path) -> None:
+    root = Authority("the root")
+    between = signed(AUTHORITY.name, AUTHORITY.key, root.name, root.key, 5 * DAY, True, ())
+    chain = between.public_bytes(Encoding.PEM)
+    write(files.directory / "ca.crt", root.pem)
+    for name in ("server.crt", *(f"clients/{user}.crt" for user in USERS)):
+        write(files.directory / name, (files.directory / name).read_bytes() + chain)
+    block = Tls.model_validate(files.block(clients=str(files.directory / "clients")))
+    found, said = read_credentials(block, IPv4Address(ADDRESS), USERS, datetime.now(UTC))
+    assert said == []
+    assert found is not None
+    soon = {item.what.replace(f"{files.directory}/", "") for item in found.endings if item.left < 6 * 86400}
+    assert soon == {
+        f"tls.{what}: CN={AUTHORITY.name}"
+        for what in ("certificate: server.crt", *(f"clients: clients/{user}.crt" for user in USERS))
+    }
+    rest = {item.what.replace(f"{files.directory}/", "") for item in found.endings if item.left >= 6 * 86400}
+    assert rest == {"tls.ca: ca.crt: CN=the root", *(f"tls.clients: clients/{user}.crt: CN={user}" for user in USERS)}
+
+
 def refused(role: str = "crypto", **fields: Any) -> list[str]:
     """What the catalogue says of a role with these fields."""
     return build_roles(catalogue(), {role: fields}, "test")[1]
@@ -152,9 +246,7 @@ BLOCK = {"certificate": "a", "key": "b", "ca": "c"}
 @pytest.mark.parametrize(
     ("role", "fields", "said"),
     [
-        ("crypto", {"tls": {"certificate": "a"}}, "test: crypto: tls.ca: missing"),
         ("crypto", {"tls": {**BLOCK, "client_auth": "maybe"}}, "test: crypto: tls.client_auth: 'maybe' was given"),
-        ("crypto", {"tls": {**BLOCK, "client_auth": True}}, "test: crypto: tls: clients is missing"),
         ("crypto", {"tls": {**BLOCK, "port": 6383}}, "test: crypto: tls.port: 6383 is a port of the role in clear"),
         ("crypto", {"plain_inner_port": True}, "test: crypto: plain_inner_port: true, and the role has no tls"),
         ("gateway", {"plain_inner_port": True, "tls": BLOCK}, "test: gateway: plain_inner_port: true, and inner and"),

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from tasks.catalogue.requested import Requests
+from tasks.catalogue.tls import Ending
 from tasks.compare.certificates import RefusedSwitch
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.fitness import unfit
+from tasks.compare.health import health
 from tasks.compare.host import compare, notices
 from tasks.compare.unknown import unknowns
 from tasks.desired.build import desired_host
@@ -24,8 +26,10 @@ from tests.unit.builders import (
     TLS,
     as_desired,
     desired,
+    limits,
     passwords,
     roles,
+    stopped,
     with_file,
     with_server,
 )
@@ -35,6 +39,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "both ports": {"tls": TLS},
     "inner port in clear": {"tls": TLS, "plain_inner_port": True},
     "a port of its own": {"tls": {**TLS, "port": 7383}},
+    "clients may show one": {"tls": {**TLS, "client_auth": "optional", "clients": "tls/clients"}},
     "clients show one": {"tls": {**TLS, "client_auth": "yes", "clients": "tls/clients"}},
 }
 
@@ -62,8 +67,8 @@ def test_another_certificate_than_the_file_is_loaded_live_with_its_key() -> None
     (found,) = differences(wanted, seen)
     assert str(found) == f"crypto: live: certificate that is served {'dead' * 4}, until 2242-03-16 → {'c0ffee' * 2}c0ff"
     (command,) = live_commands(wanted.instances[0], [found], wanted.instances[0].settings)
-    certificate, key, ca = tls_files("crypto")
-    files = ("tls-cert-file", certificate, "tls-key-file", key, "tls-ca-cert-file", ca)
+    pair, ca = tls_files("crypto")
+    files = ("tls-cert-file", pair, "tls-key-file", pair, "tls-ca-cert-file", ca)
     assert command == ("CONFIG", "SET", *files)
 
 
@@ -84,7 +89,7 @@ def test_a_file_that_somebody_swapped_is_named_written_and_loaded_and_shows_noth
 )
 def test_owner_and_mode_of_a_key_are_kept_without_loading_it_anew(change: dict[str, Any], is_written: bool) -> None:
     wanted = host("both ports")
-    found = differences(wanted, with_file(as_desired(wanted), tls_files("crypto")[1], **change))
+    found = differences(wanted, with_file(as_desired(wanted), tls_files("crypto")[0], **change))
     assert [item.remedy for item in found] == [Remedy.WRITE] * is_written
 
 
@@ -95,31 +100,56 @@ def test_the_key_is_in_no_text_of_the_desired_state() -> None:
 LOCKED = {
     ("no TLS", "both ports"): "who connects in clear on 6383 or 6379",
     ("no TLS", "inner port in clear"): "who connects in clear on 6383",
-    ("both ports", "no TLS"): "who connects with TLS on 6383 and who connects with TLS on 6379",
+    ("both ports", "no TLS"): "who connects with TLS on 6383 or 6379",
     ("both ports", "inner port in clear"): "who connects with TLS on 6379",
-    ("both ports", "a port of its own"): "who connects with TLS on 6383 and who connects with TLS on 6379",
+    ("both ports", "a port of its own"): "who connects with TLS on 6383 or 6379",
     ("a port of its own", "both ports"): "who connects in clear on 6383 or 6379 and who connects with TLS on 7383",
     ("a port of its own", "no TLS"): "who connects with TLS on 7383",
     ("inner port in clear", "both ports"): "who connects in clear on 6379",
 }
-FREE = [("no TLS", "a port of its own"), ("both ports", "clients show one")]
+FREE = [("no TLS", "a port of its own"), ("both ports", "clients may show one"), ("clients show one", "both ports")]
 
 
 @pytest.mark.parametrize(("before", "after"), LOCKED)
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "is down"])
 def test_a_change_that_would_lock_somebody_out_is_refused_with_the_plan_until_it_is_asked_for(
-    before: str, after: str
+    before: str, after: str, runs: bool
 ) -> None:
     seen, wanted = as_desired(host(before)), host(after)
+    seen = seen if runs else stopped(seen, "crypto")
     found = [item for item in differences(wanted, seen) if isinstance(item.remedy, RefusedSwitch)]
-    assert found
     text = found[0].to_do
     assert text.startswith(f"that locks out {LOCKED[before, after]}: give the role a second port first")
     assert any(text in reason for reason in unfit(wanted, seen, differences(wanted, seen)))
+    assert not any(isinstance(item.remedy, RefusedSwitch) for item in differences(host(before), seen))
     asked = host(after, tls_switch=("crypto",))
     ports = [item for item in differences(asked, seen) if item.name in ("port", "tls-port")]
-    assert {item.remedy for item in ports} == {Remedy.LIVE}
+    assert {item.remedy for item in ports} == ({Remedy.LIVE} if runs else set())
     assert Remedy.RESTART not in {item.remedy for item in differences(asked, seen)}
     assert unfit(asked, seen, differences(asked, seen)) == []
+
+
+@pytest.mark.parametrize("before", ["both ports", "clients may show one"])
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "is down"])
+def test_services_without_certificates_are_not_locked_out_unasked(before: str, runs: bool) -> None:
+    seen, wanted = as_desired(host(before)), host("clients show one")
+    seen = seen if runs else stopped(seen, "crypto")
+    (text,) = [item.to_do for item in differences(wanted, seen) if isinstance(item.remedy, RefusedSwitch)]
+    assert text.startswith("that locks out who shows no certificate on 6383 or 6379: give its services their certif")
+    assert any(text in reason for reason in unfit(wanted, seen, differences(wanted, seen)))
+    asked = host("clients show one", tls_switch=("crypto",))
+    assert not any(isinstance(item.remedy, RefusedSwitch) for item in differences(asked, seen))
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "is down"])
+def test_tls_on_the_number_of_an_inner_port_of_before_is_refused(runs: bool) -> None:
+    """Who was led from there in clear would meet TLS, whatever the role says of its inner port now."""
+    seen = as_desired(host("no TLS"))
+    seen = seen if runs else stopped(seen, "crypto")
+    carried = roles(crypto={"tls": {**TLS, "port": 6379}, "inner_port": None})["crypto"]
+    wanted = desired_host("host-1", [carried], passwords(carried), SYSCTLS, credentials={"crypto": CREDENTIALS})
+    found = [item.to_do for item in differences(wanted, seen) if isinstance(item.remedy, RefusedSwitch)]
+    assert [text.partition(":")[0] for text in set(found)] == ["that locks out who connects in clear on 6379"]
 
 
 @pytest.mark.parametrize(("before", "after"), FREE)
@@ -180,3 +210,79 @@ def test_a_list_of_who_may_connect_is_kept_on_every_port_that_the_server_listens
         (6379, ("10.8.0.0/16",)),
     ]
     assert compare(fenced, as_desired(fenced)) == []
+
+
+def test_files_of_a_version_that_had_certificate_and_key_apart_are_removed_when_nothing_reads_them() -> None:
+    wanted = host("both ports")
+    seen = as_desired(wanted)
+    state = seen.files[tls_files("crypto")[0]]
+    left = replace(seen, files={**seen.files, "/etc/redis/crypto.crt": state, "/etc/redis/crypto.key": state})
+    assert [(item.name, item.remedy) for item in differences(wanted, left)] == [
+        ("/etc/redis/crypto.crt", Remedy.REMOVE),
+        ("/etc/redis/crypto.key", Remedy.REMOVE),
+    ]
+    config = {**seen.servers["crypto"].config, "tls-cert-file": "/etc/redis/crypto.crt", "tls-key-file": "/x.key"}
+    (instance,) = wanted.instances
+    command = live_commands(
+        instance, differences(wanted, with_server(seen, "crypto", config=config)), instance.settings
+    )[0]
+    pair, ca = tls_files("crypto")
+    assert command[2:] == ("tls-cert-file", pair, "tls-key-file", pair, "tls-ca-cert-file", ca)
+
+
+# --- The second port of a change over
+
+
+def test_what_the_second_port_serves_is_compared_and_watched() -> None:
+    wanted = replace(host("a port of its own"), limits=limits())
+    seen = as_desired(wanted)
+    other = with_server(seen, "crypto", certificate=replace(SERVED, digest="dead" * 16, left=3 * 86400))
+    assert [(item.name, item.remedy) for item in differences(wanted, other)] == [
+        ("certificate that is served", Remedy.LIVE)
+    ]
+    assert [(item.code, item.severity) for item in health(wanted, other)] == [("CERTIFICATE-ENDS", "warning")]
+
+
+def test_a_second_port_that_shows_somebody_elses_certificate_is_given_the_role_s() -> None:
+    wanted = host("a port of its own")
+    why = Refusal(Cause.CERTIFICATE, "no TLS with 172.28.2.5:7383: its certificate is not the role's: self-signed")
+    seen = with_server(as_desired(wanted), "crypto", certificate=None, other=why)
+    (found,) = differences(wanted, seen)
+    assert (found.name, found.observed, found.remedy) == ("certificate that is served", str(why), Remedy.LIVE)
+    assert unknowns(wanted, seen) == []
+
+
+def test_a_second_port_that_does_not_answer_is_unknown() -> None:
+    wanted = host("a port of its own")
+    seen = with_server(as_desired(wanted), "crypto", certificate=None, other=Refusal(Cause.SILENT, "no TLS with it"))
+    assert differences(wanted, seen) == []
+    (unknown,) = unknowns(wanted, seen)
+    assert (unknown.what, unknown.kind) == ("what its clients meet on 7383", Cause.SILENT)
+
+
+# --- What ends
+
+
+@pytest.mark.parametrize(
+    ("left", "served", "severity", "said"),
+    [
+        (31, 31, "", ""),
+        (29, 31, "warning", "tls.ca: ca.crt: CN=an authority ends on 2026-12-24"),
+        (29, 28, "warning", "its certificate ends on 2242-03-16; tls.ca: ca.crt: CN=an authority ends on 2026-12-24"),
+        (-1, 20, "critical", "tls.ca: ca.crt: CN=an authority ended on 2026-12-24; its certificate ends on 2242-03-16"),
+    ],
+)
+@pytest.mark.parametrize("form", ["both ports", "a port of its own", "inner port in clear"])
+def test_every_certificate_that_a_connection_needs_is_in_health(
+    form: str, left: int, served: int, severity: str, said: str
+) -> None:
+    ending = Ending("tls.ca: ca.crt: CN=an authority", "2026-12-24", left * 86400)
+    wanted = host(form)
+    own = tuple(replace(item, credentials=replace(CREDENTIALS, endings=(ending,))) for item in wanted.instances)
+    wanted = replace(wanted, instances=own, limits=limits())
+    seen = with_server(as_desired(wanted), "crypto", certificate=replace(SERVED, left=served * 86400))
+    found = health(wanted, seen)
+    assert [(item.severity, item.observed) for item in found] == ([(severity, said)] if severity else [])
+    # One that has ended keeps its server from answering us: it is said all the same.
+    silent = with_server(seen, "crypto", refusal=Refusal(Cause.CERTIFICATE, "no TLS with it"))
+    assert len(health(wanted, silent)) == (left <= 30)

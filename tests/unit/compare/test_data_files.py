@@ -160,7 +160,7 @@ def gone(host: Host, *left: str) -> Observed:
 
 
 def refusals(host: Host, observed: Observed) -> list[str]:
-    return unfit(host, observed, compare(host, observed))
+    return [*unfit(host, observed, compare(host, observed))]
 
 
 def test_a_role_that_has_run_and_has_no_data_is_refused_and_drift_says_the_same(host: Host) -> None:

@@ -30,7 +30,7 @@ MIB = 1 << 20
 
 def reasons(host: Host, observed: Observed) -> list[str]:
     """Why `host` cannot be brought onto a machine in this state."""
-    return unfit(host, observed, compare(host, observed))
+    return [*unfit(host, observed, compare(host, observed))]
 
 
 def os_release(**pairs: str) -> dict[str, str]:

@@ -13,7 +13,19 @@ from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed, Served, Unseen
-from tests.unit.builders import EVERY, FIVE, as_desired, desired, limits, with_server, with_setting, with_unit
+from tests.unit.builders import (
+    BACKUP,
+    EVERY,
+    FIVE,
+    NOW,
+    RECORD,
+    as_desired,
+    desired,
+    limits,
+    with_server,
+    with_setting,
+    with_unit,
+)
 
 Change = Callable[[Observed], Observed]
 MIB = 1 << 20
@@ -108,13 +120,64 @@ def test_what_is_not_well_is_said_and_is_no_drift(role: str, change: Change, cod
     assert compare(desired(role), change(as_desired(desired(role)))) == []
 
 
+def records(copy: str | None = RECORD, proof: str | None = RECORD) -> Change:
+    """What the units of crypto's backups have recorded; None where they have not yet."""
+
+    def change(seen: Observed) -> Observed:
+        texts = {"/var/lib/caas-redis/crypto.backup": copy, "/var/lib/caas-redis/crypto.proof": proof}
+        others = {path: state for path, state in seen.files.items() if path not in texts}
+        own = {path: replace(seen.files[path], content=text) for path, text in texts.items() if text is not None}
+        return replace(seen, files={**others, **own})
+
+    return change
+
+
+def ago(seconds: int, result: str = "ok", said: str = "") -> str:
+    good = NOW - seconds
+    return f"result {result}\nat {NOW - 9}\nfirst {good}\ngood {good}\nlife 00000000000000aa\n{said}"
+
+
+UNSAVED: dict[str, tuple[Change, str, str]] = {
+    "no copy at all": (records(copy=None), "BACKUP-OLD", "critical"),
+    "none that succeeded": (records(copy="result failed\nat 1\nsaid no route\n"), "BACKUP-OLD", "critical"),
+    "an old copy": (records(copy=ago(4 * HOUR)), "BACKUP-OLD", "critical"),
+    "a try that failed": (records(copy=ago(HOUR, "failed", "said no route\n")), "BACKUP-FAILED", "warning"),
+    "older ones that stay": (records(copy=ago(HOUR, said="kept locked\n")), "BACKUP-FAILED", "warning"),
+    "a copy that is not usable": (records(proof=ago(HOUR, "failed", "said cut\n")), "PROOF-FAILED", "critical"),
+    "an old proof": (records(proof=ago(22 * 24 * HOUR)), "PROOF-OLD", "warning"),
+    "never a proof": (records(copy=RECORD.replace(f"first {NOW - 60}", "first 1"), proof=None), "PROOF-OLD", "warning"),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "severity"), UNSAVED.values(), ids=UNSAVED)
+def test_a_copy_that_is_not_there_or_not_proved_is_said(change: Change, code: str, severity: str) -> None:
+    host = desired("crypto", backup=BACKUP)
+    (item,) = health(host, change(as_desired(host)))
+    assert (item.role, item.code, item.severity) == ("crypto", code, severity)
+    assert compare(host, change(as_desired(host))) == []
+
+
+def test_a_tier_with_backups_that_is_well_says_nothing() -> None:
+    host = desired(*FIVE, backup=BACKUP)
+    assert health(host, as_desired(host)) == []
+    assert compare(host, as_desired(host)) == []
+
+
+def test_a_record_that_is_none_is_no_copy() -> None:
+    host = desired("crypto", backup=BACKUP)
+    (item,) = health(host, records(copy="result ok\nat tomorrow\n")(as_desired(host)))
+    assert item.code == Code.BACKUP_OLD
+
+
 def test_every_code_is_shown_by_one_of_these_tests() -> None:
-    assert {code for _, _, code, _ in SICK.values()} == set(Code)
+    assert {code for _, _, code, _ in SICK.values()} | {code for _, code, _ in UNSAVED.values()} == set(Code)
 
 
 def test_the_codes_are_those_that_alerts_were_written_for() -> None:
     assert sorted(Code) == [
         *(
+            "BACKUP-FAILED",
+            "BACKUP-OLD",
             "BUFFERS",
             "CERTIFICATE-ENDS",
             "CLIENTS-FULL",
@@ -125,7 +188,8 @@ def test_the_codes_are_those_that_alerts_were_written_for() -> None:
             "EVICTED-CLIENTS",
             "HOST-MEMORY",
         ),
-        *("MEM-FULL", "PASSWORDS-REFUSED", "REFUSED-CLIENTS", "WITHOUT-TTL", "WRITES-REFUSED"),
+        *("MEM-FULL", "PASSWORDS-REFUSED", "PROOF-FAILED", "PROOF-OLD", "REFUSED-CLIENTS", "WITHOUT-TTL"),
+        "WRITES-REFUSED",
     ]
 
 

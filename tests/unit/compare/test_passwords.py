@@ -233,6 +233,17 @@ def test_no_password_that_somebody_logs_in_with_is_replaced_unasked(
     assert problems(observed, host=meant("crypto")) == []
 
 
+def test_a_password_that_a_rotation_cut_off_before_its_file_has_brought_is_not_taken_by_a_plain_deploy() -> None:
+    """The secrets file was put back by hand: the server has the new one, its file has not."""
+    own = sha256(password("crypto", "crypto-service"))
+    for beside in ([sha256("new"), own], [own, sha256("new"), sha256("newer")]):
+        observed = with_user(RIGHT, "crypto", "crypto-service", passwords=beside)
+        (said,) = problems(observed)
+        assert said.startswith("crypto: crypto-service: the running server takes passwords that secrets/prod.yaml")
+        (acl,) = [item for item in compare(HOST, observed) if item.subject == "acl"]
+        assert isinstance(acl.remedy, ByHand)
+
+
 def test_a_second_line_of_default_is_seen_with_and_without_the_passwords() -> None:
     twice = (*RIGHT.acl_users[PATH], FileUser("default"))
     observed = with_file(replace(RIGHT, acl_users={**RIGHT.acl_users, PATH: twice}), PATH, content=sha256("more"))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tasks.catalogue.requested import ROTATIONS, requests
 from tasks.catalogue.rotation import edits
 from tasks.catalogue.secret import Secret, all_of
-from tasks.catalogue.secrets_file import before_rotation, read_passwords, save_passwords
+from tasks.catalogue.secrets_file import read_kept, read_passwords, save_passwords
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.host import compare, notices
 from tasks.compare.passwords import password_problems
@@ -347,8 +347,8 @@ class Tier:
     def deploy(self, word: str = "", cut: int | None = None, anyway: bool = True) -> bool:
         """Whether it was done to its end; False when it was refused, or cut off after so many steps."""
         role, asked = roles()[ROLE], requests({word: ROLE} if word else {})
-        found, before = read_passwords(self.path)[0], read_passwords(before_rotation(self.path))[0]
-        made = list(edits([(role, asked)], found, before, self.make))
+        found, kept = read_passwords(self.path)[0], read_kept(self.path)[0]
+        made = list(edits([(role, asked)], found, kept, self.make, NOW))
         for item in made:
             found[item.role][item.user] = Secret(item.after[0], item.after[1:])
         host = desired_host("host-1", [role], found, SYSCTLS, None, asked)

@@ -187,6 +187,7 @@ def test_the_list_for_others_names_every_way_in_and_no_password() -> None:
         "inner_port": 6379,
         "username": "crypto-service",
         "database": 0,
+        "tls": None,
     }
     assert "secret-of" not in text
 

@@ -200,6 +200,7 @@ def test_a_role_s_directory_is_made_with_its_mode_also_where_it_is_already(tmp_p
 def hold(file: Path) -> "subprocess.Popen[str]":
     """A deploy's hold on a host, begun."""
     words = {"mark": "MARK", "file": str(file), "seen": "", "mine": "me@desk", "changed": "changed by"}
+    words |= {"journal": str(file.parent / "deploys"), "number": "1", "most": "9"}
     command = prepared(script("hold", patience=0, silence=30, **words))
     return subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -257,6 +258,9 @@ def test_since_when_users_have_several_passwords_is_kept_for_some_and_begins_for
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     path.write_text("gateway 5\noperator 6\noperator 7\ngateway-2 8\nauth-service x\n")
     assert record(path, keep="auth-service gateway operator") == "gateway 5\noperator 6\n"
+    path.write_text("axb 5\na.b 6\n")
+    assert record(path, keep="a.b") == "a.b 6\n"
+    path.write_text("gateway 5\n")
     kept, begun = record(path, keep="gateway", add="auth-service").splitlines()
     assert kept == "gateway 5"
     assert begun.startswith("auth-service 1")

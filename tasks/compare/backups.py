@@ -1,0 +1,166 @@
+"""Backups: what is left of those that a host has no more, and whether those that it has are recent and proved. Pure.
+
+What its units record lies where no role can write (docs/decisions/0025); it is typed here all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tasks.catalogue.backup import NAME, PASSWORD
+from tasks.catalogue.printable import excerpt
+from tasks.compare.difference import Difference, Remedy
+from tasks.compare.unwell import Code, Health
+from tasks.desired.host import Host, Plan
+from tasks.desired.paths import (
+    BACKUP_TOOLS,
+    BACKUP_UNITS,
+    UNITS,
+    backup_file,
+    backup_record,
+    backup_unit,
+    proof_record,
+    proof_unit,
+)
+from tasks.observed.state import Observed
+
+OURS = re.compile(rf"{UNITS}/{BACKUP_UNITS}(backup|proof)-.*|/etc/redis/[^/]*\.backup|{BACKUP_TOOLS}/[^/]+")
+HOUR = 3600
+SHOWN = 300  # characters of what a unit said
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of the last copy or proof: `good` is when the last one that succeeded began, 0 where none has."""
+
+    failed: bool
+    at: int
+    good: int = 0
+    first: int = 0
+    keys: str = ""
+    said: str = ""
+    life: str = ""  # of which data its copies are
+    settled: bool = False  # whether it is known to be the role's own, not one that began empty on a new host
+    kept: str = ""  # why older copies could not be forgotten
+
+
+def read_record(text: str) -> Record | None:
+    """A record of a unit, None of what is none."""
+    fields = dict(line.partition(" ")[::2] for line in text.splitlines())
+    numbers = {name: fields.get(name, "0") for name in ("at", "good", "first")}
+    if fields.get("result") not in ("ok", "failed") or not all(
+        re.fullmatch("[0-9]{1,12}", item) for item in numbers.values()
+    ):
+        return None
+    at, good, first = map(int, numbers.values())
+    keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
+    life = fields.get("life", "")
+    return Record(
+        failed=fields["result"] == "failed",
+        at=at,
+        good=good,
+        first=first,
+        keys=keys,
+        said=said,
+        kept=kept,
+        life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
+        settled=fields.get("settled") == "yes",
+    )
+
+
+def recorded(path: str, observed: Observed) -> Record | None:
+    """What a unit has recorded in a file, None of none."""
+    state = observed.files.get(path)
+    return read_record(state.content) if state is not None and state.kind == "file" else None
+
+
+def backup_leftovers(desired: Host, observed: Observed) -> Iterator[Difference]:
+    """Timers and files of backups that the host is not to have; its copies stay where they are."""
+    wanted = {unit.name for unit in desired.units} | {file.path for file in desired.files}
+    for name, state in sorted(observed.units.items()):
+        if name.startswith(BACKUP_UNITS) and name not in wanted and state["LoadState"] != "not-found":
+            yield Difference(None, "unit", name, "absent", state["ActiveState"], Remedy.DISABLE)
+    for path in sorted(observed.files):
+        if OURS.fullmatch(path) and path not in wanted:
+            yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
+
+
+def lost_repository_passwords(
+    desired: Host, observed: Observed, file: str, lacking: Iterable[tuple[str, str]]
+) -> Iterator[str]:
+    """Repositories whose password the secrets file has lost: another one would open none of their copies."""
+    known = set(lacking)
+    for plan in desired.backups:
+        name, path = plan.role.name, backup_file(plan.role.name)
+        if (name, PASSWORD) in known and path in observed.files:
+            yield (
+                f"{name}: {file} has no password of its repository of backups, and the host has one ({path}), "
+                f"expected the same in both: bring the secrets file back, or copy what stands there behind "
+                f"RESTIC_PASSWORD= into it, as {name}: {{{PASSWORD}: …}}; a new one would open no copy"
+            )
+
+
+def without_backup(hosts: Iterable[Host]) -> list[str]:
+    """What a person should know of roles that have no backup; one line, or none."""
+    names = sorted({role.name for host in hosts for role in host.roles if not role.backed_up})
+    if not names:
+        return []
+    return [f"no backup off the host: {', '.join(names)}: their data is gone with its disk (README, Backups: {NAME})"]
+
+
+def backup_health(desired: Host, observed: Observed) -> Iterator[Health]:
+    """What is not well with the copies of a host's roles, and with their proofs."""
+    for plan in desired.backups:
+        name = plan.role.name
+        if backup_file(name) not in observed.files:
+            continue  # listed as a difference
+        copy, proof = recorded(backup_record(name), observed), recorded(proof_record(name), observed)
+        yield from _copy(plan, copy, observed.asked_at)
+        if copy is not None:
+            yield from _proof(plan, copy, proof, observed.asked_at)
+
+
+def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
+    name = plan.role.name
+    see = f"journalctl -u {backup_unit(name)}, then make one: tasks/backup.py"
+    age = now - record.good if record is not None and record.good else None
+    if age is None or age > plan.too_old:
+        found = "no copy was ever made from here" if age is None else f"the last copy is {in_words(age)} old"
+        said = f"; the last try said: {record.said}" if record is not None and record.failed else ""
+        yield Health(name, Code.BACKUP_OLD, "critical", f"{found}{said}", in_words(plan.too_old), see)
+    elif record is not None and record.failed:
+        yield Health(name, Code.BACKUP_FAILED, "warning", record.said, "a copy each time", see)
+    elif record is not None and record.kept:
+        yield Health(name, Code.BACKUP_FAILED, "warning", record.kept, "older copies forgotten as planned", see)
+
+
+def _proof(plan: Plan, copy: Record, record: Record | None, now: int) -> Iterator[Health]:
+    name = plan.role.name
+    see = f"journalctl -u {proof_unit(name)}, mend it, then: systemctl start {proof_unit(name)}"
+    since = record.good if record is not None and record.good else copy.first
+    if record is not None and record.failed:
+        yield Health(name, Code.PROOF_FAILED, "critical", record.said, "a copy that a server loads", see)
+    elif since and now - since > plan.proof_too_old:
+        found = f"no copy was proved for {in_words(now - since)}"
+        yield Health(name, Code.PROOF_OLD, "warning", found, in_words(plan.proof_too_old), see)
+
+
+def in_words(seconds: int) -> str:
+    """How long that is."""
+    hours = seconds // HOUR
+    if hours >= 72:
+        return f"{hours // 24} days"
+    return f"{hours} hours" if hours >= 2 else f"{max(seconds, 0) // 60} minutes"
+
+
+def ages(desired: Host, observed: Observed) -> Mapping[str, tuple[Record | None, Record | None]]:
+    """Role → what came of its last copy and of its last proof."""
+    return {
+        plan.role.name: (
+            recorded(backup_record(plan.role.name), observed),
+            recorded(proof_record(plan.role.name), observed),
+        )
+        for plan in desired.backups
+    }

@@ -1,0 +1,182 @@
+"""What an instance does right now: asked of itself, and of its host's kernel, which answers when it does not.
+
+Beside the look of tasks/observed/look.py, for people who look on: nothing here is compared or acted upon.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.catalogue.acl_rules import COMMANDS, OPERATOR
+from tasks.catalogue.printable import printable
+from tasks.desired.host import Instance
+from tasks.desired.paths import DEPLOYS_FILE
+from tasks.observed.bounds import PROGRAM
+from tasks.observed.connection import read_host
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError
+from tasks.observed.look import CLIENTS, read_clients
+from tasks.observed.moment import Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.own_server import exchange_as
+from tasks.observed.records import Unreadable, lines_of, matching, number, split_parts
+from tasks.observed.replies import StrangeReply
+from tasks.observed.state import Observed, Server
+
+PARTS = ("time", "connections", "resident", "deploys")
+JOURNAL_LINES = 400  # of the journal of deploys, which has no more
+JOURNAL_BYTES = 512 << 10
+SHOWN = 10  # entries of a server's slow log and of its refused logins
+MOST_CLIENTS = 5000  # more are counted, not listed: 5000 take 1.5 MiB and some milliseconds of the server
+WORD = 64  # characters that are shown of a name
+
+
+def ask_host(state: State, host: PyinfraHost, seen: Observed, instances: Sequence[Instance]) -> HostNow:
+    """What the host says of its instances. Raises Unobserved."""
+    endpoints = [f"{item.address}:{port}" for item in instances for port in item.role.listens_on]
+    processes = [str(seen.pid(item.unit)) for item in instances if seen.pid(item.unit)]
+    return read_host(
+        state,
+        host,
+        "look-now",
+        [],
+        parse_now,
+        endpoints=endpoints,
+        processes=processes,
+        journal=DEPLOYS_FILE,
+        lines=JOURNAL_LINES,
+        size=JOURNAL_BYTES,
+        patience=PROGRAM,
+    )
+
+
+def parse_now(text: str, mark: str) -> HostNow:
+    """What look-now.sh printed. Raises Unreadable."""
+    parts = {name: lines_of(part) for name, part in split_parts(text, mark, PARTS).items()}
+    connections: dict[tuple[str, int], dict[str, int]] = {}
+    for line in parts["connections"]:
+        count, where, peer = _words(line, 3)
+        address, _, port = where.rpartition(":")
+        peers = connections.setdefault((address, number(port, "a port")), {})
+        peers[matching(r"[0-9a-fA-F:.\[\]%a-z]{1,64}", peer, "an address")] = number(count, "a number of connections")
+    return HostNow(
+        time=number("".join(parts["time"]), "the time"),
+        connections=connections,
+        resident=dict(_resident(line) for line in parts["resident"]),
+        deploys=tuple(line for line in parts["deploys"] if line.strip()),
+    )
+
+
+def _words(line: str, count: int) -> list[str]:
+    words = line.split()
+    if len(words) != count:
+        raise Unreadable("a line of it has another number of words")
+    return words
+
+
+def _resident(line: str) -> tuple[int, int]:
+    found = re.fullmatch(r"/proc/([0-9]{1,10})/status:VmRSS:\s*([0-9]{1,15}) kB", line)
+    if not found:
+        raise Unreadable("a size of a process is of no known form")
+    return int(found[1]), int(found[2]) * 1024
+
+
+def ask_server(host: PyinfraHost, unit: str, server: Server, password: str) -> ServerNow:
+    """What a server that has answered a look says of this moment; nothing of what it does not tell."""
+    few = int(server.info.get("connected_clients") or 0) <= MOST_CLIENTS
+    commands: list[tuple[str, ...]] = [
+        ("INFO", "stats"),
+        ("SLOWLOG", "GET", str(SHOWN)),
+        ("LATENCY", "LATEST"),
+        ("ACL", "LOG", str(SHOWN)),
+        *([CLIENTS] if few else []),
+    ]
+    try:
+        login, replies = exchange_as(host, unit, server.endpoint, (OPERATOR, password), commands)
+        if isinstance(login, ReplyError):
+            return ServerNow(untold=(f"this moment: {printable(str(login))[:120]}",))
+        return read_now(replies, time.monotonic())
+    except ExchangeError as error:
+        return ServerNow(untold=(f"this moment: {error.refusal}",))
+    except StrangeReply as error:
+        return ServerNow(untold=(f"this moment: it does not speak as Redis does: {error}",))
+
+
+def read_now(replies: Sequence[Reply], at: float) -> ServerNow:
+    """The replies behind the login. Raises StrangeReply for what no Redis says."""
+    info, slow, latency, denied, *clients = replies
+    names = ("counters", "slow commands", "latency events", "refused logins", "clients")
+    untold = tuple(
+        f"{name}: {printable(str(reply))[:120]}"
+        for name, reply in zip(names, replies, strict=False)
+        if isinstance(reply, ReplyError)
+    )
+    listed = clients[0] if clients and not isinstance(clients[0], ReplyError) else None
+    return ServerNow(
+        clients=None if listed is None else read_clients(listed),
+        slow=tuple(_slow(item) for item in _items(slow)),
+        latency=tuple(_latency(item) for item in _items(latency)),
+        denied=tuple(_denied(item) for item in _items(denied)),
+        evicted=_evicted(info),
+        at=at,
+        untold=untold,
+    )
+
+
+def _items(reply: Reply) -> Iterator[list[Reply]]:
+    if isinstance(reply, ReplyError):
+        return
+    if not isinstance(reply, list) or not all(isinstance(item, list) for item in reply):
+        raise StrangeReply("a log of it is no list of entries")
+    for item in reply:
+        if isinstance(item, list):
+            yield item
+
+
+def _evicted(reply: Reply) -> int | None:
+    found = re.search(r"^evicted_keys:([0-9]{1,19})\r?$", reply, re.MULTILINE) if isinstance(reply, str) else None
+    return int(found[1]) if found else None
+
+
+def _whole(value: Reply, what: str) -> int:
+    if type(value) is not int:
+        raise StrangeReply(f"{what} is no number")
+    return value
+
+
+def _name(value: Reply) -> str:
+    return printable(str(value))[:WORD] if isinstance(value, str) else ""
+
+
+def _slow(entry: list[Reply]) -> Slow:
+    """`[id, time, microseconds, [command, argument, …], address, name]`."""
+    if len(entry) < 4 or not isinstance(entry[3], list) or not entry[3]:
+        raise StrangeReply("an entry of the slow log has another form")
+    words = [str(word).lower() for word in entry[3][:2]]
+    whole = "|".join(words)
+    command = whole.replace("|", " ") if whole in COMMANDS else words[0] if words[0] in COMMANDS else "(unknown)"
+    client = _name(entry[4]) if len(entry) > 4 else ""
+    return Slow(_whole(entry[1], "a time"), _whole(entry[2], "a duration"), command, len(entry[3]) - 1, client)
+
+
+def _latency(entry: list[Reply]) -> Latency:
+    if len(entry) < 4:
+        raise StrangeReply("a latency event has another form")
+    return Latency(_name(entry[0]), *(_whole(value, "a latency") for value in entry[1:4]))
+
+
+def _denied(entry: list[Reply]) -> Denied:
+    """Name and value in turn. What it was about may be the name of a key, and is left out."""
+    said = {str(name): value for name, value in zip(entry[::2], entry[1::2], strict=False)}
+    age = re.match(r"([0-9]{1,12})", str(said.get("age-seconds", "")))
+    address = re.search(r"(?:^| )addr=(\S{1,64})", str(said.get("client-info", "")))
+    return Denied(
+        reason=_name(said.get("reason")),
+        user=_name(said.get("username")),
+        count=_whole(said.get("count"), "a number of refusals"),
+        age=int(age[1]) if age else 0,
+        address=printable(address[1]) if address else "",
+    )

@@ -1,0 +1,175 @@
+"""The alerts of the tier: data, and monitoring/alerts.yaml as it follows from them (`make monitoring`). Pure.
+
+They need no list of roles: each series names its role and that role's policy, so that a sixth role has its alerts.
+What full, slow or many means is decided where health is (tasks/compare/health.py): an alert and status never disagree.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import yaml
+
+from tasks.compare.difference import Remedy
+from tasks.compare.runbook import DRIFT, OF_HEALTH, OF_REFUSAL, OF_REMEDY, OF_UNKNOWN, PAGE, UNSEEN
+from tasks.compare.unknown import Kind
+from tasks.compare.unwell import Code, Severity
+from tasks.observed.refusal import Cause
+
+STATUS_AGE, DRIFT_AGE = 600, 7200  # seconds; status runs each minute, drift each hour
+STATUS_TIME, DRIFT_TIME = "caas_redis_status_timestamp_seconds", "caas_redis_drift_check_timestamp_seconds"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert. `holds`: for how long its condition has to hold, so that what passes by itself wakes nobody."""
+
+    name: str
+    expr: str
+    severity: Severity
+    says: str
+    entry: str  # of docs/runbook.md; empty where the summary is all there is to say
+    holds: str = "0s"
+
+
+def _state(name: str, state: str, severity: Severity, says: str, entry: str, holds: str) -> Alert:
+    expr = f'caas_redis_status_state{{state=~"{state}"}} == 1'
+    return Alert(name, expr, severity, f"{{{{ $labels.role }}}} on {{{{ $labels.host }}}} {says}", entry, holds)
+
+
+STATES = (
+    _state("RedisDown", "down|starting", "critical", "does not run", OF_REMEDY[Remedy.START], "1m"),
+    _state("RedisBusy", "busy", "critical", "answers nobody: a script runs", OF_REFUSAL[Cause.BUSY], "1m"),
+    _state("RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], "1m"),
+    _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], "1m"),
+    _state("RedisNotSeen", "unknown", "critical", "does not tell how it is", OF_REFUSAL[Cause.CLOSED], "5m"),
+    _state("RedisLoadsLong", "loading", "critical", "has not loaded its data yet", "a-server-is-silent", "15m"),
+)
+WORDS: dict[Code, str] = {
+    Code.MEM_FULL: "has used up its memory, or nearly, and has nothing to evict",
+    Code.WITHOUT_TTL: "is full of keys that have no TTL",
+    Code.EVICTED: "drops keys that should stay, or faster than a cache can bear",
+    Code.WRITES_REFUSED: "has refused writes",
+    Code.CLIENTS_FULL: "has nearly as many clients as it may",
+    Code.REFUSED_CLIENTS: "has refused clients",
+    Code.BUFFERS: "has clients that hold nearly all the memory they may",
+    Code.EVICTED_CLIENTS: "has cut off clients",
+    Code.PASSWORDS_REFUSED: "is asked again and again with a wrong password",
+    Code.CRASHED: "was started again by systemd",
+    Code.DISK_FULL: "has too little room on its disk",
+    Code.DISK_SLOW: "waits for its disk: see what else writes to it (iostat -x), or move the role",
+    Code.CERTIFICATE_ENDS: "shows a certificate that ends soon",
+    Code.BACKUP_OLD: "has no copy off its host that is recent enough",
+    Code.BACKUP_FAILED: "could not be copied off its host",
+    Code.PROOF_FAILED: "has a copy that cannot be restored",
+    Code.PROOF_OLD: "has copies that nobody has tried to restore for too long",
+    Code.HOST_MEMORY: "has hardly any memory left",
+}
+# What one thing brings along raises one alert: refused writes of a role that is full, refused clients of one that is.
+FULL = 'caas_redis_status_health{code="MEM-FULL",severity="critical"}'
+BROUGHT: dict[Code, str] = {
+    Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or caas_redis_status_broken)",
+    Code.REFUSED_CLIENTS: 'unless on (host, role) caas_redis_status_health{code="CLIENTS-FULL"}',
+}
+
+
+def _of_health(code: Code, severity: Severity) -> Alert:
+    name = "Redis" + "".join(part.capitalize() for part in code.split("-"))
+    expr = f'caas_redis_status_health{{code="{code}",severity="{severity}"}} == 1 {BROUGHT.get(code, "")}'.strip()
+    who = "{{ $labels.role }} on {{ $labels.host }}" if code is not Code.HOST_MEMORY else "{{ $labels.host }}"
+    entry = OF_HEALTH.get(code, "")
+    soon = "" if severity == "critical" else "Warning"
+    return Alert(
+        f"{name}{soon}", expr, severity, f"{who} {WORDS[code]}", entry, "1m" if severity == "critical" else "5m"
+    )
+
+
+# Those that are ever critical: tasks/compare/.
+CRITICAL = (
+    Code.MEM_FULL,
+    Code.CLIENTS_FULL,
+    Code.CRASHED,
+    Code.DISK_FULL,
+    Code.CERTIFICATE_ENDS,
+    Code.BACKUP_OLD,
+    Code.PROOF_FAILED,
+    Code.HOST_MEMORY,
+)
+HEALTH = (
+    *(_of_health(code, "critical") for code in CRITICAL),
+    *(_of_health(code, "warning") for code in Code),
+)
+OTHERS = (
+    Alert(
+        "RedisLogBroken",
+        "caas_redis_status_broken == 1",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} cannot write its log or its snapshot: {{ $labels.what }}",
+        "disk-full",
+        "1m",
+    ),
+    Alert(
+        "RedisHostNotSeen",
+        'caas_redis_status_host{status="unreachable"} == 1',
+        "critical",
+        "{{ $labels.host }} cannot be looked at",
+        UNSEEN,
+        "2m",
+    ),
+    Alert(
+        "RedisDrifted",
+        'caas_redis_drift_host_status{status="drifted"} == 1',
+        "warning",
+        "{{ $labels.host }} is not as desired",
+        DRIFT,
+        "10m",
+    ),
+    Alert(
+        "RedisNotKnown",
+        'caas_redis_drift_host_status{status="error"} == 1',
+        "warning",
+        "not everything of {{ $labels.host }} could be looked at: tasks/drift.py says what, and why",
+        OF_UNKNOWN[Kind.LISTENERS],
+        "10m",
+    ),
+    Alert(
+        "RedisStatusOld",
+        f"time() - {STATUS_TIME} > {STATUS_AGE} or absent({STATUS_TIME})",
+        "critical",
+        f"nobody has looked at the tier for {STATUS_AGE // 60} minutes: see why tasks/status.py does not run",
+        "",
+        "5m",
+    ),
+    Alert(
+        "RedisDriftCheckOld",
+        f"time() - {DRIFT_TIME} > {DRIFT_AGE} or absent({DRIFT_TIME})",
+        "warning",
+        f"drift was not checked for {DRIFT_AGE // 3600} hours: see why tasks/drift.py does not run",
+        "",
+        "5m",
+    ),
+)
+ALERTS = (*STATES, *HEALTH, *OTHERS)
+
+
+def to_alerts(alerts: tuple[Alert, ...] = ALERTS) -> str:
+    """The rules file of Prometheus."""
+    rules = [_rule(item) for item in alerts]
+    text = yaml.safe_dump({"groups": [{"name": "caas-redis", "rules": rules}]}, sort_keys=False, width=200)
+    return f"# Written by make monitoring, from tasks/reports/alerts.py: change it there.\n{text}"
+
+
+def _rule(item: Alert) -> dict[str, object]:
+    read = {"runbook": f"{PAGE}#{item.entry}"} if item.entry else {}
+    return {
+        "alert": item.name,
+        "expr": item.expr,
+        "for": item.holds,
+        "labels": {"severity": item.severity},
+        "annotations": {"summary": item.says, **read},
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_alerts())

@@ -1,0 +1,71 @@
+"""The tier at one moment for Prometheus: a file for the textfile collector of its node exporter.
+
+Every series of a role says its policy: alerts know by it what full means for the role (tasks/reports/alerts.py). What
+nobody told has no series, because 0 would be a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from tasks.compare.runbook import OF_PERSISTENCE
+from tasks.reports.status_model import HostStatus, RoleRow, StatusReport
+
+Number = Callable[[RoleRow], "float | None"]
+BY_ROLE: dict[str, tuple[str, Number]] = {
+    "up_seconds": ("Seconds since the server started.", lambda row: row.up),
+    "keys": ("Keys of all databases.", lambda row: row.keys),
+    "memory_bytes": ("Memory that the server uses, or its process where it does not tell.", lambda row: row.used),
+    "memory_limit_bytes": ("The role's maxmemory.", lambda row: row.maxmemory),
+    "evicted_keys": ("Keys evicted since the server's start.", lambda row: row.evicted),
+    "clients": ("Connected clients.", lambda row: row.clients),
+    "clients_limit": ("The role's maxclients.", lambda row: row.maxclients),
+    "operations_per_second": ("Commands a second, just now.", lambda row: row.ops),
+    "hit_ratio": ("Reads that found their key since the server's start, 0 to 1.", lambda row: _ratio(row.hit_percent)),
+    "log_rewritten_seconds": ("Seconds since the log was written anew.", lambda row: row.log_rewritten),
+    "pending_fsyncs": ("Writes that wait for the disk.", lambda row: row.pending_fsync),
+    "disk_free_bytes": ("Room that is left where the role's data is.", lambda row: row.disk_free),
+    "restarts": ("Starts that systemd made by itself.", lambda row: row.restarts),
+}
+
+
+def to_status_metrics(report: StatusReport) -> str:
+    """All metrics of one look."""
+    registry = CollectorRegistry()
+
+    def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"caas_redis_status_{name}", help_text, labels, registry=registry)
+
+    host = gauge("host", "1 for the host's status: in_sync, drifted, unreachable or error.", "host", "status")
+    state = gauge("state", "1 for what the role does.", "host", "role", "policy", "state")
+    health = gauge("health", "1 for each thing that is not well.", "host", "role", "policy", "code", "severity")
+    broken = gauge("broken", "1 for what Redis reports of its files as failed.", "host", "role", "policy", "what")
+    numbers = {name: gauge(name, text, "host", "role", "policy") for name, (text, _) in BY_ROLE.items()}
+    for item in report.hosts:
+        host.labels(item.report.host, item.report.status).set(1)
+        policies = {row.role: row.policy for row in item.rows}
+        for row in item.rows:
+            labels = (item.report.host, row.role, row.policy)
+            state.labels(*labels, row.state).set(1)
+            for name, (_, number) in BY_ROLE.items():
+                if (value := number(row)) is not None:
+                    numbers[name].labels(*labels).set(value)
+        for sick in item.report.health:
+            role = sick.role or ""
+            health.labels(item.report.host, role, policies.get(role, ""), sick.code, sick.severity).set(1)
+        for role, what in _broken(item):
+            broken.labels(item.report.host, role, policies.get(role, ""), what).set(1)
+    gauge("seconds", "Duration of the look.").set(report.seconds)
+    gauge("timestamp_seconds", "Time of the look.").set(report.checked_at.timestamp())
+    return generate_latest(registry).decode()
+
+
+def _broken(item: HostStatus) -> set[tuple[str, str]]:
+    found = (it for it in item.report.differences if it.subject == "persistence" and it.name in OF_PERSISTENCE)
+    return {(it.role or "", it.name) for it in found}
+
+
+def _ratio(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100

@@ -1,0 +1,272 @@
+"""What an operator sees of the tier at one moment: a row a role, a line a finding, and how both follow."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from tasks.compare.difference import Remedy
+from tasks.compare.runbook import DRIFT, OF_REMEDY, PAGE, UNSEEN, where_to_read
+from tasks.desired.host import Instance
+from tasks.desired.paths import data_directory
+from tasks.observed.moment import Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.refusal import Cause
+from tasks.observed.state import Observed, Server, count_keys
+from tasks.reports.deploys import Deploy
+from tasks.reports.model import HostReport
+
+Level = Literal["critical", "unknown", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("critical", "unknown", "warning", "note")  # the worst first
+State = Literal["up", "loading", "busy", "no room", "silent", "starting", "down", "unknown"]
+OF_CAUSE: Mapping[Cause, State] = {
+    Cause.LOADING: "loading",
+    Cause.BUSY: "busy",
+    Cause.MAXCLIENTS: "no room",
+    Cause.SILENT: "silent",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a person should know first, and where it says what to do."""
+
+    level: Level
+    role: str | None
+    what: str
+    read: str = ""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """The worst first, then by role."""
+        return LEVELS.index(self.level), self.role or "", self.what
+
+
+@dataclass(frozen=True)
+class RoleRow:
+    """A role at one moment. None: it was not told, by nobody. Sizes in bytes, times in seconds."""
+
+    role: str
+    state: State
+    policy: str = ""  # what the role does when it is full
+    up: int | None = None
+    version: str = ""
+    keys: int | None = None
+    used: int | None = None  # told by the server, or else what the kernel says that its process has in RAM
+    maxmemory: int = 0
+    evicted: int | None = None  # since its start
+    evicted_per_hour: int | None = None  # since its start, on average
+    evicted_per_second: float | None = None  # between two questions just now
+    clients: int | None = None
+    maxclients: int | None = None
+    by_user: Mapping[str, int] = field(default_factory=dict)
+    by_address: Mapping[str, int] = field(default_factory=dict)
+    ops: int | None = None
+    hit_percent: float | None = None
+    log_rewritten: int | None = None  # ago
+    saved: int | None = None  # ago
+    pending_fsync: int | None = None
+    delayed_fsync: int | None = None
+    replication: str = ""
+    disk_free: int | None = None
+    disk_lasts: int | None = None  # at the pace of its log since that was written anew; None where it hardly grows
+    restarts: int | None = None  # by systemd, since somebody started it
+    refused_logins: Mapping[str, int] = field(default_factory=dict)
+    slow: tuple[Slow, ...] = ()
+    latency: tuple[Latency, ...] = ()
+    denied: tuple[Denied, ...] = ()
+    untold: tuple[str, ...] = ()
+
+    @property
+    def used_percent(self) -> int | None:
+        """How full it is."""
+        return None if self.used is None or not self.maxmemory else round(100 * self.used / self.maxmemory)
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host: what drift says of it, its roles' rows and what deploys did there, newest first."""
+
+    report: HostReport
+    rows: tuple[RoleRow, ...]
+    findings: tuple[Finding, ...]
+    deploys: tuple[Deploy, ...] = ()
+    at: int = 0  # by the host's own clock
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """The tier at one moment (UTC)."""
+
+    checked_at: datetime
+    hosts: tuple[HostStatus, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 only when all was seen and is as it should be, but for what only warns."""
+        seen = bool(self.hosts) and all(item.report.status == "in_sync" for item in self.hosts)
+        return 0 if seen and not any(found.level in ("critical", "unknown") for found in self.findings) else 1
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those of all hosts, the worst first."""
+        return tuple(sorted((found for item in self.hosts for found in item.findings), key=lambda found: found.order))
+
+
+# --- What follows from what was seen. Pure.
+
+
+def row(
+    instance: Instance, seen: Observed, now: HostNow | None, said: ServerNow | None, logins: Mapping[str, int]
+) -> RoleRow:
+    """A role's row: by what it says of itself, and by its host where it says nothing."""
+    server = seen.servers.get(instance.name)
+    at = now.time if now else 0
+    free = seen.free_of.get(data_directory(instance.name), seen.disk_free)
+    own: dict[str, object] = {
+        "role": instance.name,
+        "state": state_of(instance, seen, server),
+        "policy": instance.role.maxmemory_policy,
+        "maxmemory": instance.role.maxmemory,
+        "restarts": _digits(seen.unit(instance.unit).get("NRestarts")),
+        "disk_free": None if "disk" in seen.unseen else free,
+        "by_address": connected(instance, now),
+        "log_rewritten": _since(log_base(instance, seen), at),
+        "up": _since(seen.time(instance.unit, "ExecMainStartTimestamp"), at) if seen.pid(instance.unit) else None,
+    }
+    if server is None or server.refusal is not None:
+        used = now.resident.get(seen.pid(instance.unit)) if now else None
+        by_address: Mapping[str, int] = connected(instance, now)
+        clients = sum(by_address.values()) if now else None
+        return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
+    return RoleRow(**{**own, **_told(instance, server, said, at), "refused_logins": logins})  # type: ignore[arg-type]
+
+
+def _told(instance: Instance, server: Server, said: ServerNow | None, at: int) -> dict[str, object]:
+    info, config = server.info, server.config
+    hits, misses = _digits(info.get("keyspace_hits")) or 0, _digits(info.get("keyspace_misses")) or 0
+    up, evicted = _digits(info.get("uptime_in_seconds")), _digits(info.get("evicted_keys"))
+    loading = info.get("loading", "0") != "0"
+    told = said or ServerNow()
+    return {
+        "up": up,
+        "version": re.sub(r"[^0-9A-Za-z.]", "", info.get("redis_version", ""))[:12],
+        "keys": None if loading else count_keys(info)[0],
+        "used": _digits(info.get("used_memory")),
+        "maxmemory": _digits(config.get("maxmemory")) or instance.role.maxmemory,
+        "evicted": evicted,
+        "evicted_per_hour": None if evicted is None or up is None else round(evicted / max(1.0, up / 3600)),
+        "evicted_per_second": None,
+        "clients": _digits(info.get("connected_clients")),
+        "maxclients": _digits(config.get("maxclients")),
+        "by_user": dict(Counter(item.user for item in told.clients or ()).most_common()),
+        "ops": _digits(info.get("instantaneous_ops_per_sec")),
+        "hit_percent": 100 * hits / (hits + misses) if hits + misses else None,
+        "saved": _since(_digits(info.get("rdb_last_save_time")) or 0, at),
+        "pending_fsync": _digits(info.get("aof_pending_bio_fsync")),
+        "delayed_fsync": _digits(info.get("aof_delayed_fsync")),
+        "replication": replication(info),
+        "slow": told.slow,
+        "latency": told.latency,
+        "denied": told.denied,
+        "untold": told.untold,
+    }
+
+
+def state_of(instance: Instance, seen: Observed, server: Server | None) -> State:
+    """What a role does, in a word."""
+    active = seen.unit(instance.unit)["ActiveState"]
+    if not seen.pid(instance.unit):
+        return "starting" if active in ("activating", "reloading") else "down"
+    if server is None:
+        return "unknown"
+    if server.refusal is not None:
+        return OF_CAUSE.get(server.refusal.cause, "starting" if active == "activating" else "unknown")
+    return "loading" if server.info.get("loading", "0") != "0" else "up"
+
+
+def replication(info: Mapping[str, str]) -> str:
+    """What a server says of its copies; empty where it has none and is none."""
+    if info.get("role") == "slave":
+        link = re.sub(r"[^a-z]", "", info.get("master_link_status", ""))[:8]
+        return f"copy, link {link or 'unknown'}"
+    copies = _digits(info.get("connected_slaves")) or 0
+    return f"{copies} cop{'y' if copies == 1 else 'ies'}" if copies else ""
+
+
+def connected(instance: Instance, now: HostNow | None) -> dict[str, int]:
+    """Who is connected to a role, by address, as its host's kernel says it: the most first."""
+    found: Counter[str] = Counter()
+    for port in instance.role.listens_on:
+        found.update((now.connections if now else {}).get((instance.address, port), {}))
+    return dict(found.most_common())
+
+
+def log_base(instance: Instance, seen: Observed) -> int:
+    """When the newest base of a role's log was written, in seconds since the epoch; 0 where there is none."""
+    form = re.compile(rf"{re.escape(data_directory(instance.name))}/.*\.base\.(rdb|aof)")
+    return max((state.modified for path, state in seen.stored.items() if form.fullmatch(path)), default=0)
+
+
+def log_pace(instance: Instance, seen: Observed, at: int) -> float:
+    """Bytes a second that a role's log has grown by since it was written anew."""
+    server = seen.servers.get(instance.name, Server())
+    written = (_digits(server.info.get("aof_current_size")) or 0) - (_digits(server.info.get("aof_base_size")) or 0)
+    return max(0, written) / max(60, at - log_base(instance, seen)) if at else 0.0
+
+
+YEAR = 365 * 86400
+
+
+def lasts(free: int, pace: float) -> int | None:
+    """For how long a disk lasts at this pace; None beyond a year, where no log has grown, or it is nobody's guess."""
+    return int(free / pace) if pace and free / pace < YEAR else None
+
+
+def _since(moment: int, at: int) -> int | None:
+    return max(0, at - moment) if moment and at else None
+
+
+def _digits(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch("[0-9]{1,19}", text) else None
+
+
+def findings(report: HostReport, rows: tuple[RoleRow, ...], untold: str = "") -> tuple[Finding, ...]:
+    """What a person should know first of a host. `untold`: why it said nothing of this moment."""
+    return tuple(_findings(report, rows, untold))
+
+
+def _findings(report: HostReport, rows: tuple[RoleRow, ...], untold: str) -> Iterator[Finding]:
+    if not report.counted:
+        what = f"{report.host}: {report.status}: {(report.message.splitlines() or ['no reason given'])[0]}"
+        yield Finding("critical", None, what, f"{PAGE}#{UNSEEN}")
+    for item in rows:
+        if item.state in ("down", "starting"):
+            anchor = OF_REMEDY[Remedy.START]
+            yield Finding("critical", item.role, f"{item.state}: no server runs", f"{PAGE}#{anchor}")
+    for found in report.health:
+        level: Level = "critical" if found.severity == "critical" else "warning"
+        yield Finding(level, found.role, f"{found.code}: {found.observed}: {found.remedy}", where_to_read(found))
+    down = {item.role for item in rows if item.state in ("down", "starting")}
+    for thing in report.unknown:
+        if thing.role not in down:
+            yield Finding("unknown", thing.role, f"{thing.what}: {thing.because}: {thing.remedy}", where_to_read(thing))
+    yield from _drifted(report)
+    if untold:
+        yield Finding("unknown", None, f"{report.host}: this moment: {untold}", f"{PAGE}#{UNSEEN}")
+
+
+def _drifted(report: HostReport) -> Iterator[Finding]:
+    """Differences that have an entry of their own; how many others there are, which drift lists."""
+    named = [item for item in report.differences if where_to_read(item)]
+    for item in named:
+        what = f"{item.subject} {item.name}: {item.observed}, expected {item.expected}"
+        yield Finding("warning", item.role, what, where_to_read(item))
+    if left := len(report.differences) - len(named):
+        what = f"{report.host}: {left} difference{'' if left == 1 else 's'}: tasks/drift.py names them"
+        yield Finding("warning", None, what, f"{PAGE}#{DRIFT}")

@@ -1,0 +1,195 @@
+"""The status of a run's hosts: the look of a drift check, and beside it what servers and hosts say of this moment."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
+from tasks.desired.paths import unit_name
+from tasks.observed.connection import Unobserved, begin
+from tasks.observed.login import operator_login
+from tasks.observed.moment import HostNow, ServerNow
+from tasks.observed.now import ask_host, ask_server
+from tasks.observed.state import Observed, Server
+from tasks.reports import write_whole
+from tasks.reports.deploys import read_deploys
+from tasks.reports.model import HostReport
+from tasks.reports.status_json import to_status_json
+from tasks.reports.status_metrics import to_status_metrics
+from tasks.reports.status_model import HostStatus, RoleRow, StatusReport, findings, lasts, log_pace, row
+from tasks.reports.status_table import to_status
+from tasks.run.drift_report import build_report
+from tasks.run.ending import Refusal
+from tasks.run.fault import fault
+from tasks.run.network import FromOthers
+from tasks.run.session import Run, current
+from tasks.run.survey import Look, look_at_all
+
+SHORTEST = 1  # seconds between two looks: a look takes about one
+FORMS: dict[str, Callable[[StatusReport], str]] = {
+    STATUS_REPORT: to_status_json,
+    STATUS_METRICS: to_status_metrics,
+}
+CLEAR = "\x1b[H\x1b[2J"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What this run was asked to show."""
+
+    role: str = ""
+    history: bool = False
+    watch: float = 0.0
+    files: Mapping[str, Path] = field(default_factory=dict)  # word of --data → where to
+
+
+@dataclass(frozen=True)
+class Now:
+    """What a host and its servers said of this moment, or in `error` why not."""
+
+    host: HostNow | None = None
+    servers: Mapping[str, ServerNow] = field(default_factory=dict)
+    error: str = ""
+
+
+def show_status(state: State) -> int:
+    """Print what the tier does, once or again and again, and return the exit code of the last look."""
+    run = current(state)
+    return run.only_once("status", lambda: _show(state, run, asked(state, run)))
+
+
+def asked(state: State, run: Run) -> Asked:
+    """What `--data` asks for. Raises Refusal for what nothing can be shown of."""
+    data = {
+        name: next((host.data.get(name) for host in state.inventory if host.data.get(name) is not None), None)
+        for name in (STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, *FORMS)
+    }
+    role, watch = data[STATUS_ROLE], data[STATUS_WATCH]
+    known = sorted({item.name for host in run.tier.hosts.values() for item in host.roles})
+    problems = []
+    if role is not None and role not in known:
+        problems.append(f"{STATUS_ROLE}: expected one of {', '.join(known)}, observed {role!r}: correct the name")
+    if watch is not None and not seconds(watch):
+        problems.append(f"{STATUS_WATCH}: expected seconds from {SHORTEST} to 3600, observed {watch!r}: correct it")
+    if data[STATUS_HISTORY] not in (None, True, False, "true", "false"):
+        problems.append(f"{STATUS_HISTORY}: expected true, observed {data[STATUS_HISTORY]!r}: correct it")
+    if problems:
+        raise Refusal("\n".join(problems))
+    files = {name: Path(str(data[name])) for name in FORMS if data[name] is not None}
+    history = data[STATUS_HISTORY] in (True, "true")
+    return Asked(str(role or ""), history, seconds(watch), files)
+
+
+def seconds(value: object) -> float:
+    """A number of seconds; 0 for what is none."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return 0.0
+    return number if SHORTEST <= number <= 3600 else 0.0
+
+
+def _show(state: State, run: Run, wanted: Asked) -> int:
+    if not wanted.watch:
+        return _once(state, run, wanted)
+    while True:  # until Ctrl-C, which ends the run
+        began = time.monotonic()
+        _once(state, run, wanted, clear=sys.stdout.isatty())
+        time.sleep(max(0.0, wanted.watch - (time.monotonic() - began)))
+
+
+def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
+    report = status_of(state, run)
+    for name, path in wanted.files.items():
+        try:
+            write_whole(path, FORMS[name](report))
+        except OSError as error:
+            raise Refusal(f"The report could not be written: {name}={path}: {error}") from error
+    width = shutil.get_terminal_size((80, 24)).columns
+    text = to_status(report, width, sys.stdout.isatty(), wanted.role, wanted.history)
+    print((CLEAR if clear else "") + text, end="", flush=True)
+    return report.exit_code
+
+
+def status_of(state: State, run: Run) -> StatusReport:
+    """One look at every host, now."""
+    checked_at, began = datetime.now(UTC), time.monotonic()
+    looks = look_at_all(state, run)
+    jobs = {
+        host.name: begin(partial(_ask, state, host, looks[host.name]))
+        for host in state.inventory.get_active_hosts()
+        if host.name in looks
+    }
+    said = {name: job.result() for name, job in jobs.items()}
+    drift = build_report(state, run, looks, FromOthers(), checked_at, 0.0)
+    hosts = tuple(_host(item, looks.get(item.host), said.get(item.host, Now())) for item in drift.hosts)
+    return StatusReport(drift.checked_at, hosts, time.monotonic() - began, drift.notes)
+
+
+def _ask(state: State, host: PyinfraHost, seen: Look) -> Now:
+    """What a host says beside its look; a fault is that host's, and hides no other."""
+    if seen.observed is None:
+        return Now()
+    try:
+        answering = {name: server for name, server in seen.observed.servers.items() if server.refusal is None}
+        jobs = {name: begin(partial(_ask_server, host, seen, name, server)) for name, server in answering.items()}
+        own = begin(partial(ask_host, state, host, seen.observed, seen.desired.instances))
+        servers = {name: job.result() for name, job in jobs.items()}
+        return Now(own.result(), servers)
+    except Unobserved as error:
+        return Now(error=str(error))
+    except Exception as error:
+        return Now(error=fault(error))
+
+
+def _ask_server(host: PyinfraHost, seen: Look, role: str, server: Server) -> ServerNow:
+    password = operator_login(role, seen.passwords[role].get(OPERATOR), seen.observed) if seen.observed else None
+    return ask_server(host, unit_name(role), server, password) if password else ServerNow()
+
+
+def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
+    if seen is None or seen.observed is None:
+        return HostStatus(report, (), findings(report, ()))
+    observed = seen.observed
+    rows = tuple(
+        _with_trend(
+            row(item, observed, now.host, now.servers.get(item.name), report.logins_refused.get(item.name, {})),
+            now.servers.get(item.name),
+            seen.began,
+        )
+        for item in seen.desired.instances
+    )
+    rows = _with_disks(seen, observed, now, rows)
+    deploys = tuple(read_deploys(now.host.deploys)) if now.host else ()
+    found = findings(report, rows, now.error)
+    return HostStatus(report, rows, found, deploys, now.host.time if now.host else 0)
+
+
+def _with_trend(item: RoleRow, now: ServerNow | None, began: float) -> RoleRow:
+    """How many keys are dropped a second, between the look and the question after it."""
+    if now is None or now.evicted is None or item.evicted is None or now.at <= began:
+        return item
+    return replace(item, evicted_per_second=max(0, now.evicted - item.evicted) / (now.at - began))
+
+
+def _with_disks(seen: Look, observed: Observed, now: Now, rows: tuple[RoleRow, ...]) -> tuple[RoleRow, ...]:
+    """For how long each disk lasts: roles that have the same room left write to the same one."""
+    at = now.host.time if now.host else 0
+    pace: dict[int | None, float] = {}
+    for instance, item in zip(seen.desired.instances, rows, strict=True):
+        pace[item.disk_free] = pace.get(item.disk_free, 0.0) + log_pace(instance, observed, at)
+    return tuple(
+        item if item.disk_free is None else replace(item, disk_lasts=lasts(item.disk_free, pace[item.disk_free]))
+        for item in rows
+    )

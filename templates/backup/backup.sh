@@ -1,0 +1,362 @@
+#!/bin/sh
+# Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
+# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE. By its units, and by the commands of this tool.
+#
+# What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
+# Root's own files lie where no role can write. restic alone has the repository's password in its environment.
+: "${role?}" "${unit?}" "${user?}" "${directory?}" "${log?}" "${name?}" "${snapshot?}" "${databases?}" "${address?}" "${port?}" "${tls?}" "${host?}" "${keep?}"
+umask 077
+export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+tools=/usr/local/lib/caas-redis
+records=/var/lib/caas-redis
+scratch=/var/lib/caas-redis-proof
+state=$records/$role.backup
+proof=$records/$role.proof
+cache=/var/cache/caas-redis
+samples=20
+patience=900
+settings=/etc/redis/$role.backup
+[ -z "${CREDENTIALS_DIRECTORY:-}" ] || settings=$CREDENTIALS_DIRECTORY/backup
+
+began=$(date +%s) to=/dev/null
+copied=${copied:-$role}  # the role that the copy is of
+install -d -m 0700 /run/caas-redis
+work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
+server='' scratched='' bound=''
+# shellcheck disable=SC2329  # called by the trap
+cleanup() {
+  [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null
+  rm -rf "$work"
+  [ -z "$scratched" ] || rm -rf "${scratch:?}/$role"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM HUP
+
+now() { date +%s; }
+# One line of what somebody said last, in letters that steer nothing.
+last_words() { tr -c '[:print:]\n' '?' | grep -v '^ *$' | tail -n 3 | paste -sd ' ' | tail -c 400; }
+field() { sed -n "s/^$1 //p" "$2" 2>/dev/null | head -n 1; }
+is() { printf '%s' "$1" | grep -qxE "$2"; }
+
+# In a shell of its own: nobody else has these variables.
+with_restic() (
+  while IFS= read -r line; do
+    case $line in READER=*) ;; [A-Z]*=*) export "${line?}" ;; esac
+  done <"$settings"
+  # shellcheck disable=SC2086  # no word, or two
+  exec ${bound:+timeout $bound} restic --quiet --cache-dir="$cache" "$@"
+)
+# As the role's user, with nothing of root's: no variable, no descriptor but those that are given, no way to more rights.
+as_role() ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@" 8>&- 9>&- )
+
+# What has come of it, whole or as before: root's own directory.
+record() {
+  [ "$1" != /dev/null ] || return 0
+  cat >"$1.new" && sync "$1.new" && mv -fT "$1.new" "$1"
+}
+failed() {
+  echo "$role: $1"
+  {
+    echo "result failed"
+    echo "at $began"
+    echo "said $(printf '%s' "$1" | last_words)"
+    grep -E '^(first|good|keys|bytes|life|settled|repository|where|run) ' "$to" 2>/dev/null
+  } | record "$to"
+  exit 1
+}
+hold() {
+  exec 9>"/run/caas-redis/$1.lock"
+  flock --wait 7200 9 || failed "another backup or proof has not ended in two hours"
+}
+
+# A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
+# one at another place is.
+have_repository() {
+  where=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)
+  known=''
+  [ "$(field where "$state")" != "$where" ] || known=$(field repository "$state")
+  # restic of Debian 13 tries a quarter of an hour to reach what is not there, each time.
+  bound=60
+  with_restic unlock >/dev/null 2>&1
+  with_restic cat config >"$work/config" 2>"$work/said"
+  opened=$?
+  bound=''
+  if [ "$opened" = 0 ]; then
+    sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p' "$work/config" | head -n 1 >"$work/id"
+    if [ -n "$known" ] && [ "$known" != "$(cat "$work/id")" ]; then
+      failed "its repository is another one than before: look whether the right one is mounted; if it was made anew on purpose: rm $state on the host"
+    fi
+    return 0
+  fi
+  if grep -q 'wrong password' "$work/said"; then
+    failed "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
+  fi
+  if [ -n "$known" ]; then
+    failed "its repository cannot be read: $(last_words <"$work/said")"
+  fi
+  [ "$1" = make ] || failed "it has no repository yet: $(last_words <"$work/said")"
+  with_restic init >/dev/null 2>"$work/said" || failed "its repository cannot be made: $(last_words <"$work/said")"
+  have_repository again
+}
+
+# What the role's own process answers `reader`, to commands on standard input; nothing where another may answer.
+ask() {
+  pid=$(systemctl show --property=MainPID --value "$unit")
+  is "$pid" '[1-9][0-9]*' || return 1
+  ss -Hltnp "src $address and sport = :$port" | grep -q "pid=$pid," || return 1
+  password=$(sed -n 's/^READER=//p' "$settings")
+  set -- -h "$address" -p "$port" --raw
+  [ "$tls" = no ] || set -- "$@" --tls --cacert "/etc/redis/$role.ca" --cert "/etc/redis/$role.crt" --key "/etc/redis/$role.key"
+  { printf 'AUTH reader %s\n' "$password"; cat; } | timeout 30 redis-cli "$@" 2>/dev/null | tr -d '\r' | head -c 262144
+}
+numbers() { # keys, of them with a TTL, changes, ended by themselves, version: of INFO on standard input
+  perl -ne '/^db[0-9]+:keys=([0-9]{1,15}),expires=([0-9]{1,15})/ and $keys += $1, $expires += $2;
+    /^(rdb_changes_since_last_save|expired_keys|evicted_keys|loading):([0-9]{1,15})$/ and $of{$1} = $2;
+    /^redis_version:([0-9.]{1,20})$/ and $version = $1;
+    END { defined $version or exit 1; $of{loading} and exit 1; printf "%d %d %d %d %s\n", $keys // 0, $expires // 0, $of{rdb_changes_since_last_save} // 0, ($of{expired_keys} // 0) + ($of{evicted_keys} // 0), $version }'
+}
+databases_in() { sed -nE 's/^db([0-9]{1,5}):keys=.*/\1/p' | head -n 16; }
+# Lines DATABASE KEY DIGEST EXPIRY; $1: a command that sends what stands on standard input to a server.
+sample() { # $1 = ask or ask_scratch, $2 = database, then keys in hexadecimal, or how many
+  asking=$1 database=$2
+  shift 2
+  printf 'SELECT %s\nEVAL_RO "%s" 0 %s\n' "$database" "$(tail -n 1 "$tools/sample")" "$*" | "$asking" |
+    grep -xE '[0-9a-f]{2,2000} ([0-9a-f]{40}|gone) -?[0-9]{1,15}' | head -n "$samples" | sed "s/^/$database /"
+}
+# The same of those keys that a file of such lines has.
+sample_again() { # $1 = ask or ask_scratch, $2 = the file
+  cut -d' ' -f1 "$2" | sort -u | while read -r database; do
+    sample "$1" "$database" x "$(sed -n "s/^$database \([0-9a-f]*\) .*/\1/p" "$2" | paste -sd ' ')"
+  done
+}
+
+copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" 3>"$work/report" 2>"$work/copier"; }
+
+make_copy() {
+  to=$state
+  hold "$role.backup"
+  have_repository make
+  run=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
+  own_life=$(field life "$state")
+  [ -n "$own_life" ] || own_life=$run
+  first=$(field first "$state")
+  [ -n "$first" ] || first=$began
+  time=$(date -u -d "@$began" '+%F %T')
+  echo INFO | ask >"$work/before"
+  numbers <"$work/before" >"$work/counted.before"
+  for database in $(databases_in <"$work/before"); do
+    sample ask "$database" "$samples"
+  done >"$work/samples.before"
+  mkfifo "$work/sum"
+  sha256sum <"$work/sum" >"$work/digest" &
+  summing=$!
+  { copy; echo $? >"$work/copied"; } | tee "$work/sum" |
+    with_restic backup --stdin --stdin-filename "/$role.tar" --tag "copy,run=$run" --host "$host" --time "$time" \
+      >/dev/null 2>"$work/said"
+  stored=$?
+  wait "$summing"
+  [ "$(cat "$work/copied")" = 0 ] || failed "not copied: $(last_words <"$work/copier")"
+  [ "$stored" = 0 ] || failed "not stored: $(last_words <"$work/said")"
+  echo INFO | ask >"$work/after"
+  numbers <"$work/after" >"$work/counted.after"
+  sample_again ask "$work/samples.before" >"$work/samples.after"
+  write_manifest >"$work/manifest"
+  with_restic backup --stdin --stdin-filename "/$role.manifest" --host "$host" --time "$time" --tag "manifest,run=$run" \
+    --tag "role=$role,life=$own_life,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
+    <"$work/manifest" >/dev/null 2>"$work/said" || failed "not stored: $(last_words <"$work/said")"
+  forgotten=''
+  [ -z "$keep" ] || forget || forgotten=$(last_words <"$work/said")
+  {
+    echo "result ok"
+    echo "at $began"
+    echo "first $first"
+    echo "good $began"
+    echo "keys ${keys:-unknown}"
+    echo "bytes $bytes"
+    echo "run $run"
+    echo "life $own_life"
+    grep '^settled ' "$state" 2>/dev/null
+    echo "repository $(cat "$work/id")"
+    echo "where $where"
+    [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
+  } | record "$state"
+  echo "$role: a copy of $(date -u -d "@$began" '+%F %T') UTC, ${keys:-an unknown number of} keys, $bytes bytes, run $run"
+}
+
+# What is known of a copy, as lines of words. What was there before and after bounds what is in it: a key is made or goes
+# with a change, or is ended by the server, and both are counted.
+write_manifest() {
+  keys='' expires='' low='' high=''
+  version=$(redis-server --version | sed -nE 's/.* v=([0-9.]+) .*/\1/p')
+  if read -r before_keys before_expires before_changes before_ended before_version <"$work/counted.before" &&
+    read -r after_keys after_expires after_changes after_ended after_version <"$work/counted.after"; then
+    version=$before_version keys=$after_keys
+    expires=$((before_expires > after_expires ? before_expires : after_expires))
+    moved=$((after_changes - before_changes + after_ended - before_ended))
+    # A save in between has set the counter back.
+    if [ "$after_changes" -ge "$before_changes" ] && [ "$after_ended" -ge "$before_ended" ] && [ "$before_version" = "$after_version" ]; then
+      low=$((before_keys - moved)) high=$((before_keys + moved))
+    fi
+  fi
+  bytes=$(field bytes "$work/report") newest=$(field newest "$work/report")
+  kind=snapshot
+  [ -z "$log" ] || kind=log
+  printf '%s\n' "format 1" "role $role" "at $began" "host $host" "life $own_life" "server $version" "kind $kind" \
+    "digest $(cut -d' ' -f1 "$work/digest")" "bytes $bytes" "newest $newest"
+  [ -z "$keys" ] || printf '%s\n' "keys $keys" "expires $expires"
+  [ -z "$low" ] || printf '%s\n' "low $((low < 0 ? 0 : low))" "high $high"
+  sed -nE 's/^(db[0-9]{1,5}):(keys=[0-9]+,expires=[0-9]+).*/before \1 \2/p' "$work/before"
+  sed -nE 's/^(db[0-9]{1,5}):(keys=[0-9]+,expires=[0-9]+).*/after \1 \2/p' "$work/after"
+  # What was the same before and after is so in the copy, too.
+  sort "$work/samples.before" >"$work/sorted"
+  sort "$work/samples.after" | comm -12 "$work/sorted" - | sed 's/^/sample /'
+}
+
+# Snapshots of the repository, a line each: TIME KIND RUN ID LIFE.
+snapshots() {
+  with_restic snapshots --json >"$work/snapshots" 2>"$work/said" || return 1
+  perl -0777 -ne 'for (split /(?=\{"time":")/) {
+    my ($time) = /"time":"([0-9T:-]{19})/ or next;
+    my ($id) = /"id":"([0-9a-f]{64})"/ or next;
+    my ($kind) = /"(copy|manifest)"/ or next;
+    my ($run) = /"run=([0-9a-f]{16})"/ or next;
+    my ($life) = /"life=([0-9a-f]{16})"/;
+    print "$time $kind $run $id ", $life // "-", "\n" }' "$work/snapshots"
+}
+
+# What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
+# still be under way elsewhere. Each life by itself: what began empty on a new host displaces no copy from before.
+forget() {
+  snapshots >"$work/list" || return 1
+  awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u >"$work/lives"
+  while read -r life; do
+    # shellcheck disable=SC2086  # a list of options
+    with_restic forget --tag "manifest,life=$life" --group-by '' $keep </dev/null >/dev/null 2>"$work/said" || return 1
+  done <"$work/lives"
+  snapshots | sort >"$work/list"
+  day=$(date -u -d '1 day ago' '+%FT%T')
+  half=$(awk -v day="$day" '{ has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 } END { for (run in has) if (has[run] < 2 && time[run] < day) print id[run] }' "$work/list")
+  # shellcheck disable=SC2086
+  [ -z "$half" ] || with_restic forget $half >/dev/null 2>"$work/said"
+}
+
+# Unpacks the copy of run $1 as the role's user, and judges it by its manifest, which is in $work/manifest then.
+unpack() { # $2, $3: where its log, or its snapshot, goes
+  with_restic dump --tag "manifest,run=$1" latest "/$copied.manifest" >"$work/manifest" 2>"$work/said" ||
+    { echo "its manifest cannot be read: $(last_words <"$work/said")"; return 1; }
+  [ "$(field format "$work/manifest")" = 1 ] || { echo "its manifest is of another form than this tool's"; return 1; }
+  free=$(df -B1 --output=avail "${3%/*}" | tail -n 1)
+  [ "$free" -gt "$(field bytes "$work/manifest")" ] || { echo "no room: ${3%/*} has $free bytes free, the copy has $(field bytes "$work/manifest")"; return 1; }
+  mkfifo "$work/sum"
+  sha256sum <"$work/sum" >"$work/digest" &
+  summing=$!
+  { with_restic dump --tag "copy,run=$1" latest "/$copied.tar" 2>"$work/said"; echo $? >"$work/dumped"; } |
+    tee "$work/sum" | as_role perl "$tools/unpack.pl" "$2" "$name" "$3" >"$work/unpacked" 2>&1
+  unpacked=$?
+  wait "$summing"
+  rm "$work/sum"
+  [ "$(cat "$work/dumped")" = 0 ] || { echo "it cannot be read from its repository: $(last_words <"$work/said")"; return 1; }
+  [ "$unpacked" = 0 ] || { last_words <"$work/unpacked"; return 1; }
+  [ "$(cut -d' ' -f1 "$work/digest")" = "$(field digest "$work/manifest")" ] ||
+    { echo "it is not what was stored: its SHA-256 is another than its manifest says"; return 1; }
+  if [ "$(field kind "$work/manifest")" = log ]; then
+    as_role redis-check-aof "$2/$name.manifest" </dev/null >"$work/checked" 2>&1
+    grep -q 'All AOF files and manifest are valid' "$work/checked"
+  else
+    as_role redis-check-rdb "$3" </dev/null >"$work/checked" 2>&1
+  fi || { echo "redis-check finds it damaged: $(last_words <"$work/checked")"; return 1; }
+}
+
+# The server of the proof: no port, no log of its own, nothing that it may drop.
+scratch_config() {
+  appendonly=no
+  [ "$(field kind "$work/manifest")" = snapshot ] || appendonly=yes
+  printf '%s\n' "port 0" "unixsocket $1/socket" "unixsocketperm 700" "dir $1" "daemonize no" 'save ""' "maxmemory 0" \
+    "databases $databases" "appendonly $appendonly" "appenddirname log" "appendfilename $name" "dbfilename snapshot.rdb" \
+    "aof-load-truncated no" "auto-aof-rewrite-percentage 0" "logfile $1/messages"
+}
+ask_scratch() { as_role timeout 60 redis-cli -s "$scratch/$role/work/socket" --raw 2>/dev/null | tr -d '\r' | head -c 262144; }
+
+prove_copy() { # $1: of this run only, for a restore; without it the newest one, whose proof is recorded
+  to=$proof
+  [ -z "$1" ] || to=/dev/null
+  hold proof
+  hold_role
+  have_repository prove
+  snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
+  run=$1
+  [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
+  [ -n "$run" ] || failed "there is no copy to prove"
+  [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
+    failed "its repository is damaged: $(last_words <"$work/said")"
+  install -d -m 0711 "$scratch"
+  scratched=yes  # by whoever has the lock: another one's is not taken away
+  rm -rf "${scratch:?}/$role"
+  { mkdir -m 0711 "$scratch/$role" && install -d -m 0700 -o "$user" -g "$user" "$scratch/$role/work"; } || failed "$scratch cannot be written"
+  in=$scratch/$role/work
+  why=$(unpack "$run" "$in/log" "$in/snapshot.rdb") || failed "the copy of run $run: $why"
+  scratch_config "$in" >"$scratch/$role/redis.conf"
+  chmod 0644 "$scratch/$role/redis.conf"
+  # exec, so that the process is the server itself, for its end.
+  ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all redis-server "$scratch/$role/redis.conf" >/dev/null 2>&1 8>&- 9>&- ) &
+  server=$!
+  deadline=$(($(now) + patience))
+  until echo INFO | ask_scratch >"$work/loaded" && numbers <"$work/loaded" >"$work/counted"; do
+    kill -0 "$server" 2>/dev/null || failed "a server does not load the copy of run $run: $(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)"
+    [ "$(now)" -lt "$deadline" ] || failed "a server has not loaded the copy of run $run in $patience s"
+    sleep 0.2
+  done
+  read -r loaded _ <"$work/counted"
+  low=$(field low "$work/manifest") high=$(field high "$work/manifest") expires=$(field expires "$work/manifest")
+  if [ -n "$low" ] && { [ "$loaded" -gt "$high" ] || [ "$loaded" -lt $((low - expires)) ]; }; then
+    failed "the copy of run $run has $loaded keys, expected $low to $high ($expires of them with a TTL)"
+  fi
+  sed -n 's/^sample //p' "$work/manifest" >"$work/samples"
+  sample_again ask_scratch "$work/samples" | sort >"$work/found"
+  soon=$(($(now) + 60))
+  while read -r database key digest expiry; do
+    # One that has expired since may be gone.
+    [ "$expiry" -gt 0 ] && [ $((expiry / 1000)) -lt "$soon" ] && continue
+    grep -qxF "$database $key $digest $expiry" "$work/found" || failed "the copy of run $run has another value of a key than the server had: database $database, key in hexadecimal $key"
+  done <"$work/samples"
+  [ -n "$1" ] || {
+    echo "result ok"
+    echo "at $began"
+    echo "good $began"
+    echo "keys $loaded"
+    echo "run $run"
+    echo "life $(field life "$work/manifest")"
+  } | record "$proof"
+  echo "$role: the copy of $(date -u -d "@$(field at "$work/manifest")" '+%F %T') UTC was loaded by a server: $loaded keys, $(wc -l <"$work/samples") of them compared"
+  [ -n "$1" ] || [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"
+}
+hold_role() {
+  exec 8>"/run/caas-redis/$role.backup.lock"
+  flock --wait 7200 8 || failed "another backup has not ended in two hours"
+}
+
+list_copies() {
+  bound=120
+  with_restic snapshots --json 2>"$work/said" || { last_words <"$work/said" >&2; exit 1; }
+}
+
+# For a restore: unpacked where nobody loads it yet. Prints the manifest.
+fetch_copy() {
+  why=$(unpack "$1" "$2" "$3") || { echo "$why" >&2; exit 1; }
+  cat "$work/manifest"
+}
+
+# The role has the data of a copy now: its next copies are of the same life, whatever was made here before.
+continue_life() {
+  to=/dev/null
+  hold "$role.backup"
+  { grep -vE '^(life|settled) ' "$state" 2>/dev/null; echo "life $1"; echo "settled yes"; } | record "$state"
+}
+
+case $1 in
+  make) make_copy ;;
+  prove) prove_copy "${2:-}" ;;
+  continue) continue_life "$2" ;;
+  list) list_copies ;;
+  fetch) fetch_copy "$2" "$3" "$4" ;;
+esac

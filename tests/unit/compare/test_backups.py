@@ -1,0 +1,78 @@
+"""What is left of backups that a host is not to have, and passwords that nobody replaces."""
+
+from dataclasses import replace
+
+from tasks.catalogue.backup import Backup, backed_up
+from tasks.catalogue.secret import Secret
+from tasks.compare.backups import backup_leftovers, lost_repository_passwords, without_backup
+from tasks.compare.difference import Remedy
+from tasks.compare.fitness import memory_needed
+from tasks.compare.host import compare
+from tasks.desired.backup import one_line, settings_text
+from tests.unit.builders import BACKUP, as_desired, desired, roles
+
+HOST = desired("crypto", "gateway", backup=Backup(repository="/mnt/backups", roles=("crypto",)))
+SEEN = as_desired(HOST)
+WITHOUT = desired("crypto", "gateway")
+
+
+def test_where_no_role_is_backed_up_nothing_is_there_for_it() -> None:
+    assert "restic" not in WITHOUT.packages
+    assert not [file.path for file in WITHOUT.files if "backup" in file.path]
+    assert "reader" not in {user.name for instance in WITHOUT.instances for user in instance.users}
+    assert compare(WITHOUT, as_desired(WITHOUT)) == []
+
+
+def test_backups_that_are_turned_off_leave_no_timer_no_file_and_no_password() -> None:
+    found = {item.name: item.remedy for item in backup_leftovers(WITHOUT, SEEN)}
+    units = "/etc/systemd/system/caas-redis"
+    assert found == {
+        "caas-redis-backup-crypto.timer": Remedy.DISABLE,
+        "caas-redis-proof-crypto.timer": Remedy.DISABLE,
+        **{f"{units}-backup-crypto.{kind}": Remedy.REMOVE for kind in ("service", "timer")},
+        **{f"{units}-proof-crypto.{kind}": Remedy.REMOVE for kind in ("service", "timer")},
+        "/etc/redis/crypto.backup": Remedy.REMOVE,
+        **{f"/usr/local/lib/caas-redis/{name}": Remedy.REMOVE for name in ("backup", "copy.pl", "sample", "unpack.pl")},
+    }
+
+
+def test_a_repository_password_that_was_lost_is_not_made_up_over_the_one_of_the_host() -> None:
+    lacking = [("crypto", "backup"), ("gateway", "backup")]
+    (problem,) = lost_repository_passwords(HOST, SEEN, "secrets.yaml", lacking)
+    assert problem.startswith("crypto: secrets.yaml has no password of its repository of backups, and the host has one")
+    assert list(lost_repository_passwords(HOST, replace(SEEN, files={}), "secrets.yaml", lacking)) == []
+
+
+def test_the_file_for_root_alone_has_what_restic_needs_and_shows_itself_nowhere() -> None:
+    (plan,) = HOST.backups
+    known: dict[str, dict[str, str | None]] = {
+        "crypto": {"backup": Secret("one"), "reader": Secret("two")},
+        "RESTIC": {"AWS_SECRET_ACCESS_KEY": "three"},
+    }
+    text = settings_text(plan, known)
+    assert text.splitlines()[1:] == [
+        "RESTIC_REPOSITORY=/mnt/backups/crypto",
+        "RESTIC_PASSWORD=one",
+        "READER=two",
+        "AWS_SECRET_ACCESS_KEY=three",
+    ]
+    assert settings_text(plan, {"crypto": {"backup": None, "reader": None}}) == ""
+    (file,) = [file for file in HOST.files if file.path == "/etc/redis/crypto.backup"]
+    assert (file.owner, file.mode, file.secret) == ("root", "0600", True)
+    assert "secret-of-crypto" not in repr(HOST)
+
+
+def test_the_proof_of_the_largest_role_counts_in_the_memory_of_a_host() -> None:
+    several = [roles()["crypto"], roles()["socket"]]
+    more = memory_needed(backed_up(several, BACKUP)) - memory_needed(several)
+    assert more == int(1.1 * (512 << 20))
+
+
+def test_roles_without_a_backup_are_named() -> None:
+    (line,) = without_backup([HOST])
+    assert line.startswith("no backup off the host: gateway: ")
+    assert without_backup([desired("crypto", backup=BACKUP)]) == []
+
+
+def test_a_script_for_redis_cli_is_one_line_without_its_comments() -> None:
+    assert one_line("-- why\nlocal a = 1\n  return a\n") == "local a = 1 return a\n"
