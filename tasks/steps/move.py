@@ -41,6 +41,7 @@ from tasks.steps.retire import Proofs, forget_moves, purge_command
 from tasks.steps.sample import differing_keys
 
 POLL = 0.3  # seconds between two looks at a copy
+TRIES = 3  # of a copy to get the whole data, after the first
 NO_LINK = 30.0  # seconds after which a copy that has not reached its server is given up
 HELD_BACK = 30.0  # seconds between two words about a copy that is made
 
@@ -142,10 +143,10 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
     """How long its writers waited. Raises MoveFailed when the old server serves on; the copy is discarded then."""
     try:
         _begin(move, instance, old, new)
-        _wait_for_copy(move, instance, new)
+        _wait_for_copy(move, instance, old, new)
         # What came over the network lies under its snapshot's name, and is none that it saved.
         new.ask(("BGSAVE",))
-        _wait_for_copy(move, instance, new)
+        _wait_for_copy(move, instance, old, new)
         _compare(old, new)
         return hand_over(move, old, new, password)
     except MoveFailed as error:
@@ -194,9 +195,13 @@ def copy_text(move: Move, password: str) -> str:
     )
 
 
-def _wait_for_copy(move: Move, instance: Instance, new: Side) -> None:
-    """The copy is in sync and all of it is on disk, where its next start looks. Raises MoveFailed when that lasts."""
+def _wait_for_copy(move: Move, instance: Instance, old: Side, new: Side) -> None:
+    """The copy is in sync and all of it is on disk, where its next start looks. Raises MoveFailed when that lasts.
+
+    One whose disk is full begins again and again, and each time the old server makes a snapshot for it.
+    """
     began = linked = said = time.monotonic()
+    first = _snapshots_made(old)
     while True:
         info = new.info()
         now = time.monotonic()
@@ -205,12 +210,20 @@ def _wait_for_copy(move: Move, instance: Instance, new: Side) -> None:
         problem = copy_problem(info, instance.role.appendonly)
         if not problem and (not instance.role.appendonly or _has_manifest(new, instance)):
             return
+        if _snapshots_made(old) - first > TRIES:
+            raise MoveFailed(
+                f"{move.target}: the copy begins again and again: see the journal of its unit, and its disk"
+            )
         if now - linked > NO_LINK or now - began > PATIENCE:
             raise MoveFailed(f"{move.target}: {problem or 'its log has no manifest'} after {now - began:.0f} s")
         if now - said > HELD_BACK:
             new.host.log_styled(f"{move.role}: {problem}: waiting", fg="yellow")
             said = now
         time.sleep(POLL)
+
+
+def _snapshots_made(old: Side) -> int:
+    return int(old.info().get("sync_full") or 0)
 
 
 def copy_problem(info: Mapping[str, str], log: bool) -> str:
