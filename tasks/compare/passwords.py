@@ -47,14 +47,15 @@ def _hashes(found: Mapping[str, object]) -> set[str]:
 def may_replace(instance: Instance, user: User, found: Mapping[str, object], observed: Observed) -> bool:
     """Whether the passwords that a running server has may be made those of the secrets file.
 
-    Nobody is locked out by one more, nor unasked by one less. So too where its ACL file has them and the server none of
-    them: the next start would load it, somebody has changed the server alone. Not where the server has one of them and
-    others beside it: so does one whose rotation was cut off before its file, and services may use the others by now.
+    Nobody is locked out by one more, nor unasked by one less. So too where its ACL file has them: the next start would
+    load it, somebody has changed the server alone. Not of a user that was rotated from here, where the server has one
+    of them and others beside it: so has one whose rotation was cut off before its file, and services may use those.
     """
     has, wanted = _hashes(found), set(user.passwords_sha256)
     adds = bool(has) and has <= wanted
     drops = user.name in instance.finishing and user.newest_sha256 in has
-    changed_alone = not has & wanted and is_in_file(instance, user.name, observed)
+    cut_off = bool(has & wanted) and user.name in instance.rotated
+    changed_alone = not cut_off and is_in_file(instance, user.name, observed)
     return instance.new_passwords or adds or drops or changed_alone
 
 

@@ -106,6 +106,7 @@ class Instance:
     accepts_loss: bool = False  # the operator gives up what a start skipped in its log, or a log that is gone
     new_passwords: bool = False  # the operator replaces passwords that its users have
     finishing: tuple[str, ...] = ()  # users of which the operator drops all passwords but the newest
+    rotated: frozenset[str] = frozenset()  # users of whom the controller keeps a step of a rotation
     switches_tls: bool = False  # the operator locks out who still connects as before
     credentials: Credentials | None = None  # of its TLS
 

@@ -185,7 +185,8 @@ def build_tier(
     for host in inputs:
         credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
-        desired[host.name] = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
+        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
+        desired[host.name] = _with_rotated(made, kept.get(host.secrets, NOTHING_KEPT))
     sources = {host.name: host.secrets for host in inputs}
     return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness, steps), problems
 
@@ -260,6 +261,12 @@ def _desired(
         host.backups.backup,
     )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
+
+
+def _with_rotated(desired: Host, kept: Kept) -> Host:
+    """Its instances know which of their users were rotated from here: their servers may have what no file has."""
+    instances = (replace(item, rotated=frozenset(kept.when.get(item.name, {}))) for item in desired.instances)
+    return replace(desired, instances=tuple(instances))
 
 
 def _merged(

@@ -236,12 +236,19 @@ def test_no_password_that_somebody_logs_in_with_is_replaced_unasked(
 def test_a_password_that_a_rotation_cut_off_before_its_file_has_brought_is_not_taken_by_a_plain_deploy() -> None:
     """The secrets file was put back by hand: the server has the new one, its file has not."""
     own = sha256(password("crypto", "crypto-service"))
+    rotated = replace(
+        HOST, instances=tuple(replace(item, rotated=frozenset({"crypto-service"})) for item in HOST.instances)
+    )
     for beside in ([sha256("new"), own], [own, sha256("new"), sha256("newer")]):
         observed = with_user(RIGHT, "crypto", "crypto-service", passwords=beside)
-        (said,) = problems(observed)
+        (said,) = problems(observed, host=rotated)
         assert said.startswith("crypto: crypto-service: the running server takes passwords that secrets/prod.yaml")
-        (acl,) = [item for item in compare(HOST, observed) if item.subject == "acl"]
+        (acl,) = [item for item in compare(rotated, observed) if item.subject == "acl"]
         assert isinstance(acl.remedy, ByHand)
+        # Of one that was never rotated from here it is somebody else's.
+        assert problems(observed) == []
+        (acl,) = [item for item in compare(HOST, observed) if item.subject == "acl"]
+        assert acl.remedy is Remedy.LIVE
 
 
 def test_a_second_line_of_default_is_seen_with_and_without_the_passwords() -> None:
