@@ -9,7 +9,11 @@ from pathlib import Path
 
 
 def exposed(path: Path) -> str:
-    """How somebody else could read or replace the file; empty when nobody can."""
+    """How somebody else could read or replace the file, or what it leads to; empty when nobody can."""
+    return _exposed(path) or (_exposed(path.resolve()) if path.is_symlink() else "")
+
+
+def _exposed(path: Path) -> str:
     directory = path.parent.resolve()
     if not directory.exists():
         return ""
@@ -43,7 +47,11 @@ def _owned(uid: int) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """`path` holds `text`, mode 0600: written beside it, flushed to the disk and renamed. Raises OSError."""
+    """`path`, or what it leads to, holds `text`, mode 0600: written beside it, flushed to the disk and renamed.
+
+    Raises OSError.
+    """
+    path = path.resolve()
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -51,6 +59,11 @@ def write_private(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(beside).rename(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # hosts learn of a password afterwards: a power cut must not take it from here
+        finally:
+            os.close(directory)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise

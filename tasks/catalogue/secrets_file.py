@@ -151,7 +151,7 @@ STEPS = "STEPS"  # in the place of a role's name, which has no capitals: when th
 def read_kept(path: Path) -> tuple[Kept, list[str]]:
     """What users in `path` had before the last step of their rotation, and what is wrong with the file that says it."""
     file = before_rotation(path)
-    text, problems = _text(file) if file.exists() else (None, [])
+    text, problems = _text(file)
     if text is None:
         return Kept(), problems
     found, problems = parse_secrets(str(file), text, beside=STEPS)

@@ -90,6 +90,9 @@ def _malformed(path: str, data: object) -> Iterable[str]:
             if user == TLS:
                 yield from malformed_tls(f"{path}: {role}: {TLS}", password)
                 continue
+            if password is None:  # not named: `{USER: NEW, OLD}` makes a name of a password
+                yield f"{path}: {role}: an entry without a password: put one behind it, or a list of several into [ ]"
+                continue
             several = password if isinstance(password, list) and password else [password]
             if wrong := _wrong(several):
                 yield f"{path}: {role}: {user}: {wrong}"

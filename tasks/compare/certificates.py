@@ -126,11 +126,12 @@ PORTS = ("port", "tls-port")
 
 
 def refused_switches(desired: Host, observed: Observed) -> dict[str, RefusedSwitch]:
-    """Configuration files with which the next start of an instance that does not run would lock somebody out."""
+    """Configuration files with which the next start of a server that tells nothing would lock somebody out."""
     found: dict[str, RefusedSwitch] = {}
     for instance in desired.instances:
         known = settings_by_file(instance, observed)
-        if known is not None and instance.name not in observed.servers:
+        server = observed.servers.get(instance.name)
+        if known is not None and (server is None or server.refusal is not None):
             refusal = switch_refusal(instance, known, observed)
             found |= {} if refusal is None else {config_file(instance.name): refusal}
     return found

@@ -36,6 +36,11 @@ def handed_out(
                 f"{instance.name}: {service}: which of its {len(own)} passwords the server takes is not known "
                 f"({unseen}), expected that it is: mend that first"
             )
+        elif own and observed is not None and unseen and not _may_be_taken(instance, service, own[0], observed):
+            found.problems.append(
+                f"{instance.name}: {service}: its ACL file has another password than the secrets, and its server tells "
+                f"nothing ({unseen}), expected the same: bring the right secrets, or mend that first"
+            )
         elif own and not unseen and observed is not None:
             _choose(found, instance, service, own, observed)
     if unseen and not found.problems:
@@ -63,6 +68,12 @@ def _unseen(instance: Instance, observed: Observed) -> str:
     """Why nobody knows what the instance takes; one that does not run takes what its ACL file has."""
     server = observed.servers.get(instance.name)
     return str(server.refusal) if server is not None and server.refusal is not None else ""
+
+
+def _may_be_taken(instance: Instance, service: str, password: str, observed: Observed) -> bool:
+    """Whether the ACL file, where it was read, lets the service in by it."""
+    file = users_in_file(instance, observed).get(service)
+    return file is None or (sha256(password) or "")[:PASSWORD_DIGITS] in file.passwords
 
 
 def _is_taken(instance: Instance, service: str, password: str, observed: Observed) -> bool:

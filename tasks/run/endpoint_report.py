@@ -175,8 +175,15 @@ def _left_out(run: Run, hosts: list[Host], found: list[Access]) -> Iterator[str]
                 yield f"{role.name}: {name} is left out, and {', '.join(cut)} would lack that role: let it take part"
 
 
-def _unfit(directory: Path, names: list[str]) -> Iterator[str]:
+def _unfit(directory: Path, names: list[str]) -> list[str]:
     """Why passwords must not be written there."""
+    try:
+        return list(_unfit_as_seen(directory, names))
+    except OSError as error:
+        return [f"{error.filename or directory}: {error.strerror}: name a directory of your own"]
+
+
+def _unfit_as_seen(directory: Path, names: list[str]) -> Iterator[str]:
     if not directory.exists():
         if not directory.parent.is_dir():
             yield f"{directory}: {directory.parent.absolute()} does not exist: create it or name another directory"
@@ -201,4 +208,11 @@ def _unfit(directory: Path, names: list[str]) -> Iterator[str]:
 def _left_over(directory: Path, files: Mapping[str, str]) -> list[Path]:
     """Files that an earlier run wrote for services which have no role now."""
     others = (path for path in sorted(directory.glob("*.env")) if path.name not in files and path.is_file())
-    return [path for path in others if OURS.match(path.read_text(encoding="utf-8", errors="replace"))]
+    return [path for path in others if _is_ours(path)]
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool(OURS.match(path.read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return False  # what this user may not read an earlier run of his has not written

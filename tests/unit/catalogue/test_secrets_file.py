@@ -114,6 +114,8 @@ SECRET = "s3cr3t-Value"
         f"gateway: {{operator: [{SECRET}, 5]}}",
         f"gateway: {{operator: [{', '.join(f'{SECRET}{number}' for number in range(9))}]}}",
         "gateway: {operator: []}",
+        f"gateway: {{operator: new, {SECRET}}}",
+        f"gateway:\n  operator: new\n  {SECRET}:",
         f"gateway: {{operator: {{x: {SECRET}}}}}",
         f"gateway: {SECRET}",
         f"gateway: {{operator: '', gateway: {SECRET}}}",
@@ -160,10 +162,10 @@ def test_what_yaml_would_take_without_a_word_or_break_at_is_refused(path: Path, 
 
 def test_a_large_file_is_read_in_no_time(path: Path) -> None:
     text = "".join(f"role-{number}: {{operator: '{SECRET}', service: '{SECRET}'}}\n" for number in range(10_000))
-    began = time.monotonic()
+    began = time.process_time()
     passwords, problems = read_passwords(written(path, text))
     assert (len(passwords), problems) == (10_000, [])
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_all_problems_of_the_file_are_named_at_once(path: Path) -> None:
@@ -278,6 +280,18 @@ def test_a_link_to_a_file_of_another_user_is_refused(path: Path, tmp_path: Path)
     path.parent.mkdir(mode=0o700)
     path.symlink_to(elsewhere)
     assert f"it belongs to the user with the number {OTHER}" in read_passwords(path)[1][0]
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    path.parent.mkdir(mode=0o700)
+    path.symlink_to(elsewhere / "prod.yaml")
+    assert save_passwords(path, {("gateway", "operator"): "one"})
+    assert path.is_symlink()
+    assert "operator: one" in (elsewhere / "prod.yaml").read_text()
+    elsewhere.chmod(0o777)
+    assert "others can replace prod.yaml there" in read_passwords(path)[1][0]
 
 
 # How good a password is

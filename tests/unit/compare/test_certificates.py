@@ -129,6 +129,13 @@ def test_a_change_that_would_lock_somebody_out_is_refused_with_the_plan_until_it
     assert unfit(asked, seen, differences(asked, seen)) == []
 
 
+@pytest.mark.parametrize("cause", [Cause.WRONGPASS, Cause.DENIED, Cause.BUSY])
+def test_a_server_that_tells_nothing_is_not_switched_over_by_its_next_start(cause: Cause) -> None:
+    seen = with_server(as_desired(host("no TLS")), "crypto", refusal=Refusal(cause, "no"))
+    found = [item for item in differences(host("both ports"), seen) if isinstance(item.remedy, RefusedSwitch)]
+    assert [item.name for item in found] == ["/etc/redis/crypto.conf"]
+
+
 @pytest.mark.parametrize("before", ["both ports", "clients may show one"])
 @pytest.mark.parametrize("runs", [True, False], ids=["runs", "is down"])
 def test_services_without_certificates_are_not_locked_out_unasked(before: str, runs: bool) -> None:

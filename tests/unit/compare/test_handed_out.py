@@ -58,8 +58,16 @@ def test_a_server_that_is_down_takes_what_its_file_has() -> None:
     assert given(stopped(state((), (OLD,)), "crypto"), NEW, OLD).passwords[SERVICE] == OLD
 
 
+def test_a_password_that_the_acl_file_has_not_is_not_handed_out_whatever_its_server_tells() -> None:
+    for cause in (Cause.WRONGPASS, Cause.SILENT, Cause.BUSY):
+        seen = with_server(state((NEW,), (NEW,)), "crypto", refusal=Refusal(cause, "no"))
+        (said,) = given(seen, OLD).problems
+        assert said.startswith("crypto: crypto-service: its ACL file has another password than the secrets")
+        assert given(seen, NEW).problems == []
+
+
 def test_of_a_server_that_nobody_has_seen_the_only_password_is_handed_out_and_said() -> None:
-    silent = with_server(as_desired(HOST), "crypto", refusal=Refusal(Cause.SILENT, "it says nothing"))
+    silent = with_server(state((NEW,), (NEW,)), "crypto", refusal=Refusal(Cause.SILENT, "it says nothing"))
     for seen, why in ((silent, "it says nothing"), (None, "no way there")):
         found = given(seen, NEW)
         assert (found.passwords[SERVICE], found.problems) == (NEW, [])
