@@ -32,6 +32,7 @@ class Noted:
 
     number: str = field(default_factory=lambda: secrets.token_hex(6))
     channels: dict[str, Channel] = field(default_factory=dict)
+    commit: str = ""  # of this repository, as far as git says it
 
 
 def user_name() -> str:
@@ -56,13 +57,19 @@ def commit() -> str:
     return f"{done[0].stdout.strip()}{' and changes of its own' if done[1].stdout.strip() else ''}"
 
 
+def look_up_commit(state: State) -> None:
+    """Before anything begins: a run that Ctrl-C ends while it waits for another program may hang on that."""
+    run = current(state)
+    run.kept(Noted).commit = run.only_once("commit", commit)
+
+
 def note_begun(state: State, channels: Mapping[str, Channel], differences: Mapping[str, Sequence[Difference]]) -> None:
     """The journals of these hosts say what this run is about to change. A host that is lost says so itself."""
-    noted, who, what = current(state).kept(Noted), f"{user_name()}@{socket.gethostname()}", commit()
+    noted, who = current(state).kept(Noted), f"{user_name()}@{socket.gethostname()}"
     noted.channels.update(channels)
     for name, channel in channels.items():
         found = [f"{item.role or '(host)'}: {item.subject} {item.name}: {item.to_do}" for item in differences[name]]
-        _tell(channel, begun_line(noted.number, who, what, _now(), found))
+        _tell(channel, begun_line(noted.number, who, noted.commit, _now(), found))
 
 
 def note_ended(state: State) -> None:

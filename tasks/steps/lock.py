@@ -29,7 +29,7 @@ from tasks.observed.records import new_mark
 from tasks.observed.script import script
 from tasks.reports.deploys import LINES
 from tasks.run.ending import Refusal
-from tasks.run.noting import Noted, note_begun, user_name
+from tasks.run.noting import Noted, look_up_commit, note_begun, user_name
 from tasks.run.session import current
 from tasks.run.survey import Look, look
 from tasks.steps.operations import call
@@ -53,6 +53,7 @@ def hold_host(state: State, seen: Look, anyway: bool = False) -> None:
     """
     if anyway or any(not isinstance(item.remedy, ByHand) for item in seen.differences):
         current(state).kept(Holds).due[seen.desired.name] = seen
+        look_up_commit(state)
         call(name="Hold the host", function=hold)
 
 
