@@ -1,4 +1,4 @@
-"""README's recipes for cron, a timer and alerts, word for word, for a user `caas` on a Debian host.
+"""README's recipes for cron and a timer, word for word, for a user `caas` on a Debian host.
 
 The tool itself is a stub here, which writes and exits as it does: what the recipes add is what is tried.
 """
@@ -8,14 +8,11 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
-from tasks.reports import to_metrics
 from tests.hosts.conftest import wait_for
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
 from tests.tree import REPOSITORY
-from tests.unit.reports.preview import samples
 
 pytestmark = pytest.mark.hosts
 
@@ -76,16 +73,3 @@ def test_the_timer_can_be_enabled_and_systemd_finds_nothing_wrong_with_it(host: 
     said = host.call("systemd-analyze verify --man=no caas-redis-drift.service caas-redis-drift.timer")
     assert "caas-redis" not in said.stdout + said.stderr
     assert host.sh("systemctl is-active caas-redis-drift.timer") == "active\n"
-
-
-def test_the_alerts_speak_of_metrics_and_labels_that_there_are() -> None:
-    rules = yaml.safe_load(block("caas-redis.rules.yml"))["groups"][0]["rules"]
-    metrics = "".join(map(to_metrics, samples().values()))
-    named = {name for rule in rules for name in re.findall(r"caas_redis_\w+", rule["expr"])}
-    assert len(rules) == len(named) == 3
-    for name in named:
-        assert f"\n{name}" in metrics, name
-    for rule in rules:
-        for label, _, value in re.findall(r'(\w+)(!?=)"(\w+)"', rule["expr"]):
-            assert f'{label}="{value}"' in metrics, rule
-    assert "absent(caas_redis_drift_check_timestamp_seconds)" in rules[-1]["expr"]
