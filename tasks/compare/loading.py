@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.observed.state import Server, tells_of_skips
 
+END_OF_LOG = "end of the log"  # the name of the difference for a log that a start has cut off
+
 # A line as the journal has it: `PID:ROLE DAY MONTH YEAR TIME LEVEL TEXT`. What a client's function logs while it is
 # loaded stands in such a line, too, after its beginning: hence everything is looked for at the beginning of TEXT.
 BEGINNING = r"^(?:\d+:[A-Z]\ \d+\ \w+\ \d+\ [\d:.]+\ [#*]\ )"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.compare.difference import Difference, Remedy
+from tasks.compare.loading import END_OF_LOG
 from tasks.compare.unfit import Reason, Unfit
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
@@ -76,7 +77,7 @@ UNSEEN = "host-not-seen"  # of every host that could not be looked at
 DRIFT = "drift-found"  # of every difference that has no entry of its own
 OF_REMEDY: Mapping[Remedy, str] = {Remedy.OWN: "log-owned-by-root", Remedy.START: "an-instance-will-not-start"}
 OF_PERSISTENCE: Mapping[str, str] = {  # by the difference's name
-    "end of the log": "log-cut-off",
+    END_OF_LOG: "log-cut-off",
     "aof_last_write_status": "disk-full",
     "aof_last_bgrewrite_status": "disk-full",
     "rdb_last_bgsave_status": "disk-full",

@@ -23,7 +23,7 @@ from tasks.compare.data_files import (
 )
 from tasks.compare.databases import are_fewer
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.compare.loading import cut_tail, load_faults, skipped
+from tasks.compare.loading import END_OF_LOG, cut_tail, load_faults, skipped
 from tasks.compare.passwords import may_replace, other_password, what_to_do
 from tasks.compare.unknown import is_difference
 from tasks.desired.host import Instance, User
@@ -262,7 +262,7 @@ def _cut_tail(instance: Instance, server: Server) -> Iterator[Difference]:
     if line:
         found = f"cut off when it started, and the next start may lose what was written since: {line}"
         remedy = GET_BACK_FIRST if keeps_log(instance, server) else Remedy.REWRITE
-        yield Difference(instance.name, "persistence", "end of the log", "as it was written", found, remedy)
+        yield Difference(instance.name, "persistence", END_OF_LOG, "as it was written", found, remedy)
 
 
 def _log_of_more_databases(instance: Instance, server: Server) -> Iterator[Difference]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tasks.compare.loading import END_OF_LOG
 from tasks.desired.paths import log_directory, manifest_file
 from tasks.drills.client import DrillFailed
 from tasks.drills.load import Load, nothing_lost
@@ -27,7 +28,7 @@ def log_truncated(place: Place) -> Steps:
     said = place.said_of_it()
     if len(gone) > 1 or (gone and gone[0][1] is not load.acknowledged[-1][1]):
         raise DrillFailed(f"{place.name}: {len(gone)} acknowledged writes are gone, expected the last one at most")
-    if not any("end of the log" in line for line in said):
+    if not any(END_OF_LOG in line for line in said):
         raise DrillFailed(f"{place.name}: neither verify nor drift says that the end of its log was cut")
     yield  # the deploy has the log written anew
     place.must_be_well("the deploy")
