@@ -124,6 +124,7 @@ def test_a_full_disk_and_a_rewrite_without_memory_cost_what_the_table_says(machi
     drilled(machine, tmp_path, "disk_full", "rewrite_memory_short")
 
 
+@pytest.mark.soak
 def test_a_power_cut_costs_what_the_table_says(machine: Machine, tmp_path: Path) -> None:
     drilled(machine, tmp_path, "power")
 

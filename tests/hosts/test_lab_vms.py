@@ -27,6 +27,7 @@ from tests.lab.vms import REPOSITORY, VmLab
 from tests.tree import tree
 
 vm = pytest.mark.vm
+soak = pytest.mark.soak  # what boots a machine of the lab for itself: test_kernel needs the same of its own
 
 SPEC = VmSpec("lab-vm", ("172.28.2.1", "172.28.2.5"), forwards=(("172.28.2.5", 6383),))
 BOOTED = r"Reached target.*\bmulti-user\.target"
@@ -75,12 +76,14 @@ def seconds_since_boot(host: Vm, unit: str, pattern: str) -> float:
 
 
 @vm
+@soak
 def test_root_logs_in_and_admin_may_do_everything_with_sudo(host: Vm) -> None:
     assert host.sh("whoami") == "root\n"
     assert host.sh("whoami; sudo --non-interactive whoami", user="admin") == "admin\nroot\n"
 
 
 @vm
+@soak
 def test_a_failed_command_is_an_error_that_names_host_command_and_status(host: Vm) -> None:
     with pytest.raises(LabError, match="lab-vm: `exit 3` ended with 3"):
         host.sh("exit 3")
@@ -88,6 +91,7 @@ def test_a_failed_command_is_an_error_that_names_host_command_and_status(host: V
 
 
 @vm
+@soak
 def test_the_machine_has_its_name_its_addresses_and_nothing_failed(host: Vm) -> None:
     assert host.sh("hostname") == "lab-vm\n"
     assert "172.28.2.1/24 172.28.2.5/24" in host.sh("ip -brief address show eth0")
@@ -95,6 +99,7 @@ def test_the_machine_has_its_name_its_addresses_and_nothing_failed(host: Vm) -> 
 
 
 @vm
+@soak
 def test_it_has_a_kernel_of_its_own(host: Vm) -> None:
     before = Path("/proc/sys/vm/overcommit_memory").read_text()
     assert host.sh("sysctl --quiet vm.overcommit_memory=2; cat /proc/sys/vm/overcommit_memory") == "2\n"
@@ -103,6 +108,7 @@ def test_it_has_a_kernel_of_its_own(host: Vm) -> None:
 
 
 @vm
+@soak
 def test_nothing_outside_is_reached_not_even_this_machines_loopback(host: Vm) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(1)
@@ -123,6 +129,7 @@ def pings(port: int) -> bool:
 
 
 @vm
+@soak
 def test_redis_and_nftables_install_offline_and_a_forwarded_port_answers(host: Vm) -> None:
     host.sh("apt-get update && apt-get --yes install redis-server nftables", timeout=300)
     host.sh("nft add table ip lab && nft delete table ip lab")
@@ -131,6 +138,7 @@ def test_redis_and_nftables_install_offline_and_a_forwarded_port_answers(host: V
 
 
 @vm
+@soak
 def test_pyinfra_finds_its_key_and_the_host_key_in_the_labs_home(lab: VmLab, host: Vm, tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.py"
     data = {"ssh_port": host.ssh_port, "ssh_user": "admin", "ssh_strict_host_key_checking": "yes"}
@@ -144,6 +152,7 @@ def test_pyinfra_finds_its_key_and_the_host_key_in_the_labs_home(lab: VmLab, hos
 
 
 @vm
+@soak
 def test_without_its_link_it_does_not_answer_and_with_it_again(host: Vm) -> None:
     host.set_link(False)
     assert host.boot_id() is None
@@ -152,6 +161,7 @@ def test_without_its_link_it_does_not_answer_and_with_it_again(host: Vm) -> None
 
 
 @vm
+@soak
 def test_a_reboot_is_over_when_a_new_boot_answers(host: Vm) -> None:
     before = host.boot_id()
     host.reboot()
@@ -159,6 +169,7 @@ def test_a_reboot_is_over_when_a_new_boot_answers(host: Vm) -> None:
 
 
 @vm
+@soak
 def test_a_power_cut_loses_what_was_not_synced_and_the_link_may_come_late(host: Vm) -> None:
     booted = seconds_since_boot(host, "_PID=1", BOOTED)
     host.sh("echo kept > /root/synced && sync && echo lost > /root/unsynced")
@@ -230,6 +241,7 @@ def test_nothing_is_left_of_a_lab_that_was_told_to_end(owner: subprocess.Popen[s
 
 
 @vm
+@soak
 def test_what_a_killed_owner_left_is_removed_and_nothing_else(owner: subprocess.Popen[str], lab: VmLab) -> None:
     directory = machine_of(owner)
     owner.kill()
@@ -255,6 +267,7 @@ def one_staging_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @vm
+@soak
 def test_staging_comes_up_once_stays_and_goes(one_staging_machine: Path) -> None:
     def run(command: str) -> tuple[int, str]:
         result = CliRunner().invoke(main, command.split(), catch_exceptions=False)
