@@ -81,6 +81,7 @@ lock: setup ## pin the newest allowed versions of all requirements
 	$(RUN) -m pip install --quiet pip-tools
 	$(VENV)/bin/pip-compile $(LOCK) --upgrade -o requirements.txt pyproject.toml
 	$(VENV)/bin/pip-compile $(LOCK) --upgrade --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(VENV)/bin/pip-compile $(LOCK) --upgrade -o tests/hosts/moto/requirements.txt tests/hosts/moto/requirements.in
 	cd tests/hosts/ioredis && npm update --package-lock-only --no-progress
 
 LOCK := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header \

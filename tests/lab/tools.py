@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from tests.lab import debian
@@ -19,7 +20,9 @@ NEEDED_PROGRAMS = {
     "openssl": "openssl",
     "pass": "pass",
 }
-PINNED = Path(__file__).parents[1] / "hosts" / "ioredis"
+HOSTS = Path(__file__).parents[1] / "hosts"
+PINNED = HOSTS / "ioredis"
+PINNED_S3 = HOSTS / "moto" / "requirements.txt"
 RECIPE = ("package.json", "package-lock.json", ".npmrc")
 
 
@@ -40,6 +43,17 @@ def _install(target: Path) -> None:
         shutil.copy(PINNED / name, target)
     log = cache_dir() / f"{target.name}.log"
     run_logged(["npm", "ci", "--fetch-timeout=60000"], "fetching ioredis", log, "once, some seconds", cwd=target)
+
+
+def moto() -> Path:
+    """A PYTHONPATH of its own, as its lock file pins it: `python -m moto.server` there speaks S3."""
+    return build_once(cache_dir() / "moto" / recipe_key(PINNED_S3.read_text()), _packages)
+
+
+def _packages(target: Path) -> None:
+    log = cache_dir() / f"{target.name}.log"
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes"]
+    run_logged([*pip, "--target", str(target), "-r", str(PINNED_S3)], "fetching moto", log, "once, some seconds")
 
 
 def prometheus() -> Path:

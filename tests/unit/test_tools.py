@@ -1,6 +1,7 @@
 """What tests need beside the labs is pinned, and named to who sets a machine up."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ def test_the_lock_of_ioredis_pins_every_package_by_its_hash_and_names_no_registr
     assert "node_modules/ioredis" in packages
     assert {name for name, each in packages.items() if not each["integrity"].startswith("sha512-")} == set()
     assert {name for name, each in packages.items() if "resolved" in each} == set()
+
+
+def test_the_lock_of_moto_pins_every_package_by_its_hash_and_names_no_registry() -> None:
+    lines = [line for line in tools.PINNED_S3.read_text().splitlines() if not line.startswith(" ")]
+    assert any(line.startswith("moto==") for line in lines)
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==\S+ \\", line)] == []
 
 
 def test_ioredis_runs_on_the_oldest_node_that_debian_has_here() -> None:
