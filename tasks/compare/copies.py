@@ -58,7 +58,7 @@ def offered_copies(copies: Sequence[Copy], record: Record | None, now: int) -> t
     """
     own = record.life if record else ""
     ended = ended_elsewhere(copies)
-    others = [life for life in _lives(copies) if life not in {own, *ended}]
+    others = _lives([item for item in copies if item.life not in {own, *ended}])
     is_fresh = record is None or not own or (not record.after and now - record.first < SETTLED)
     if record is not None and own and not (is_fresh and others):
         if own in ended:
@@ -82,7 +82,10 @@ def offered_copies(copies: Sequence[Copy], record: Record | None, now: int) -> t
 
 
 def _lives(copies: Sequence[Copy]) -> list[str]:
-    """The lives of the copies, of each machine the last one: it has one at a time. Of an unknown machine all."""
+    """The lives of the copies, of each machine the last one: it has one at a time. Of an unknown machine all.
+
+    Machines that were made of one image may say that they are the same: a host's own life is none of `copies`.
+    """
     found: dict[str, str] = {}
     for item in copies:
         if item.life and item.life not in found.values():

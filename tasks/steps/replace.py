@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.printable import printable
 from tasks.desired.host import Instance, Passwords, Plan
-from tasks.desired.paths import NEW, REPLACED, log_directory, snapshot_file
+from tasks.desired.paths import FAILED, NEW, REPLACED, log_directory, snapshot_file
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
 from tasks.observed.connection import CommandResult, run_command
 from tasks.observed.copies import Copy
@@ -29,7 +29,6 @@ from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.copies import tool_command
 from tasks.steps.sandbox import as_role
 
-FAILED = "-failed"  # ends the name of a copy that was in place and is not any more: its server may have served it
 NO_LIFE = "0" * 16  # of a copy of which it is not known
 OWN_PATH = r"/[A-Za-z0-9_./-]{1,300}"
 

@@ -45,6 +45,11 @@ def test_a_new_host_in_the_place_of_a_dead_one_gets_what_was_before_it() -> None
     assert f"its own newest is of run {BEGUN[0].run}" in why
 
 
+def test_a_new_host_that_was_made_of_the_same_image_as_the_dead_one_gets_what_was_before_it() -> None:
+    copies = [replace(item, machine=DEAD) for item in BEGUN] + BEFORE
+    assert choose(copies, "", EMPTY, NOW)[0] == BEFORE[0]
+
+
 def test_once_restored_or_after_a_week_the_newest_is_its_own() -> None:
     restored = [copy(1, NEW, ALIVE, FROM), copy(2, NEW, ALIVE, FROM)]
     assert choose(restored + BEFORE, "", replace(EMPTY, after=FROM), NOW) == (restored[0], "")
