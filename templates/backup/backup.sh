@@ -113,7 +113,7 @@ ask() {
   is "$pid" '[1-9][0-9]*' || { unasked="$unit does not run"; return 1; }
   ss -Hltnp "src $address and sport = :$port" | grep -q "pid=$pid," || { unasked="its process does not listen on $address:$port"; return 1; }
   set -- -h "$address" -p "$port" --raw
-  [ "$tls" = no ] || set -- "$@" --tls --cacert "/etc/redis/$role.ca" --cert "/etc/redis/$role.crt" --key "/etc/redis/$role.key"
+  [ "$tls" = no ] || set -- "$@" --tls --cacert "/etc/redis/$role.ca" --cert "/etc/redis/$role.pem" --key "/etc/redis/$role.pem"
   { printf 'AUTH reader %s\n' "$(sed -n 's/^READER=//p' "$settings" | in_quotes)"; cat; } | reading "$@"
 }
 # keys, of them with a TTL, changes, ended by themselves, when it last saved, version: of INFO on standard input
@@ -166,6 +166,12 @@ make_copy() {
   have_life "$run" "$began" || failed "it cannot be noted of which data its copies are: $lives cannot be written"
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
+  if [ -z "$log" ] && is_empty_yet; then
+    printf '%s\n' "result ok" "at $began" "first $first" "good $began" "keys 0" "empty yes" "life $own_life" \
+      ${after:+"after $after"} "repository $(cat "$work/id")" "where $where" | record "$state"
+    echo "$role: it is empty and has never saved: there is nothing to copy yet"
+    return 0
+  fi
   for database in $(databases_in <"$work/before"); do
     sample ask "$database" "$samples"
   done >"$work/samples.before"
@@ -208,6 +214,10 @@ make_copy() {
   [ -s "$work/counted.before" ] || ask </dev/null >/dev/null || true
   [ -s "$work/counted.before" ] || echo "$role: nothing to compare the copy with: ${unasked:-its server did not answer reader}"
   echo "$role: a copy of $(date -u -d "@$until" '+%F %T') UTC, ${keys:-an unknown number of} keys, $bytes bytes, run $run"
+}
+# Whether a role without a log has neither keys nor a file: that is so until its first save, and no copy is lacking.
+is_empty_yet() {
+  read -r before_keys _ <"$work/counted.before" && [ "$before_keys" = 0 ] && as_role test ! -e "$directory/$snapshot" && [ -z "$(field run "$state")" ]
 }
 # A full repository gets room by what the plan no longer keeps; a prune that stores nothing anew needs next to none.
 not_stored() {
@@ -361,6 +371,11 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   [ -z "$run" ] || [ -n "$1" ] || [ "$(awk -v run="$run" '$3 == run { print $2 }' "$work/list" | sort -u | wc -l)" = 2 ] ||
     failed "its repository has not the copy that was made here last, run $run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
   [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
+  if [ -z "$run" ] && [ "$(field empty "$state")" = yes ]; then
+    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" | record "$proof"
+    echo "$role: it is empty and has never saved: there is nothing to prove yet"
+    return 0
+  fi
   [ -n "$run" ] || failed "there is no copy to prove"
   [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
     failed "its repository is damaged: $(last_words <"$work/said")"

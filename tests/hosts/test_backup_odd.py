@@ -48,7 +48,10 @@ def tier(tmp_path_factory: pytest.TempPathFactory, files: Files) -> Iterator[Tie
         secrets.chmod(0o600)
         options = ("--data", f"redis_backup={json.dumps(plan)}", "--data", f"redis_overrides={json.dumps(overrides)}")
         tier = Tier(lab, "inventory/onebox.py", secrets, options)
-        tier.deploy()
+        deployed = tier.deploy()
+        assert f"{WITHOUT_LOG}: it is empty and has never saved: there is nothing to copy yet" in output(deployed)
+        assert proof(tier, WITHOUT_LOG)[0] == 0
+        assert tier.run("tasks/verify.py").returncode == 0
         yield tier
 
 
