@@ -146,11 +146,15 @@ have_life() {
   machine=$(sha256sum </etc/machine-id | cut -c1-16)
   own_life='' first='' after=''
   noted=$(field machine "$lives")
+  [ -e "$lives" ] || own_life=$(field life "$state") first=$(field first "$state")  # as records without it have it
   if [ -z "$noted" ] || [ "$noted" = "$machine" ]; then
     own_life=$(field life "$lives") first=$(field first "$lives") after=$(field after "$lives")
   fi
-  [ -z "$own_life" ] || return 0
-  own_life=$1 first=$2 after=''
+  if ! is "$own_life $first" '[0-9a-f]{16} [0-9]{1,12}'; then
+    own_life=$1 first=$2 after=''
+  elif [ -e "$lives" ]; then
+    return 0
+  fi
   note_life
 }
 note_life() {
@@ -221,7 +225,7 @@ is_empty_yet() {
 }
 # A full repository gets room by what the plan no longer keeps; a prune that stores nothing anew needs next to none.
 not_stored() {
-  [ -z "$keep" ] || { cp "$work/said" "$work/why"; forget; with_restic prune --max-repack-size=0; } >/dev/null 2>&1
+  [ -z "$keep" ] || { forget; with_restic prune --max-repack-size=0; } >/dev/null 2>&1
   failed "$1"
 }
 
@@ -363,6 +367,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   [ -z "$1" ] || to=/dev/null
   hold proof
   hold_role
+  began=$(now)
   have_repository prove
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
   run=$1
@@ -441,8 +446,12 @@ continue_life() {
   to=/dev/null
   hold "$role.backup"
   have_life "$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')" "$began" || failed "$lives cannot be written"
-  [ "$own_life" != "$1" ] || return 0
-  own_life=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n') first=$began after=$1-$2
+  if [ "$own_life" = "$1" ]; then
+    [ -z "$after" ] || return 0
+    after=$1-$2  # its own, by a person's word: that ends the question whether what began here is what is wanted
+  else
+    own_life=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n') first=$began after=$1-$2
+  fi
   note_life || failed "$lives cannot be written"
   [ ! -e "$state" ] || { grep -vE '^(first|life|after) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after"; } | record "$state"
 }

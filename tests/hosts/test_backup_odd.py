@@ -71,8 +71,10 @@ def proof(tier: Tier, role: str) -> tuple[int, str]:
 
 
 def restored(tier: Tier, role: str, *options: str) -> str:
+    """What a restore says that has put a copy in place; that verify then finds another thing is not its failure."""
     done = tier.run("tasks/restore.py", "--data", f"restore={role}", *options)
-    assert done.returncode == 0, output(done)
+    assert f"{role}: restored from the copy of" in output(done), output(done)
+    assert "not restored" not in output(done)
     return output(done)
 
 
@@ -128,6 +130,7 @@ def test_a_role_without_a_log_is_bound_by_its_snapshot_and_not_by_what_came_afte
         assert known["low"] == known["high"] == known["keys"]
         assert int(known["keys"][0]) >= 300
         saved = int(operator.info()["rdb_last_save_time"])
+    tier.deploy()  # which notes that the role has had data
     assert saved <= int(known["at"][0]) <= saved + 1  # of then is what is in it, not of now
     ended, said = proof(tier, WITHOUT_LOG)
     assert ended == 0, said
@@ -162,6 +165,7 @@ def test_a_role_whose_data_is_gone_is_restored(tier: Tier) -> None:
     restored(tier, PLAIN)
     with tier.client(PLAIN, f"{PLAIN}-service") as client:
         assert client.get("test:gone") == "as it was"
+    assert proof(tier, PLAIN)[0] == 0
     assert tier.run("tasks/drift.py").returncode == 0
 
 

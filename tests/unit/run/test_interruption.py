@@ -88,3 +88,37 @@ def test_what_must_not_be_left_half_done_is_ended_first(number: signal.Signals) 
             assert run.wait(20) == (1 if number is signal.SIGINT else -number)
         finally:
             run.kill()
+
+
+LEFT = (
+    BUSY
+    % """
+import gevent.pool
+from types import SimpleNamespace
+from tasks.run.entry import disconnect
+
+def disconnect_all(state):
+    print(state.pool.spawn(lambda: "disconnected").get(), flush=True)
+
+state = SimpleNamespace(pool=gevent.pool.Pool(1))
+state.pool.spawn(wait)
+try:
+    time.sleep(60)
+finally:
+    disconnect(disconnect_all, state)
+"""
+)
+
+
+def test_what_it_leaves_waiting_keeps_no_host_from_its_end() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEFT], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout
+        assert run.stdout.readline() == "begun\n"
+        try:
+            run.send_signal(signal.SIGINT)
+            assert run.wait(20) == 1
+        finally:
+            run.kill()
+        assert run.stdout.read() == "disconnected\n"
