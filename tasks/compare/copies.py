@@ -93,6 +93,18 @@ def _lives(copies: Sequence[Copy]) -> list[str]:
     return list(found.values())
 
 
+def cut_second(at: str, begins: str, now: int) -> int | None:
+    """The last second of a role's own log that was before `at`; None where that is no time, or the log is none for it.
+
+    `begins`: from which second on it says when what was written. Pure.
+    """
+    moment = _moment(at)
+    if moment is None or not re.fullmatch("[0-9]{1,12}", begins):
+        return None
+    last = int(moment.timestamp()) - 1
+    return last if int(begins) <= last < now else None
+
+
 def _moment(text: str) -> datetime | None:
     """13:00 is 13:00:00: what was written a second later is in no copy that had ended by then."""
     match = re.fullmatch(MOMENT, text)

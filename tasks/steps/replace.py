@@ -87,10 +87,16 @@ def swap(place: Place, way: str, stamp: str = "") -> CommandResult:
     return place.run(as_role(place.instance, job, ASIDE_PATIENCE))
 
 
-def put_in_place(place: Place, copy: Copy, known: Mapping[str, str]) -> bool:
+def put_in_place(place: Place, what: str, known: Mapping[str, str], copy: Copy | None = None) -> bool:
+    """The role serves what lies beside its data, or still what it had; `what` that is in words.
+
+    `known`: the manifest's words; `copy`: the one that it is of, None of the role's own log.
+    """
     role = place.instance.name
     with held_back(f"{role}: its data is being replaced, which is not left half-done: wait, this ends when it serves."):
-        return _replace(place, copy, known)
+        if not _replace(place, what, known):
+            return False
+        return copy is None or _note(place, copy)
 
 
 def _end(place: Place) -> CommandResult:
@@ -100,7 +106,7 @@ def _end(place: Place) -> CommandResult:
     return ending.ended(place.state, place.host, ending.stop_script(instance.unit), instance.unit, where, password)
 
 
-def _replace(place: Place, copy: Copy, known: Mapping[str, str]) -> bool:
+def _replace(place: Place, what: str, known: Mapping[str, str]) -> bool:
     """The role serves the copy; or what it had, and why is said. Whatever ends this leaves it in one of both."""
     began, stamp = time.monotonic(), f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     by_hand = f"if it is down, on {place.host.name}: systemctl start {place.instance.unit}"
@@ -123,10 +129,15 @@ def _replace(place: Place, copy: Copy, known: Mapping[str, str]) -> bool:
             place.fail(f"not restored: {printable('; '.join(problems))}: {said}")
     if problems:
         return False
-    place.say(f"restored from the copy of {copy}, down for {time.monotonic() - began:.1f} s")
+    place.say(f"restored from {what}, down for {time.monotonic() - began:.1f} s")
     kept = _paths(swapped, "kept")
     if kept:
         place.say(f"what was there before is kept; when nobody needs it: rm -rf {' '.join(kept)}", "blue")
+    return True
+
+
+def _note(place: Place, copy: Copy) -> bool:
+    """Of which data the next copies are is noted on the host."""
     words = (copy.life or NO_LIFE, f"{copy.at.timestamp():.0f}")
     noted = tool(place, copy, "continue", *words)
     if not noted.succeeded:

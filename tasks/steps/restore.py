@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from pyinfra.api.state import State
 
@@ -13,7 +15,7 @@ from tasks.catalogue.data_names import ANYWAY_RESTORE, AT, INTO, RESTORE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.compare.backups import recorded
-from tasks.compare.copies import MOMENT, Wish, choose, in_place, manifest, unfit_copy
+from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, unfit_copy
 from tasks.desired.backup import TOOL
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -23,6 +25,7 @@ from tasks.desired.paths import (
     log_directory,
     snapshot_file,
 )
+from tasks.observed.connection import CommandResult
 from tasks.observed.copies import RUN, Copy
 from tasks.observed.records import Unreadable
 from tasks.observed.script import script
@@ -31,7 +34,7 @@ from tasks.run.options import only_plans, options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import survey
 from tasks.steps import gate
-from tasks.steps.copies import known_copies
+from tasks.steps.copies import known_copies, tool_command
 from tasks.steps.lock import hold_now
 from tasks.steps.replace import Place, put_in_place, swap, tool
 
@@ -53,6 +56,9 @@ def is_in_place(state: State) -> bool:
 def _restore_role(state: State, run: Run) -> int:
     wish = _wish(state)
     place = _place(state, run, wish)
+    second = _own_log(place, wish)
+    if second is not None:
+        return _undo(place, wish, second)
     record = recorded(backup_record(wish.role), place.observed)
     try:
         copies = known_copies(state, place.host, place.plan)
@@ -66,7 +72,7 @@ def _restore_role(state: State, run: Run) -> int:
         raise Refusal(listed("Nothing was restored", [f"{wish.role}: {problem}" for problem in problems]))
     place.say(f"from the copy of {copy}{why}", "blue")
     if wish.into:
-        return 0 if only_plans() or _beside(place, copy, wish.into) else 1
+        return 0 if only_plans() or _beside(place, wish.into, lambda: _fetched(place, copy, wish.into)) else 1
     place.say(f"in the place of {in_place(place.instance, place.observed)}", "blue")
     if only_plans():
         return 0
@@ -151,13 +157,17 @@ def _confirm(role: str) -> None:
         raise Refusal("Nothing was restored: not confirmed")
 
 
-def _beside(place: Place, copy: Copy, into: str) -> bool:
-    """The copy is unpacked in a new directory on the host."""
+def _fetched(place: Place, copy: Copy, into: str) -> CommandResult:
+    return tool(place, copy, "fetch", copy.run, f"{into}/log", f"{into}/snapshot.rdb")
+
+
+def _beside(place: Place, into: str, fill: Callable[[], CommandResult]) -> bool:
+    """What `fill` brings is in a new directory on the host."""
     user = place.instance.user
     made = place.run(script("make-beside", into=into, user=user))
     if not made.succeeded:
         return place.fail(f"{into} cannot be made: {printable(made.output.strip())}")
-    done = tool(place, copy, "fetch", copy.run, f"{into}/log", f"{into}/snapshot.rdb")
+    done = fill()
     if not done.succeeded:
         place.run(f"rm -rf {into}")
         return place.fail(f"not restored: {done.output.strip()}")
@@ -185,7 +195,42 @@ def _restore(place: Place, copy: Copy, wish: Wish) -> bool:
     if problems and not wish.anyway:
         swap(place, "clear")
         return place.fail(f"not restored: {'; '.join(problems)}: or add --data {ANYWAY_RESTORE}=true")
-    return put_in_place(place, copy, manifest(fetched.stdout))
+    return put_in_place(place, f"the copy of {copy}", manifest(fetched.stdout), copy)
+
+
+def _own_log(place: Place, wish: Wish) -> int | None:
+    """The second at which the role's own log is cut; None where a copy is what is wanted, or all that reaches back."""
+    role, server = place.instance.role, place.observed.servers.get(wish.role)
+    now = server.config.get("aof-timestamp-enabled", "no") == "yes" if server is not None and server.config else None
+    if not (role.aof_timestamp_enabled if now is None else now) or not re.fullmatch(MOMENT, wish.at):
+        return None
+    begins = place.run(tool_command(place.plan, "reach"))
+    return cut_second(wish.at, begins.stdout.strip(), place.observed.asked_at) if begins.succeeded else None
+
+
+def _undo(place: Place, wish: Wish, second: int) -> int:
+    """The role has what its own log had at a second, here or beside: nothing of it is older than what a copy has."""
+    what = f"its own log as it was at {datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    place.say(f"from {what}, whose end is that second's", "blue")
+    if wish.into:
+        return 0 if only_plans() or _beside(place, wish.into, lambda: _cut(place, f"{wish.into}/log", second)) else 1
+    place.say(f"in the place of {in_place(place.instance, place.observed)}", "blue")
+    if only_plans():
+        return 0
+    _confirm(wish.role)
+    hold_now(place.state, {place.host.name: place.seen})
+    swap(place, "clear")
+    cut = _cut(place, log_directory(place.instance.role) + NEW, second)
+    problems = [] if cut.succeeded else [cut.output.strip()]
+    problems = problems or ([] if wish.anyway else _may_stop(place))
+    if problems:
+        swap(place, "clear")
+        return 0 if place.fail(f"not restored, its own data is as it was: {printable('; '.join(problems))}") else 1
+    return 0 if put_in_place(place, what, {"kind": "log"}) else 1
+
+
+def _cut(place: Place, log: str, second: int) -> CommandResult:
+    return place.run(tool_command(place.plan, "cut", log, str(second)))
 
 
 def _may_stop(place: Place) -> list[str]:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE AT. By its units, and by the commands of this tool.
+# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
@@ -289,7 +289,7 @@ snapshots() {
 }
 
 # What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
-# still be under way elsewhere. Each life by itself: what began empty on a new host displaces no copy from before.
+# still be under way elsewhere, unless they had one until now. Each life by itself: what began empty on a new host displaces no copy from before.
 forget() {
   snapshots >"$work/list" || return 1
   awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u >"$work/lives"
@@ -297,9 +297,11 @@ forget() {
     # shellcheck disable=SC2086  # a list of options
     with_restic forget --tag "manifest,life=$life" --group-by '' $keep </dev/null >/dev/null 2>"$work/said" || return 1
   done <"$work/lives"
+  awk '$2 == "manifest" { print $3 }' "$work/list" | sort -u >"$work/whole"
   snapshots | sort >"$work/list"
   day=$(date -u -d '1 day ago' '+%FT%T')
-  half=$(awk -v day="$day" '{ has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 } END { for (run in has) if (has[run] < 2 && time[run] < day) print id[run] }' "$work/list")
+  half=$(awk -v day="$day" 'FILENAME == ARGV[1] { was[$1]; next } { has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 }
+    END { for (run in has) if (has[run] < 2 && (time[run] < day || run in was)) print id[run] }' "$work/whole" "$work/list")
   # shellcheck disable=SC2086
   [ -z "$half" ] || with_restic forget $half >/dev/null 2>"$work/said"
 }
@@ -456,10 +458,32 @@ continue_life() {
   [ ! -e "$state" ] || { grep -vE '^(first|life|after) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after"; } | record "$state"
 }
 
+# For an undo: from when on the last file of the role's own log says when what was written; nothing where it does not.
+reach() {
+  last=$(as_role timeout 10 sed -nE 's/^file ([A-Za-z0-9._-]+) seq [0-9]+ type i.*/\1/p' "$directory/$log/$name.manifest" | tail -n 1)
+  [ -z "$last" ] || as_role timeout 60 grep -a -m 1 -oE '^#TS:[0-9]{1,12}' "$directory/$log/$last" | cut -d: -f2
+}
+
+# The role's own log, as at one moment, without what was written after a second. It stays what it is itself.
+cut_log() { # $1: where the cut one goes
+  free=$(df -B1 --output=avail "${1%/*}" | tail -n 1)
+  needed=$(($(as_role timeout 60 du -sb -- "$directory/$log" | cut -f1) + reserve))
+  [ "$free" -gt "$needed" ] || { echo "no room: ${1%/*} has $free bytes free, expected $needed: another log, and $reserve that stay free" >&2; exit 1; }
+  { copy; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
+    { last_words <"$work/unpacked" >&2; exit 1; }
+  [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
+  as_role timeout $checking redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
+  cut=$?
+  { [ "$cut" = 0 ] && grep -q 'All AOF files and manifest are valid' "$work/checked"; } ||
+    { echo "it cannot be cut there: $(last_words <"$work/checked")" >&2; exit 1; }
+}
+
 case $1 in
   make) make_copy ;;
   prove) prove_copy "${2:-}" ;;
   continue) continue_life "$2" "$3" ;;
   list) list_copies ;;
+  reach) reach ;;
+  cut) cut_log "$2" "$3" ;;
   fetch) fetch_copy "$2" "$3" "$4" ;;
 esac

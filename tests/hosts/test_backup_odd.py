@@ -238,6 +238,36 @@ def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
     assert tier.run("tasks/verify.py").returncode == 0
 
 
+def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
+    """docs/runbook.md, A mistake is undone: everything is flushed, in a role whose log says when what was written."""
+    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
+        operator.config_set("aof-timestamp-enabled", "yes")
+        client.set("test:undo", "before")
+        last = int(operator.time()[0])
+        wait_for(lambda: int(operator.time()[0]) > last + 1, "two seconds are over")
+        at = datetime.fromtimestamp(int(operator.time()[0]), UTC)
+        with client.pipeline(transaction=True) as both:
+            both.set("test:undo", "a mistake").set("test:undo:later", "x").execute()
+        operator.flushall()
+    words = ("--data", f"at={at:%Y-%m-%d %H:%M:%S}")
+    beside = tier.run("tasks/restore.py", "--data", f"restore={PLAIN}", *words, "--data", "into=/srv/undo")
+    assert beside.returncode == 0, output(beside)
+    assert "before" in tier.host(PLAIN).sh("cat /srv/undo/log/*.incr.aof")
+    assert "FLUSHALL" not in tier.host(PLAIN).sh("cat /srv/undo/log/*.incr.aof").upper()
+    dry = tier.run("tasks/restore.py", "--dry", "--data", f"restore={PLAIN}", *words, yes=False)
+    assert "from its own log as it was at" in output(dry)
+    done = tier.run("tasks/restore.py", "--data", f"restore={PLAIN}", *words)
+    assert f"{PLAIN}: restored from its own log as it was at" in output(done), output(done)
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        assert client.get("test:undo") == "before"
+        assert client.get("test:undo:later") is None
+    # What it does not reach back to is a copy's.
+    words = ("--data", "at=2020-01-01 00:00")
+    earlier = tier.run("tasks/restore.py", "--dry", "--data", f"restore={PLAIN}", *words, yes=False)
+    assert "no copy is of 2020-01-01 00:00 UTC or before" in output(earlier)
+    tier.deploy()
+
+
 def test_a_directory_beside_is_made_nowhere_that_a_role_decides_about(tier: Tier) -> None:
     host = tier.host(PLAIN)
     done = tier.run("tasks/restore.py", "--data", f"restore={PLAIN}", "--data", f"into=/var/lib/redis/{PLAIN}/x")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.compare.backups import Record
-from tasks.compare.copies import RESERVE, Wish, choose, unfit_copy
+from tasks.compare.copies import RESERVE, Wish, choose, cut_second, unfit_copy
 from tasks.observed.copies import Copy
 from tests.unit.builders import BACKUP, as_desired, desired
 
@@ -112,6 +112,19 @@ def test_what_there_is_no_copy_of_is_said(at: str) -> None:
     chosen, why = choose(BEFORE, at, None, NOW)
     assert chosen is None
     assert at in why
+
+
+AT = "2026-11-27 13:00"
+SECOND = int(datetime(2026, 11, 27, 13, 0, tzinfo=UTC).timestamp())
+
+
+def test_a_log_is_cut_at_the_last_second_before_a_time_that_it_reaches_back_to() -> None:
+    assert cut_second(AT, str(SECOND - 1), SECOND) == SECOND - 1
+    assert cut_second(f"{AT}:00", "1", SECOND + 100) == SECOND - 1
+    for begins in (str(SECOND), "", "x", "-1", "1" * 13):
+        assert cut_second(AT, begins, SECOND + 100) is None
+    assert cut_second(AT, "1", SECOND - 1) is None  # to come
+    assert cut_second("ffffffffffffffff", "1", SECOND) is None
 
 
 HOST = desired("crypto", backup=BACKUP)

@@ -54,7 +54,7 @@ class Paper:
             )
         look = cast(Callable[..., Look], lambda **given: type("Seen", (), given)())
         place = Place(cast(Any, None), cast(Any, self), CRYPTO, PLAN, look(observed=seen, passwords={}))
-        return put_in_place(place, copy(1), {})
+        return put_in_place(place, "a copy", {}, copy(1))
 
 
 SET_ASIDE = CommandResult(True, f"kept {DATA}.replaced-1", "")
