@@ -114,12 +114,14 @@ def read_backup(host: str, value: object, known: Collection[str]) -> Source:
     if value is None:
         return Source(None)
     if not isinstance(value, Mapping):
-        return Source(None, (f"{host}: {NAME}: expected {{'repository': {WAYS}, …}}, observed {value!r}",))
+        # Which may have a password in it.
+        found = f"a {type(value).__name__}"
+        return Source(None, (f"{host}: {NAME}: expected {{'repository': {WAYS}, …}}, observed {found}: correct it",))
     try:
         backup = Backup.model_validate(dict(value))
     except ValidationError as error:
         # What was given may have a password in it that was put in the wrong place.
-        lines = (re.sub(r"^repository: '.*' was given: ", "repository: ", line) for line in describe(error, "add it"))
+        lines = (re.sub(r"^repository: .* was given: ", "repository: ", line) for line in describe(error, "add it"))
         return Source(None, tuple(f"{host}: {NAME}: {line}" for line in lines))
     named = backup.roles or ()
     problems = [

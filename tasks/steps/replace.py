@@ -159,7 +159,10 @@ def _go_back(place: Place, swapped: CommandResult, stamp: str) -> str:
     unit, host = place.instance.unit, place.host.name
     ended = _end(place)
     if not ended.succeeded:
-        return f"the server of the copy has not ended: {ended.output.strip()}: see journalctl -u {unit} on {host}"
+        return (
+            f"the server of the copy has not ended: {ended.output.strip()}: see journalctl -u {unit} on {host}; what "
+            f"was there lies beside {log_directory(place.instance.role)}, its name ends in {REPLACED}{stamp}"
+        )
     back = swap(place, "back", stamp)
     if not back.succeeded:
         return (

@@ -94,6 +94,22 @@ def test_what_is_no_repository_is_not_repeated(repository: str) -> None:
     assert problem.endswith(": correct it")
 
 
+IN_ANOTHER_FORM: tuple[object, ...] = (
+    "rest:https://me:tell-nobody@host",
+    ["rest:https://me:tell-nobody@host"],
+    {"repository": ["rest:https://me:tell-nobody@host"]},
+    {"repository": {"url": "rest:https://me:tell-nobody@host"}},
+    {"repository": "rest:https://host/" + "x" * 1000 + "tell-nobody"},
+)
+
+
+@pytest.mark.parametrize("value", IN_ANOTHER_FORM, ids=range(5))
+def test_a_repository_that_stands_in_another_form_is_not_repeated_either(value: object) -> None:
+    problems = read_backup("host-1", value, KNOWN).problems
+    assert problems
+    assert not [line for line in problems if "tell-nobody" in line]
+
+
 GOOD_PLACES = (
     *("/mnt/x", "/mnt/x@y", "sftp:me@10.0.0.9:/srv/x", "sftp://me@host:2222//srv/x", "sftp:alias:/srv/x"),
     *("rest:https://host:8000/x", "rest:http://10.0.0.9/", "s3:https://host/bucket", "s3:s3.amazonaws.com/bucket"),
