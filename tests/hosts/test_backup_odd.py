@@ -238,6 +238,36 @@ def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
     assert tier.run("tasks/verify.py").returncode == 0
 
 
+def named(tier: Tier) -> str:
+    """What a restore of today would take, or why nothing."""
+    done = tier.run("tasks/restore.py", "--dry", "--data", f"restore={PLAIN}", yes=False)
+    return output(done)
+
+
+def test_what_a_dead_host_copies_that_came_back_is_not_taken_silently(tier: Tier) -> None:
+    host, record, noted = tier.host(PLAIN), f"/var/lib/caas-redis/{PLAIN}.backup", f"/var/lib/caas-redis/{PLAIN}.life"
+    first = copied(tier, PLAIN).rpartition("run ")[2].split()[0]
+    before = manifest(tier, PLAIN)
+    # The host in its place: it was restored from that copy, and goes on.
+    host.sh(f"cp -p {record} /root/dead.backup; cp -p {noted} /root/dead.life")
+    host.sh(
+        f"printf '%s\\n' 'life {'b' * 16}' 'machine {before['machine'][0]}' 'first {before['at'][0]}' "
+        f"'after {before['life'][0]}-{before['at'][0]}' >{noted}"
+    )
+    own = copied(tier, PLAIN).rpartition("run ")[2].split()[0]
+    host.sh(f"cp -p {record} /root/alive.backup; cp -p {noted} /root/alive.life")
+    # The dead one comes back, and its timer copies what it has.
+    host.sh(f"cp -p /root/dead.backup {record}; cp -p /root/dead.life {noted}")
+    stale = copied(tier, PLAIN).rpartition("run ")[2].split()[0]
+    assert "the data of this host was restored on another one" in named(tier)
+    host.sh(f"cp -p /root/alive.backup {record}; cp -p /root/alive.life {noted}")
+    assert f"run {own}" in named(tier)
+    listed = output(tier.run("tasks/backup.py", "--data", "list=true", "--data", f"backup={PLAIN}"))
+    assert all(run in listed for run in (first, own, stale))
+    # The proof of each is that of what it made itself.
+    assert proof(tier, PLAIN)[0] == 0
+
+
 def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
     """docs/runbook.md, A mistake is undone: everything is flushed, in a role whose log says when what was written."""
     with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
