@@ -60,12 +60,12 @@ def offered_copies(copies: Sequence[Copy], record: Record | None, now: int) -> t
     ended = ended_elsewhere(copies)
     others = _lives([item for item in copies if item.life not in {own, *ended}])
     is_fresh = record is None or not own or (not record.after and now - record.first < SETTLED)
+    if own in ended:
+        return [], (
+            "the data of this host was restored on another one, which goes on with it: name the copy that is meant "
+            f"by its run, {AT}=, as tasks/backup.py --data list=true shows it"
+        )
     if record is not None and own and not (is_fresh and others):
-        if own in ended:
-            return [], (
-                "the data of this host was restored on another one, which goes on with it: name the copy that is meant "
-                f"by its run, {AT}=, as tasks/backup.py --data list=true shows it"
-            )
         line = of_this_data(copies, own, record.after)
         return line, "" if line else f"no copy is of this host's data: name the one that is meant by its run, {AT}="
     if len(others) != 1:

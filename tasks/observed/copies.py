@@ -145,6 +145,5 @@ def of_this_data(copies: Sequence[Copy], life: str, after: str = "") -> list[Cop
 
 def ended_elsewhere(copies: Sequence[Copy]) -> set[str]:
     """Lives that another goes on from: what their own host has copied since is not what is served."""
-    return {goes_on_from(item.after)[0] for item in copies if item.after} - {
-        item.life for item in copies if goes_on_from(item.after)[0] == item.life
-    }
+    from_which = ((item.life, goes_on_from(item.after)[0]) for item in copies if item.after)
+    return {before for life, before in from_which if before != life}

@@ -76,9 +76,18 @@ def test_what_a_dead_host_copies_that_came_back_is_taken_by_nobody_silently(at: 
 
 def test_the_host_that_came_back_is_asked_whose_copy_is_meant() -> None:
     own = copy(2, NEW, ALIVE, FROM)
-    chosen, why = choose(newest(*STALE, own, *BEFORE), "", replace(EMPTY, life=OLD, first=1), NOW)
-    assert chosen is None
-    assert "was restored on another one" in why
+    for first in (1, NOW - HOUR):
+        chosen, why = choose(newest(*STALE, own, *BEFORE), "", replace(EMPTY, life=OLD, first=first), NOW)
+        assert chosen is None
+        assert "was restored on another one" in why
+
+
+def test_a_life_that_a_person_has_chosen_for_its_own_host_has_not_ended() -> None:
+    chosen = [copy(1, NEW, ALIVE, f"{NEW}-{NOW}"), *BEGUN[1:]]
+    record = replace(EMPTY, after=f"{NEW}-{NOW}")
+    assert choose(chosen + BEFORE, "", record, NOW) == (chosen[0], "")
+    elsewhere = copy(0.5, "c" * 16, "3" * 16, f"{NEW}-{NOW}")
+    assert choose(newest(elsewhere, *chosen), "", record, NOW)[0] is None
 
 
 def test_where_several_hosts_have_data_a_person_says_which() -> None:
