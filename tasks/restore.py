@@ -1,7 +1,8 @@
 """Put a copy in the place of a role's data, which is kept beside it. Names both, and asks.
 
 pyinfra [-y] INVENTORY tasks/restore.py --data restore=ROLE    the newest copy; -y does not ask, --dry only names it
-  --data at='2026-11-27 13:00'    the last copy until then (UTC), or a run that tasks/backup.py --data list=true shows
+  --data at='2026-11-27 13:00'    the newest copy that had ended by 13:00:00 (UTC); or a run, as
+                                  tasks/backup.py --data list=true shows it
   --data into=DIRECTORY           beside: into a new directory on the role's host, the role serves on
   --data anyway=true              another role's copy, one that fails its proof, or what the gate of a restart forbids
 """

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,21 +25,25 @@ SETTINGS = "RESTIC"  # block of the secrets file: restic's own variables; no rol
 PERIODS: Mapping[str, int] = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400, "monthly": 31 * 86400}
 LATE = 3  # periods after which a copy or a proof is too old: one that failed may be made up for by the next
 WAYS = "an absolute path, sftp:USER@HOST:/PATH, rest:https://HOST/PATH, s3:https://HOST/BUCKET"
+FORMS = r"/[^/]|sftp:(//)?[^:/@]|rest:https?://[^/@:]|s3:(https?://)?[^/@:]|(swift|b2|azure|gs|rclone):."
 VARIABLE = re.compile(r"(AWS|B2|AZURE|GOOGLE|OS|ST|SWIFT|RCLONE|RESTIC_REST)_[A-Z0-9_]{1,60}")
 MOST_COPIES = 10_000
 LAST = 6  # copies that stay in any case: one made after a mistake displaces none of the same hour from before it
 
 
 def _repository(value: str) -> str:
-    if re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise ValueError(f"{value!r}: has blanks: write {WAYS}")
-    if re.match(r"(rest:|s3:)?https?://[^/]*@", value):
+    # What is no such place may be one with a password in it, in whatever form: it is not repeated.
+    if "@" in value and not re.match(r"/|sftp:[^:/@]+@|sftp://[^:/@]+@", value):
         raise ValueError(
             "has a user or password in it, which everybody reads who reads the inventory: put them into the secrets "
             f"file, as {SETTINGS}: {{RESTIC_REST_USERNAME: …, RESTIC_REST_PASSWORD: …}}"
         )
-    if not re.match(r"/[^/]|(sftp|rest|s3|swift|b2|azure|gs|rclone):.", value):
-        raise ValueError(f"{value!r}: write {WAYS}, or another one that restic has")
+    if value.startswith("sftp:") and value.count("@") > 1:
+        raise ValueError(f"has more than one @, expected no password in it: ssh logs in by a key: write {WAYS}")
+    if re.search(r"[\s\x00-\x1f\x7f]", value):
+        raise ValueError(f"has blanks, expected {WAYS}: correct it")
+    if not re.match(FORMS, value):
+        raise ValueError(f"has another form than {WAYS}, or another one that restic has: correct it")
     return value.rstrip("/")
 
 
@@ -109,12 +114,14 @@ def read_backup(host: str, value: object, known: Collection[str]) -> Source:
     if value is None:
         return Source(None)
     if not isinstance(value, Mapping):
-        return Source(None, (f"{host}: {NAME}: expected {{'repository': {WAYS}, …}}, observed {value!r}",))
+        # Which may have a password in it.
+        found = f"a {type(value).__name__}"
+        return Source(None, (f"{host}: {NAME}: expected {{'repository': {WAYS}, …}}, observed {found}: correct it",))
     try:
         backup = Backup.model_validate(dict(value))
     except ValidationError as error:
         # What was given may have a password in it that was put in the wrong place.
-        lines = (re.sub(r"^repository: '.*' was given: ", "repository: ", line) for line in describe(error, "add it"))
+        lines = (re.sub(r"^repository: .* was given: ", "repository: ", line) for line in describe(error, "add it"))
         return Source(None, tuple(f"{host}: {NAME}: {line}" for line in lines))
     named = backup.roles or ()
     problems = [
@@ -139,15 +146,7 @@ def with_login(repository: str, settings: Mapping[str, str]) -> str:
     match = re.fullmatch(r"(rest:https?://)(.*)", repository)
     if match is None or not user:
         return repository
-    return f"{match[1]}{_quoted(user)}:{_quoted(password or '')}@{match[2]}"
-
-
-def _quoted(text: str) -> str:
-    return "".join(char if re.match("[A-Za-z0-9_.~-]", char) else _percent(char) for char in text)
-
-
-def _percent(char: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in char.encode())
+    return f"{match[1]}{quote(user, safe='')}:{quote(password or '', safe='')}@{match[2]}"
 
 
 def setting_problems(

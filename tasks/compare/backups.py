@@ -6,7 +6,7 @@ What its units record lies where no role can write (docs/decisions/0025); it is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tasks.catalogue.backup import NAME, PASSWORD
@@ -17,6 +17,7 @@ from tasks.desired.host import Host, Plan
 from tasks.desired.paths import (
     BACKUP_TOOLS,
     BACKUP_UNITS,
+    CONFIG_DIRECTORY,
     UNITS,
     backup_file,
     backup_record,
@@ -26,7 +27,11 @@ from tasks.desired.paths import (
 )
 from tasks.observed.state import Observed
 
-OURS = re.compile(rf"{UNITS}/{BACKUP_UNITS}(backup|proof)-.*|/etc/redis/[^/]*\.backup|{BACKUP_TOOLS}/[^/]+")
+ROLE = "[a-z][a-z0-9_-]*"
+OURS = re.compile(
+    rf"{UNITS}/{BACKUP_UNITS}(backup|proof)-{ROLE}\.(service|timer)|{BACKUP_TOOLS}/(backup|sample|copy\.pl|unpack\.pl)"
+)
+SETTINGS = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE})\.backup")
 HOUR = 3600
 SHOWN = 300  # characters of what a unit said
 
@@ -42,7 +47,7 @@ class Record:
     keys: str = ""
     said: str = ""
     life: str = ""  # of which data its copies are
-    settled: bool = False  # whether it is known to be the role's own, not one that began empty on a new host
+    after: str = ""  # of which life that goes on, and until which moment (tasks/observed/copies.py); empty: began here
     kept: str = ""  # why older copies could not be forgotten
 
 
@@ -56,7 +61,7 @@ def read_record(text: str) -> Record | None:
         return None
     at, good, first = map(int, numbers.values())
     keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
-    life = fields.get("life", "")
+    life, after = fields.get("life", ""), fields.get("after", "")
     return Record(
         failed=fields["result"] == "failed",
         at=at,
@@ -66,7 +71,7 @@ def read_record(text: str) -> Record | None:
         said=said,
         kept=kept,
         life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
-        settled=fields.get("settled") == "yes",
+        after=after if re.fullmatch("[0-9a-f]{16}-[0-9]{1,12}", after) else "",
     )
 
 
@@ -83,8 +88,16 @@ def backup_leftovers(desired: Host, observed: Observed) -> Iterator[Difference]:
         if name.startswith(BACKUP_UNITS) and name not in wanted and state["LoadState"] != "not-found":
             yield Difference(None, "unit", name, "absent", state["ActiveState"], Remedy.DISABLE)
     for path in sorted(observed.files):
-        if OURS.fullmatch(path) and path not in wanted:
+        if path not in wanted and _is_ours(path, observed.files):
             yield Difference(None, "file", path, "absent", "present", Remedy.REMOVE)
+
+
+def _is_ours(path: str, files: Collection[str]) -> bool:
+    """Whether this tool has written a file. Anybody may call a copy of a file `*.backup`: ours has a unit beside it."""
+    settings = SETTINGS.fullmatch(path)
+    if settings is None:
+        return OURS.fullmatch(path) is not None
+    return f"{UNITS}/{backup_unit(settings[1])}.service" in files
 
 
 def lost_repository_passwords(
@@ -153,14 +166,3 @@ def in_words(seconds: int) -> str:
     if hours >= 72:
         return f"{hours // 24} days"
     return f"{hours} hours" if hours >= 2 else f"{max(seconds, 0) // 60} minutes"
-
-
-def ages(desired: Host, observed: Observed) -> Mapping[str, tuple[Record | None, Record | None]]:
-    """Role → what came of its last copy and of its last proof."""
-    return {
-        plan.role.name: (
-            recorded(backup_record(plan.role.name), observed),
-            recorded(proof_record(plan.role.name), observed),
-        )
-        for plan in desired.backups
-    }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from tasks.catalogue.printable import excerpt
 from tasks.compare.difference import ByHand, Difference
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import NEW, OLD, REPLACED, data_directory, log_directory
+from tasks.desired.paths import FAILED, NEW, OLD, REPLACED, data_directory, log_directory
 from tasks.observed.state import FileState, Observed
 
 SHOWN = 3  # names that a line has
@@ -74,4 +74,4 @@ def _is_known(instance: Instance, path: str, state: FileState) -> bool:
 
 def _is_replaced(path: str, of: str) -> bool:
     """Whether this is what a restore has set aside."""
-    return re.fullmatch(rf"{re.escape(of + REPLACED)}[0-9]{{14}}", path) is not None
+    return re.fullmatch(rf"{re.escape(of + REPLACED)}[0-9]{{14}}({FAILED})?", path) is not None

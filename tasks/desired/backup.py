@@ -27,6 +27,7 @@ from tasks.desired.rendering import MANAGED, render
 PACKAGE = "restic"
 SOURCES = Path(__file__).parents[2] / "templates" / "backup"
 TOOL = f"{BACKUP_TOOLS}/backup"
+SCRATCH, SCRATCH_BASE = 1.25, 128 << 20  # of maxmemory, and bytes, that the server of a proof never takes more than
 SPREAD = 12  # a timer's delay is up to a twelfth of its period
 
 
@@ -47,6 +48,7 @@ def backup_plan(host: str, instance: Instance, backup: Backup) -> Plan:
         "tls": "yes" if role.speaks_tls(role.port) else "no",
         "host": re.sub("[^A-Za-z0-9_.-]", "-", host),
         "keep": " ".join(backup.keep.options) if backup.keep else "",
+        "memory": str(int(role.maxmemory * SCRATCH) + SCRATCH_BASE) if role.maxmemory else "infinity",
     }
     return Plan(role, backup, parameters)
 

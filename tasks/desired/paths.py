@@ -22,6 +22,7 @@ DEPLOYS_FILE = f"{RECORDS}/deploys.jsonl"  # what deploys have changed here
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
 OLD = ".old"  # of a log that no server loads any more
 REPLACED = ".replaced-"  # of data in whose place a restore has put a copy; behind it when, as YYYYMMDDHHMMSS
+FAILED = "-failed"  # behind that, of a copy that was in place and is not any more: its server may have served it
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
 
 

@@ -24,7 +24,8 @@ def copies_table(copies: Mapping[str, Sequence[Copy]]) -> Table:
         for copy in own[:SHOWN]:
             keys = "?" if copy.keys is None else str(copy.keys)
             size = f"{copy.size / (1 << 20):.1f}"
-            table.add_row(role, f"{copy.at:%Y-%m-%d %H:%M:%S}", keys, size, copy.server, copy.run, copy.host)
+            whose = f"{copy.host} {copy.machine[:4]}" + "".join(f", odd {item}" for item in copy.odd)
+            table.add_row(role, f"{copy.at:%Y-%m-%d %H:%M:%S}", keys, size, copy.server or "?", copy.run, whose)
         if len(own) > SHOWN:
             table.add_row(role, f"and {len(own) - SHOWN} older ones")
         if not own:

@@ -62,6 +62,7 @@ def guard(state: State) -> None:
     set_echo(echo_printable)
     pyinfra_cli.cli._do_confirm = partial(confirmed, pyinfra_cli.cli._do_confirm)
     pyinfra_cli.cli.make_inventory = partial(read_inventory, pyinfra_cli.cli.make_inventory)
+    pyinfra_cli.cli.disconnect_all = partial(disconnect, pyinfra_cli.cli.disconnect_all)
     began, leave = time.monotonic(), pyinfra_cli.cli._exit
     if set(entries) & set(CHANGING):
         pyinfra_cli.cli._exit = partial(close, state, began, leave)
@@ -101,6 +102,12 @@ def close(state: State, began: float, leave: Callable[[], None]) -> None:
 def echo_printable(message: Any = None, **options: Any) -> None:
     """What pyinfra shows of a command and its output (-v) steers the terminal as little."""
     click.echo(printable_lines(message) if isinstance(message, str) else message, **options)
+
+
+def disconnect(disconnect_all: Callable[[State], None], state: State) -> None:
+    """As pyinfra does it at the end, which Ctrl-C may be: what that left waiting may fill the pool of hosts' jobs."""
+    state.pool = type(state.pool)()
+    disconnect_all(state)
 
 
 def make_key_directory(directory: Path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def notice_interruptions() -> None:
@@ -23,3 +28,28 @@ def interrupted(signum: int, frame: FrameType | None) -> None:
     if gevent is None or gevent.getcurrent() is gevent.get_hub().parent:
         raise end
     gevent.get_hub().parent.throw(end)  # and this greenlet is left where it is
+
+
+@contextmanager
+def held_back(why: str) -> Iterator[None]:
+    """Within it Ctrl-C, a request to end and a lost terminal wait, in words; when it is left they do what they do.
+
+    For what must not be left half-done. A greenlet that Ctrl-C leaves where it is never comes to its `finally`.
+    """
+    noticed: list[int] = []
+
+    def notice(signum: int, frame: FrameType | None) -> None:
+        noticed.append(signum)
+        os.write(2, f"\n{why}\n".encode())  # whoever else is writing
+
+    before = {number: signal.getsignal(number) for number in ENDS}
+    taken = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in taken:
+        signal.signal(number, notice)
+    try:
+        yield
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        if noticed:
+            signal.raise_signal(noticed[0])

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE. By its units, and by the commands of this tool.
+# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
-: "${role?}" "${unit?}" "${user?}" "${directory?}" "${log?}" "${name?}" "${snapshot?}" "${databases?}" "${address?}" "${port?}" "${tls?}" "${host?}" "${keep?}"
+: "${role?}" "${unit?}" "${user?}" "${directory?}" "${log?}" "${name?}" "${snapshot?}" "${databases?}" "${address?}" "${port?}" "${tls?}" "${host?}" "${keep?}" "${memory?}"
 umask 077
 export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 tools=/usr/local/lib/caas-redis
@@ -12,9 +12,12 @@ records=/var/lib/caas-redis
 scratch=/var/lib/caas-redis-proof
 state=$records/$role.backup
 proof=$records/$role.proof
+lives=$records/$role.life
 cache=/var/cache/caas-redis
 samples=20
 patience=900
+checking=1800  # seconds for a tool that reads all of a copy
+reserve=268435456  # bytes of a disk that stay free beside a copy: the roles' data may lie there, too
 settings=/etc/redis/$role.backup
 [ -z "${CREDENTIALS_DIRECTORY:-}" ] || settings=$CREDENTIALS_DIRECTORY/backup
 
@@ -22,10 +25,11 @@ began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched='' bound=''
+server='' scratched='' bound='' unasked=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
-  [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null
+  [ -z "$server" ] || systemctl kill --signal=KILL "$server" 2>/dev/null
+  [ -z "$server" ] || systemctl stop "$server" 2>/dev/null
   rm -rf "$work"
   [ -z "$scratched" ] || rm -rf "${scratch:?}/$role"
 }
@@ -33,8 +37,8 @@ trap cleanup EXIT
 trap 'exit 1' INT TERM HUP
 
 now() { date +%s; }
-# One line of what somebody said last, in letters that steer nothing.
-last_words() { tr -c '[:print:]\n' '?' | grep -v '^ *$' | tail -n 3 | paste -sd ' ' | tail -c 400; }
+# One line of what somebody said last, in letters that steer nothing, and without what a URL has before its host.
+last_words() { tail -c 65536 | tr -c '[:print:]\n' '?' | sed -E 's#(//|rest:)[^[:space:]"]*@#\1#g' | grep -v '^ *$' | tail -n 3 | paste -sd ' ' | tail -c 400; }
 field() { sed -n "s/^$1 //p" "$2" 2>/dev/null | head -n 1; }
 is() { printf '%s' "$1" | grep -qxE "$2"; }
 
@@ -60,7 +64,7 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|settled|repository|where|run) ' "$to" 2>/dev/null
+    grep -E '^(first|good|keys|bytes|life|after|repository|where|run) ' "$to" 2>/dev/null
   } | record "$to"
   exit 1
 }
@@ -99,21 +103,25 @@ have_repository() {
   have_repository again
 }
 
+# A word as redis-cli reads it in quotes.
+in_quotes() { sed 's/[\\"]/\\&/g; s/^/"/; s/$/"/'; }
+# What a server may say, whoever wrote it: so long, so much, and in so much memory of whoever reads it. Not as root.
+reading() { as_role prlimit --as=268435456 timeout --kill-after=5 30 redis-cli "$@" 2>/dev/null | tr -d '\r' | head -c 262144; }
 # What the role's own process answers `reader`, to commands on standard input; nothing where another may answer.
 ask() {
   pid=$(systemctl show --property=MainPID --value "$unit")
-  is "$pid" '[1-9][0-9]*' || return 1
-  ss -Hltnp "src $address and sport = :$port" | grep -q "pid=$pid," || return 1
-  password=$(sed -n 's/^READER=//p' "$settings")
+  is "$pid" '[1-9][0-9]*' || { unasked="$unit does not run"; return 1; }
+  ss -Hltnp "src $address and sport = :$port" | grep -q "pid=$pid," || { unasked="its process does not listen on $address:$port"; return 1; }
   set -- -h "$address" -p "$port" --raw
-  [ "$tls" = no ] || set -- "$@" --tls --cacert "/etc/redis/$role.ca" --cert "/etc/redis/$role.crt" --key "/etc/redis/$role.key"
-  { printf 'AUTH reader %s\n' "$password"; cat; } | timeout 30 redis-cli "$@" 2>/dev/null | tr -d '\r' | head -c 262144
+  [ "$tls" = no ] || set -- "$@" --tls --cacert "/etc/redis/$role.ca" --cert "/etc/redis/$role.pem" --key "/etc/redis/$role.pem"
+  { printf 'AUTH reader %s\n' "$(sed -n 's/^READER=//p' "$settings" | in_quotes)"; cat; } | reading "$@"
 }
-numbers() { # keys, of them with a TTL, changes, ended by themselves, version: of INFO on standard input
+# keys, of them with a TTL, changes, ended by themselves, when it last saved, version: of INFO on standard input
+numbers() {
   perl -ne '/^db[0-9]+:keys=([0-9]{1,15}),expires=([0-9]{1,15})/ and $keys += $1, $expires += $2;
-    /^(rdb_changes_since_last_save|expired_keys|evicted_keys|loading):([0-9]{1,15})$/ and $of{$1} = $2;
-    /^redis_version:([0-9.]{1,20})$/ and $version = $1;
-    END { defined $version or exit 1; $of{loading} and exit 1; printf "%d %d %d %d %s\n", $keys // 0, $expires // 0, $of{rdb_changes_since_last_save} // 0, ($of{expired_keys} // 0) + ($of{evicted_keys} // 0), $version }'
+    /^(rdb_changes_since_last_save|expired_keys|evicted_keys|loading|rdb_last_save_time):([0-9]{1,15})$/ and $of{$1} = $2;
+    /^redis_version:([0-9]{1,4}(\.[0-9]{1,4}){1,3})$/ and $version = $1;
+    END { defined $version or exit 1; $of{loading} and exit 1; printf "%d %d %d %d %d %s\n", $keys // 0, $expires // 0, $of{rdb_changes_since_last_save} // 0, ($of{expired_keys} // 0) + ($of{evicted_keys} // 0), $of{rdb_last_save_time} // 0, $version }'
 }
 databases_in() { sed -nE 's/^db([0-9]{1,5}):keys=.*/\1/p' | head -n 16; }
 # Lines DATABASE KEY DIGEST EXPIRY; $1: a command that sends what stands on standard input to a server.
@@ -132,18 +140,42 @@ sample_again() { # $1 = ask or ask_scratch, $2 = the file
 
 copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" 3>"$work/report" 2>"$work/copier"; }
 
+# Of which data the copies from here are: noted beside what came of the last one, which a person may remove. A disk that
+# was copied to another machine is other data from then on. `after`: of which life they go on, and until which moment.
+have_life() {
+  machine=$(sha256sum </etc/machine-id | cut -c1-16)
+  own_life='' first='' after=''
+  noted=$(field machine "$lives")
+  [ -e "$lives" ] || own_life=$(field life "$state") first=$(field first "$state")  # as records without it have it
+  if [ -z "$noted" ] || [ "$noted" = "$machine" ]; then
+    own_life=$(field life "$lives") first=$(field first "$lives") after=$(field after "$lives")
+  fi
+  if ! is "$own_life $first" '[0-9a-f]{16} [0-9]{1,12}'; then
+    own_life=$1 first=$2 after=''
+  elif [ -e "$lives" ]; then
+    return 0
+  fi
+  note_life
+}
+note_life() {
+  printf '%s\n' "life $own_life" "machine $machine" "first $first" ${after:+"after $after"} | record "$lives"
+}
+
 make_copy() {
   to=$state
   hold "$role.backup"
+  began=$(now)
   have_repository make
   run=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  own_life=$(field life "$state")
-  [ -n "$own_life" ] || own_life=$run
-  first=$(field first "$state")
-  [ -n "$first" ] || first=$began
-  time=$(date -u -d "@$began" '+%F %T')
+  have_life "$run" "$began" || failed "it cannot be noted of which data its copies are: $lives cannot be written"
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
+  if [ -z "$log" ] && is_empty_yet; then
+    printf '%s\n' "result ok" "at $began" "first $first" "good $began" "keys 0" "empty yes" "life $own_life" \
+      ${after:+"after $after"} "repository $(cat "$work/id")" "where $where" | record "$state"
+    echo "$role: it is empty and has never saved: there is nothing to copy yet"
+    return 0
+  fi
   for database in $(databases_in <"$work/before"); do
     sample ask "$database" "$samples"
   done >"$work/samples.before"
@@ -151,68 +183,100 @@ make_copy() {
   sha256sum <"$work/sum" >"$work/digest" &
   summing=$!
   { copy; echo $? >"$work/copied"; } | tee "$work/sum" |
-    with_restic backup --stdin --stdin-filename "/$role.tar" --tag "copy,run=$run" --host "$host" --time "$time" \
+    with_restic backup --stdin --stdin-filename "/$role.tar" --tag "copy,run=$run" --host "$host" \
       >/dev/null 2>"$work/said"
   stored=$?
   wait "$summing"
-  [ "$(cat "$work/copied")" = 0 ] || failed "not copied: $(last_words <"$work/copier")"
-  [ "$stored" = 0 ] || failed "not stored: $(last_words <"$work/said")"
+  [ "$(cat "$work/copied")" = 0 ] || not_stored "not copied: $(last_words <"$work/copier")"
+  [ "$stored" = 0 ] || not_stored "not stored: $(last_words <"$work/said")"
   echo INFO | ask >"$work/after"
   numbers <"$work/after" >"$work/counted.after"
   sample_again ask "$work/samples.before" >"$work/samples.after"
   write_manifest >"$work/manifest"
-  with_restic backup --stdin --stdin-filename "/$role.manifest" --host "$host" --time "$time" --tag "manifest,run=$run" \
-    --tag "role=$role,life=$own_life,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
-    <"$work/manifest" >/dev/null 2>"$work/said" || failed "not stored: $(last_words <"$work/said")"
+  # Its time is when what is in it had ended: nothing in it is of later.
+  with_restic backup --stdin --stdin-filename "/$role.manifest" --host "$host" --time "$(date -u -d "@$until" '+%F %T')" \
+    --tag "manifest,run=$run,machine=$machine,life=$own_life${after:+,after=$after}" \
+    --tag "role=$role,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
+    <"$work/manifest" >/dev/null 2>"$work/said" || not_stored "not stored: $(last_words <"$work/said")"
   forgotten=''
   [ -z "$keep" ] || forget || forgotten=$(last_words <"$work/said")
   {
     echo "result ok"
     echo "at $began"
     echo "first $first"
-    echo "good $began"
+    echo "good $until"
     echo "keys ${keys:-unknown}"
     echo "bytes $bytes"
     echo "run $run"
     echo "life $own_life"
-    grep '^settled ' "$state" 2>/dev/null
+    [ -z "$after" ] || echo "after $after"
     echo "repository $(cat "$work/id")"
     echo "where $where"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
   } | record "$state"
-  echo "$role: a copy of $(date -u -d "@$began" '+%F %T') UTC, ${keys:-an unknown number of} keys, $bytes bytes, run $run"
+  # Asked in another shell, which took its reason with it.
+  [ -s "$work/counted.before" ] || ask </dev/null >/dev/null || true
+  [ -s "$work/counted.before" ] || echo "$role: nothing to compare the copy with: ${unasked:-its server did not answer reader}"
+  echo "$role: a copy of $(date -u -d "@$until" '+%F %T') UTC, ${keys:-an unknown number of} keys, $bytes bytes, run $run"
+}
+# Whether a role without a log has neither keys nor a file: that is so until its first save, and no copy is lacking.
+is_empty_yet() {
+  read -r before_keys _ <"$work/counted.before" && [ "$before_keys" = 0 ] && as_role test ! -e "$directory/$snapshot" && [ -z "$(field run "$state")" ]
+}
+# A full repository gets room by what the plan no longer keeps; a prune that stores nothing anew needs next to none.
+not_stored() {
+  [ -z "$keep" ] || { forget; with_restic prune --max-repack-size=0; } >/dev/null 2>&1
+  failed "$1"
 }
 
 # What is known of a copy, as lines of words. What was there before and after bounds what is in it: a key is made or goes
 # with a change, or is ended by the server, and both are counted.
 write_manifest() {
-  keys='' expires='' low='' high=''
+  keys='' expires='' low='' high='' same=''
   version=$(redis-server --version | sed -nE 's/.* v=([0-9.]+) .*/\1/p')
-  if read -r before_keys before_expires before_changes before_ended before_version <"$work/counted.before" &&
-    read -r after_keys after_expires after_changes after_ended after_version <"$work/counted.after"; then
-    version=$before_version keys=$after_keys
-    expires=$((before_expires > after_expires ? before_expires : after_expires))
-    moved=$((after_changes - before_changes + after_ended - before_ended))
-    # A save in between has set the counter back.
-    if [ "$after_changes" -ge "$before_changes" ] && [ "$after_ended" -ge "$before_ended" ] && [ "$before_version" = "$after_version" ]; then
-      low=$((before_keys - moved)) high=$((before_keys + moved))
-    fi
-  fi
-  bytes=$(field bytes "$work/report") newest=$(field newest "$work/report")
+  bytes=$(field bytes "$work/report") newest=$(field newest "$work/report") until=$(field until "$work/report")
+  is "$newest" '[0-9]{1,12}' || newest=0  # whoever may write the files may give them any time
   kind=snapshot
   [ -z "$log" ] || kind=log
-  printf '%s\n' "format 1" "role $role" "at $began" "host $host" "life $own_life" "server $version" "kind $kind" \
+  if read -r before_keys before_expires before_changes before_ended before_saved before_version <"$work/counted.before" &&
+    read -r after_keys after_expires after_changes after_ended after_saved after_version <"$work/counted.after"; then
+    version=$before_version
+    if [ $kind = log ]; then
+      keys=$after_keys
+      expires=$((before_expires > after_expires ? before_expires : after_expires))
+      moved=$((after_changes - before_changes + after_ended - before_ended))
+      # A save in between has set the counter back.
+      if [ "$after_changes" -ge "$before_changes" ] && [ "$after_ended" -ge "$before_ended" ] && [ "$before_version" = "$after_version" ]; then
+        low=$((before_keys - moved)) high=$((before_keys + moved))
+      fi
+      same=yes
+    elif [ "$before_saved" = "$after_saved" ] && [ "$newest" -le $((after_saved + 1)) ]; then
+      # The snapshot is that of the last save: what the server has now, if nothing was changed since, or of then.
+      if [ "$before_changes" = 0 ] && [ "$after_changes" = 0 ] && [ "$before_ended" = "$after_ended" ]; then
+        same=yes
+      elif [ $((after_saved + 1)) -lt "$until" ]; then
+        until=$((after_saved + 1))
+      fi
+    fi
+  fi
+  # What the server has now bounds no snapshot of before: what redis-check-rdb counted in the file does.
+  if [ $kind = snapshot ]; then
+    keys=$(field keys "$work/report") expires=$(field expires "$work/report")
+    low=$keys high=$keys
+  fi
+  printf '%s\n' "format 1" "role $role" "at $until" "host $host" "machine $machine" "life $own_life" "server $version" "kind $kind" \
     "digest $(cut -d' ' -f1 "$work/digest")" "bytes $bytes" "newest $newest"
   [ -z "$keys" ] || printf '%s\n' "keys $keys" "expires $expires"
   [ -z "$low" ] || printf '%s\n' "low $((low < 0 ? 0 : low))" "high $high"
   sed -nE 's/^(db[0-9]{1,5}):(keys=[0-9]+,expires=[0-9]+).*/before \1 \2/p' "$work/before"
   sed -nE 's/^(db[0-9]{1,5}):(keys=[0-9]+,expires=[0-9]+).*/after \1 \2/p' "$work/after"
+  [ -n "$same" ] || return 0
   # What was the same before and after is so in the copy, too.
   sort "$work/samples.before" >"$work/sorted"
   sort "$work/samples.after" | comm -12 "$work/sorted" - | sed 's/^/sample /'
 }
 
-# Snapshots of the repository, a line each: TIME KIND RUN ID LIFE.
+# Snapshots of the repository, a line each: TIME KIND RUN ID LIFE. What this tool has not written is left out.
 snapshots() {
   with_restic snapshots --json >"$work/snapshots" 2>"$work/said" || return 1
   perl -0777 -ne 'for (split /(?=\{"time":")/) {
@@ -225,7 +289,7 @@ snapshots() {
 }
 
 # What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
-# still be under way elsewhere. Each life by itself: what began empty on a new host displaces no copy from before.
+# still be under way elsewhere, unless they had one until now. Each life by itself: what began empty on a new host displaces no copy from before.
 forget() {
   snapshots >"$work/list" || return 1
   awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u >"$work/lives"
@@ -233,9 +297,11 @@ forget() {
     # shellcheck disable=SC2086  # a list of options
     with_restic forget --tag "manifest,life=$life" --group-by '' $keep </dev/null >/dev/null 2>"$work/said" || return 1
   done <"$work/lives"
+  awk '$2 == "manifest" { print $3 }' "$work/list" | sort -u >"$work/whole"
   snapshots | sort >"$work/list"
   day=$(date -u -d '1 day ago' '+%FT%T')
-  half=$(awk -v day="$day" '{ has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 } END { for (run in has) if (has[run] < 2 && time[run] < day) print id[run] }' "$work/list")
+  half=$(awk -v day="$day" 'FILENAME == ARGV[1] { was[$1]; next } { has[$3]++; id[$3] = id[$3] " " $4; time[$3] = $1 }
+    END { for (run in has) if (has[run] < 2 && (time[run] < day || run in was)) print id[run] }' "$work/whole" "$work/list")
   # shellcheck disable=SC2086
   [ -z "$half" ] || with_restic forget $half >/dev/null 2>"$work/said"
 }
@@ -246,13 +312,16 @@ unpack() { # $2, $3: where its log, or its snapshot, goes
     { echo "its manifest cannot be read: $(last_words <"$work/said")"; return 1; }
   [ "$(field format "$work/manifest")" = 1 ] || { echo "its manifest is of another form than this tool's"; return 1; }
   free=$(df -B1 --output=avail "${3%/*}" | tail -n 1)
-  [ "$free" -gt "$(field bytes "$work/manifest")" ] || { echo "no room: ${3%/*} has $free bytes free, the copy has $(field bytes "$work/manifest")"; return 1; }
+  needed=$(($(field bytes "$work/manifest") + reserve))
+  [ "$free" -gt "$needed" ] || { echo "no room: ${3%/*} has $free bytes free, expected $needed: the copy, and $reserve that stay free"; return 1; }
   mkfifo "$work/sum"
   sha256sum <"$work/sum" >"$work/digest" &
   summing=$!
+  bound=7200
   { with_restic dump --tag "copy,run=$1" latest "/$copied.tar" 2>"$work/said"; echo $? >"$work/dumped"; } |
-    tee "$work/sum" | as_role perl "$tools/unpack.pl" "$2" "$name" "$3" >"$work/unpacked" 2>&1
+    tee "$work/sum" | as_role timeout 7200 perl "$tools/unpack.pl" "$2" "$name" "$3" >"$work/unpacked" 2>&1
   unpacked=$?
+  bound=''
   wait "$summing"
   rm "$work/sum"
   [ "$(cat "$work/dumped")" = 0 ] || { echo "it cannot be read from its repository: $(last_words <"$work/said")"; return 1; }
@@ -260,10 +329,10 @@ unpack() { # $2, $3: where its log, or its snapshot, goes
   [ "$(cut -d' ' -f1 "$work/digest")" = "$(field digest "$work/manifest")" ] ||
     { echo "it is not what was stored: its SHA-256 is another than its manifest says"; return 1; }
   if [ "$(field kind "$work/manifest")" = log ]; then
-    as_role redis-check-aof "$2/$name.manifest" </dev/null >"$work/checked" 2>&1
+    as_role timeout $checking redis-check-aof "$2/$name.manifest" </dev/null >"$work/checked" 2>&1
     grep -q 'All AOF files and manifest are valid' "$work/checked"
   else
-    as_role redis-check-rdb "$3" </dev/null >"$work/checked" 2>&1
+    as_role timeout $checking redis-check-rdb "$3" </dev/null >"$work/checked" 2>&1
   fi || { echo "redis-check finds it damaged: $(last_words <"$work/checked")"; return 1; }
 }
 
@@ -275,38 +344,66 @@ scratch_config() {
     "databases $databases" "appendonly $appendonly" "appenddirname log" "appendfilename $name" "dbfilename snapshot.rdb" \
     "aof-load-truncated no" "auto-aof-rewrite-percentage 0" "logfile $1/messages"
 }
-ask_scratch() { as_role timeout 60 redis-cli -s "$scratch/$role/work/socket" --raw 2>/dev/null | tr -d '\r' | head -c 262144; }
+ask_scratch() { reading -s "$scratch/$role/own/socket" --raw; }
+# A unit of its own, whoever runs the proof: it sees its own directory and no network, and cannot take more memory than
+# the proof is planned for.
+start_scratch() {
+  server=caas-redis-scratch-$role.service
+  systemctl stop "$server" 2>/dev/null
+  systemctl reset-failed "$server" 2>/dev/null
+  systemd-run --quiet --collect --unit="$server" --service-type=exec --property=RuntimeMaxSec=$((2 * patience)) \
+    --property="User=$user" --property="Group=$user" --property=UMask=0077 --property=LimitCORE=0 \
+    --property="MemoryMax=$memory" --property=MemorySwapMax=0 --property=TasksMax=64 \
+    --property=Nice=15 --property=IOSchedulingClass=idle --property=CPUWeight=10 --property=OOMScoreAdjust=800 \
+    --property=PrivateNetwork=yes --property=RestrictAddressFamilies=AF_UNIX --property=PrivateDevices=yes --property=PrivateTmp=yes \
+    --property=ProtectSystem=strict --property="ReadWritePaths=$1/own" --property=ProtectHome=yes \
+    --property="InaccessiblePaths=-/etc/redis -/var/lib/redis -$records" --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= \
+    --property=MemoryDenyWriteExecute=yes --property=ProtectKernelModules=yes --property=ProtectKernelTunables=yes \
+    --property=ProtectControlGroups=yes --property=RestrictNamespaces=yes --property=RestrictSUIDSGID=yes --property=LockPersonality=yes \
+    --property=SystemCallArchitectures=native --property=SystemCallFilter=@system-service \
+    redis-server "$1/redis.conf" 8>&- 9>&- 2>"$work/said"
+}
 
 prove_copy() { # $1: of this run only, for a restore; without it the newest one, whose proof is recorded
   to=$proof
   [ -z "$1" ] || to=/dev/null
   hold proof
   hold_role
+  began=$(now)
   have_repository prove
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
   run=$1
+  # What was made here last has to be there: a repository that was set back has good copies, too, but not that one.
+  [ -n "$run" ] || [ "$(field where "$state")" != "$where" ] || run=$(field run "$state")
+  [ -z "$run" ] || [ -n "$1" ] || [ "$(awk -v run="$run" '$3 == run { print $2 }' "$work/list" | sort -u | wc -l)" = 2 ] ||
+    failed "its repository has not the copy that was made here last, run $run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
   [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
+  if [ -z "$run" ] && [ "$(field empty "$state")" = yes ]; then
+    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" | record "$proof"
+    echo "$role: it is empty and has never saved: there is nothing to prove yet"
+    return 0
+  fi
   [ -n "$run" ] || failed "there is no copy to prove"
   [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
     failed "its repository is damaged: $(last_words <"$work/said")"
   install -d -m 0711 "$scratch"
   scratched=yes  # by whoever has the lock: another one's is not taken away
   rm -rf "${scratch:?}/$role"
-  { mkdir -m 0711 "$scratch/$role" && install -d -m 0700 -o "$user" -g "$user" "$scratch/$role/work"; } || failed "$scratch cannot be written"
-  in=$scratch/$role/work
+  { mkdir -m 0711 "$scratch/$role" && install -d -m 0700 -o "$user" -g "$user" "$scratch/$role/own"; } || failed "$scratch cannot be written"
+  in=$scratch/$role/own
   why=$(unpack "$run" "$in/log" "$in/snapshot.rdb") || failed "the copy of run $run: $why"
   scratch_config "$in" >"$scratch/$role/redis.conf"
   chmod 0644 "$scratch/$role/redis.conf"
-  # exec, so that the process is the server itself, for its end.
-  ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all redis-server "$scratch/$role/redis.conf" >/dev/null 2>&1 8>&- 9>&- ) &
-  server=$!
+  start_scratch "$scratch/$role" || failed "a server for the proof could not be started: $(last_words <"$work/said")"
   deadline=$(($(now) + patience))
   until echo INFO | ask_scratch >"$work/loaded" && numbers <"$work/loaded" >"$work/counted"; do
-    kill -0 "$server" 2>/dev/null || failed "a server does not load the copy of run $run: $(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)"
+    systemctl is-active --quiet "$server" || failed "a server does not load the copy of run $run: $(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)"
     [ "$(now)" -lt "$deadline" ] || failed "a server has not loaded the copy of run $run in $patience s"
     sleep 0.2
   done
   read -r loaded _ <"$work/counted"
+  [ -n "$1" ] || grep -qE '^(low|sample) ' "$work/manifest" ||
+    failed "the copy of run $run was loaded, $loaded keys, and there is nothing to compare it with: its server did not answer reader when it was made (journalctl -u caas-redis-backup-$role)"
   low=$(field low "$work/manifest") high=$(field high "$work/manifest") expires=$(field expires "$work/manifest")
   if [ -n "$low" ] && { [ "$loaded" -gt "$high" ] || [ "$loaded" -lt $((low - expires)) ]; }; then
     failed "the copy of run $run has $loaded keys, expected $low to $high ($expires of them with a TTL)"
@@ -325,7 +422,6 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
     echo "good $began"
     echo "keys $loaded"
     echo "run $run"
-    echo "life $(field life "$work/manifest")"
   } | record "$proof"
   echo "$role: the copy of $(date -u -d "@$(field at "$work/manifest")" '+%F %T') UTC was loaded by a server: $loaded keys, $(wc -l <"$work/samples") of them compared"
   [ -n "$1" ] || [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"
@@ -346,17 +442,48 @@ fetch_copy() {
   cat "$work/manifest"
 }
 
-# The role has the data of a copy now: its next copies are of the same life, whatever was made here before.
+# The role has the data of a copy now. One of its own leaves it what it is; with another one's begins other data, which
+# goes on from that: what its first host may copy later is not of it.
 continue_life() {
   to=/dev/null
   hold "$role.backup"
-  { grep -vE '^(life|settled) ' "$state" 2>/dev/null; echo "life $1"; echo "settled yes"; } | record "$state"
+  have_life "$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')" "$began" || failed "$lives cannot be written"
+  if [ "$own_life" = "$1" ]; then
+    [ -z "$after" ] || return 0
+    after=$1-$2  # its own, by a person's word: that ends the question whether what began here is what is wanted
+  else
+    own_life=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n') first=$began after=$1-$2
+  fi
+  note_life || failed "$lives cannot be written"
+  [ ! -e "$state" ] || { grep -vE '^(first|life|after) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after"; } | record "$state"
+}
+
+# For an undo: from when on the last file of the role's own log says when what was written; nothing where it does not.
+reach() {
+  last=$(as_role timeout 10 sed -nE 's/^file ([A-Za-z0-9._-]+) seq [0-9]+ type i.*/\1/p' "$directory/$log/$name.manifest" | tail -n 1)
+  [ -z "$last" ] || as_role timeout 60 grep -a -m 1 -oE '^#TS:[0-9]{1,12}' "$directory/$log/$last" | cut -d: -f2
+}
+
+# The role's own log, as at one moment, without what was written after a second. It stays what it is itself.
+cut_log() { # $1: where the cut one goes
+  free=$(df -B1 --output=avail "${1%/*}" | tail -n 1)
+  needed=$(($(as_role timeout 60 du -sb -- "$directory/$log" | cut -f1) + reserve))
+  [ "$free" -gt "$needed" ] || { echo "no room: ${1%/*} has $free bytes free, expected $needed: another log, and $reserve that stay free" >&2; exit 1; }
+  { copy; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
+    { last_words <"$work/unpacked" >&2; exit 1; }
+  [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
+  as_role timeout $checking redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
+  cut=$?
+  { [ "$cut" = 0 ] && grep -q 'All AOF files and manifest are valid' "$work/checked"; } ||
+    { echo "it cannot be cut there: $(last_words <"$work/checked")" >&2; exit 1; }
 }
 
 case $1 in
   make) make_copy ;;
   prove) prove_copy "${2:-}" ;;
-  continue) continue_life "$2" ;;
+  continue) continue_life "$2" "$3" ;;
   list) list_copies ;;
+  reach) reach ;;
+  cut) cut_log "$2" "$3" ;;
   fetch) fetch_copy "$2" "$3" "$4" ;;
 esac

@@ -93,3 +93,32 @@ def test_a_repository_that_somebody_works_in_still_takes_the_copy(tier: Tier) ->
     host.sh("systemctl kill --signal=SIGKILL other; systemctl stop other || true")
     assert tier.run("tasks/backup.py").returncode == 0
     assert "BACKUP-FAILED" not in output(tier.run("tasks/verify.py"))
+
+
+def renew(tier: Tier) -> None:
+    """Other values in the same keys, and a log of nothing else: a copy has nothing in common with the one before."""
+    fill(tier, 8)
+    with tier.operator(ROLE) as client:
+        client.bgrewriteaof()
+        signs = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+        wait_for(lambda: not any(client.info()[sign] for sign in signs), "the log was written anew")
+
+
+def test_a_repository_that_is_full_of_what_was_forgotten_takes_copies_again(tier: Tier) -> None:
+    host = tier.host(ROLE)
+    with tier.operator(ROLE) as client:
+        client.flushall()
+    host.sh(f"mv /srv/backups /srv/kept-by; mkdir -m 0700 /srv/backups; rm /var/lib/caas-redis/{ROLE}.backup")
+    host.sh("mount -t tmpfs -o size=150m none /srv/backups")
+    for _ in range(24):
+        renew(tier)
+        done = tier.run("tasks/backup.py")
+        if done.returncode:
+            break
+    assert "no space left on device" in output(done)
+    assert listed(tier) >= 6
+    again = tier.run("tasks/backup.py")
+    assert again.returncode == 0, output(again)
+    host.sh(
+        f"umount /srv/backups; rm -rf /srv/backups; mv /srv/kept-by /srv/backups; rm /var/lib/caas-redis/{ROLE}.backup"
+    )

@@ -47,6 +47,7 @@ PLANNED = {
     "roll-back",
     "ssh-host-key-changed",
     "host-installed-anew",
+    "a-mistake-is-undone",
     "rotate-a-password",
 }
 

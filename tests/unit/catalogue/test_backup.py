@@ -40,7 +40,7 @@ def test_a_role_with_backups_needs_a_reader_and_the_password_of_its_repository()
 BAD: dict[str, tuple[object, str]] = {
     "no mapping": ("/mnt", "expected {'repository':"),
     "no repository": ({}, "repository: missing"),
-    "a relative path": ({"repository": "backups"}, "write an absolute path, sftp:"),
+    "a relative path": ({"repository": "backups"}, "than an absolute path, sftp:"),
     "a word that is none": (GOOD | {"shedule": "hourly"}, "shedule: unknown key"),
     "another period": (GOOD | {"schedule": "often"}, "write one of hourly, daily"),
     "nothing kept": (GOOD | {"keep": {}}, "keeps nothing"),
@@ -61,11 +61,65 @@ def test_all_problems_are_said_at_once() -> None:
     assert len(read_backup("host-1", {"repository": "x", "schedule": "y", "keep": {"daily": -1}}, KNOWN).problems) == 3
 
 
-@pytest.mark.parametrize("repository", ["rest:https://me:tell-nobody@host/x", "s3:https://me:tell-nobody@host/x"])
+WITH_A_PASSWORD = (
+    *("rest:https://me:tell-nobody@host/x", "s3:https://me:tell-nobody@host/x", "rest:https//me:tell-nobody@host/x"),
+    *(
+        "rest:https:/me:tell-nobody@host/x",
+        "rest:me:tell-nobody@host",
+        "https://me:tell-nobody@host",
+        "me:tell-nobody@x",
+    ),
+    *(
+        "rest:https://me:a/tell-nobody@host/x",
+        "rest:https://me:tell nobody tell-nobody@host/x",
+        "rclone:me:tell-nobody@x",
+    ),
+    *("sftp:me:tell-nobody@host:/x", "sftp://me:tell-nobody@host/x", "sftp:me@tell-nobody@host:/x"),
+)
+
+
+@pytest.mark.parametrize("repository", WITH_A_PASSWORD)
 def test_a_password_in_the_inventory_is_refused_and_not_repeated(repository: str) -> None:
     (problem,) = read_backup("host-1", {"repository": repository}, KNOWN).problems
-    assert "RESTIC_REST_PASSWORD" in problem
+    assert "RESTIC_REST_PASSWORD" in problem or "ssh logs in by a key" in problem
     assert "tell-nobody" not in problem
+
+
+@pytest.mark.parametrize(
+    "repository", ["rest:tell-nobody", "rest:https:tell-nobody", "tell-nobody/x", "/x\ntell-nobody"]
+)
+def test_what_is_no_repository_is_not_repeated(repository: str) -> None:
+    (problem,) = read_backup("host-1", {"repository": repository}, KNOWN).problems
+    assert "tell-nobody" not in problem
+    assert problem.endswith(": correct it")
+
+
+IN_ANOTHER_FORM: tuple[object, ...] = (
+    "rest:https://me:tell-nobody@host",
+    ["rest:https://me:tell-nobody@host"],
+    {"repository": ["rest:https://me:tell-nobody@host"]},
+    {"repository": {"url": "rest:https://me:tell-nobody@host"}},
+    {"repository": "rest:https://host/" + "x" * 1000 + "tell-nobody"},
+)
+
+
+@pytest.mark.parametrize("value", IN_ANOTHER_FORM, ids=range(5))
+def test_a_repository_that_stands_in_another_form_is_not_repeated_either(value: object) -> None:
+    problems = read_backup("host-1", value, KNOWN).problems
+    assert problems
+    assert not [line for line in problems if "tell-nobody" in line]
+
+
+GOOD_PLACES = (
+    *("/mnt/x", "/mnt/x@y", "sftp:me@10.0.0.9:/srv/x", "sftp://me@host:2222//srv/x", "sftp:alias:/srv/x"),
+    *("rest:https://host:8000/x", "rest:http://10.0.0.9/", "s3:https://host/bucket", "s3:s3.amazonaws.com/bucket"),
+    *("rclone:remote:path", "b2:bucket:path", "azure:name:/", "gs:name:/", "swift:name:/path"),
+)
+
+
+@pytest.mark.parametrize("repository", GOOD_PLACES)
+def test_the_places_that_restic_has_are_taken(repository: str) -> None:
+    assert read_backup("host-1", {"repository": repository}, KNOWN).problems == ()
 
 
 def test_the_user_of_a_rest_server_comes_from_the_secrets() -> None:

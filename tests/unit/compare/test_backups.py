@@ -36,6 +36,15 @@ def test_backups_that_are_turned_off_leave_no_timer_no_file_and_no_password() ->
     }
 
 
+def test_files_of_an_administrator_that_are_called_so_are_left_alone() -> None:
+    theirs = [f"/etc/redis/{name}.backup" for name in ("gateway", "redis.conf", "Crypto")]
+    theirs += ["/usr/local/lib/caas-redis/own.sh", "/etc/systemd/system/caas-redis-backup-.service"]
+    (ours,) = [state for path, state in SEEN.files.items() if path == "/etc/redis/crypto.backup"]
+    seen = as_desired(WITHOUT)
+    planted = replace(seen, files={**seen.files, **dict.fromkeys(theirs, ours)})
+    assert list(backup_leftovers(WITHOUT, planted)) == []
+
+
 def test_a_repository_password_that_was_lost_is_not_made_up_over_the_one_of_the_host() -> None:
     lacking = [("crypto", "backup"), ("gateway", "backup")]
     (problem,) = lost_repository_passwords(HOST, SEEN, "secrets.yaml", lacking)

@@ -34,13 +34,14 @@ def found(observed: Observed, host: Host = HOST) -> list[str]:
 KNOWN = [
     "dump.rdb",
     "dump.rdb.new",
+    *(f"dump.rdb.replaced-20261127120000{end}" for end in ("", "-failed")),
     "temp-17.rdb",
     "temp-1795417948.17.rdb",
     "temp-rewriteaof-17.aof",
     "temp-rewriteaof-bg-17.aof",
     *(
         f"appendonlydir{suffix}/{name}"
-        for suffix in ("", ".new", ".old")
+        for suffix in ("", ".new", ".old", ".replaced-20261127120000", ".replaced-20261127120000-failed")
         for name in (
             "appendonly.aof.manifest",
             "temp-appendonly.aof.manifest",

@@ -37,14 +37,45 @@ def test_the_newest_comes_first_whatever_its_time_zone() -> None:
     assert [item.run for item in read_copies(json.dumps(old + new))] == ["2" * 16, "1" * 16]
 
 
-@pytest.mark.parametrize("tag", ["role=../x", "keys=many", "server=$(id)", "life=", "bytes=-1", "newest=x"])
-def test_what_this_tool_cannot_have_written_is_no_copy(tag: str) -> None:
+def changed(tag: str) -> dict[str, Any]:
     name = tag.partition("=")[0]
-    tags = [tag if item.startswith(f"{name}=") else item for item in TAGS]
-    assert read(COPY, {**MANIFEST, "tags": tags}) == []
+    others = [item for item in TAGS if not item.startswith(f"{name}=")]
+    return {**MANIFEST, "tags": [*others, tag]}
+
+
+@pytest.mark.parametrize("tag", ["role=../x", "run=1"])
+def test_what_this_tool_cannot_have_written_is_no_copy(tag: str) -> None:
+    assert read(COPY, changed(tag)) == []
     assert read(COPY, {**MANIFEST, "hostname": "a\nb"}) == []
     assert read(COPY, {**MANIFEST, "time": "today"}) == []
     assert read(COPY, {**MANIFEST, "tags": None}) == []
+
+
+ODD = (
+    "keys=many",
+    "server=$(id)",
+    "server=...",
+    "life=",
+    "bytes=-1",
+    "newest=-86400",
+    "newest=99999999999999",
+    "after=x",
+)
+
+
+@pytest.mark.parametrize("tag", ODD)
+def test_what_a_role_may_have_made_odd_hides_no_copy(tag: str) -> None:
+    name, _, value = tag.partition("=")
+    (found,) = read_copies(json.dumps([COPY, changed(tag)]))
+    assert found.run == RUN
+    assert found.odd == (f"{name} '{value}'",)
+    assert str(found).endswith(f"odd: {name} '{value}'")
+
+
+def test_where_a_copy_was_made_and_what_it_goes_on_from_is_known() -> None:
+    row = {**MANIFEST, "tags": [*TAGS, "machine=" + "c" * 16, "after=" + "d" * 16 + "-1795800000"]}
+    (found,) = read_copies(json.dumps([COPY, row]))
+    assert (found.machine, found.after, found.odd) == ("c" * 16, "d" * 16 + "-1795800000", ())
 
 
 @pytest.mark.parametrize("text", ["[", '["x"]'])

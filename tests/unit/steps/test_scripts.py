@@ -4,7 +4,9 @@ import os
 import pwd
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -277,3 +279,135 @@ def test_since_when_is_written_over_nothing_that_lies_in_its_way(tmp_path: Path,
     new.symlink_to(victim) if what == "link" else new.mkdir()
     assert record(directory / "gateway.rotation", add="gateway").startswith("gateway 1")
     assert victim.read_text() == "kept"
+
+
+# --- The data of a role, and a copy in its place
+
+
+def swap(directory: Path, way: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        "swap-data",
+        way=way,
+        log=str(directory / "log"),
+        snapshot=str(directory / "dump.rdb"),
+        new=".new",
+        replaced=".replaced-20261127120000",
+        failed="-failed",
+    )
+
+
+def lay(directory: Path, **contents: str) -> None:
+    """A log is a directory with one file in it, a snapshot a file."""
+    directory.mkdir()
+    for name, content in contents.items():
+        path = directory / name.replace("__", ".").replace("snapshot", "dump.rdb")
+        if name.startswith("log"):
+            path.mkdir()
+            path /= "x.aof"
+        path.write_text(content)
+
+
+def lies(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+ASIDE = ".replaced-20261127120000"
+
+
+def test_a_copy_takes_the_place_of_data_that_is_kept_and_goes_back_as_it_was(tmp_path: Path) -> None:
+    there = tmp_path / "role"
+    lay(there, log="own", snapshot="own, too", log__new="copy")
+    assert swap(there, "in").returncode == 0
+    assert lies(there) == {"log/x.aof": "copy", f"log{ASIDE}/x.aof": "own", f"dump.rdb{ASIDE}": "own, too"}
+    done = swap(there, "back")
+    assert done.returncode == 0
+    said = [f"kept {there}/log{ASIDE}-failed", f"back {there}/log", f"back {there}/dump.rdb"]
+    assert done.stdout.splitlines() == said
+    assert lies(there) == {"log/x.aof": "own", "dump.rdb": "own, too", f"log{ASIDE}-failed/x.aof": "copy"}
+
+
+@pytest.mark.parametrize("with_copy", [True, False])
+def test_data_of_which_nothing_was_set_aside_stays_in_place(tmp_path: Path, with_copy: bool) -> None:
+    there = tmp_path / "role"
+    lay(there, log="own", snapshot="own, too", **({"log__new": "copy"} if with_copy else {}))
+    before = lies(there)
+    assert swap(there, "back").returncode == 0
+    assert lies(there) == before
+
+
+def test_data_that_could_be_set_aside_only_in_part_is_all_in_place_again(tmp_path: Path) -> None:
+    there = tmp_path / "role"
+    lay(there, snapshot="own, too", log__new="copy")
+    (there / "log").mkdir()
+    (there / "log" / "x.aof").write_text("own")
+    (there / "log").rename(there / f"log{ASIDE}")
+    assert swap(there, "back").returncode == 0
+    assert lies(there) == {"log/x.aof": "own", "dump.rdb": "own, too", "log.new/x.aof": "copy"}
+
+
+def test_what_a_server_wrote_to_a_copy_that_goes_is_deleted_by_nothing_that_follows(tmp_path: Path) -> None:
+    there = tmp_path / "role"
+    lay(there, log="own", log__new="copy")
+    swap(there, "in")
+    (there / "log" / "x.aof").write_text("copy, and acknowledged since")
+    for way in ("back", "clear", "back", "clear"):
+        assert swap(there, way).returncode == 0
+    assert lies(there) == {"log/x.aof": "own", f"log{ASIDE}-failed/x.aof": "copy, and acknowledged since"}
+
+
+@pytest.mark.parametrize("name", ["log", "dump.rdb"])
+def test_what_was_set_aside_before_is_never_written_over(tmp_path: Path, name: str) -> None:
+    there = tmp_path / "role"
+    lay(there, log="own", snapshot="own, too", log__new="copy")
+    (there / f"{name}{ASIDE}").write_text("of an earlier restore")
+    before = lies(there)
+    done = swap(there, "in")
+    assert (done.returncode, lies(there)) == (1, before)
+    assert done.stdout == f"{there}/{name}{ASIDE}: is there already, expected nothing: move it away\n"
+
+
+# --- A directory beside, for a copy
+
+
+def beside(into: Path) -> subprocess.CompletedProcess[str]:
+    return run("make-beside", into=str(into), user=OWNER)
+
+
+@pytest.fixture
+def roots() -> Iterator[Path]:
+    """A directory to which none but directories of root's lead, as /srv."""
+    if os.geteuid():
+        pytest.skip("root makes directories of root's")
+    with tempfile.TemporaryDirectory(dir="/srv") as name:
+        yield Path(name)
+
+
+def test_a_directory_beside_is_made_where_all_above_is_roots(roots: Path) -> None:
+    done = beside(roots / "look")
+    assert done.returncode == 0, done.stdout
+    assert (roots / "look").stat().st_mode & 0o777 == 0o700
+    again = beside(roots / "look")
+    assert again.returncode != 0
+
+
+def test_root_makes_no_directory_where_somebody_else_decides_what_a_name_leads_to(roots: Path, victim: Path) -> None:
+    theirs, open_to_all, link = roots / "theirs", roots / "open", roots / "link"
+    for directory in (theirs, open_to_all, roots / "own", theirs / "own"):
+        directory.mkdir()
+    os.chown(theirs, 12345, 12345)
+    open_to_all.chmod(0o777)
+    link.symlink_to(roots / "own")
+    before = seen(roots / "own")
+    for place, why in (
+        (theirs / "look", f"{theirs}: of user 12345"),
+        (theirs / "own" / "look", f"{theirs}: of user 12345"),
+        (open_to_all / "look", f"{open_to_all}: mode 777"),
+        (link / "look", f"{link}: symbolic link"),
+        (roots / "absent" / "look", f"{roots / 'absent'}: stat: cannot"),
+        (Path("/tmp/look"), "/tmp: mode 1777"),
+    ):
+        done = beside(place)
+        assert done.returncode == 1, place
+        assert done.stdout.startswith(why)
+        assert not place.exists()
+    assert seen(roots / "own") == before

@@ -63,6 +63,17 @@ sub whole_end {
   give_up("$directory/$log/$path: of the $seen bytes that were there $good are whole: docs/runbook.md#log-damaged");
 }
 
+# How many keys a snapshot has, and with a TTL: what it holds is known from itself alone.
+sub counted {
+  my ($path, $file) = @_;
+  my $of_us = "/proc/$$/fd/" . fileno $file;
+  my $said = qx(redis-check-rdb $of_us </dev/null 2>&1);
+  my ($keys) = $said =~ /\[info\] ([0-9]+) keys read/;
+  my ($expires) = $said =~ /\[info\] ([0-9]+) expires/;
+  return ($keys, $expires) if $said =~ /RDB looks OK/ && defined $keys && defined $expires;
+  give_up("$directory/$path: redis-check-rdb finds it damaged: docs/runbook.md#backup-failed");
+}
+
 sub octal {
   my ($number, $digits) = @_;
   return sprintf("%0${digits}o", $number) if $number < 8 ** $digits;
@@ -80,6 +91,7 @@ sub out {
 
 sub member {
   my ($member, $size, $modified) = @_;
+  $modified = 0 if $modified < 0;
   my @fields = ($member, "0000600", "0000000", "0000000", octal($size, 11), octal($modified, 11), " " x 8, "0", "");
   my $head = pack("a100 a8 a8 a8 a12 a12 a8 a1 a100 a6 a2 x247", @fields, "ustar", "00");
   substr($head, 148, 8) = sprintf("%06o\0 ", unpack("%32C*", $head));
@@ -104,12 +116,13 @@ sub stream {
 $| = 1;
 chdir $directory or give_up("$directory: $!");
 open(my $report, ">&=", 3) or give_up("descriptor 3: $!");
-my ($bytes, $newest) = (0, 0);
+my ($bytes, $newest, $until, $counts) = (0, 0, 0, "");
 if (length $log) {
   chdir $log or give_up("$directory/$log: $!: the role has no log yet");
   my ($manifest, @files) = hold_log();
   my $last = pop @files;
   my $end = whole_end(@$last);
+  $until = time + 1;  # nothing that is read from here on is of later than this
   my $kept = join "", map { "$_\n" } $manifest =~ /^(file [A-Za-z0-9._-]+ seq [0-9]+ type [bi]\b.*)$/mg;
   member("log/manifest", length $kept, time);
   out($kept);
@@ -119,8 +132,9 @@ if (length $log) {
   ($bytes, $newest) = ($bytes + $end, (stat $last->[1])[9]);
 } else {
   my $file = held($snapshot) or give_up("$directory/$snapshot: $!: the role has not saved yet, and has no log");
-  ($bytes, $newest) = (-s $file, (stat $file)[9]);
+  ($bytes, $newest, $until) = (-s $file, (stat $file)[9], time + 1);
+  $counts = sprintf("keys %d\nexpires %d\n", counted($snapshot, $file));
   stream("snapshot", $file, $bytes);
 }
 out("\0" x 1024);
-print $report "bytes $bytes\nnewest $newest\n";
+print $report "bytes $bytes\nnewest $newest\nuntil $until\n$counts";
