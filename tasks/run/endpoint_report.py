@@ -19,6 +19,7 @@ from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
 from tasks.catalogue.private_files import exposed, owners, write_private
 from tasks.catalogue.secrets_command import SecretsCommand
 from tasks.compare.handed_out import handed_out
+from tasks.compare.ways_in import closed_ways
 from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table, rights_table
@@ -43,7 +44,7 @@ def print_endpoints(state: State) -> int:
 
 def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
-        write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts))
+        write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts, asked[ENDPOINTS_PORT] == INNER))
     elif asked.get(ENDPOINTS_PORT) is not None:
         raise Refusal(f"{ENDPOINTS_PORT}: is for the files of {ENDPOINTS_DIR}, which is not there: name a directory")
     width = shutil.get_terminal_size((120, 24)).columns
@@ -54,8 +55,10 @@ def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object
     return 0 if any(host.roles for host in hosts) else 1
 
 
-def _taken_by_servers(state: State, run: Run, hosts: Sequence[Host]) -> tuple[dict[str, Passwords], list[str]]:
-    """The passwords of each host's roles that its servers take, and why there is none; one look at all hosts."""
+def _taken_by_servers(
+    state: State, run: Run, hosts: Sequence[Host], inner: bool
+) -> tuple[dict[str, Passwords], list[str]]:
+    """The passwords of each host's roles that its servers take, and why somebody would not get in; one look at all."""
     looks, away = survey(state, run), unreachable(state)
     known: dict[str, Passwords] = dict(run.tier.passwords)
     problems: list[str] = []
@@ -73,6 +76,8 @@ def _taken_by_servers(state: State, run: Run, hosts: Sequence[Host]) -> tuple[di
             problems += item.problems
             for note in item.notes:
                 logger.warning(f"note: {note}")
+        for instance in host.instances:
+            problems += closed_ways(host, instance, seen.observed if seen else None, inner=inner, because=because)
     return known, problems
 
 
@@ -84,7 +89,7 @@ def write_files(
 ) -> None:
     """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any.
 
-    `look`: tells which passwords the servers take, and why there is none.
+    `look`: tells which passwords the servers take, and why somebody would not get in.
     """
     named, port = asked[ENDPOINTS_DIR], asked[ENDPOINTS_PORT] or PORTS[0]
     if not isinstance(named, str) or not named:
