@@ -9,6 +9,7 @@ import pytest
 from tasks.desired.host import Host
 from tasks.desired.paths import tls_files
 from tasks.observed import exchange, tls
+from tasks.observed.connection import open_tunnel
 from tasks.observed.state import Observed, Served
 from tests.certificates import Authority, Files, write
 from tests.plan.harness import Site, run
@@ -39,7 +40,7 @@ def test_files_that_do_not_fit_are_said_all_at_once_and_no_host_is_contacted(
 
 def _shows(*where: Any, **_: Any) -> tuple[Any, Served]:
     """In place of a handshake with the servers of these tests, which speak in clear."""
-    return tls.open_tunnel(*where[:3]), SERVED
+    return open_tunnel(*where[:3]), SERVED
 
 
 def test_before_the_deploy_of_a_second_port_nobody_is_sent_there(
