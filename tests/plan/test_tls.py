@@ -90,6 +90,35 @@ def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_sho
     assert "PRIVATE" not in result.output
 
 
+def test_keys_that_no_service_of_the_tier_shows_any_more_are_named_and_only_ours(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "open_stream", _shows)
+    users = roles()["crypto"].services
+    files = Files(tmp_path / "tls", CRYPTO).renew().give("operator", *users)
+    block = files.block(client_auth="yes", clients=str(files.directory / "clients"))
+    where = tmp_path / "endpoints"
+    asked = ("--data", f"endpoints_dir={where}")
+    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': block}})}")
+    run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    (where / "gone.env").write_text((where / f"{users[0]}.env").read_text().replace(users[0], "gone"))
+    (where / "gone@crypto.key").write_text("a key\n")
+    (where / "mine@crypto.key").write_text("a key\n")
+    limited = (*overrides, *asked, "--limit", "redis-crypto")
+    result = run(production(), "-y", *limited, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code == 0, result.output
+    notes = [line.partition("note: ")[2] for line in result.output.splitlines() if "remove the file" in line]
+    assert notes == [
+        f"{where}/gone.env: no role names this service any more: remove the file",
+        f"{where}/gone@crypto.key: no service shows it or checks by it any more: remove the file",
+    ]
+    in_clear = run(production(), "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert in_clear.exit_code == 0, in_clear.output
+    for name in ("crypto.ca.crt", f"{users[0]}@crypto.crt", f"{users[0]}@crypto.key"):
+        assert f"{where}/{name}: no service shows it or checks by it any more: remove the file" in in_clear.output
+    assert "mine@" not in in_clear.output
+
+
 def test_paths_of_certificates_that_nobody_reads_alike_are_refused(
     tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
