@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -51,19 +52,35 @@ def write_private(path: Path, text: str) -> None:
 
     Raises OSError.
     """
-    path = path.resolve()
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    write_together([(path, text, 0o600)])
+
+
+def write_together(files: Sequence[tuple[Path, str, int]]) -> None:
+    """Every path, or what it leads to, holds its text, in that mode; (path, text, mode), in the order of their renames.
+
+    All are on the disk beside their places before the first is renamed: a full disk leaves all as they were. Raises
+    OSError.
+    """
+    places = [(path.resolve(), text, mode) for path, text, mode in files]
+    waiting: list[tuple[Path, Path]] = []
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).rename(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # hosts learn of a password afterwards: a power cut must not take it from here
-        finally:
-            os.close(directory)
+        for path, text, mode in places:
+            descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+            waiting.append((Path(beside), path))
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+        for beside_path, path in waiting:
+            beside_path.rename(path)
+        for parent in dict.fromkeys(path.parent for path, _, _ in places):
+            directory = os.open(parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)  # hosts learn of a password afterwards: a power cut must not take it from here
+            finally:
+                os.close(directory)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        for beside_path, _ in waiting:
+            beside_path.unlink(missing_ok=True)
         raise

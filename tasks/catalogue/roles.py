@@ -162,6 +162,15 @@ class Role(Settings, Rights):
         """Whether a client of the role speaks TLS on this port of it."""
         return self.tls_port is not None and (self.port if port == self.forwarded_port else port) == self.tls_port
 
+    def way_in(self, inner: bool) -> int:
+        """The port that its services are told; a role without an inner one has the assigned one only.
+
+        While it changes over to TLS on a port of its own, that one.
+        """
+        if self.tls is not None and self.tls.port is not None:
+            return self.tls.port
+        return self.inner_port if inner and self.inner_port is not None else self.port
+
     @property
     def ports(self) -> tuple[int, ...]:
         """Every port the role answers on, the assigned one first."""

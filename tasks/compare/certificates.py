@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import combinations
 
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.unwell import Code, Health
-from tasks.desired.host import Host, Instance
+from tasks.desired.host import Host, Instance, sha256
 from tasks.desired.paths import config_file, old_tls_files, tls_files
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server
@@ -126,15 +127,48 @@ PORTS = ("port", "tls-port")
 
 
 def refused_switches(desired: Host, observed: Observed) -> dict[str, RefusedSwitch]:
-    """Configuration files with which the next start of a server that tells nothing would lock somebody out."""
+    """Files that lock somebody out: at the next start of a server that tells nothing, or by a new ca."""
     found: dict[str, RefusedSwitch] = {}
     for instance in desired.instances:
         known = settings_by_file(instance, observed)
         server = observed.servers.get(instance.name)
-        if known is not None and (server is None or server.refusal is not None):
-            refusal = switch_refusal(instance, known, observed)
-            found |= {} if refusal is None else {config_file(instance.name): refusal}
+        tells_nothing = server is None or server.refusal is not None
+        if known is not None and tells_nothing and (refusal := switch_refusal(instance, known, observed)):
+            found[config_file(instance.name)] = refusal
+        config = known if server is None or tells_nothing else server.config
+        if config is not None and _takes_a_ca_away(instance, config, observed):
+            found[tls_files(instance.name)[1]] = RefusedSwitch(
+                "that locks out who shows a certificate of a ca that is not in it any more: let tls.ca hold the old "
+                "one and the new one, give its services certificates of the new one (README, TLS), and when each of "
+                f"them shows one: --data tls_switch={instance.name}"
+            )
     return found
+
+
+def _takes_a_ca_away(instance: Instance, config: Mapping[str, str], observed: Observed) -> bool:
+    """Whether clients that show certificates now may show one of a ca that the role's lacks, without anybody's word.
+
+    Of what the host has only the digest is known: that of some of the new ones, in their order, or of others.
+    """
+    own, there = instance.credentials, observed.files.get(tls_files(instance.name)[1])
+    if own is None or there is None or there.kind != "file" or instance.switches_tls:
+        return False
+    if "no" in (config.get("tls-auth-clients", "no"), instance.settings.get("tls-auth-clients", "no")):
+        return False
+    return there.content not in {sha256(text) for text in _parts(own.ca)}
+
+
+def _parts(ca: str) -> Iterator[str]:
+    """What the file may have been before others came to it: every choice of its certificates, of many only itself."""
+    each = [f"{text}{END}" for text in ca.split(END) if text.strip()] if END in ca else [ca]
+    sizes = range(1, len(each) + 1) if len(each) <= MANY else ()
+    yield ca
+    for size in sizes:
+        yield from ("".join(some) for some in combinations(each, size))
+
+
+END = "-----END CERTIFICATE-----\n"
+MANY = 10  # certificates: a thousand choices
 
 
 def lost_blocks(desired: Host, observed: Observed) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
+from tasks.catalogue.moments import in_utc
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.planted import is_of_log
 from tasks.desired.host import Host, Instance
@@ -197,7 +197,7 @@ def _lost_log(instance: Instance, observed: Observed) -> Difference:
     """Of a role that has run here with a log, a snapshot is all that was seen."""
     log, path = log_directory(instance.role), snapshot_file(instance.role)
     file = observed.stored.get(path)
-    age = f" of {_utc(file.modified)}" if file is not None else ""
+    age = f" of {in_utc(file.modified)}" if file is not None else ""
     found = f"gone, and {path}{age} ({observed.data_files[path]} bytes) is all there is"
     advice = (
         f"mount its disk (findmnt {log}), or restore {log} (README, Data that is gone); to begin with the snapshot, "
@@ -225,12 +225,12 @@ def strange_snapshot(instance: Instance, observed: Observed) -> Iterator[Differe
             _is_beside_a_log(instance, observed, ended)
             and file.changed <= observed.time(unit, "ExecMainStartTimestamp")
         )
-        what = f"which saved last, or started, {_utc(saved)}"
+        what = f"which saved last, or started, {in_utc(saved)}"
     else:
         put = not observed.is_active(unit) and _is_beside_a_log(instance, observed, ended)
-        saved, what = ended, f"which ended {_utc(ended)}"
+        saved, what = ended, f"which ended {in_utc(ended)}"
     if put and not -AHEAD <= saved - file.modified <= SAVED:
-        shown = f"put there {_utc(file.changed)}, with data of {_utc(file.modified)}"
+        shown = f"put there {in_utc(file.changed)}, with data of {in_utc(file.modified)}"
         yield Difference(
             instance.name,
             "persistence",
@@ -249,10 +249,6 @@ def _is_beside_a_log(instance: Instance, observed: Observed, ended: int) -> bool
     role = instance.role
     file, manifest = observed.stored[snapshot_file(role)], observed.stored.get(manifest_file(role))
     return role.appendonly and manifest is not None and manifest.changed < file.changed and 0 < ended < file.changed
-
-
-def _utc(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _left(directory: str, observed: Observed) -> str:

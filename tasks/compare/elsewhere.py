@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from tasks.catalogue.moments import in_utc
 from tasks.compare.adoption import adoptions, has_own_data
 from tasks.compare.data_files import pieces
 from tasks.compare.moving import serves_nobody
@@ -217,11 +217,7 @@ def _as_leftover(instance: Instance, observed: Observed) -> Leftover:
 def _described_with_age(leftover: Leftover, host: str, observed: Observed) -> str:
     text = _described(leftover.role, host, leftover, observed)
     newest = _held(leftover.role, observed).newest
-    return f"{text}, written last {_utc(newest)}" if newest else text
-
-
-def _utc(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{text}, written last {in_utc(newest)}" if newest else text
 
 
 @dataclass(frozen=True)
@@ -232,7 +228,7 @@ class _Held:
     newest: int
 
     def __str__(self) -> str:
-        return f"{self.size} bytes, written last {_utc(self.newest)}" if self.newest else "no file with data was seen"
+        return f"{self.size} bytes, written last {in_utc(self.newest)}" if self.newest else "no file with data was seen"
 
 
 @dataclass(frozen=True)

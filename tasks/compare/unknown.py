@@ -10,8 +10,9 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.printable import printable
 from tasks.compare.acl_file import is_in_file, users_in_file
 from tasks.compare.difference import Difference, Remedy
+from tasks.compare.leftovers import of_inner_ports
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import acl_file, tls_files
+from tasks.desired.paths import INNER_PORT_UNIT, acl_file, tls_files
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed, Unseen
 
@@ -55,15 +56,41 @@ def unknowns(desired: Host, observed: Observed) -> list[Unknown]:
     return found
 
 
-def acted_on(differences: Iterable[Difference], unknown: Iterable[Unknown]) -> tuple[Difference, ...]:
+def acted_on(
+    desired: Host, observed: Observed | None, differences: Iterable[Difference], unknown: Iterable[Unknown]
+) -> tuple[Difference, ...]:
     """The differences that a deploy does something about: none of a role of which something is not known.
 
     A file may be right for a server as it should be and wrong for one as it is: `appendonly yes` begins empty where
     no log was begun. Only what the next start needs in order to lose nothing is written all the same, and the inner
-    port's rules.
+    ports' rules, which are one table for all roles: where each of those was seen to listen as the rules will say.
     """
-    roles = {item.role for item in unknown}
-    return tuple(item for item in differences if item.role not in roles - {None} or item.remedy in ALWAYS)
+    roles = {item.role for item in unknown} - {None}
+    are_held = any(
+        item.name in roles and _is_in_rules(item, desired) and not (observed and _listens_in_place(item, observed))
+        for item in desired.instances
+    )
+    return tuple(
+        item
+        for item in differences
+        if not (are_held and _loads_rules(item)) and (item.role not in roles or item.remedy in ALWAYS)
+    )
+
+
+def _is_in_rules(instance: Instance, desired: Host) -> bool:
+    return instance.role.forwarded_port is not None or any(item.role == instance.name for item in desired.fences)
+
+
+def _listens_in_place(instance: Instance, observed: Observed) -> bool:
+    """Whether the instance's own process was seen to listen on all of its ports."""
+    pid = observed.pid(instance.unit)
+    found = {(item.address, item.port) for item in observed.listeners if item.is_of(pid)}
+    return {(instance.address, port) for port in instance.role.listens_on} <= found
+
+
+def _loads_rules(item: Difference) -> bool:
+    """Whether what is done about a difference puts the rules of the inner ports into force, as the last or alone."""
+    return of_inner_ports(item) or item.name == INNER_PORT_UNIT or (item.subject, item.name) == ("package", "nftables")
 
 
 ALWAYS = (Remedy.REPLAY, Remedy.LEAD)

@@ -33,15 +33,6 @@ class Access:
     password: str = field(repr=False)
     tls_files: Mapping[str, str] = field(default_factory=dict)  # how a variable ends → the path that it has
 
-    def port(self, inner: bool) -> int:
-        """The port that it is to use; a role without an inner one has the assigned one only.
-
-        While a role changes over to TLS on a port of its own, that one.
-        """
-        if self.role.tls is not None and self.role.tls.port is not None:
-            return self.role.tls.port
-        return self.role.inner_port if inner and self.role.inner_port is not None else self.role.port
-
 
 def accesses(
     carried: Iterable[tuple[str, Role]],
@@ -114,7 +105,7 @@ def environment_files(found: Sequence[Access], inner: bool = False) -> dict[str,
 def _environment(service: str, own: Iterable[Access], inner: bool) -> str:
     lines = []
     for item in own:
-        name, address, number = prefix(item.role.name), item.role.address, item.port(inner)
+        name, address, number = prefix(item.role.name), item.role.address, item.role.way_in(inner)
         password = _revealed(item.password)
         lines += [
             f"{name}_URL={'rediss' if item.role.speaks_tls(number) else 'redis'}://{service}:{password}@{address}:{number}/{DATABASE}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tasks.catalogue.moments import FORM
 from tasks.compare.difference import Difference
 from tasks.compare.runbook import DRIFT, PAGE, UNSEEN, where_to_read
 from tasks.compare.unknown import Unknown
@@ -85,7 +86,7 @@ def to_html(report: DriftReport) -> str:
         report=report,
         verdict=_verdict(report),
         verdict_status=_verdict_status(report),
-        checked_at=report.checked_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        checked_at=report.checked_at.strftime(FORM),
         cost=cost_words(report),
         counts=_counts(report),
         overview=f"{number(report.role_count, 'role')} on {number(len(report.hosts), 'host')}",

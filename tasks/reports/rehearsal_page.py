@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.catalogue.moments import FORM
 from tasks.catalogue.values import show_memory
 from tasks.reports.markup import Mark, quoted, templates
 from tasks.reports.rehearsal_model import DrillResult, Rehearsal, RehearsedRole
@@ -81,7 +82,7 @@ def to_html(rehearsal: Rehearsal) -> str:
         rehearsal=rehearsal,
         verdict=verdict(rehearsal),
         verdict_status="held" if rehearsal.passed else "failed",
-        began=rehearsal.began.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        began=rehearsal.began.strftime(FORM),
         took=duration(rehearsal.seconds),
         rehearsed=rehearsed(rehearsal),
         versions=versions(rehearsal.hosts),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from tasks.catalogue.moments import FORM
 from tasks.catalogue.printable import printable
 from tasks.reports.rehearsal_model import Rehearsal
 from tasks.reports.rehearsal_words import drill_title, duration, gaps, rehearsed, scaled, verdict, versions
@@ -42,7 +43,7 @@ def _what(rehearsal: Rehearsal) -> str:
 
 
 def _when(rehearsal: Rehearsal) -> str:
-    began = rehearsal.began.strftime("%Y-%m-%d %H:%M:%S UTC")
+    began = rehearsal.began.strftime(FORM)
     ran = (f"{name} {text}" for name, text in versions(rehearsal.hosts))
     return ", ".join((f"{began}, took {duration(rehearsal.seconds)}", *ran))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from io import StringIO
 
 from rich.console import Console, RenderableType
@@ -11,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tasks.catalogue.moments import FORM, from_utc
 from tasks.catalogue.printable import printable
 from tasks.reports.deploys import Deploy
 from tasks.reports.status_model import Finding, HostStatus, Level, RoleRow, State, StatusReport
@@ -66,7 +66,7 @@ def summary(report: StatusReport) -> str:
     roles = sum(len(item.rows) for item in report.hosts)
     what = f"{number(roles, 'role')} on {number(len(report.hosts), 'host')}"
     said = ", ".join(parts) if parts else "all well"
-    return f"{report.checked_at:%Y-%m-%d %H:%M:%S} UTC: {what}: {said}, looked at in {report.seconds:.1f} s"
+    return f"{report.checked_at.strftime(FORM)}: {what}: {said}, looked at in {report.seconds:.1f} s"
 
 
 def _finding(found: Finding) -> RenderableType:
@@ -198,12 +198,8 @@ def deploy_lines(deploy: Deploy, role: str = "") -> Iterator[str]:
 
 def _deployed(host: HostStatus) -> str:
     """How long ago the last one began that changed something."""
-    began = host.deploys[0].began if host.deploys else ""
-    try:
-        then = datetime.strptime(began, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
-    except ValueError:
-        return NOTHING
-    return ago(host.at - int(then.timestamp()))
+    then = from_utc(host.deploys[0].began) if host.deploys else 0
+    return ago(host.at - then) if then else NOTHING
 
 
 def evicted(row: RoleRow) -> str:

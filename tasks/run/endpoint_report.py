@@ -6,7 +6,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from pyinfra.api.state import State
 from rich.console import Console
 
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
-from tasks.catalogue.private_files import exposed, owners, write_private
+from tasks.catalogue.private_files import exposed, owners, write_together
 from tasks.catalogue.secrets_command import SecretsCommand
 from tasks.compare.handed_out import handed_out
+from tasks.compare.ways_in import closed_ways
 from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table, rights_table
@@ -43,7 +44,7 @@ def print_endpoints(state: State) -> int:
 
 def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
     if asked.get(ENDPOINTS_DIR) is not None:
-        write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts))
+        write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts, asked[ENDPOINTS_PORT] == INNER))
     elif asked.get(ENDPOINTS_PORT) is not None:
         raise Refusal(f"{ENDPOINTS_PORT}: is for the files of {ENDPOINTS_DIR}, which is not there: name a directory")
     width = shutil.get_terminal_size((120, 24)).columns
@@ -54,8 +55,10 @@ def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object
     return 0 if any(host.roles for host in hosts) else 1
 
 
-def _taken_by_servers(state: State, run: Run, hosts: Sequence[Host]) -> tuple[dict[str, Passwords], list[str]]:
-    """The passwords of each host's roles that its servers take, and why there is none; one look at all hosts."""
+def _taken_by_servers(
+    state: State, run: Run, hosts: Sequence[Host], inner: bool
+) -> tuple[dict[str, Passwords], list[str]]:
+    """The passwords of each host's roles that its servers take, and why somebody would not get in; one look at all."""
     looks, away = survey(state, run), unreachable(state)
     known: dict[str, Passwords] = dict(run.tier.passwords)
     problems: list[str] = []
@@ -73,6 +76,8 @@ def _taken_by_servers(state: State, run: Run, hosts: Sequence[Host]) -> tuple[di
             problems += item.problems
             for note in item.notes:
                 logger.warning(f"note: {note}")
+        for instance in host.instances:
+            problems += closed_ways(host, instance, seen.observed if seen else None, inner=inner, because=because)
     return known, problems
 
 
@@ -84,7 +89,7 @@ def write_files(
 ) -> None:
     """The directory has a file for every service of the hosts' roles. Raises Refusal before it writes any.
 
-    `look`: tells which passwords the servers take, and why there is none.
+    `look`: tells which passwords the servers take, and why somebody would not get in.
     """
     named, port = asked[ENDPOINTS_DIR], asked[ENDPOINTS_PORT] or PORTS[0]
     if not isinstance(named, str) or not named:
@@ -104,23 +109,22 @@ def write_files(
     problems += _unreadable_path(directory, copies)
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
+    before = _named(directory)
     try:
-        _write(directory, {**files, LIST: as_json(found)}, copies)
+        _write(directory, {LIST: as_json(found), **files}, copies)
     except OSError as error:
         raise Refusal(f"{directory}: cannot be written: {error.strerror or error}: name another directory") from error
     logger.info(f"--> {len(files)} files of services and {LIST} are in {directory}")
-    for path in _left_over(directory, files):
-        logger.warning(f"note: {path}: no role names this service any more: remove the file")
+    for note in _left_over(run, directory, before):
+        logger.warning(f"note: {note}")
 
 
 def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
     if not directory.exists():
         directory.mkdir(mode=0o700)  # somebody else's that is there in this moment is no place for passwords
-    for name, text in files.items():
-        write_private(directory / name, text)
-    for item in copies:
-        write_private(directory / item.name, item.text)
-        (directory / item.name).chmod(0o600 if item.end == "KEY" else 0o644)
+    # What the services' files name is in its place before them.
+    beside = [(directory / item.name, item.text, 0o600 if item.end == "KEY" else 0o644) for item in copies]
+    write_together([*beside, *((directory / name, text, 0o600) for name, text in files.items())])
 
 
 @dataclass(frozen=True)
@@ -205,10 +209,34 @@ def _unfit_as_seen(directory: Path, names: list[str]) -> Iterator[str]:
             yield f"{directory / name}: a directory stands in the place of this file: move it away"
 
 
-def _left_over(directory: Path, files: Mapping[str, str]) -> list[Path]:
-    """Files that an earlier run wrote for services which have no role now."""
-    others = (path for path in sorted(directory.glob("*.env")) if path.name not in files and path.is_file())
-    return [path for path in others if _is_ours(path)]
+NAMED = re.compile(r"^REDIS_[A-Z0-9_]+_(?:CA|CERTIFICATE|KEY)=(.+)$", re.MULTILINE)
+
+
+def _named(directory: Path) -> dict[Path, set[str]]:
+    """Copies of certificates and keys beside files of ours → the names of those files, which name them."""
+    found: dict[Path, set[str]] = {}
+    for file in directory.glob("*.env"):
+        if file.is_file() and _is_ours(file):
+            for text in NAMED.findall(file.read_text(encoding="utf-8", errors="replace")):
+                found.setdefault(Path(text), set()).add(file.name)
+    return {path: names for path, names in found.items() if path.parent == directory.absolute() and path.is_file()}
+
+
+def _left_over(run: Run, directory: Path, before: Iterable[Path]) -> Iterator[str]:
+    """Files that an earlier run wrote and nobody needs now, in words; not those of roles that this run leaves out.
+
+    `before`: copies that files of services named before this run.
+    """
+    services = {
+        f"{service}.env" for host in run.tier.hosts.values() for role in host.roles for service in role.services
+    }
+    for path in sorted(directory.glob("*.env")):
+        if path.name not in services and path.is_file() and _is_ours(path):
+            yield f"{path}: no role names this service any more: remove the file"
+    now = _named(directory)
+    for path in sorted({*before, *now}):
+        if path.is_file() and not now.get(path, set()) & services:
+            yield f"{path}: no service shows it or checks by it any more: remove the file"
 
 
 def _is_ours(path: Path) -> bool:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from pyinfra.api.state import State
 
+from tasks.catalogue.moments import FORM
 from tasks.compare.difference import Difference
 from tasks.observed.connection import Channel, ConnectionBroken
 from tasks.reports.deploys import CHANGED, FAILED, begun_line, ended_line
@@ -88,4 +89,4 @@ def _tell(channel: Channel, line: str) -> None:
 
 
 def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return datetime.now(UTC).strftime(FORM)

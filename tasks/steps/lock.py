@@ -20,6 +20,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
+from tasks.catalogue.moments import FORM
 from tasks.catalogue.printable import printable
 from tasks.compare.difference import ByHand
 from tasks.desired.paths import DEPLOYS_FILE, LOCK_FILE
@@ -77,7 +78,7 @@ def hold(state: State, host: PyinfraHost) -> bool:
 def _hold_all(state: State, noted: bool = False) -> bool:
     """`noted`: on each host its journal says what this run is about to change."""
     holds = current(state).kept(Holds)
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    now = datetime.now(UTC).strftime(FORM)
     mine = f"{user_name()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
     hosts = [host for host in state.active_hosts if host.name in holds.due]
     jobs = {host.name: begin(partial(_hold, state, host, mine, holds.due[host.name])) for host in hosts}

@@ -62,7 +62,7 @@ def check_fitness(state: State, host: PyinfraHost) -> Look | None:
     seen = looks.get(host.name)
     if seen is None or not seen.is_due:
         return None
-    return replace(seen, differences=acted_on(seen.differences, seen.unknown))
+    return replace(seen, differences=acted_on(seen.desired, seen.observed, seen.differences, seen.unknown))
 
 
 def check_rehearsal(state: State, host: PyinfraHost) -> Look | None:
@@ -264,7 +264,7 @@ def plan_lines(looks: Mapping[str, Look], folded: bool = True) -> list[str]:
             notes.setdefault(f"note: {note}", []).append(name)
         for sick in seen.health:
             notes.setdefault(in_words(sick), []).append(name)
-        due = acted_on(seen.differences, seen.unknown)
+        due = acted_on(seen.desired, seen.observed, seen.differences, seen.unknown)
         for difference in due:
             changes.setdefault(difference, []).append(name)
         for item in seen.unknown:
@@ -317,7 +317,7 @@ def _hosts(names: list[str], of: int) -> str:
 
 
 def _summary(looks: Mapping[str, Look]) -> str:
-    due = {name: acted_on(seen.differences, seen.unknown) for name, seen in looks.items()}
+    due = {name: acted_on(seen.desired, seen.observed, seen.differences, seen.unknown) for name, seen in looks.items()}
     count = sum(map(len, due.values()))
     unseen = sum(len(seen.unknown) for seen in looks.values())
     not_known = f", {counted(unseen, 'thing')} not known, nothing is done about that" if unseen else ""

@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.desired.host import Host
 from tasks.desired.paths import tls_files
-from tasks.observed import tls
-from tasks.observed.state import Observed
+from tasks.observed import exchange, tls
+from tasks.observed.connection import open_tunnel
+from tasks.observed.state import Observed, Served
 from tests.certificates import Authority, Files, write
 from tests.plan.harness import Site, run
 from tests.plan.hosts import production
-from tests.unit.builders import as_desired, fresh, roles, with_file
+from tests.unit.builders import SERVED, as_desired, desired, fresh, roles, with_file
 
 CRYPTO = str(roles()["crypto"].address)
 
@@ -36,9 +38,29 @@ def test_files_that_do_not_fit_are_said_all_at_once_and_no_host_is_contacted(
     assert CRYPTO == "172.28.2.5"
 
 
-def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_shows_it(
-    tmp_path: Path, secrets_file: Path
+def _shows(*where: Any, **_: Any) -> tuple[Any, Served]:
+    """In place of a handshake with the servers of these tests, which speak in clear."""
+    return open_tunnel(*where[:3]), SERVED
+
+
+def test_before_the_deploy_of_a_second_port_nobody_is_sent_there(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tls, "trust_at", lambda *_: None)  # the server of these tests speaks in clear
+    files = Files(tmp_path / "tls", CRYPTO).renew()
+    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block(port=7383)}})}")
+    asked = (*overrides, "--data", f"endpoints_dir={tmp_path / 'endpoints'}")
+    sites = production(crypto=Site([lambda _: as_desired(desired("crypto"))]))
+    result = run(sites, "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code != 0
+    assert "crypto: port 7383 is not listened on" in " ".join(result.output.split())
+    assert not (tmp_path / "endpoints").exists()
+
+
+def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_shows_it(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "open_stream", _shows)
     users = roles()["crypto"].services
     files = Files(tmp_path / "tls", CRYPTO).renew().give("operator", *users)
     block = files.block(client_auth="yes", clients=str(files.directory / "clients"))
@@ -68,10 +90,42 @@ def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_sho
     assert "PRIVATE" not in result.output
 
 
-def test_paths_of_certificates_that_nobody_reads_alike_are_refused(tmp_path: Path, secrets_file: Path) -> None:
+def test_keys_that_no_service_of_the_tier_shows_any_more_are_named_and_only_ours(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "open_stream", _shows)
+    users = roles()["crypto"].services
+    files = Files(tmp_path / "tls", CRYPTO).renew().give("operator", *users)
+    block = files.block(client_auth="yes", clients=str(files.directory / "clients"))
+    where = tmp_path / "endpoints"
+    asked = ("--data", f"endpoints_dir={where}")
+    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': block}})}")
+    run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    (where / "gone.env").write_text((where / f"{users[0]}.env").read_text().replace(users[0], "gone"))
+    (where / "gone@crypto.key").write_text("a key\n")
+    (where / "mine@crypto.key").write_text("a key\n")
+    limited = (*overrides, *asked, "--limit", "redis-crypto")
+    result = run(production(), "-y", *limited, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code == 0, result.output
+    notes = [line.partition("note: ")[2] for line in result.output.splitlines() if "remove the file" in line]
+    assert notes == [
+        f"{where}/gone.env: no role names this service any more: remove the file",
+        f"{where}/gone@crypto.key: no service shows it or checks by it any more: remove the file",
+    ]
+    in_clear = run(production(), "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert in_clear.exit_code == 0, in_clear.output
+    for name in ("crypto.ca.crt", f"{users[0]}@crypto.crt", f"{users[0]}@crypto.key"):
+        assert f"{where}/{name}: no service shows it or checks by it any more: remove the file" in in_clear.output
+    assert "mine@" not in in_clear.output
+
+
+def test_paths_of_certificates_that_nobody_reads_alike_are_refused(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = Files(tmp_path / "tls", CRYPTO).renew()
     overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block()}})}")
     where = tmp_path / "with blanks"
+    monkeypatch.setattr(exchange, "open_stream", _shows)
     asked = ("--data", f"endpoints_dir={where}")
     refused = run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
     assert refused.exit_code != 0

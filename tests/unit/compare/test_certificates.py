@@ -237,6 +237,52 @@ def test_files_of_a_version_that_had_certificate_and_key_apart_are_removed_when_
     assert command[2:] == ("tls-cert-file", pair, "tls-key-file", pair, "tls-ca-cert-file", ca)
 
 
+OLD_CA, NEW_CA = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("old", "new"))
+ASKING = ("clients may show one", "clients show one")
+
+
+def trusting(form: str, ca: str, **requests: tuple[str, ...]) -> Host:
+    """A host whose crypto takes certificates that one of this ca signed."""
+    carried = [roles(crypto=FORMS[form])["crypto"]]
+    own, asked = {"crypto": replace(CREDENTIALS, ca=ca)}, Requests(**requests)
+    return desired_host("host-1", carried, passwords(*carried), SYSCTLS, requests=asked, credentials=own)
+
+
+def switches(wanted: Host, seen: Observed) -> list[Difference]:
+    return [item for item in differences(wanted, seen) if isinstance(item.remedy, RefusedSwitch)]
+
+
+@pytest.mark.parametrize("form", ASKING)
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "is down"])
+def test_a_ca_that_clients_certificates_may_be_of_is_taken_away_only_where_it_is_asked_for(
+    form: str, runs: bool
+) -> None:
+    ca = tls_files("crypto")[1]
+    for before, after in ((OLD_CA, NEW_CA), (OLD_CA + NEW_CA, NEW_CA)):
+        seen = as_desired(trusting(form, before))
+        seen = seen if runs else stopped(seen, "crypto")
+        (found,) = switches(trusting(form, after), seen)
+        assert found.name == ca
+        assert found.to_do.startswith("that locks out who shows a certificate of a ca that is not in it any more: let ")
+        assert found.to_do.endswith("--data tls_switch=crypto")
+        wanted = trusting(form, after)
+        assert any(found.to_do in reason for reason in unfit(wanted, seen, differences(wanted, seen)))
+        asked = trusting(form, after, tls_switch=("crypto",))
+        assert unfit(asked, seen, differences(asked, seen)) == []
+        assert (ca, Remedy.WRITE) in [(item.name, item.remedy) for item in differences(asked, seen)]
+
+
+@pytest.mark.parametrize("form", ASKING)
+@pytest.mark.parametrize("after", [OLD_CA + NEW_CA, NEW_CA + OLD_CA])
+def test_a_ca_beside_the_old_one_locks_nobody_out(form: str, after: str) -> None:
+    assert switches(trusting(form, after), as_desired(trusting(form, OLD_CA))) == []
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "tls" in FORMS[form] and form not in ASKING])
+def test_where_nobody_is_asked_for_a_certificate_a_new_ca_locks_nobody_out(form: str) -> None:
+    assert switches(trusting(form, NEW_CA), as_desired(trusting(form, OLD_CA))) == []
+
+
 # --- The second port of a change over
 
 

@@ -1,5 +1,6 @@
 """What could not be seen (tasks/compare/unknown.py): never a difference, never a remedy of the tool's, always said."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,10 +8,13 @@ import pytest
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
 from tasks.compare.unknown import PARTS, Kind, Unknown, acted_on, part_in_words, unknowns, way_out
+from tasks.desired.host import Host
+from tasks.desired.paths import INNER_PORT_RULES as RULES
+from tasks.desired.paths import INNER_PORT_UNIT, UNITS
 from tasks.observed.exchange import ReplyError
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.state import Observed, Server, Unseen
-from tests.unit.builders import as_desired, desired, with_server, with_setting, with_unit
+from tests.unit.builders import as_desired, desired, with_server, with_setting, with_unit, without_file
 
 UNSEEN = [cause for cause in Cause if cause is not Cause.DENIED]
 # Everything that 7.0.15 and 8.0.2 were seen to answer to AUTH and what follows it, and what others on the port may say.
@@ -92,11 +96,57 @@ def test_what_nobody_knows_hides_no_other_finding() -> None:
 def test_nothing_is_done_about_a_role_of_which_something_is_not_known_but_for_its_next_start() -> None:
     host = desired("gateway", "crypto", gateway={"timeout": 9}, crypto={"timeout": 9})
     observed = replace(refusing(Refusal(Cause.SILENT, "no answer")), replayable=frozenset())
-    due = acted_on(compare(host, observed), unknowns(host, observed))
+    due = acted_on(host, observed, compare(host, observed), unknowns(host, observed))
     assert [(item.subject, item.name) for item in due if item.role == "crypto"] == [
         ("acl", "default in /etc/redis/crypto.acl")
     ]
     assert {item.subject for item in due if item.role == "gateway"} == {"file", "setting", "acl"}
+
+
+UNIT_FILE = f"{UNITS}/{INNER_PORT_UNIT}"
+LEADING = {RULES, UNIT_FILE, INNER_PORT_UNIT, "nftables", "172.28.2.5:6379", "172.28.2.5:6390"}
+
+
+def led(host: Host, observed: Observed) -> set[str]:
+    """What a deploy would do about the inner ports."""
+    due = acted_on(host, observed, compare(host, observed), unknowns(host, observed))
+    return {item.name for item in due} & LEADING
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda seen: seen,
+        lambda seen: with_unit(seen, INNER_PORT_UNIT, ActiveState="inactive", MainPID="0"),
+        lambda seen: replace(seen, forwards=frozenset(), forwards_owner=""),
+        lambda seen: replace(seen, packages={name: text for name, text in seen.packages.items() if name != "nftables"}),
+        lambda seen: without_file(seen, UNIT_FILE),
+    ],
+)
+def test_no_inner_port_is_led_to_where_a_server_that_tells_nothing_was_not_seen_to_listen(
+    change: Callable[[Observed], Observed],
+) -> None:
+    """It may listen on the port of before: its inner port leads there until it tells, and all are one table."""
+    wanted = desired("gateway", "crypto", crypto={"port": 6390})
+    silent = refusing(Refusal(Cause.SILENT, "no answer"))
+    assert led(wanted, change(silent)) == set()
+    assert led(wanted, change(as_desired(desired("gateway", "crypto")))) != set()
+
+
+def test_no_port_of_such_a_server_loses_who_may_connect_to_it() -> None:
+    fenced = {"allow_from": ["10.8.0.0/16"]}
+    silent = with_server(
+        as_desired(desired("crypto", crypto=fenced)), "crypto", refusal=Refusal(Cause.SILENT, "no answer")
+    )
+    assert led(desired("crypto", crypto={**fenced, "port": 6390}), silent) == set()
+
+
+def test_lost_rules_of_a_silent_server_that_listens_in_its_place_are_loaded() -> None:
+    silent = replace(refusing(Refusal(Cause.SILENT, "no answer")), forwards=frozenset())
+    assert led(desired("gateway", "crypto"), silent) == {"172.28.2.5:6379"}
+    assert (
+        led(desired("gateway", "crypto"), replace(silent, unseen={"listeners": Unseen("no ss")}, listeners=())) == set()
+    )
 
 
 @pytest.mark.parametrize("part", PARTS)
