@@ -92,6 +92,7 @@ def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
     if said.startswith(NOT_HANDED_OVER):
         raise MoveFailed(f"{move.source}: {said}")
     if not said.startswith(HANDED_OVER):
+        wait_until_over(move, old)
         settle(move, old, new, password)
         said = f"{HANDED_OVER}: {said or done.output or 'the connection broke amid it'}"
     wait_until_settled(move, new)
@@ -100,7 +101,7 @@ def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
 
 def wait_until_over(move: Move, old: Side) -> None:
     """No handover of an earlier run, which outlives its controller, is under way. Raises MoveFailed if one is."""
-    deadline = time.monotonic() + TOLD + 30
+    deadline = time.monotonic() + TOLD + 60  # longer than it may take
     command = f"case $(systemctl show -P ActiveState {handing_over(move.role)}) in inactive|failed) ;; *) exit 1;; esac"
     while not (done := run_command(old.state, old.host, command)).succeeded:
         if done.output or time.monotonic() > deadline:
@@ -111,17 +112,50 @@ def wait_until_over(move: Move, old: Side) -> None:
 def settle(move: Move, old: Side, new: Side, password: str) -> None:
     """A handover of which nobody knows how far it got is finished: the old server is seen to follow, the new serves.
 
-    Raises MoveFailed where the old one serves, or nobody tells.
+    No handover is under way any more (wait_until_over). Raises MoveFailed where the old one serves, where nobody tells,
+    or where the copy is not seen to hold all that the old one had.
     """
     info = old.info()
     if info.get("role") != "slave":
         raise MoveFailed(f"{move.source}: {NOT_HANDED_OVER}: its role is {info.get('role')}, it serves as before")
-    if new.info().get("role") != "master":
-        new.allow(HANDOVER_RULES, password)
+    there = new.info()
+    if there.get("role") != "master" and (lacking := lacks(info, there, move.to)):
+        raise MoveFailed(
+            f"{move.target}: {lacking}: nobody serves {move.role}, and {move.source} has all its data: see "
+            "docs/availability.md, A copy that lacks something"
+        )
+    # One that waits by the password of an earlier run would wait in vain from here on.
+    run_command(new.state, new.host, f"systemctl stop {taking_over(move.role)} 2>/dev/null")
+    new.allow(HANDOVER_RULES, password)
+    if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
     begun = run_command(new.state, new.host, take_over_script(move, "yes"), f"{revealed(password)}\n", CHANGE)
     if not begun.succeeded and "still works" not in begun.output:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
+
+
+PING = 14  # bytes by which a server's offset grows each ten seconds without a write
+
+
+def lacks(old: Mapping[str, str], new: Mapping[str, str], to: Endpoint) -> str:
+    """In words, why a copy is not known to hold all that the old server had, which was told to follow it. Pure.
+
+    Empty when it holds all. A copy that died meanwhile comes back from its disk: with another history, or less of it.
+    """
+    follows = f"{old.get('master_host')}:{old.get('master_port')}"
+    if follows != f"{to[0]}:{to[1]}":
+        return f"the old server follows {follows}, expected {to[0]}:{to[1]}"
+    if not old.get("master_replid") or new.get("master_replid") != old.get("master_replid"):
+        found = f"its history is {new.get('master_replid')}, that of the old server {old.get('master_replid')}"
+        return f"{found}: it has been started anew, or has copied another one"
+    had, has = (_number(text) for text in (old.get("master_repl_offset"), new.get("slave_repl_offset")))
+    if had is None or has is None or had - has not in (PING, *range(-PING, 1)):
+        return f"it has {has} bytes of the old server's history, which has {had}"
+    return ""
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() else None
 
 
 def wait_until_settled(move: Move, new: Side) -> None:

@@ -156,6 +156,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
 def _undone(move: Move, old: Side, new: Side) -> str:
     """In words, who serves the role after a move that failed; a copy that never served is discarded."""
     try:
+        wait_until_over(move, old)
         if old.info().get("role") != "master":
             return f"{move.source} serves it no more, and {move.target} is not known to: nobody may: deploy again"
         _discard(new)
@@ -263,8 +264,14 @@ def _compare(old: Side, new: Side) -> None:
 
 
 def _discard(new: Side) -> None:
-    """Nothing is left of a copy that never served. Raises MoveFailed when something is."""
+    """Nothing is left of a copy that never served. Raises MoveFailed when something is, or when it serves."""
     role = new.role
+    try:
+        says = new.info().get("role")
+    except MoveFailed:  # it was never a server
+        says = ""
+    if says == "master":
+        raise MoveFailed(f"{new.host.name}: the copy says that it serves, expected a follower: it is left as it is")
     commands = [
         f"systemctl stop {taking_over(role)} 2>/dev/null; timeout {PATIENCE:.0f} systemctl stop {unit_name(role)}",
         purge_command(role),
