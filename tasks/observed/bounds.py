@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 BEAT = 5  # seconds between two signs of life on a connection
 SILENCE = 30  # seconds without an answer after which either side takes the other for gone
+SESSION = 30  # seconds for one of the sessions that a connection has to end, where sshd has no more
 START = 60  # seconds for a host to begin a command: sshd only forks, but a host may swap
 WORD = 60  # seconds between two words about a change that goes on
 

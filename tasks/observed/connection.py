@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shlex
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -28,7 +29,7 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.util import make_unix_command_for_host
 
 from tasks.catalogue.printable import printable
-from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, GREETING, HOLD, LOOK, SILENCE, START, Bound
+from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, GREETING, HOLD, LOOK, SESSION, SILENCE, START, Bound
 from tasks.observed.reading import Meter, lines
 from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
 from tasks.observed.script import Parameter, between, marked, prepared, script
@@ -220,6 +221,23 @@ def bound_connection(host: Host) -> None:
     client = getattr(host.connector, "client", None)
     if client is not None:
         client.exec_command = partial(_execute, host, client.exec_command)
+    if (transport := _transport(host)) is not None:
+        transport.open_session = partial(_open_session, transport.open_session)  # type: ignore[method-assign]
+
+
+def _open_session(open_session: Callable[..., paramiko.Channel], *words: Any, **options: Any) -> paramiko.Channel:
+    """A session, when there is room for one: sshd opens ten at once on a connection, and no more (MaxSessions)."""
+    deadline = time.monotonic() + SESSION
+    while True:
+        try:
+            return open_session(*words, **options)
+        except paramiko.ChannelException as error:
+            if error.code != 2:  # "connect failed", RFC 4254
+                raise
+            if time.monotonic() > deadline:
+                said = f"sshd has opened no session more on this connection for {SESSION} s (MaxSessions)"
+                raise paramiko.SSHException(said) from error
+        gevent.sleep(0.1)
 
 
 def _execute(host: Host, execute: Callable[..., Any], *words: Any, **options: Any) -> tuple[Any, _Output, _Output]:

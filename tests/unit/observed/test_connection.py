@@ -46,6 +46,7 @@ class Server(paramiko.ServerInterface):
     def __init__(self, transport: paramiko.Transport) -> None:
         self.transport = transport
         self.answer: Answer | None = None
+        self.refuses = 0  # sessions, before it opens one: as sshd while it has MaxSessions of them
 
     def check_auth_none(self, username: str) -> int:
         return paramiko.common.AUTH_SUCCESSFUL
@@ -59,6 +60,9 @@ class Server(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         """A command is what this server dies of, before it has answered, if it has nothing to do with it."""
+        if self.refuses:
+            self.refuses -= 1
+            return paramiko.common.OPEN_FAILED_CONNECT_FAILED
         if self.answer is not None:
             return paramiko.common.OPEN_SUCCEEDED
         assert not isinstance(self.transport.sock, paramiko.Channel)
@@ -478,6 +482,23 @@ def test_a_command_that_does_not_end_is_given_up(link: Link, answer: Answer, whe
     assert not done.succeeded
     said = f"the command has not ended after {bound.seconds:.0f} s, expected far less: {where}"
     assert (done.stdout, done.output) == ("", said)
+
+
+@pytest.mark.parametrize("refused", [1, 5])
+def test_a_command_waits_for_room_where_sshd_has_as_many_sessions_as_it_may(link: Link, refused: int) -> None:
+    link.server.answer, link.server.refuses = hang, refused
+    bound_connection(link.host)
+    done = run_command(link.state, link.host, "true", bound=replace(SHORT, seconds=2))
+    assert "the command has not ended" in done.output  # it was opened
+    assert link.server.refuses == 0
+
+
+def test_an_sshd_that_never_has_room_is_said(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.observed.connection.SESSION", 0.3)
+    link.server.refuses = 1000
+    bound_connection(link.host)
+    done = run_command(link.state, link.host, "true")
+    assert "sshd has opened no session more on this connection for 0.3 s (MaxSessions)" in done.output
 
 
 @pytest.mark.parametrize("of", [stdout, stderr])
