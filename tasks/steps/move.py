@@ -42,6 +42,7 @@ from tasks.steps.sample import differing_keys
 
 POLL = 0.3  # seconds between two looks at a copy
 TRIES = 3  # of a copy to get the whole data, after the first
+BACK = 20.0  # seconds for an old server that died amid a move to answer again, before it is left to the next deploy
 NO_LINK = 30.0  # seconds after which a copy that has not reached its server is given up
 HELD_BACK = 30.0  # seconds between two words about a copy that is made
 
@@ -157,13 +158,25 @@ def _undone(move: Move, old: Side, new: Side) -> str:
     """In words, who serves the role after a move that failed; a copy that never served is discarded."""
     try:
         wait_until_over(move, old)
-        if old.info().get("role") != "master":
+        if _back(old).get("role") != "master":
             return f"{move.source} serves it no more, and {move.target} is not known to: nobody may: deploy again"
         _discard(new)
         old.forget()
     except MoveFailed as error:
         return f"what is left of it is not undone ({error}): deploy again"
     return f"{move.source} serves it as before, and the copy on {move.target} is discarded: mend that and deploy again"
+
+
+def _back(old: Side) -> Mapping[str, str]:
+    """What the old server says of itself; one that has just died is started again by systemd. Raises MoveFailed."""
+    deadline = time.monotonic() + BACK
+    while True:
+        try:
+            return old.info()
+        except MoveFailed:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL)
 
 
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
