@@ -38,7 +38,7 @@ check: setup ## lint, formatting, imports and types
 	$(VENV)/bin/mypy
 
 fast: setup ## the tests that need no host: seconds
-	$(VENV)/bin/pytest tests/unit tests/golden tests/plan $(PYTEST_OPTIONS)
+	$(VENV)/bin/pytest tests/unit tests/golden tests/plan tests/copies/test_changes.py $(PYTEST_OPTIONS)
 
 hosts: system ## the tests on containers: minutes, needs root
 	$(AS_ROOT) $(VENV)/bin/pytest tests/hosts -m "hosts and not vm and not soak" $(PYTEST_OPTIONS)

@@ -136,8 +136,5 @@ def add_a_check(copy: Copy) -> None:
 
 
 def name_the_check(copy: Copy) -> None:
-    copy.edit(
-        "tasks/compare/fitness.py",
-        "        *_system(desired, observed),\n",
-        "        *_system(desired, observed),\n        *_docker(observed),\n",
-    )
+    first = "_system(desired, observed), "
+    copy.edit("tasks/compare/fitness.py", first, f"{first}_docker(observed), ")
