@@ -1,7 +1,8 @@
 """Which roles move to another host with their data, and what of a move that was cut off is left. Pure.
 
 A copy is started by a drop-in of its unit, an old server that was handed over is kept from its next start by another:
-both lie where root alone can write, and last as long as what they say (docs/decisions/0029).
+both lie where root alone can write, and last as long as what they say (docs/decisions/0029). They say what was meant;
+whether a server that runs is one, it says itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from dataclasses import dataclass, replace
 from tasks.compare.adoption import adoptions, has_own_data
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import begun_file, copy_drop_in, data_directory, handed_over_drop_in, unit_name
+from tasks.desired.paths import (
+    NEW,
+    begun_file,
+    copy_drop_in,
+    copy_file,
+    data_directory,
+    handed_over_drop_in,
+    unit_name,
+)
 from tasks.observed.state import Leftover, Observed
 
 Seen = Mapping[str, tuple[Host, Observed]]  # by inventory name
@@ -149,8 +158,8 @@ def _drop_ins(role: str, observed: Observed) -> list[str]:
 
 
 def is_copy(role: str, observed: Observed) -> bool:
-    """Whether a role's server, if there is one, is a copy that has never served."""
-    return copy_drop_in(role) in _drop_ins(role, observed)
+    """Whether a role's server, if there is one, is a copy: one that serves is none, whatever it was started as."""
+    return copy_drop_in(role) in _drop_ins(role, observed) and _says(role, observed) != "master"
 
 
 def is_handed_over(role: str, observed: Observed) -> bool:
@@ -160,13 +169,24 @@ def is_handed_over(role: str, observed: Observed) -> bool:
 
 def has_moved(role: str, observed: Observed) -> bool:
     """Whether something of a move of the role is on the host."""
-    return is_copy(role, observed) or is_handed_over(role, observed)
+    return copy_drop_in(role) in _drop_ins(role, observed) or is_handed_over(role, observed)
 
 
 def serves_nobody(leftover: Leftover, observed: Observed) -> bool:
-    """Whether a server that is to end is known to be none that clients write to: a copy, or one that was replaced."""
-    replaced = is_handed_over(leftover.role, observed) and leftover.info.get("role") == "slave"
-    return is_copy(leftover.role, observed) or replaced
+    """Whether a server that is to end is known to be none that clients write to: a copy, or one that was replaced.
+
+    It says that it follows another one, and the host knows why: what nobody knows is not ended for.
+    """
+    follows = leftover.info.get("role") == "slave"
+    return follows and (is_copy(leftover.role, observed) or is_handed_over(leftover.role, observed))
+
+
+def _says(role: str, observed: Observed) -> str:
+    """What a role's server on the host says that it is; empty where none runs, or none tells."""
+    server = observed.servers.get(role)
+    told = [server.info] if server is not None and server.refusal is None else []
+    told += [item.info for item in observed.leftovers if item.role == role]
+    return next((info["role"] for info in told if "role" in info), "")
 
 
 def without_copies(desired: Host, observed: Observed) -> Observed:
@@ -203,21 +223,33 @@ def named_copies(differences: list[Difference], observed: Observed) -> list[Diff
 
 
 def handover_differences(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """What keeps roles from their next start on a host that carries them: a handover to another one that was cut off.
+    """What a handover that was cut off has left on a host that carries the role.
 
-    Whose server serves was not replaced. Of any other nobody here knows which host has newer data.
+    What keeps it from its next start goes where its server serves: it was not replaced. Of any other nobody here knows
+    which host has newer data. What makes it a copy goes where it is none: at its next start it would be one.
     """
     for instance in desired.instances:
-        if is_handed_over(instance.name, observed):
-            path = handed_over_drop_in(instance.name)
-            server = observed.servers.get(instance.name)
-            serves = server is not None and server.refusal is None and server.info.get("role") == "master"
+        role = instance.name
+        if is_handed_over(role, observed):
+            path = handed_over_drop_in(role)
             advice = (
                 f"its data was handed over to another host, or was about to be: put that one into group "
-                f"redis_{instance.name} if it serves; if none does, rm {path}, systemctl daemon-reload, and deploy"
+                f"redis_{role} if it serves; if none does, rm {path}, systemctl daemon-reload, and deploy"
             )
-            remedy = Remedy.REMOVE if serves else ByHand(advice)
-            yield Difference(instance.name, "file", path, "absent", "keeps it from its next start", remedy)
+            remedy = Remedy.REMOVE if _says(role, observed) == "master" else ByHand(advice)
+            yield Difference(role, "file", path, "absent", "keeps it from its next start", remedy)
+        if role not in observed.copies:
+            for path, found in _of_a_copy(role, observed):
+                yield Difference(role, "file", path, "absent", found, Remedy.REMOVE)
+
+
+def _of_a_copy(role: str, observed: Observed) -> Iterator[tuple[str, str]]:
+    """Files that make the role a copy, and what each of them does."""
+    if copy_drop_in(role) in _drop_ins(role, observed):
+        yield copy_drop_in(role), "makes it a copy at its next start"
+    for path in (copy_file(role), copy_file(role) + NEW):
+        if path in observed.files:
+            yield path, "left of a copy, with its password"
 
 
 def of_moves(differences: tuple[Difference, ...], moving: list[Move]) -> tuple[Difference, ...]:

@@ -241,7 +241,10 @@ def remove_leftovers(seen: Look) -> None:
     paths = [path for path in removable(seen) if not path.endswith(PREVIOUS) and path not in later]
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []
-        run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])
+        # Drop-ins of this tool's: with the last of them their directory goes.
+        within = sorted({path.rpartition("/")[0] for path in paths if path.rpartition("/")[0].endswith(".service.d")})
+        empty = [f"rmdir --ignore-fail-on-non-empty {directory}" for directory in within]
+        run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *empty, *reload])
 
 
 def load_units(seen: Look) -> None:

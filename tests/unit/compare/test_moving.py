@@ -15,8 +15,8 @@ from tasks.compare.host import compare
 from tasks.compare.moving import A_COPY, Move, moves, of_moves, without_copies
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
-from tasks.desired.paths import copy_drop_in, handed_over_drop_in
-from tasks.observed.state import Leftover, Observed
+from tasks.desired.paths import copy_drop_in, copy_file, handed_over_drop_in
+from tasks.observed.state import FileState, Leftover, Observed
 from tests.unit.builders import as_desired, desired, fresh, with_server, with_unit
 
 OLD_PLACE = ("10.0.0.5", 6383)
@@ -141,14 +141,48 @@ def test_a_handover_that_was_cut_off_behind_the_old_servers_end_is_finished() ->
     assert str(found) == "move: crypto from a to b: handed over already, it is finished"
 
 
-@pytest.mark.parametrize(
-    "left", [old(drop_in=handed_over_drop_in("crypto"), role="slave"), old(drop_in=copy_drop_in("crypto"))]
-)
-def test_a_server_that_was_replaced_or_was_a_copy_only_ends_unasked(left: Pair) -> None:
+FENCE, COPY = handed_over_drop_in("crypto"), copy_drop_in("crypto")
+
+
+def serving(drop_in: str = "", **info: str) -> Pair:
+    """A host that carries crypto, whose server says that it serves, whatever its files say."""
     host = new()[0]
-    serves = (host, with_server(as_desired(host), "crypto", info={**INFO, "loading": "0"}))
-    assert moved_roles({"a": left, "b": serves}) == []
-    assert moved_roles({"a": old(), "b": serves}) != []
+    observed = with_server(as_desired(host), "crypto", info={**INFO, "loading": "0", **info})
+    observed = with_unit(observed, UNIT, DropInPaths=drop_in) if drop_in else observed
+    return host, without_copies(host, observed)
+
+
+@pytest.mark.parametrize("drop_in", [FENCE, COPY])
+def test_a_server_that_says_it_follows_and_was_replaced_or_was_a_copy_only_ends_unasked(drop_in: str) -> None:
+    assert moved_roles({"a": old(drop_in=drop_in, role="slave"), "b": serving()}) == []
+    assert moved_roles({"a": old(), "b": serving()}) != []
+
+
+@pytest.mark.parametrize("drop_in", [FENCE, COPY])
+@pytest.mark.parametrize("says", ["master", ""])
+def test_a_server_that_serves_or_does_not_tell_is_not_ended_for_what_its_files_say(drop_in: str, says: str) -> None:
+    untold = Leftover("crypto", True, OLD_PLACE, because="WRONGPASS")
+    left = old(drop_in=drop_in, role=says) if says else old(untold, drop_in)
+    assert moved_roles({"a": left, "b": serving()}) != []
+
+
+def test_a_copy_that_says_it_serves_is_the_roles_server_and_what_made_it_a_copy_goes() -> None:
+    host, observed = serving(COPY)
+    assert observed.copies == frozenset()
+    left = {path: FileState("file", "root", "redis-crypto", "0640", "") for path in (copy_file("crypto"),)}
+    observed = replace(observed, files={**observed.files, **left})
+    assert moves({"a": old(drop_in=FENCE, role="slave"), "b": (host, observed)}) == ([], [])
+    assert moved_roles({"a": old(drop_in=FENCE, role="slave"), "b": (host, observed)}) == []
+    gone = {item.name: item.remedy for item in compare(host, observed)}
+    assert gone == {COPY: Remedy.REMOVE, copy_file("crypto"): Remedy.REMOVE}
+
+
+def test_a_copy_that_serves_is_no_way_to_begin_anew_nor_the_source_of_a_move() -> None:
+    assert moved_roles({"a": old(), "b": serving(COPY)}) != []
+    found, _ = moves({"a": old(), "b": serving(COPY)})
+    assert found == []
+    found, _ = moves({"a": old(drop_in=COPY), "b": new()})  # it serves on the host that the role has left
+    assert [move.source for move in found] == ["a"]
 
 
 @pytest.mark.parametrize(("role", "by_hand"), [("master", False), ("slave", True)])
