@@ -15,17 +15,28 @@ now() { date +%s%3N; }
 undo() {
   [ -z "$demoted" ] || old REPLICAOF NO ONE >&2
   [ -z "$paused" ] || old CLIENT UNPAUSE >&2
-  rm -f "$fence"
-  rmdir "${fence%/*}" 2>/dev/null
-  systemctl daemon-reload
+  # Only what this run has put there goes, and only when it was seen who serves: the old one says that it does, or the copy, which
+  # nobody has told anything, that it follows. Else it is not known whether another run has replaced the old one.
+  if [ -n "$fenced" ]; then
+    if [ "$(field role "$(old INFO replication)")" != master ] && [ "$(field role "$(new INFO replication)")" != slave ]; then
+      echo "not known: $1, and neither says that the old one serves"
+      exit 4
+    fi
+    rm -f "$fence"
+    rmdir "${fence%/*}" 2>/dev/null
+    systemctl daemon-reload
+  fi
   echo "not handed over: $1"
   exit 3
 }
-paused='' demoted=''
+paused='' demoted='' fenced=''
 said=$(new INFO replication)
 [ "$(field role "$said")" = slave ] || undo "the copy does not answer as one over the network: ${said:0:200}"
+said=$(old INFO replication)
+[ "$(field role "$said")" = master ] || undo "its role is $(field role "$said"), expected master"
 # From here on a crash starts nothing that nobody looked at: whether the copy serves is then not known here.
 mkdir -p "${fence%/*}"
+fenced=yes
 printf '%s\n' "# $words" '[Service]' "ExecStartPre=+/bin/sh -c 'echo \"$words\"; exit 1'" >"$fence.new"
 sync "$fence.new"
 { mv -fT "$fence.new" "$fence" && sync "${fence%/*}" && systemctl daemon-reload; } || undo "$fence cannot be written"

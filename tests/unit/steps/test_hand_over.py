@@ -15,7 +15,7 @@ import pytest
 from tasks.observed.script import script
 
 # A redis-cli whose servers are a file. A fault happens at the nth command to a server: `refused` (an error, nothing
-# done), `lost` (done, and no answer) or `dead` (no answer, now and for ever).
+# done), `lost` (done, and no answer), `dead` (no answer, now and for ever) or `dead later` (from the one behind it on).
 REDIS_CLI = f"""#!{sys.executable} -SE
 import json, sys
 from pathlib import Path
@@ -23,10 +23,13 @@ file = Path(__file__).with_name("servers.json")
 state = json.loads(file.read_text())
 side = "old" if sys.argv[2] == "10.0.0.1" else "new"
 words = " ".join(sys.argv[7:])
-fault = state["faults"].get(f"{{side}} {{words.partition(' 10.')[0]}}")
+key = f"{{side}} {{words.partition(' 10.')[0]}}"
+fault = state["faults"].get(key)
 own = state[side]
 state["log"].append(f"{{side}} {{words}}")
 said = "OK"
+if fault == "dead later":  # its next command
+    fault, state["faults"][key] = None, "dead"
 if fault == "dead" or own.get("dead"):
     own["dead"], said = True, ""
 elif fault == "refused":
@@ -71,9 +74,17 @@ class Handover:
         return bool(self.state["old"].get("paused"))
 
 
-def run(tmp_path: Path, faults: dict[str, str], *, behind: int = 0, catches_up: bool = True, late: int = 0) -> Handover:
+def run(
+    tmp_path: Path,
+    faults: dict[str, str],
+    *,
+    behind: int = 0,
+    catches_up: bool = True,
+    late: int = 0,
+    roles: tuple[str, str] = ("master", "slave"),
+) -> Handover:
     """The script's run; the copy is `behind` bytes, and what is written amid it has `late` bytes."""
-    servers = {"old": {"role": "master", "offset": 1000}, "new": {"role": "slave", "offset": 1000 - behind}}
+    servers = {"old": {"role": roles[0], "offset": 1000}, "new": {"role": roles[1], "offset": 1000 - behind}}
     state = {**servers, "faults": faults, "log": [], "catches_up": catches_up, "late": late}
     for name, text in (("redis-cli", REDIS_CLI), ("systemctl", SYSTEMCTL), ("servers.json", json.dumps(state))):
         (tmp_path / name).write_text(text)
@@ -143,6 +154,34 @@ def test_what_fails_before_the_copy_is_told_leaves_the_old_server_as_it_was(
     tmp_path: Path, faults: dict[str, str]
 ) -> None:
     served_as_before(run(tmp_path, faults))
+
+
+@pytest.mark.parametrize("roles", [("slave", "master"), ("slave", "slave")])
+def test_what_keeps_a_server_that_was_replaced_from_its_next_start_stays(
+    tmp_path: Path, roles: tuple[str, str]
+) -> None:
+    fence = tmp_path / "redis-crypto.service.d" / "handed-over.conf"
+    fence.parent.mkdir()
+    fence.write_text("of the run that handed over")
+    found = run(tmp_path, {}, roles=roles)
+    assert (found.code, found.roles) == (3, roles)
+    assert fence.read_text() == "of the run that handed over"
+
+
+@pytest.mark.parametrize("told", ["old CLIENT PAUSE 10000 WRITE", "old REPLICAOF"])
+def test_an_old_server_that_dies_before_the_copy_is_told_may_start_again(tmp_path: Path, told: str) -> None:
+    found = run(tmp_path, {told: "dead"})
+    assert found.code == 3
+    assert found.said.startswith("not handed over: ")
+    assert not found.fence.exists()
+
+
+def test_where_neither_tells_who_serves_the_old_server_does_not_start_and_that_is_said(tmp_path: Path) -> None:
+    faults = {"old CLIENT PAUSE 10000 WRITE": "dead", "new INFO replication": "dead later"}
+    found = run(tmp_path, faults)
+    assert found.code == 4
+    assert found.said.startswith("not known: CLIENT PAUSE: ")
+    assert found.fence.exists()
 
 
 def test_a_copy_that_does_not_catch_up_serves_nobody(tmp_path: Path) -> None:
