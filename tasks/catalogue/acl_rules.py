@@ -47,8 +47,8 @@ REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as;
 HANDOVER_RULES = f"{REPLICATION_RULES} +info +replicaof +client|pause +client|unpause +client|kill"
 # Who copies has every key anyway. This reads some of them on both sides.
 SAMPLE_RULES = (
-    f"%R~* {REPLICATION_RULES} +randomkey +type +strlen +getrange +llen +lrange +scard +smembers +hlen +hgetall +zcard "
-    "+zrange +xlen +xrange"
+    f"%R~* {REPLICATION_RULES} +select +randomkey +memory|usage +type +strlen +getrange +llen +lrange +scard +smembers "
+    "+hlen +hgetall +zcard +zrange +xlen +xrange"
 )
 
 Categories = Mapping[str, frozenset[str]]

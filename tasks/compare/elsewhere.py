@@ -108,17 +108,21 @@ def endings(hosts: Seen) -> list[str]:
     ]
 
 
-def kept_data(role: str, name: str, hosts: Seen) -> str:
+def kept_data(role: str, name: str, hosts: Seen, moved: Collection[str] = ()) -> str:
     """What a host keeps of a role that ended there, as it was before the run, and how to delete it.
 
-    That is not offered where the role's new host had no data that is as new: this may be the only copy.
+    That is not offered where the role's new host had no data that is as new: this may be the only copy. `moved`: roles
+    whose data went from here to their new hosts in this run.
     """
     observed = hosts[name][1]
     leftover = next((item for item in observed.leftovers if item.role == role), None)
     held = _held(role, observed)
     keys = "" if leftover is None or leftover.keys is None else f"{_keys(leftover)}, "
-    place = _Place("", "", leftover, held)
     others = [other for other, (desired, _) in sorted(hosts.items()) if any(i.name == role for i in desired.instances)]
+    if role in moved or (leftover is not None and serves_nobody(leftover, observed)):
+        where = ", ".join(others) or "the host that it was handed over to"
+        return f"{keys}{held}: of before it moved, {where} has all that; --data purge={role} deletes it"
+    place = _Place("", "", leftover, held)
     behind = [
         other
         for other in others
@@ -153,7 +157,7 @@ def _problems(name: str, instance: Instance, hosts: Seen) -> Iterator[str]:
         places += _of_its_address(instance, hosts)
         begins, with_what = "empty", ""
     elif has_own_data(instance, observed):
-        places = [place for place in places if _is_behind(own, place)]
+        places = [place for place in places if _is_behind(own, place) and not place.replaced]
         begins = f"with what it has here ({own}) in {data_directory(instance.name)}"
         with_what = "begins with what is here and "
     else:
@@ -239,6 +243,7 @@ class _Place:
     way: str
     leftover: Leftover | None = None
     held: _Held = _Held(0, 0)
+    replaced: bool = False  # its server follows the one of another host, which was put in its place
 
 
 def _held(role: str, observed: Observed) -> _Held:
@@ -283,7 +288,8 @@ def _of_its_name(name: str, instance: Instance, hosts: Seen) -> Iterator[_Place]
         if (leftover is not None and leftover.running) or pieces(role, observed):
             aside = bool(pieces(role, hosts[name][1]))
             words, way = _described(role, other, leftover, observed), _way_back(role, other, leftover, aside)
-            yield _Place(words, way, leftover, _held(role, observed))
+            replaced = leftover is not None and serves_nobody(leftover, observed)
+            yield _Place(words, way, leftover, _held(role, observed), replaced)
 
 
 def _of_its_address(instance: Instance, hosts: Seen) -> Iterator[_Place]:

@@ -8,12 +8,13 @@ whether a server that runs is one, it says itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tasks.compare.adoption import adoptions, has_own_data
 from tasks.compare.difference import ByHand, Difference, Remedy
-from tasks.desired.host import Host, Instance
+from tasks.compare.passwords import keep_password
+from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import (
     NEW,
     begun_file,
@@ -21,6 +22,7 @@ from tasks.desired.paths import (
     copy_file,
     data_directory,
     handed_over_drop_in,
+    moved_file,
     unit_name,
 )
 from tasks.observed.state import Leftover, Observed
@@ -36,6 +38,7 @@ class Move:
     """A role that comes to host `target` with the data that its server on host `source` has, listening at `where`.
 
     `handed_over`: the old server has become the follower of the new one already. `again`: a copy of before is there.
+    `aside`: data of the role is there, from before it moved away.
     """
 
     role: str
@@ -47,12 +50,14 @@ class Move:
     size: int  # bytes of memory
     handed_over: bool = False
     again: bool = False
+    aside: bool = False
 
     def __str__(self) -> str:
         if self.handed_over:
             return f"move: {self.role} from {self.source} to {self.target}: handed over already, it is finished"
         keys = f"{self.keys} key{'' if self.keys == 1 else 's'}"
         anew = ", begun anew: a copy that was cut off is discarded" if self.again else ""
+        anew += ", what it kept here of before is set aside" if self.aside else ""
         address = f", then at {self.to[0]}:{self.to[1]}" if self.to != self.where else ""
         return (
             f"move: {self.role} from {self.source} to {self.target}, {keys}, {self.size / (1 << 20):.1f} MiB, "
@@ -70,33 +75,68 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
     problems: list[str] = []
     for name, (desired, observed) in sorted(hosts.items()):
         for instance in desired.instances:
+            problems += [f"{name}: {item}" for item in _replaced(instance, observed)]
             sources = list(_sources(name, instance, hosts))
             if len(sources) != 1 or not _begins_here(instance, desired, observed):
-                problems += [f"{name}: {_stranded(instance)}"] if instance.name in observed.copies else []
+                problems += [f"{name}: {item}" for item in _stranded(instance, observed)]
                 continue
             source, leftover = sources[0]
             wrong = list(_obstacles(instance, desired, observed, leftover, hosts[source][1]))
             problems += [f"{name}: {instance.name}: cannot be moved here from {source}: {item}" for item in wrong]
             if not wrong and leftover.endpoint is not None:
-                found.append(_move(instance, name, source, leftover, instance.name in observed.copies))
+                found.append(_move(instance, name, source, leftover, observed))
     return found, problems
 
 
-def _move(instance: Instance, name: str, source: str, leftover: Leftover, again: bool) -> Move:
-    info = leftover.info
-    size, handed_over = int(info.get("used_memory") or 0), info.get("role") == "slave"
+def _move(instance: Instance, name: str, source: str, leftover: Leftover, observed: Observed) -> Move:
+    info, role = leftover.info, instance.name
     to = (instance.address, instance.role.port)
-    return Move(instance.name, source, name, leftover.endpoint or to, to, leftover.keys or 0, size, handed_over, again)
-
-
-def _stranded(instance: Instance) -> str:
-    """A copy whose move was cut off, and that this run cannot finish or begin anew: nothing begins with it."""
-    role = instance.name
-    return (
-        f"{role}: what runs here is {A_COPY}, and the server that it copies was not seen to run and to tell what it "
-        f"holds, expected that its host is in this run: deploy to both; to begin without that data: systemctl stop "
-        f"{instance.unit}, rm {copy_drop_in(role)}, systemctl daemon-reload, mv {data_directory(role)} elsewhere"
+    return Move(
+        role,
+        source,
+        name,
+        leftover.endpoint or to,
+        to,
+        leftover.keys or 0,
+        _size(info, "used_memory"),
+        handed_over=info.get("role") == "slave",
+        again=role in observed.copies,
+        aside=role in observed.superseded,
     )
+
+
+def _replaced(instance: Instance, observed: Observed) -> Iterator[str]:
+    """Why a role does not go on where it was handed over from: it would not start, or serve beside another one."""
+    role = instance.name
+    if is_handed_over(role, observed) and _says(role, observed) != "master":
+        server = observed.servers.get(role)
+        info = server.info if server is not None else {}
+        where = f", and it follows {info['master_host']}:{info.get('master_port')}" if "master_host" in info else ""
+        yield (
+            f"{role}: its data was handed over from here to another host, or was about to be "
+            f"({handed_over_drop_in(role)}){where}, expected that nobody starts it here before that one has ended: put "
+            f"the host that has it into group redis_{role} in place of this one and deploy, which finishes the move; "
+            "then the role can move back; if no host serves it: see docs/availability.md, A copy that lacks something"
+        )
+
+
+def _stranded(instance: Instance, observed: Observed) -> Iterator[str]:
+    """What a move has left that this run cannot finish, begin anew or begin with: nothing begins with it unasked."""
+    role = instance.name
+    unseen = "was not seen to run and to tell what it holds, expected that its host is in this run: deploy to both"
+    if role in observed.copies:
+        yield (
+            f"{role}: what runs here is {A_COPY}, and the server that it copies {unseen}; where that one was handed "
+            "over and is down: see docs/availability.md, A copy that lacks something; to begin without that data: "
+            f"systemctl stop {instance.unit}, rm {copy_drop_in(role)}, systemctl daemon-reload, mv "
+            f"{data_directory(role)} elsewhere"
+        )
+    elif role in observed.superseded:
+        yield (
+            f"{role}: what it keeps here is of before it moved to another host ({moved_file(role)}), and its server "
+            f"there {unseen}, which moves it back; to begin with what is here, without what was written since: --data "
+            f"accept_loss={role}"
+        )
 
 
 def _begins_here(instance: Instance, desired: Host, observed: Observed) -> bool:
@@ -126,12 +166,42 @@ def _obstacles(
         yield "its server follows another one, expected one that serves: REPLICAOF NO ONE there if it does"
     if was_newer := _newer(info.get("redis_version", ""), version_to_be(desired, observed)):
         yield f"{was_newer}: data never goes back to an older version: install the newer one here"
-    used = int(info.get("used_memory") or 0)
-    if role.maxmemory and used > role.maxmemory:
+    yield from _passwords(instance, leftover)
+    used = _size(info, "used_memory") - _size(info, "mem_not_counted_for_evict")
+    # One that is full is as full here, where its limit is none that is smaller.
+    fits = 0 < _size(info, "maxmemory") <= role.maxmemory
+    if role.maxmemory and used > role.maxmemory and not fits:
         yield f"it uses {used >> 20} MiB, and maxmemory is to be {role.maxmemory >> 20} MiB: raise it in roles.yaml"
     beyond = [name for name in info if re.fullmatch("db[0-9]+", name) and int(name[2:]) >= role.databases]
     if beyond:
         yield f"{', '.join(sorted(beyond))} in use, and databases is to be {role.databases}: raise it in roles.yaml"
+
+
+def _size(info: Mapping[str, str], name: str) -> int:
+    """Bytes that a server tells of; 0 where it does not."""
+    text = info.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def _passwords(instance: Instance, leftover: Leftover) -> Iterator[str]:
+    """That its services would be locked out: what they log in with there is not what they would be given here."""
+    if instance.new_passwords:
+        return
+    if leftover.users is None:
+        yield "its server did not tell whose passwords it has, expected those of the secrets file: look why, and again"
+        return
+    others = [user.name for user in instance.users if _is_replaced(instance, user, leftover.users.get(user.name))]
+    if others:
+        yield (
+            f"{', '.join(others)}: its server has passwords that the secrets file has not, expected the same: "
+            f"{keep_password(instance).advice}"
+        )
+
+
+def _is_replaced(instance: Instance, user: User, has: Collection[str] | None) -> bool:
+    """Whether a password that a user has would be none any more, unasked. `has`: hashes; None of one that is new."""
+    drops = user.name in instance.finishing and user.newest_sha256 in (has or ())
+    return bool(has) and not set(has or ()) <= set(user.passwords_sha256) and not drops
 
 
 def version_to_be(desired: Host, observed: Observed) -> str:
@@ -190,24 +260,41 @@ def _says(role: str, observed: Observed) -> str:
 
 
 def without_copies(desired: Host, observed: Observed) -> Observed:
-    """`observed` as if copies were not there: until it is finished, a copy is nothing that a role begins with."""
+    """`observed` as if copies were not there, nor data that another host has newer: a role begins with none of them."""
     roles = frozenset(item.name for item in desired.instances if is_copy(item.name, observed))
+    older = frozenset(item.name for item in desired.instances if _is_superseded(item, desired, observed)) - roles
     for role in roles:
         observed = _without(role, observed)
-    return replace(observed, copies=roles) if roles else observed
+    for role in older:
+        observed = _without_data(role, observed)
+    return replace(observed, copies=roles, superseded=older) if roles or older else observed
+
+
+def _is_superseded(instance: Instance, desired: Host, observed: Observed) -> bool:
+    """Whether a role's data on its host is of before it moved away, and nobody has asked to begin with it."""
+    role = instance.name
+    asked = instance.accepts_loss or role in desired.requests.begin_empty
+    return moved_file(role) in observed.files and not asked and not observed.is_active(instance.unit)
 
 
 def _without(role: str, observed: Observed) -> Observed:
-    unit, directory = unit_name(role), data_directory(role)
-    pid, inside = observed.pid(unit), f"{directory}/"
+    unit = unit_name(role)
+    pid = observed.pid(unit)
     left = [path for path in _drop_ins(role, observed) if path != copy_drop_in(role)]
     state = {**observed.unit(unit), "ActiveState": "inactive", "MainPID": "0", "NRestarts": "0"}
     return replace(
-        observed,
+        _without_data(role, observed),
         units={**observed.units, unit: {**state, "DropInPaths": " ".join(left), "NeedDaemonReload": "no"}},
         listeners=tuple(item for item in observed.listeners if not item.is_of(pid)),
         servers={name: item for name, item in observed.servers.items() if name != role},
         started={name: item for name, item in observed.started.items() if name != unit},
+    )
+
+
+def _without_data(role: str, observed: Observed) -> Observed:
+    directory, inside = data_directory(role), f"{data_directory(role)}/"
+    return replace(
+        observed,
         data_files={path: item for path, item in observed.data_files.items() if not path.startswith(inside)},
         stored={path: item for path, item in observed.stored.items() if not path.startswith(inside)},
         data_used={path: item for path, item in observed.data_used.items() if path != directory},
@@ -238,6 +325,9 @@ def handover_differences(desired: Host, observed: Observed) -> Iterator[Differen
             )
             remedy = Remedy.REMOVE if _says(role, observed) == "master" else ByHand(advice)
             yield Difference(role, "file", path, "absent", "keeps it from its next start", remedy)
+        if moved_file(role) in observed.files and role not in (*observed.copies, *observed.superseded):
+            found = "says that another host has newer data of it"
+            yield Difference(role, "file", moved_file(role), "absent", found, Remedy.REMOVE)
         if role not in observed.copies:
             for path, found in _of_a_copy(role, observed):
                 yield Difference(role, "file", path, "absent", found, Remedy.REMOVE)

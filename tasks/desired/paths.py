@@ -163,6 +163,11 @@ def rotation_file(role: str) -> str:
     return f"{RECORDS}/{role}.rotation"
 
 
+def moved_file(role: str) -> str:
+    """Where it is written, in place of that it has run here, that another host has newer data of a role."""
+    return f"{RECORDS}/{role}.moved"
+
+
 def copy_file(role: str) -> str:
     """What a copy of a role's data is started from: its configuration, and whom it copies. It has a password."""
     return f"{CONFIG_DIRECTORY}/{role}.copy"

@@ -5,6 +5,7 @@ Costs nothing where there is none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,9 +15,10 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.desired.host import Host, Passwords
 from tasks.desired.paths import role_of
 from tasks.observed.connection import begin
-from tasks.observed.exchange import ExchangeError, ReplyError, exchange, info_fields
+from tasks.observed.exchange import ExchangeError, Reply, ReplyError, exchange, info_fields
 from tasks.observed.own_server import listens_at, own_endpoint, sockets_of
 from tasks.observed.refusal import Refusal
+from tasks.observed.replies import StrangeReply, pairs
 from tasks.observed.state import Leftover, Observed, count_keys
 
 
@@ -24,7 +26,7 @@ def with_leftovers(host: PyinfraHost, desired: Host, seen: Observed, passwords: 
     """`seen`, with the units that this tool wrote for roles the host no longer carries."""
     known = {unit.name for unit in desired.units}
     found = [unseen_leftover(unit, seen) for unit in seen.our_units if unit not in known]
-    jobs = [begin(partial(ask, host, item, passwords.get(item.role, {}).get(OPERATOR))) for item in found]
+    jobs = [begin(partial(ask, host, item, passwords.get(item.role, {}))) for item in found]
     return replace(seen, leftovers=tuple(job.result() for job in jobs)) if jobs else seen
 
 
@@ -41,18 +43,38 @@ def unseen_leftover(unit: str, seen: Observed) -> Leftover:
     return Leftover(role, True, where, because=own.said if isinstance(own, Refusal) else "")
 
 
-def ask(host: PyinfraHost, leftover: Leftover, password: str | None) -> Leftover:
-    """The leftover with the number of its keys; only its own process gets the password."""
+def ask(host: PyinfraHost, leftover: Leftover, passwords: Mapping[str, str | None]) -> Leftover:
+    """The leftover with the number of its keys, and its users; only its own process gets its operator's password.
+
+    `passwords`: by user. Of the others only their names are sent.
+    """
+    password, names = passwords.get(OPERATOR), sorted(passwords)
     if leftover.because or leftover.endpoint is None:
         return leftover
     if password is None:
         return replace(leftover, because="its operator's password is not in the secrets file")
     try:
-        login, info = exchange(host, *leftover.endpoint, [("AUTH", OPERATOR, password), ("INFO", "default")])
+        commands = [("AUTH", OPERATOR, password), ("INFO", "default"), *(("ACL", "GETUSER", name) for name in names)]
+        login, info, *users = exchange(host, *leftover.endpoint, commands)
         refused = next((str(reply) for reply in (login, info) if isinstance(reply, ReplyError)), "")
         fields = {} if refused else info_fields(info)
     except ExchangeError as error:
         return replace(leftover, because=str(error))
     if refused or fields.get("loading", "0") != "0":
         return replace(leftover, because=refused or "it loads its data")
-    return replace(leftover, keys=count_keys(fields)[0], info=fields)
+    return replace(leftover, keys=count_keys(fields)[0], info=fields, users=read_users(names, users))
+
+
+def read_users(names: Sequence[str], replies: Sequence[Reply]) -> dict[str, frozenset[str]] | None:
+    """The users that the replies to ACL GETUSER describe, each with the hashes of its passwords; None for odd ones."""
+    try:
+        described = {
+            name: pairs(reply, "ACL GETUSER")["passwords"]
+            for name, reply in zip(names, replies, strict=True)
+            if reply is not None
+        }
+    except (KeyError, StrangeReply):
+        return None
+    if not all(isinstance(hashes, list) for hashes in described.values()):
+        return None
+    return {name: frozenset(map(str, hashes)) for name, hashes in described.items() if isinstance(hashes, list)}

@@ -25,6 +25,7 @@ from tasks.desired.paths import (
     data_directory,
     log_directory,
     marker_file,
+    moved_file,
     old_tls_files,
     proof_record,
     rotation_file,
@@ -143,7 +144,7 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
     secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW)}
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
-    own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles)}
+    own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles)}
     own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(

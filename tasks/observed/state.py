@@ -142,7 +142,8 @@ class Leftover:
     """A unit of this tool's of a role that the host does not carry, and the keys of its server.
 
     `endpoint` is where its process listens, or would by its configuration when it does not run. `keys` is None when
-    nobody knows, `because` says why.
+    nobody knows, `because` says why. `users`: those of the secrets file that it has, with the hashes of their
+    passwords; None when it did not tell.
     """
 
     role: str
@@ -151,6 +152,7 @@ class Leftover:
     keys: int | None = None
     because: str = ""
     info: Mapping[str, str] = field(default_factory=dict, repr=False)
+    users: Mapping[str, frozenset[str]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,7 @@ class Observed:
     foreign: tuple[ForeignServer, ...] = ()
     adopting: Mapping[str, Marker] = field(default_factory=dict)  # by role
     copies: frozenset[str] = frozenset()  # roles whose data was being copied here, which stand for none until it is
+    superseded: frozenset[str] = frozenset()  # roles whose data here is of before they moved to another host
 
     def unit(self, name: str) -> Mapping[str, str]:
         """systemd's properties of a unit; those of one that does not exist when it was not seen."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -26,13 +27,33 @@ from tasks.observed.script import script
 
 PAUSE = 10_000  # milliseconds after which a server whose handover nobody ends lets its writers go on by itself
 LAG = 1_500  # milliseconds that a copy in sync may take for the last bytes, before its writers go on as before
+ENDED = ("inactive", "failed")  # systemd's ActiveState of a unit that has nothing to do any more
 TOLD = 60  # seconds in which a copy that was told has to say whether it serves
+BACK = 20  # seconds for a server that died or was started amid a move to answer again
 WATCH = 120  # seconds in which a copy becomes the role's server, or stays a copy
+POLL = 0.3  # seconds between two looks
 HANDED_OVER, NOT_HANDED_OVER = "handed over", "not handed over"
+# What a live server has while it follows another one: it answers nobody with what that one may have changed since.
+FRESH = ("replica-serve-stale-data", "no")
+OWN = ("masteruser", "", "masterauth", "", "replica-serve-stale-data", "yes", "rdb-del-sync-files", "no")
+
+Seen = TypeVar("Seen")
 
 
 class MoveFailed(Exception):
     """What was expected of a move, what was found, and how to go on."""
+
+
+def within(seconds: float, look: Callable[[], Seen], poll: float = POLL) -> Seen:
+    """What `look` sees, asked again until it is seen. Raises the MoveFailed of its last try when `seconds` are over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except MoveFailed:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(poll)
 
 
 @dataclass(frozen=True)
@@ -72,8 +93,16 @@ class Side:
         self.ask(("ACL", "SETUSER", REPLICATION, "reset", "on", f"#{digest}", *rules.split()))
 
     def forget(self) -> None:
-        """Nobody may copy it any more, and it logs in nowhere."""
-        self.ask(("ACL", "DELUSER", REPLICATION), ("CONFIG", "SET", "masteruser", "", "masterauth", ""))
+        """Nobody may copy it any more, it logs in nowhere, and nothing that it was told for a move is left."""
+        self.ask(("ACL", "DELUSER", REPLICATION), ("CONFIG", "SET", *OWN))
+
+    def says(self, command: str, first: str = "") -> str:
+        """The word that a command on the host prints; `first`, which may fail, is run before. Raises MoveFailed."""
+        done = run_command(self.state, self.host, f"{first}{command}", bound=CHANGE)
+        word = done.stdout.strip()
+        if not done.succeeded or not word:
+            raise MoveFailed(f"{self.host.name}: not seen: {done.output.strip() or 'nothing was printed'}")
+        return word
 
 
 def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
@@ -83,7 +112,7 @@ def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
     """
     for side in (old, new):
         side.allow(HANDOVER_RULES, password)
-    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password))
+    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH))
     begun = run_command(new.state, new.host, take_over_script(move, "no"), f"{revealed(password)}\n")
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
@@ -100,13 +129,17 @@ def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
 
 
 def wait_until_over(move: Move, old: Side) -> None:
-    """No handover of an earlier run, which outlives its controller, is under way. Raises MoveFailed if one is."""
-    deadline = time.monotonic() + TOLD + 60  # longer than it may take
-    command = f"case $(systemctl show -P ActiveState {handing_over(move.role)}) in inactive|failed) ;; *) exit 1;; esac"
-    while not (done := run_command(old.state, old.host, command)).succeeded:
-        if done.output or time.monotonic() > deadline:
-            raise MoveFailed(f"{move.source}: a handover is under way there: {done.output or 'it does not end'}")
-        time.sleep(0.5)
+    """No handover of before, which outlives its controller, is under way. Raises MoveFailed unless that is seen."""
+
+    def look() -> None:
+        if (found := old.says(_state_of(handing_over(move.role)))) not in ENDED:
+            raise MoveFailed(f"{move.source}: a handover is under way there ({found}): wait until it has ended")
+
+    within(TOLD + 60, look)  # longer than it may take
+
+
+def _state_of(unit: str) -> str:
+    return f"systemctl show -P ActiveState {unit}"
 
 
 def settle(move: Move, old: Side, new: Side, password: str) -> None:
@@ -118,20 +151,38 @@ def settle(move: Move, old: Side, new: Side, password: str) -> None:
     info = old.info()
     if info.get("role") != "slave":
         raise MoveFailed(f"{move.source}: {NOT_HANDED_OVER}: its role is {info.get('role')}, it serves as before")
-    there = new.info()
+    _start_again(move, new)
+    there = within(BACK, new.info)
     if there.get("role") != "master" and (lacking := lacks(info, there, move.to)):
         raise MoveFailed(
             f"{move.target}: {lacking}: nobody serves {move.role}, and {move.source} has all its data: see "
             "docs/availability.md, A copy that lacks something"
         )
     # One that waits by the password of an earlier run would wait in vain from here on.
-    run_command(new.state, new.host, f"systemctl stop {taking_over(move.role)} 2>/dev/null")
+    unit = taking_over(move.role)
+    if (found := new.says(_state_of(unit), f"systemctl stop {unit} 2>/dev/null; ")) not in ENDED:
+        raise MoveFailed(f"{move.target}: {unit} is {found}, expected that it has ended: deploy again")
     new.allow(HANDOVER_RULES, password)
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
     begun = run_command(new.state, new.host, take_over_script(move, "yes"), f"{revealed(password)}\n", CHANGE)
-    if not begun.succeeded and "still works" not in begun.output:
+    if not begun.succeeded:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
+
+
+def _start_again(move: Move, new: Side) -> None:
+    """A copy that does not run, as after a reboot of its host, runs as a copy again. Raises MoveFailed when not."""
+    unit, drop_in, copy = unit_name(move.role), copy_drop_in(move.role), copy_file(move.role)
+    command = (
+        f"systemctl is-active --quiet {unit} || {{ test -s {drop_in} && test -s {copy} && systemctl start {unit}; }}"
+    )
+    done = run_command(new.state, new.host, command, bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(
+            f"{move.target}: the copy does not run and does not start ({done.output.strip() or 'see its journal'}): "
+            f"nobody serves {move.role}, and {move.source} has all its data: see docs/availability.md, A copy that "
+            "lacks something"
+        )
 
 
 PING = 14  # bytes by which a server's offset grows each ten seconds without a write
@@ -159,13 +210,15 @@ def _number(text: str | None) -> int | None:
 
 
 def wait_until_settled(move: Move, new: Side) -> None:
-    """The new server's next start is that of the role's server. Raises MoveFailed when it is not."""
-    deadline = time.monotonic() + WATCH
-    command = f"test ! -e {copy_drop_in(move.role)} && systemctl is-enabled --quiet {unit_name(move.role)}"
-    while not run_command(new.state, new.host, command).succeeded:
-        if time.monotonic() > deadline:
-            raise MoveFailed(f"{move.target}: it serves, and {copy_drop_in(move.role)} is still there: deploy again")
-        time.sleep(0.1)
+    """The new server's next start is that of the role's server. Raises MoveFailed unless that is seen."""
+    drop_in, unit = copy_drop_in(move.role), unit_name(move.role)
+    command = f"test ! -e {drop_in} && systemctl is-enabled --quiet {unit} && echo settled || echo waiting"
+
+    def look() -> None:
+        if new.says(command) != "settled":
+            raise MoveFailed(f"{move.target}: it serves, and {drop_in} is still there: deploy again")
+
+    within(WATCH, look, 0.1)
 
 
 def hand_over_script(move: Move) -> str:

@@ -6,10 +6,12 @@ Until the handover whatever fails leaves the old server as it was, and the copy 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 
 from pyinfra import logger
@@ -17,32 +19,50 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR, REPLICATION, REPLICATION_RULES, SAMPLE_RULES
+from tasks.catalogue.printable import printable
+from tasks.catalogue.roles import Role
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move, of_moves
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
+    REPLACED,
     begun_file,
     config_file,
     copy_drop_in,
     copy_file,
+    log_directory,
     manifest_file,
+    moved_file,
+    snapshot_file,
     unit_name,
     user_name,
 )
-from tasks.observed.bounds import CHANGE, PATIENCE
+from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
+from tasks.run.fault import fault
 from tasks.run.session import current
 from tasks.run.survey import Look
 from tasks.steps.gate import is_busy
-from tasks.steps.handover import MoveFailed, Side, hand_over, settle, taking_over, wait_until_over, wait_until_settled
+from tasks.steps.handover import (
+    BACK,
+    FRESH,
+    POLL,
+    MoveFailed,
+    Side,
+    hand_over,
+    settle,
+    taking_over,
+    wait_until_over,
+    wait_until_settled,
+    within,
+)
 from tasks.steps.operations import call, file_command
-from tasks.steps.retire import Proofs, forget_moves, purge_command
+from tasks.steps.retire import Proofs, discard_command, forget_moves
 from tasks.steps.sample import differing_keys
+from tasks.steps.sandbox import as_role
 
-POLL = 0.3  # seconds between two looks at a copy
 TRIES = 3  # of a copy to get the whole data, after the first
-BACK = 20.0  # seconds for an old server that died amid a move to answer again, before it is left to the next deploy
 NO_LINK = 30.0  # seconds after which a copy that has not reached its server is given up
 HELD_BACK = 30.0  # seconds between two words about a copy that is made
 
@@ -129,13 +149,16 @@ def _move(state: State, move: Move) -> None:
     wait_until_over(move, old)
     instance = _instance(state, move)
     password = Secret(secrets.token_hex(32), ())
+    role = within(BACK, old.info).get("role")
+    if role != ("slave" if move.handed_over else "master"):
+        raise MoveFailed(f"{move.source}: its role is {role} meanwhile: deploy again")
     if move.handed_over:
         settle(move, old, new, password)
         wait_until_settled(move, new)
     else:
         said = _copied_and_handed_over(move, instance, old, new, password)
         new.host.log_styled(f"{move.role}: moved from {move.source}: {said}", fg="green")
-    current(state).kept(Proofs).moved.add(move.role)
+    current(state).kept(Proofs).moved.add((move.role, move.source))
     new.forget()
     _record(state, move)
 
@@ -143,47 +166,76 @@ def _move(state: State, move: Move) -> None:
 def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side, password: str) -> str:
     """How long its writers waited. Raises MoveFailed when the old server serves on; the copy is discarded then."""
     try:
+        if move.aside:
+            _set_aside(move, instance, new)
         _begin(move, instance, old, new)
         _wait_for_copy(move, instance, old, new)
-        # What came over the network lies under its snapshot's name, and is none that it saved.
-        new.ask(("BGSAVE",))
-        _wait_for_copy(move, instance, old, new)
+        if is_persistent(instance.role):
+            # What came over the network lies under its snapshot's name, and is none that it saved.
+            new.ask(("BGSAVE",))
+            _wait_for_copy(move, instance, old, new)
         _compare(old, new)
         return hand_over(move, old, new, password)
-    except MoveFailed as error:
-        raise MoveFailed(f"{error}: {_undone(move, old, new)}") from error
+    except Exception as error:  # a fault of this tool leaves no more behind than what a host does
+        why = str(error) if isinstance(error, MoveFailed) else fault(error)
+        raise MoveFailed(f"{why}: {_undone(move, old, new)}") from error
+
+
+def is_persistent(role: Role) -> bool:
+    """Whether a role's data outlives its server: one of another role would begin with what a copy has left on disk."""
+    return role.appendonly or bool(role.save)
 
 
 def _undone(move: Move, old: Side, new: Side) -> str:
     """In words, who serves the role after a move that failed; a copy that never served is discarded."""
     try:
         wait_until_over(move, old)
-        if _back(old).get("role") != "master":
+        if within(BACK, old.info).get("role") != "master":
             return f"{move.source} serves it no more, and {move.target} is not known to: nobody may: deploy again"
-        _discard(new)
-        old.forget()
     except MoveFailed as error:
-        return f"what is left of it is not undone ({error}): deploy again"
+        return f"who serves it is not known ({error}): deploy again"
+    left = [str(error) for error in (_failure(old.forget), _failure(partial(_discard, new))) if error]
+    if not left:  # nobody else can serve: nothing keeps the old one from its next start any more
+        done = run_command(old.state, old.host, forget_moves(move.role))
+        left = [] if done.succeeded else [f"{move.source}: {done.output}"]
+    if left:
+        return (
+            f"{move.source} serves it as before, and what is left of it is not undone ({'; '.join(left)}): deploy again"
+        )
     return f"{move.source} serves it as before, and the copy on {move.target} is discarded: mend that and deploy again"
 
 
-def _back(old: Side) -> Mapping[str, str]:
-    """What the old server says of itself; one that has just died is started again by systemd. Raises MoveFailed."""
-    deadline = time.monotonic() + BACK
-    while True:
-        try:
-            return old.info()
-        except MoveFailed:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(POLL)
+def _failure(step: Callable[[], object]) -> MoveFailed | None:
+    try:
+        step()
+    except MoveFailed as error:
+        return error
+    return None
+
+
+def _set_aside(move: Move, instance: Instance, new: Side) -> None:
+    """What the role kept here from before it moved away has another name: no start finds it. Raises MoveFailed."""
+    role = instance.role
+    job = script(
+        "set-aside",
+        log=log_directory(role),
+        snapshot=snapshot_file(role),
+        replaced=f"{REPLACED}{datetime.now(UTC):%Y%m%d%H%M%S}",
+    )
+    done = run_command(new.state, new.host, as_role(instance, job, ASIDE_PATIENCE, stopped=instance.unit), bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(f"{move.target}: what was kept there is not set aside: {done.output.strip()}")
+    kept = [line.removeprefix("kept ") for line in done.stdout.splitlines() if line.startswith("kept /")]
+    if kept:
+        words = f"what was kept here of before is set aside; when nobody needs it: rm -rf {printable(' '.join(kept))}"
+        new.host.log_styled(f"{move.role}: {words}", fg="blue")
 
 
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
     """A copy follows the old server, by a password that is made for it."""
     password = Secret(secrets.token_hex(32), ())
     old.allow(REPLICATION_RULES, password)
-    text = copy_text(move, password)
+    text = copy_text(move, password, is_persistent(instance.role))
     command = script(
         "start-copy",
         unit=instance.unit,
@@ -199,13 +251,18 @@ def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
         )
 
 
-def copy_text(move: Move, password: str) -> str:
-    """What a copy is started from. Pure."""
+def copy_text(move: Move, password: str, persistent: bool = True) -> str:
+    """What a copy is started from. Pure.
+
+    It answers nobody with what the old server may have changed since. `persistent`: one that is not keeps nothing of
+    what came over the network: its next start would load it, whatever was written since.
+    """
     address, port = move.where
     return (
         f"# A copy of {move.role} on {move.source}, until it serves itself: then this file goes.\n"
         f"include {config_file(move.role)}\nreplicaof {address} {port}\n"
         f'masteruser {REPLICATION}\nmasterauth "{revealed(password)}"\n'
+        f"{' '.join(FRESH)}\n{'' if persistent else 'rdb-del-sync-files yes' + chr(10)}"
     )
 
 
@@ -237,7 +294,11 @@ def _wait_for_copy(move: Move, instance: Instance, old: Side, new: Side) -> None
 
 
 def _snapshots_made(old: Side) -> int:
-    return int(old.info().get("sync_full") or 0)
+    """How often it has given its whole data to a copy. Raises MoveFailed when it does not say that in a number."""
+    said = old.info().get("sync_full", "")
+    if not (said.isascii() and said.isdecimal()):
+        raise MoveFailed(f"{old.host.name}: sync_full is {printable(said)!r}, expected a number")
+    return int(said)
 
 
 def copy_problem(info: Mapping[str, str], log: bool) -> str:
@@ -262,14 +323,22 @@ def _has_manifest(new: Side, instance: Instance) -> bool:
 def _compare(old: Side, new: Side) -> None:
     """What both hold under some keys is the same. Raises MoveFailed when it is not."""
     password = Secret(secrets.token_hex(32), ())
-    # The copy's own login stays: a password more is one that the copy's connection does not need.
-    for side in (old, new):
-        digest = hashlib.sha256(revealed(password).encode()).hexdigest()
-        side.ask(("ACL", "SETUSER", REPLICATION, "on", f"#{digest}", *SAMPLE_RULES.split()))
-    wrong, asked = differing_keys(
-        lambda *commands: old.ask(*commands, user=REPLICATION, password=password),
-        lambda *commands: new.ask(*commands, user=REPLICATION, password=password),
-    )
+    digest = hashlib.sha256(revealed(password).encode()).hexdigest()
+    try:
+        # The copy's own login stays: a password more is one that the copy's connection does not need.
+        for side in (old, new):
+            side.ask(("ACL", "SETUSER", REPLICATION, "on", f"#{digest}", *SAMPLE_RULES.split()))
+        databases = sorted(name[2:] for name in old.info() if re.fullmatch("db[0-9]{1,9}", name))
+        wrong, asked = differing_keys(
+            lambda *commands: old.ask(*commands, user=REPLICATION, password=password),
+            lambda *commands: new.ask(*commands, user=REPLICATION, password=password),
+            databases,
+        )
+    finally:  # on both, also where one of them fails
+        again = ("ACL", "SETUSER", REPLICATION, f"!{digest}", "resetkeys", *REPLICATION_RULES.split())
+        kept = (_failure(partial(old.ask, again)), _failure(partial(new.ask, ("ACL", "DELUSER", REPLICATION))))
+    if problem := next(filter(None, kept), None):
+        raise problem
     if wrong:
         raise MoveFailed(
             f"{new.host.name}: {wrong} of {asked} keys that were compared differ from those of the old server"
@@ -277,17 +346,23 @@ def _compare(old: Side, new: Side) -> None:
 
 
 def _discard(new: Side) -> None:
-    """Nothing is left of a copy that never served. Raises MoveFailed when something is, or when it serves."""
-    role = new.role
-    try:
-        says = new.info().get("role")
-    except MoveFailed:  # it was never a server
-        says = ""
-    if says == "master":
-        raise MoveFailed(f"{new.host.name}: the copy says that it serves, expected a follower: it is left as it is")
+    """Nothing is left of a copy that never served. Raises MoveFailed when something is, when it serves, or may."""
+    role, unit = new.role, unit_name(new.role)
+    if new.says(f"systemctl show -P MainPID {unit}") != "0":
+        try:
+            says = new.info().get("role")
+        except MoveFailed as error:
+            raise MoveFailed(
+                f"{error}: whether the copy serves is not known: it is left as it is; if no client writes to it, there "
+                f"systemctl stop {unit}, and deploy again"
+            ) from error
+        if says != "slave":
+            raise MoveFailed(
+                f"{new.host.name}: the copy says that it is {says}, expected a follower: it is left as it is"
+            )
     commands = [
-        f"systemctl stop {taking_over(role)} 2>/dev/null; timeout {PATIENCE:.0f} systemctl stop {unit_name(role)}",
-        purge_command(role),
+        f"systemctl stop {taking_over(role)} 2>/dev/null; timeout {PATIENCE:.0f} systemctl stop {unit}",
+        discard_command(role),
         forget_moves(role),
     ]
     for command in commands:
@@ -305,6 +380,9 @@ def _record(state: State, move: Move) -> None:
             done = run_command(state, hosts[move.target], file_command(file).get_raw_value(), file.content)
             if not done.succeeded:
                 raise MoveFailed(f"it serves on {move.target}, and {file.path} cannot be written: {done.output}")
+    done = run_command(state, hosts[move.target], f"rm -f {moved_file(move.role)}")
+    if not done.succeeded:
+        raise MoveFailed(f"it serves on {move.target}, and {moved_file(move.role)} is still there: {done.output}")
 
 
 def _instance(state: State, move: Move) -> Instance:

@@ -17,11 +17,12 @@ from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.elsewhere import kept_data
 from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
-from tasks.compare.moving import has_moved
+from tasks.compare.moving import has_moved, serves_nobody
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
     NEW,
+    REPLACED,
     UNITS,
     acl_file,
     begun_file,
@@ -30,6 +31,7 @@ from tasks.desired.paths import (
     copy_file,
     data_directory,
     handed_over_drop_in,
+    moved_file,
     old_tls_files,
     role_of,
     tls_files,
@@ -51,7 +53,7 @@ class Proofs:
     """The hosts of a run that are proved to be as desired, but for what ends last; the roles that moved in it."""
 
     proved: set[str] = field(default_factory=set)
-    moved: set[str] = field(default_factory=set)
+    moved: set[tuple[str, str]] = field(default_factory=set)  # with the hosts that they left
 
 
 def ending(seen: Look) -> Look:
@@ -122,7 +124,8 @@ def _say_not_ended(host: Host, failed: Sequence[str], seen: Look) -> bool:
 def _end(state: State, host: Host, seen: Look) -> bool:
     """The leftovers of one host end, one after the other; what is kept of them is said, and what is left."""
     servers = {} if seen.observed is None else {stop_script(unit_name(it.role)): it for it in seen.observed.leftovers}
-    for command, stdin in end_commands(seen, current(state).kept(Proofs).moved):
+    moved = [role for role, source in current(state).kept(Proofs).moved if source == host.name]
+    for command, stdin in end_commands(seen, moved):
         if command in servers:
             server = servers[command]
             password = seen.passwords.get(server.role, {}).get(OPERATOR) or ""
@@ -132,7 +135,7 @@ def _end(state: State, host: Host, seen: Look) -> bool:
         if not done.succeeded:
             host.log_styled(f"not retired: {done.output}", fg="red", log_func=logger.error)
             return False
-    _say_what_is_kept(state, host, seen)
+    _say_what_is_kept(state, host, seen, moved)
     again = look(state, current(state), host)
     problems = [str(item) for item in again.differences] if again.observed else [f"could not be read: {again.error}"]
     for problem in problems:
@@ -143,14 +146,16 @@ def _end(state: State, host: Host, seen: Look) -> bool:
 def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str | None]]:
     """What ends the leftovers of a host, in order, each with what it reads from standard input. Pure.
 
-    `moved`: roles that moved in this run.
+    `moved`: roles that moved from it in this run.
     """
     differences = seen.differences
     units = [item.name for item in chosen(differences, "unit", remedy=Remedy.RETIRE)]
     stopped = [item.name for item in chosen(differences, "unit", remedy=Remedy.DISABLE)]
     removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
     purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
-    commands = retire_commands(units) if units else []
+    replaced = {*moved, *_replaced(seen)}
+    commands = [supersede_command(role) for role in map(role_of, units) if role in replaced]
+    commands += retire_commands(units) if units else []
     commands += [
         forget_moves(role)
         for role in map(role_of, units)
@@ -163,6 +168,12 @@ def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str
         *_inner_port_commands(seen),
         *((purge_command(role), None) for role in purged),
     ]
+
+
+def _replaced(seen: Look) -> list[str]:
+    """Roles whose servers here are seen to be copies that never served, or to follow the ones that replaced them."""
+    observed = seen.observed
+    return [] if observed is None else [it.role for it in observed.leftovers if serves_nobody(it, observed)]
 
 
 def _inner_port_commands(seen: Look) -> Iterator[tuple[str, str | None]]:
@@ -195,10 +206,22 @@ def forget_moves(role: str) -> str:
 
 def purge_command(role: str) -> str:
     """Delete a role's data, unless its unit or another process still uses it. Pure; `role` is a checked name."""
-    return script("purge-data", unit=unit_name(role), directory=data_directory(role), begun=begun_file(role))
+    records = [begun_file(role), moved_file(role)]
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role), records=records, kept="")
 
 
-def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:
+def discard_command(role: str) -> str:
+    """Delete what a copy of a role has written, unless somebody uses it; what was set aside stays. Pure."""
+    records, kept = [begun_file(role)], f"*{REPLACED}*"
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role), records=records, kept=kept)
+
+
+def supersede_command(role: str) -> str:
+    """It is written that another host has newer data of the role than what is kept here. Pure."""
+    return script("supersede", begun=begun_file(role), moved=moved_file(role))
+
+
+def _say_what_is_kept(state: State, host: Host, seen: Look, moved: Collection[str]) -> None:
     """Where the data lies of roles that have just been retired, and what it was at the beginning of the run."""
     looks = survey(state, current(state))
     hosts = {name: (item.desired, item.observed) for name, item in looks.items() if item.observed is not None}
@@ -206,7 +229,7 @@ def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:
         directory = data_directory(role_of(item.name))
         used = run_command(state, host, f"du -sh {directory}")
         if used.succeeded and used.stdout.split() and role_of(item.name) not in seen.desired.requests.purge:
-            kept = kept_data(role_of(item.name), host.name, hosts)
+            kept = kept_data(role_of(item.name), host.name, hosts, moved)
             text = f"{item.role}: its data is kept in {directory} ({used.stdout.split()[0]}): {kept}"
             logger.info(f"{host.print_prefix}{text}")
 

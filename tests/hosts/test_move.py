@@ -122,7 +122,10 @@ def test_a_move_that_is_cut_off_leaves_the_old_server_and_the_next_deploy_begins
     pid = old.sh("systemctl show -P MainPID redis-crypto")
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     with following(tier, "cut off, then moved", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
-        past = [f"{MOVE}: {ADDRESS[OLD]}:{PORT}"]
+        past = [
+            f"{MOVE}: {ADDRESS[OLD]}:{PORT}",
+            f"{MOVE}: systemctl show -P ActiveState redis-hand-over-crypto.service",
+        ]
         fault = break_once(moved, "kill during", at=MOVE, past=past)  # amid what starts the copy
         assert "copy.conf" in fault.label, str(fault)
         assert takers(tier) == [OLD]
@@ -166,6 +169,44 @@ def test_a_move_whose_hosts_cannot_speak_to_each_other_is_undone(tier: Tier) -> 
     moved.deploy()
     holds_all(tier, NEW)
     assert_nothing_left(moved)
+
+
+def test_a_role_moves_there_and_back_with_what_was_written_there(tier: Tier) -> None:
+    done = placed(tier, crypto=NEW, socket=NEW).deploy()
+    assert f"of before it moved, {NEW} has all that; --data purge=crypto deletes it" in output(done)
+    with at(tier, NEW) as known:
+        known.set("written:there", "1")
+        known.delete("kept:0")
+    old = tier.lab.hosts[OLD]
+    assert "appendonlydir" in old.sh("ls /var/lib/redis/crypto").split()
+
+    # Without its server what was kept is not begun with.
+    back = placed(tier, crypto=OLD, socket=NEW)
+    done = back.run("deploy.py", "--limit", OLD)
+    assert done.returncode != 0
+    assert "crypto: what it keeps here is of before it moved to another host" in output(done)
+    assert old.sh("systemctl is-active redis-crypto || true").strip() == "inactive"
+
+    plan = output(back.run("deploy.py", "--dry", yes=False))
+    assert f"move: crypto from {NEW} to {OLD}, 2002 keys, " in plan
+    assert "what it kept here of before is set aside" in plan
+    done = back.deploy()
+    assert f"crypto: moved from {NEW}: handed over" in output(done)
+    assert "what was kept here of before is set aside; when nobody needs it: rm -rf /var/lib/redis/crypto/" in output(
+        done
+    )
+    with at(back, OLD) as known:
+        assert known.get("written:there") == "1"
+        assert known.exists("kept:0") == 0
+        assert known.get("kept:1") == "1"
+    assert len([name for name in old.sh("ls /var/lib/redis/crypto").split() if ".replaced-" in name]) == 2
+    assert old.sh("ls /var/lib/caas-redis/crypto.moved 2>/dev/null || true") == ""
+    old.sh("systemctl restart redis-crypto")
+    with at(back, OLD) as known:
+        assert known.get("written:there") == "1"
+    assert back.deploy_json()["results"]["totals"]["success"] == 0
+    done = back.run("tasks/drift.py")
+    assert done.returncode == 0, output(done)
 
 
 @contextmanager
@@ -246,7 +287,6 @@ def test_a_role_moves_to_debian_13_and_its_newer_redis_and_never_back(tmp_path: 
         with at(tier, NEW) as known:
             assert known.info("server")["redis_version"].startswith("8.0.")
         assert_nothing_left(moved)
-        lab.hosts[OLD].sh("mv /var/lib/redis/crypto /root/crypto; rm /var/lib/caas-redis/crypto")
         done = placed(tier, crypto=OLD).run("deploy.py")
         assert done.returncode != 0
         assert f"crypto: cannot be moved here from {NEW}: it is Redis 8.0." in output(done)

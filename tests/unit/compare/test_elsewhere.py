@@ -20,6 +20,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
+from tasks.desired.paths import handed_over_drop_in
 from tasks.observed.state import FileState, Leftover, Observed
 from tests.unit.builders import LOG as BUILT_LOG
 from tests.unit.builders import as_desired, desired, fresh, stopped, with_listener, with_server
@@ -300,6 +301,28 @@ def test_kept_data_is_said_with_its_keys_and_its_age() -> None:
     assert told(gone_from(FULL, 5, SERVES), carries("running", word=True)) == (
         f"{had}: newer than what new-0 had of it, and maybe the only copy"
     )
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_what_is_kept_of_a_role_that_moved_is_not_called_its_only_copy(here: bool) -> None:
+    """Moved in this run, or in one that was cut off: what was replaced follows what replaced it."""
+    had = "5000 keys, 5242880 bytes, written last 1970-01-01 00:00:05 UTC"
+    drop_in = {"ActiveState": "active", "MainPID": "9", "DropInPaths": handed_over_drop_in("crypto")}
+    host, observed = gone_from(FULL, 5, replace(SERVES, info={"role": "slave"}))
+    fenced = replace(observed, units={**observed.units, "redis-crypto.service": drop_in})
+    hosts = {"old": (host, observed if here else fenced), "new": carries("not there", word=False)}
+    assert kept_data("crypto", "old", hosts, ["crypto"] if here else []) == (
+        f"{had}: of before it moved, new has all that{OFFERS}"
+    )
+
+
+def test_data_that_was_replaced_is_no_reason_not_to_start_what_replaced_it() -> None:
+    drop_in = {"ActiveState": "active", "MainPID": "9", "DropInPaths": handed_over_drop_in("crypto")}
+    host, observed = gone_from(FULL, 5, replace(SERVES, info={"role": "slave"}))
+    fenced = replace(observed, units={**observed.units, "redis-crypto.service": drop_in})
+    down = carries("stopped with data", word=False)
+    assert moved_roles({"old": (host, fenced), "new": down}) == []
+    assert moved_roles({"old": (host, observed), "new": down}) != []
 
 
 # Hosts that a run leaves out

@@ -15,14 +15,15 @@ from tasks.compare.host import compare
 from tasks.compare.moving import A_COPY, Move, moves, of_moves, without_copies
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
-from tasks.desired.paths import copy_drop_in, copy_file, handed_over_drop_in
+from tasks.desired.paths import copy_drop_in, copy_file, handed_over_drop_in, moved_file
 from tasks.observed.state import FileState, Leftover, Observed
 from tests.unit.builders import as_desired, desired, fresh, with_server, with_unit
 
 OLD_PLACE = ("10.0.0.5", 6383)
 UNIT = "redis-crypto.service"
 INFO = {"role": "master", "redis_version": "7.0.15", "used_memory": str(12 << 20), "db0": "keys=1551,expires=0"}
-SERVES = Leftover("crypto", True, OLD_PLACE, 1551, info=INFO)
+USERS = {user.name: frozenset(user.passwords_sha256) for user in desired("crypto").instances[0].users}
+SERVES = Leftover("crypto", True, OLD_PLACE, 1551, info=INFO, users=USERS)
 NOBODY = host_without_roles("old")
 Pair = tuple[Host, Observed]
 
@@ -85,6 +86,59 @@ def test_what_forbids_a_move_is_said_before_anything_is_done(source: Pair, targe
     found, (problem,) = moves({"a": source, "b": target})
     assert found == []
     assert problem.startswith(f"b: crypto: cannot be moved here from a: {words}")
+
+
+@pytest.mark.parametrize(
+    ("info", "fits"),
+    [
+        ({"used_memory": "300", "mem_not_counted_for_evict": "44"}, True),  # buffers of clients and its log
+        ({"used_memory": "301", "mem_not_counted_for_evict": "44"}, False),
+        ({"used_memory": "260", "maxmemory": "256"}, True),  # full, and here the same
+        ({"used_memory": "200", "maxmemory": "128"}, True),
+        ({"used_memory": "260", "maxmemory": "512"}, False),
+        ({"used_memory": "260", "maxmemory": "0"}, False),  # without a limit
+        ({"used_memory": "260", "maxmemory": "many"}, False),
+    ],
+)
+def test_a_full_role_moves_where_its_limit_is_no_smaller(info: dict[str, str], fits: bool) -> None:
+    told = {name: str(int(text) << 20) if text.isdecimal() else text for name, text in info.items()}
+    found, problems = moves({"a": old(**told), "b": new()})
+    assert (len(found), len(problems)) == ((1, 0) if fits else (0, 1))
+
+
+OTHER = frozenset({"f" * 64})
+
+
+def moved_users(has: Mapping[str, frozenset[str]] | None, **fields: Any) -> list[str]:
+    """Why crypto, with these fields of its instance, cannot move from a server that has these users."""
+    host, observed = new()
+    host = replace(host, instances=tuple(replace(item, **fields) for item in host.instances))
+    return moves({"a": old(replace(SERVES, users=has)), "b": (host, observed)})[1]
+
+
+def test_a_password_that_services_have_is_not_replaced_by_a_move() -> None:
+    (problem,) = moved_users({**USERS, "crypto-service": OTHER})
+    assert problem.startswith(
+        "b: crypto: cannot be moved here from a: crypto-service: its server has passwords that the secrets file has not"
+    )
+    assert "--data new_passwords=crypto" in problem
+    assert moved_users({**USERS, "crypto-service": OTHER}, new_passwords=True) == []
+    (problem,) = moved_users({**USERS, "crypto-service": USERS["crypto-service"] | OTHER})
+    assert "passwords that the secrets file has not" in problem
+    assert moved_users(None) != []  # it did not tell
+
+
+def test_a_password_that_the_secrets_file_lacks_is_not_made_anew_by_a_move() -> None:
+    (instance,) = new()[0].instances
+    for hashes in ((), tuple(OTHER)):  # as a dry run has it, and as one that makes it up
+        users = tuple(replace(user, passwords_sha256=hashes) for user in instance.users)
+        (problem,) = moved_users(USERS, users=users)
+        assert "crypto-service" in problem
+
+
+def test_a_user_that_the_old_server_lacks_gets_a_password_with_the_move() -> None:
+    assert moved_users({}) == []
+    assert moved_users({**USERS, "crypto-service": frozenset()}) == []
 
 
 def test_a_newer_redis_takes_an_older_ones_data() -> None:
@@ -192,6 +246,70 @@ def test_what_keeps_a_role_from_its_next_start_goes_only_where_it_serves(role: s
     observed = with_unit(observed, UNIT, DropInPaths=handed_over_drop_in("crypto"))
     (found,) = [item for item in compare(host, observed) if item.name == handed_over_drop_in("crypto")]
     assert isinstance(found.remedy, ByHand) == by_hand
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_server_that_was_handed_over_is_no_role_that_goes_on_here(runs: bool) -> None:
+    host = new()[0]
+    follows = {**INFO, "role": "slave", "master_host": "10.0.0.9", "master_port": "6383"}
+    observed = with_server(as_desired(host), "crypto", info=follows)
+    if not runs:
+        observed = replace(fresh(host), units={UNIT: {"ActiveState": "inactive", "MainPID": "0"}})
+    observed = with_unit(observed, UNIT, DropInPaths=FENCE)
+    found, (problem,) = moves({"a": (host, observed)})
+    assert found == []
+    assert problem.startswith("a: crypto: its data was handed over from here to another host, or was about to be (")
+    assert ("follows 10.0.0.9:6383" in problem) == runs
+    assert "put the host that has it into group redis_crypto in place of this one and deploy" in problem
+    assert moves({"a": serving(FENCE)}) == ([], [])  # it was not replaced
+
+
+# --- There and back
+
+
+def kept(host: Host, size: int = 5000) -> Observed:
+    """A host on which data lies that the role had before it moved away."""
+    files = {moved_file("crypto"): FileState("file", "root", "root", "0644", "")}
+    data = {"/var/lib/redis/crypto/dump.rdb": size, "/var/lib/redis/crypto/appendonlydir/x.manifest": 9}
+    observed = replace(fresh(host), packages={"redis-server": "5:7.0.15-1~deb12u10"}, data_files=data)
+    return without_copies(host, replace(observed, files={**observed.files, **files}))
+
+
+def test_a_role_moves_back_and_what_was_kept_of_before_is_set_aside() -> None:
+    host = new()[0]
+    (found,), problems = moves({"a": old(), "b": (host, kept(host))})
+    assert problems == []
+    assert found.aside
+    assert str(found).endswith("what it kept here of before is set aside")
+    differences = [item for item in compare(host, kept(host)) if item.subject in ("persistence", "instance")]
+    assert differences == []
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"a": old(Leftover("crypto", False, OLD_PLACE, because="it does not run"))},
+        {"a": old(), "c": old()},
+    ],
+)
+def test_what_was_kept_of_before_a_move_is_not_begun_with_unasked(others: Mapping[str, Pair]) -> None:
+    host = new()[0]
+    found, (problem,) = moves({**others, "b": (host, kept(host))})
+    assert found == []
+    assert problem.startswith("b: crypto: what it keeps here is of before it moved to another host (")
+    assert problem.endswith("--data accept_loss=crypto")
+
+
+def test_it_is_begun_with_when_that_is_asked_for_and_then_it_is_the_roles() -> None:
+    host = new()[0]
+    asked = replace(host, instances=tuple(replace(item, accepts_loss=True) for item in host.instances))
+    assert moves({"b": (asked, kept(asked))}) == ([], [])
+    (gone,) = [item for item in compare(asked, kept(asked)) if item.name == moved_file("crypto")]
+    assert gone.remedy == Remedy.REMOVE
+    runs = as_desired(host)
+    runs = without_copies(host, replace(runs, files={**runs.files, **kept(host).files}))
+    assert [item.name for item in compare(host, runs) if item.remedy == Remedy.REMOVE] == [moved_file("crypto")]
 
 
 def test_one_key_is_one_key() -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tasks.steps.handover import lacks
+from tasks.compare.moving import Move
+from tasks.steps import handover
+from tasks.steps.handover import MoveFailed, lacks, wait_until_over, wait_until_settled, within
 
 TO = ("10.0.0.2", 6379)
 OLD = {
@@ -49,3 +51,61 @@ def test_what_the_old_server_does_not_tell_is_not_taken_for_held(name: str) -> N
 @pytest.mark.parametrize("name", ["master_replid", "slave_repl_offset"])
 def test_what_the_copy_does_not_tell_is_not_taken_for_held(name: str) -> None:
     assert lacks(OLD, {key: value for key, value in NEW.items() if key != name}, TO)
+
+
+# --- What is waited for
+
+
+MOVE = Move("crypto", "a", "b", ("10.0.0.1", 6379), TO, 1, 1)
+
+
+class Host:
+    """The side of a move whose host answers these words, in turn and the last for ever; None: it does not answer."""
+
+    def __init__(self, *words: str | None) -> None:
+        self.words = list(words)
+
+    def says(self, command: str, first: str = "") -> str:
+        word = self.words.pop(0) if len(self.words) > 1 else self.words[0]
+        if word is None:
+            raise MoveFailed("a: not seen: the connection broke")
+        return word
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a minute here."""
+    for name, seconds in (("TOLD", -60.0), ("WATCH", 0.0), ("POLL", 0.0)):
+        monkeypatch.setattr(handover, name, seconds)
+
+
+def test_what_is_seen_at_once_is_waited_for_no_longer() -> None:
+    assert within(0, lambda: "seen") == "seen"
+
+
+def test_a_last_look_is_taken_and_its_failure_is_what_is_said() -> None:
+    answers = iter(["first", "second"])
+
+    def look() -> None:
+        raise MoveFailed(next(answers))
+
+    with pytest.raises(MoveFailed, match="first"):
+        within(-1, look)
+
+
+@pytest.mark.parametrize("word", ["inactive", "failed"])
+def test_a_handover_that_has_ended_is_waited_for_no_longer(word: str) -> None:
+    wait_until_over(MOVE, Host(word))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["active", "activating", "deactivating", "", None])
+def test_a_handover_that_is_not_seen_to_have_ended_is_none(word: str | None) -> None:
+    with pytest.raises(MoveFailed):
+        wait_until_over(MOVE, Host(word))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["waiting", None])
+def test_a_next_start_that_is_not_seen_to_be_settled_is_not(word: str | None) -> None:
+    with pytest.raises(MoveFailed):
+        wait_until_settled(MOVE, Host(word))  # type: ignore[arg-type]
+    wait_until_settled(MOVE, Host("settled"))  # type: ignore[arg-type]

@@ -11,8 +11,9 @@ from tasks.catalogue.secret import Secret
 from tasks.compare.moving import Move
 from tasks.observed.exchange import secrets_in
 from tasks.steps.handover import TOLD, WATCH, hand_over_script, take_over_script
-from tasks.steps.move import copy_problem, copy_text
+from tasks.steps.move import copy_problem, copy_text, is_persistent
 from tasks.steps.retire import forget_moves
+from tests.unit.builders import EVERY, roles
 from tests.unit.scripts import call
 
 MOVE = Move("crypto", "a", "b", ("10.0.0.5", 6383), ("172.28.2.5", 6383), 1551, 12 << 20)
@@ -57,7 +58,15 @@ def test_a_copy_is_started_from_the_roles_own_configuration() -> None:
         "replicaof 10.0.0.5 6383",
         "masteruser replication",
         'masterauth "a-password"',
+        "replica-serve-stale-data no",
     ]
+
+
+def test_a_copy_of_a_role_without_persistence_keeps_nothing_that_its_next_start_would_load() -> None:
+    kept = set(copy_text(MOVE, Secret("a-password"), persistent=False).splitlines())
+    assert kept - set(copy_text(MOVE, Secret("a-password")).splitlines()) == {"rdb-del-sync-files yes"}
+    built = roles()
+    assert [role for role in EVERY if not is_persistent(built[role])] == ["scratch"]
 
 
 def test_a_handover_is_two_units_that_outlive_their_controller_and_are_told_the_password_by_nobody_else() -> None:

@@ -10,11 +10,12 @@ from tasks.compare.host import compare
 from tasks.compare.leftovers import of_inner_ports
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
+from tasks.desired.paths import copy_drop_in, handed_over_drop_in
 from tasks.observed.state import Leftover, Observed
 from tasks.run.survey import Look
 from tasks.steps.ending import stop_script
 from tasks.steps.install import files_of
-from tasks.steps.retire import before_the_end, end_commands, ending
+from tasks.steps.retire import before_the_end, end_commands, ending, forget_moves, supersede_command
 from tests.unit.builders import as_desired, desired, with_setting
 
 NOBODY = host_without_roles("old")
@@ -128,3 +129,26 @@ def test_what_needs_no_end_is_done_first() -> None:
     seen = left(desired("gateway"), "gateway", "socket")
     other = look(seen.desired, with_setting(seen.observed, "gateway", "timeout", "9"))  # type: ignore[arg-type]
     assert [item.name for item in before_the_end(other).differences] == ["timeout"]
+
+
+def moved_away(role: str = "slave", drop_in: str = "") -> Look:
+    """A host that crypto has left, whose server says that it is `role`."""
+    seen = left(NOBODY, "crypto")
+    assert seen.observed is not None
+    told = tuple(replace(item, info={"role": role}) for item in seen.observed.leftovers)
+    state = {**seen.observed.unit("redis-crypto.service"), "DropInPaths": drop_in}
+    return look(NOBODY, replace(seen.observed, leftovers=told, units={"redis-crypto.service": state}))
+
+
+def test_it_is_recorded_first_that_what_is_kept_of_a_role_that_moved_is_older() -> None:
+    first, *others = [command for command, _ in end_commands(ending(moved_away()), ["crypto"])]
+    assert first == supersede_command("crypto")
+    assert forget_moves("crypto") in others
+    fenced = moved_away(drop_in=handed_over_drop_in("crypto"))
+    assert commands(fenced)[0] == supersede_command("crypto")  # of a move that an earlier run has handed over
+
+
+def test_it_is_not_recorded_of_a_server_that_serves_whatever_was_begun_with_it() -> None:
+    for seen in (moved_away("master", handed_over_drop_in("crypto")), moved_away("master", copy_drop_in("crypto"))):
+        assert supersede_command("crypto") not in commands(seen)
+        assert forget_moves("crypto") in commands(seen)

@@ -63,7 +63,7 @@ def test_a_directory_is_deleted_only_after_everybody_left_it(tmp_path: Path) -> 
     directory, begun = tmp_path / "old", tmp_path / "begun"
     directory.mkdir()
     begun.touch()
-    given = {"unit": "redis-old.service", "directory": str(directory), "begun": str(begun)}
+    given = {"unit": "redis-old.service", "directory": str(directory), "records": str(begun), "kept": ""}
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd=directory) as user:
         try:
             used = run("purge-data", **given)
@@ -76,6 +76,97 @@ def test_a_directory_is_deleted_only_after_everybody_left_it(tmp_path: Path) -> 
     assert run("purge-data", **given).returncode == 0
     assert not directory.exists()
     assert not begun.exists()
+
+
+def test_what_was_set_aside_stays_when_a_copy_is_discarded(tmp_path: Path) -> None:
+    directory, begun = tmp_path / "role", tmp_path / "begun"
+    (directory / "appendonlydir").mkdir(parents=True)
+    (directory / "appendonlydir.replaced-20261127000000").mkdir()
+    for name in ("dump.rdb", ".hidden", "dump.rdb.replaced-20261127000000"):
+        (directory / name).touch()
+    given = {"unit": "redis-old.service", "directory": str(directory), "records": str(begun), "kept": "*.replaced-*"}
+    assert run("purge-data", **given).returncode == 0
+    kept = ["appendonlydir.replaced-20261127000000", "dump.rdb.replaced-20261127000000"]
+    assert sorted(path.name for path in directory.iterdir()) == kept
+    for path in directory.iterdir():
+        path.rmdir() if path.is_dir() else path.unlink()
+    for _ in range(2):  # the directory itself, and nothing
+        assert run("purge-data", **given).returncode == 0
+        assert not directory.exists()
+
+
+def test_what_a_role_kept_of_before_has_another_name_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    log, snapshot = tmp_path / "appendonlydir", tmp_path / "dump.rdb"
+    log.mkdir()
+    snapshot.write_text("old")
+    given = {"log": str(log), "snapshot": str(snapshot), "replaced": ".replaced-1"}
+    done = run("set-aside", **given)
+    assert (done.returncode, done.stdout) == (0, f"kept {log}.replaced-1\nkept {snapshot}.replaced-1\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"appendonlydir.replaced-1", "dump.rdb.replaced-1"}
+    assert run("set-aside", **given).stdout == ""  # done already
+    snapshot.write_text("new")
+    assert run("set-aside", **given).returncode == 1
+    assert Path(f"{snapshot}.replaced-1").read_text() == "old"
+
+
+def test_what_another_host_has_newer_is_recorded_in_place_of_that_it_has_run_here(tmp_path: Path) -> None:
+    begun, moved = tmp_path / "crypto", tmp_path / "crypto.moved"
+    begun.touch()
+    for _ in range(2):
+        assert run("supersede", begun=str(begun), moved=str(moved)).returncode == 0
+        assert [path.name for path in tmp_path.iterdir()] == ["crypto.moved"]
+    assert "Another host has newer data" in moved.read_text()
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "systemctl $*: $(ls {place}/d {place}/etc | tr '\\n' ' ')" >>{place}/log
+case $1 in show) echo {state} ;; esac
+"""
+
+
+def started(tmp_path: Path, state: str, text: str, digest_of: str) -> "subprocess.CompletedProcess[str]":
+    """start-copy.sh, told `text`; systemd says that the unit is in `state`."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "systemctl").write_text(SYSTEMCTL.format(place=tmp_path, state=state))
+    (tmp_path / "systemctl").chmod(0o755)
+    command = script(
+        "start-copy",
+        unit="redis-crypto.service",
+        drop_in=f"{tmp_path}/d/copy.conf",
+        copy=f"{tmp_path}/etc/crypto.copy",
+        group="root",
+        digest=sha256(digest_of),
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return subprocess.run(["sh", "-c", command], input=text, env=environment, capture_output=True, text=True)
+
+
+def test_what_tells_that_there_is_a_copy_is_there_before_its_password(tmp_path: Path) -> None:
+    done = started(tmp_path, "inactive", "a-password\n", "a-password\n")
+    assert done.returncode == 0, done.stderr
+    _, reload, start = (tmp_path / "log").read_text().splitlines()
+    assert reload.startswith("systemctl daemon-reload: ")
+    assert "copy.conf" in reload
+    assert "crypto.copy" not in reload
+    assert "crypto.copy" in start
+    assert (tmp_path / "etc" / "crypto.copy").stat().st_mode & 0o777 == 0o640
+    assert not list(tmp_path.glob("*/*.new"))
+
+
+@pytest.mark.parametrize("state", ["active", "activating", ""])
+def test_no_copy_is_made_of_a_server_that_runs_or_is_not_seen(tmp_path: Path, state: str) -> None:
+    done = started(tmp_path, state, "a-password\n", "a-password\n")
+    assert done.returncode == 1
+    assert "expected nothing that runs" in done.stdout
+    assert list(tmp_path.glob("d/*")) == []
+
+
+def test_a_copy_that_is_cut_off_leaves_no_password_and_starts_nothing(tmp_path: Path) -> None:
+    done = started(tmp_path, "inactive", "a-pass", "a-password\n")
+    assert done.returncode == 1
+    assert list(tmp_path.glob("etc/*")) == []
+    assert "start redis-crypto" not in (tmp_path / "log").read_text()
 
 
 def test_a_marker_is_written_whole(tmp_path: Path) -> None:
