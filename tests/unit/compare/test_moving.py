@@ -101,7 +101,7 @@ def test_what_forbids_a_move_is_said_before_anything_is_done(source: Pair, targe
     ],
 )
 def test_a_full_role_moves_where_its_limit_is_no_smaller(info: dict[str, str], fits: bool) -> None:
-    told = {name: str(int(text) << 20) if text.isdecimal() else text for name, text in info.items()}
+    told: dict[str, Any] = {name: str(int(text) << 20) if text.isdecimal() else text for name, text in info.items()}
     found, problems = moves({"a": old(**told), "b": new()})
     assert (len(found), len(problems)) == ((1, 0) if fits else (0, 1))
 

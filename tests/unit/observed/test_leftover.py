@@ -11,7 +11,7 @@ USER: Reply = ["flags", ["on"], "passwords", ["a" * 64, "b" * 64], "commands", "
 
 
 def test_users_are_told_with_the_hashes_of_their_passwords_and_those_it_lacks_are_left_out() -> None:
-    assert read_users(["one", "two"], [USER, None]) == {"one": {"a" * 64, "b" * 64}}
+    assert read_users(["one", "two"], [USER, None]) == {"one": frozenset({"a" * 64, "b" * 64})}
     assert read_users([], []) == {}
 
 
