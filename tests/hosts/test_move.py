@@ -19,7 +19,10 @@ from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.faults import assert_nothing_left, break_once, every_fault
 from tests.hosts.followers import Followed, following
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
+from tests.hosts.runbook_steps import follow, sees
 from tests.lab.containers import ContainerLab
+from tests.runbook import entries
+from tests.tree import REPOSITORY
 
 pytestmark = pytest.mark.hosts
 
@@ -27,6 +30,7 @@ KEYS = {f"kept:{number}": str(number) for number in range(2000)}
 SERVICE = "crypto-service"
 MOVE = "Move roles with their data"
 PORT = 6383
+FENCE = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
 COPY = "/etc/systemd/system/redis-crypto.service.d/copy.conf"
 LEFT = "ls -d /etc/redis/*.copy* /etc/systemd/system/redis-*.service.d /run/caas-redis/hand* 2>/dev/null || true"
 
@@ -207,6 +211,73 @@ def test_a_role_moves_there_and_back_with_what_was_written_there(tier: Tier) -> 
     assert back.deploy_json()["results"]["totals"]["success"] == 0
     done = back.run("tasks/drift.py")
     assert done.returncode == 0, output(done)
+
+
+def test_move_a_role_to_another_host(tier: Tier, tmp_path: Path) -> None:
+    """docs/runbook.md."""
+    plan, moved = entries()["move-a-role-to-another-host"].quotes
+    tier = placed(tier, crypto=NEW, socket=NEW)
+    dry, deploy, *_ = follow(tier, "move-a-role-to-another-host", places={"DIR": tmp_path / "endpoints"})
+    sees(dry, plan)
+    sees(deploy, moved)
+    holds_all(tier, NEW)
+    assert takers(tier) == [NEW]
+
+
+def handed_over_to_a_copy_that_died(tier: Tier) -> None:
+    """A handover of which the old server's half is done, and the new host has rebooted: nothing starts a copy there."""
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    in_sync = f"{MOVE}: {ADDRESS[NEW]}:{PORT}"
+    past = [f"{MOVE}: {ADDRESS[OLD]}:{PORT}"]
+    while (fault := break_once(moved, "kill during", at=MOVE, past=past)).label not in (in_sync, ""):
+        past.append(fault.label)
+    assert fault.label == in_sync
+    old, new = (tier.lab.hosts[name] for name in (OLD, NEW))
+    with at(tier, OLD) as known:
+        wait_for(lambda: known.info("replication").get("slave0", {}).get("state") == "online", "the copy is in sync")
+        known.acl_setuser("test", enabled=True, passwords=["+a-password"], keys=["*"], categories=["+@all"])
+        with client(tier.lab.netns, ADDRESS[OLD], PORT, "test", "a-password", every_right=True) as anybody:
+            anybody.replicaof(ADDRESS[NEW], PORT)
+    words = "[Service]\nExecStartPre=+/bin/false\n"
+    old.sh(
+        f"printf '{words}' >{FENCE}.new; mkdir -p $(dirname {FENCE}); mv {FENCE}.new {FENCE}; systemctl daemon-reload"
+    )
+    new.sh("systemctl stop redis-crypto")
+    assert takers(tier) == []
+
+
+def test_a_copy_that_lacks_something(tier: Tier) -> None:
+    """docs/availability.md: a copy that died amid a handover runs again, serves nobody, and what to do is said."""
+    handed_over_to_a_copy_that_died(tier)
+    moved = placed(tier, crypto=NEW, socket=NEW)
+    for _ in range(2):
+        done = moved.run("deploy.py")
+        assert done.returncode != 0
+        assert f"nobody serves crypto, and {OLD} has all its data: see docs/availability.md" in " ".join(
+            output(done).split()
+        )
+        assert takers(tier) == []
+        assert tier.lab.hosts[NEW].sh("systemctl is-active redis-crypto").strip() == "active"
+
+    # Nor does anything go on where it was handed over from, when that is put back alone.
+    done = placed(tier, crypto=OLD, socket=NEW).run("deploy.py")
+    assert done.returncode != 0
+    assert "crypto: its data was handed over from here to another host, or was about to be" in output(done)
+    assert takers(tier) == []
+
+    text = (REPOSITORY / "docs" / "availability.md").read_text()
+    section = text.partition("## A copy that lacks something")[2].partition("\n## ")[0]
+    steps = [line for line in section.replace("\n   ", " ").splitlines() if re.match("[0-9]\\. ", line)]
+    assert [step.split(":")[0] for step in steps] == ["1. On the new host", "2. On the old host", "3. Deploy again"]
+    for host, step in zip((NEW, OLD), steps, strict=False):
+        (command,) = re.findall("`([^`]+)`", step)
+        tier.lab.hosts[host].sh(command.replace("ROLE", "crypto"))
+    assert takers(tier) == [OLD]
+    holds_all(tier, OLD)
+    placed(tier, crypto=NEW, socket=NEW).deploy()
+    holds_all(tier, NEW)
+    assert takers(tier) == [NEW]
+    assert_nothing_left(tier)
 
 
 @contextmanager
