@@ -1,6 +1,6 @@
 """The addresses that roles answer on: who gives them to their host, and whether it has them. Pure.
 
-With `redis_interface` this tool does, by a unit for each role (docs/decisions/0030). A role that leaves takes its unit
+With `redis_interface` this tool does, by a unit for each role (docs/decisions/0031). A role that leaves takes its unit
 along last; one that stays keeps it until somebody else gives the address: without it nobody would reach the role.
 """
 
