@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parent))  # from another directory 
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks.prove.proof import prove
+from tasks.steps.addresses import own_addresses
 from tasks.steps.adopt import begin_adoptions
 from tasks.steps.backups import begin_backups
 from tasks.steps.install import install_redis
@@ -40,6 +41,7 @@ if seen is not None:
     install_redis(first)
     tune_kernel(first)
     discard_copies(ctx_state.get(), first)
+    own_addresses(now)
     converge_instances(ctx_state.get(), now, rotation)
     move_roles(ctx_state.get(), first)
     begin_backups(first)

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.ignored import NAME as IGNORE
+from tasks.catalogue.interface import NAME as INTERFACE
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.requested import WORDS
@@ -45,6 +46,7 @@ NAMES = (
         IGNORE,
         TRIED,
         BACKUP,
+        INTERFACE,
     ),
     *(
         "allow_eviction",

@@ -85,7 +85,11 @@ def backup_leftovers(desired: Host, observed: Observed) -> Iterator[Difference]:
     """Timers and files of backups that the host is not to have; its copies stay where they are."""
     wanted = {unit.name for unit in desired.units} | {file.path for file in desired.files}
     for name, state in sorted(observed.units.items()):
-        if name.startswith(BACKUP_UNITS) and name not in wanted and state["LoadState"] != "not-found":
+        if (
+            name.startswith((backup_unit(""), proof_unit("")))
+            and name not in wanted
+            and state["LoadState"] != "not-found"
+        ):
             yield Difference(None, "unit", name, "absent", state["ActiveState"], Remedy.DISABLE)
     for path in sorted(observed.files):
         if path not in wanted and _is_ours(path, observed.files):

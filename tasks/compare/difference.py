@@ -40,6 +40,7 @@ class Remedy(Enum):
     RESTART = "restart"
     LEAD = "load the inner port's rules"
     RECORD = "record since when"
+    PLACE = "put it there, and keep it there"
 
     def __str__(self) -> str:
         return self.value

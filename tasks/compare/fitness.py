@@ -13,7 +13,7 @@ from tasks.compare.adoption import missed_data
 from tasks.compare.certificates import RefusedSwitch, lost_blocks
 from tasks.compare.data_files import lost_manifest, pieces, storage_links, strange_snapshot
 from tasks.compare.databases import database_problems
-from tasks.compare.difference import Difference, RefusedRestart
+from tasks.compare.difference import ByHand, Difference, RefusedRestart
 from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.listeners import NO_OTHER
@@ -54,7 +54,7 @@ def unfit(
         *of_kind(Unfit.HOST, _disk(desired, observed)),
         *of_kind(Unfit.TLS, lost_blocks(desired, observed)),
         *of_kind(Unfit.CERTIFICATE, _over(desired)),
-        *of_kind(Unfit.HOST, (_in_words(item) for item in differences if item.subject == "address")),
+        *of_kind(Unfit.HOST, (_in_words(item) for item in differences if _needs_an_address(item))),
         *of_kind(Unfit.PORT, _taken_ports(desired, observed), _other_servers(desired, observed, differences)),
         *of_kind(Unfit.DATA, map(_in_words, storage_links(desired, observed))),
         *of_kind(Unfit.GONE, map(_in_words, missed_data(desired, observed))),
@@ -73,6 +73,11 @@ def unfit(
 def _over(desired: Host) -> Iterator[str]:
     """Certificates with which nobody could connect."""
     return (f"{item.name}: {why}" for item in desired.instances if item.credentials for why in item.credentials.over)
+
+
+def _needs_an_address(item: Difference) -> bool:
+    """Whether it is an address that no deploy gives to the host."""
+    return item.subject == "address" and isinstance(item.remedy, ByHand)
 
 
 def _refused(differences: Iterable[Difference]) -> Iterator[Reason]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from tasks.catalogue.directives import DIRECTIVES
 from tasks.catalogue.values import SECRET
 from tasks.compare.acl_file import has_all_users, replay_differences
+from tasks.compare.addresses import address_differences
 from tasks.compare.adoption import adoption_differences, missed_data
 from tasks.compare.backups import backup_leftovers
 from tasks.compare.certificates import (
@@ -65,7 +66,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *_units(desired, observed),
         *_kernel(desired, observed),
         *_user_namespaces(desired, observed),
-        *_addresses(desired, observed),
+        *address_differences(desired, observed),
         *listener_differences(desired, observed),
         *(difference for instance in desired.instances for difference in server_differences(instance, observed)),
         *replay_differences(desired, observed),
@@ -366,13 +367,6 @@ def _kernel_at_boot(desired: Host, observed: Observed) -> Iterator[Difference]:
             remedy = ByHand(f"remove the line from {path}")
             expected = f"{desired.thp} at boot"
             yield Difference(None, "kernel", "transparent_hugepage", expected, f"{found} at boot, by {path}", remedy)
-
-
-def _addresses(desired: Host, observed: Observed) -> Iterator[Difference]:
-    for role in desired.roles:
-        if str(role.address) not in observed.addresses:
-            remedy = ByHand("give the host this address, or correct it in group_data/roles.yaml")
-            yield Difference(role.name, "address", str(role.address), "on this host", "absent", remedy)
 
 
 def _restarts_for_upgrade(desired: Host, observed: Observed) -> Iterator[Difference]:

@@ -16,6 +16,7 @@ from tasks.catalogue.rotation import finished, named
 from tasks.catalogue.secret import all_of
 from tasks.catalogue.secrets_file import users_of
 from tasks.catalogue.tls import Credentials, server_settings
+from tasks.desired.address import ARPING, address_files, address_plans
 from tasks.desired.backup import PACKAGE, backup_files, backup_plan, backup_timers
 from tasks.desired.host import (
     Fence,
@@ -72,6 +73,7 @@ def desired_host(
     awaited: Collection[tuple[str, str]] = (),
     credentials: Mapping[str, Credentials] = MappingProxyType({}),
     backup: Backup | None = None,
+    interface: str | None = None,
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`; `credentials` of those that speak TLS.
 
@@ -105,10 +107,14 @@ def desired_host(
         file for instance in instances for file in _role_files(instance)
     ]
     files += backup_files(plans, passwords)
+    addresses = address_plans(roles, interface)
+    files += address_files(addresses)
     return Host(
         name=name,
         roles=roles,
-        packages=_packages(bool(forwards or fences), redis_version) | ({PACKAGE: None} if plans else {}),
+        packages=_packages(bool(forwards or fences), redis_version)
+        | ({PACKAGE: None} if plans else {})
+        | ({ARPING: None} if addresses else {}),
         files=tuple(sorted(files, key=lambda file: file.path)),
         absent=_absent(roles, bool(forwards or fences), redis_version),
         units=(*_units(roles, bool(forwards or fences)), *backup_timers(plans)),
@@ -121,6 +127,7 @@ def desired_host(
         statoverrides={CONFIG_DIRECTORY: "root root 711", DATA_ROOT: "root root 711"},
         requests=requests,
         backups=plans,
+        addresses=addresses,
     )
 
 

@@ -12,7 +12,7 @@ from tasks.catalogue.limits import Limits
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.tls import Credentials
-from tasks.desired.paths import UNITS, unit_name, user_name
+from tasks.desired.paths import UNITS, address_unit, unit_name, user_name
 
 Passwords = Mapping[str, Mapping[str, str | None]]  # role → user → password, None for one still to be generated
 
@@ -161,6 +161,19 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class OwnAddress:
+    """A role's address that this tool keeps on an interface of its host; `digest`: of the text of its unit."""
+
+    role: Role
+    interface: str
+    digest: str
+
+    @property
+    def unit(self) -> str:
+        return address_unit(self.role.name)
+
+
+@dataclass(frozen=True)
 class Host:
     """Everything that must be true of one host."""
 
@@ -181,6 +194,7 @@ class Host:
     fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
     backups: tuple[Plan, ...] = ()
+    addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
 
     @property

@@ -143,6 +143,11 @@ def proof_unit(role: str) -> str:
     return f"{BACKUP_UNITS}proof-{role}"
 
 
+def address_unit(role: str) -> str:
+    """What keeps a role's address on an interface of its host."""
+    return f"{BACKUP_UNITS}address-{role}.service"
+
+
 def backup_file(role: str) -> str:
     """The repository of a role's backups, and what opens it: for root alone."""
     return f"{CONFIG_DIRECTORY}/{role}.backup"

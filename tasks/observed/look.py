@@ -151,7 +151,9 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         files=sorted(own - secrets - directories),
         secrets=sorted(secrets),
         directories=sorted(directories),
-        units=[unit.name for unit in desired.units] + [name for name in desired.ignored if is_unit(name)],
+        units=[item.name for item in desired.units]
+        + [item.unit for item in desired.addresses]
+        + [name for name in desired.ignored if is_unit(name)],
         sysctls=[*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     )
     return read_host(state, host, "look", [], parse_look, **asked)

@@ -23,7 +23,7 @@ PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
     *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
 )
-PACKAGES = ("redis-server", "redis-tools", "nftables", "restic")
+PACKAGES = ("redis-server", "redis-tools", "nftables", "restic", "iputils-arping")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -32,6 +32,7 @@ UNREADABLE = "(and more that is no UTF-8 text)"  # ends the content of a file th
 VERSION = r"[A-Za-z0-9.+:~-]{1,100}"  # Debian policy, 5.6.12
 UNIT = r"[A-Za-z0-9:_.\\@-]{1,255}"  # systemd.unit(5)
 OUR_UNIT = re.compile(rf"redis-{ROLE_NAME.strip('^$')}\.service")
+STARTED_UNIT = re.compile(rf"(caas-redis-address-|redis-){ROLE_NAME.strip('^$')}\.service")
 CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
 TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
@@ -443,7 +444,7 @@ def _descriptors(matches: Texts) -> Iterator[tuple[int, int]]:
 def _started(texts: Texts) -> dict[str, str]:
     """The digest that a unit was started with, from `/run/credentials/UNIT/unit-digest`."""
     found = ((path.split("/"), lines[0]) for path, lines in texts.items() if path.startswith("/run/credentials/"))
-    return {words[3]: text for words, text in found if len(words) == 5 and OUR_UNIT.fullmatch(words[3])}
+    return {words[3]: text for words, text in found if len(words) == 5 and STARTED_UNIT.fullmatch(words[3])}
 
 
 def _statoverrides(lines: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from tasks.compare.addresses import twice
 from tasks.compare.difference import Difference
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
@@ -73,8 +74,13 @@ def look_at_all(state: State, run: Run) -> dict[str, Look]:
     jobs = {host.name: begin(partial(look, state, run, host)) for host in hosts}
     looks = {name: job.result() for name, job in jobs.items()}
     other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
+    on_two = twice({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
     return {
-        name: replace(seen, unknown=(*seen.unknown, other_names[name])) if name in other_names else seen
+        name: replace(
+            seen,
+            unknown=(*seen.unknown, *filter(None, (other_names.get(name),))),
+            differences=(*seen.differences, *on_two.get(name, ())),
+        )
         for name, seen in looks.items()
     }
 

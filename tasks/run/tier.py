@@ -21,6 +21,8 @@ from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
+from tasks.catalogue.interface import NAME as INTERFACE
+from tasks.catalogue.interface import interface_of, interface_problems
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
@@ -128,6 +130,8 @@ class HostInput:
     scale: float | None = None  # by which its roles were made smaller; None where that may not be asked for
     smaller: tuple[Smaller, ...] = ()
     backups: BackupSource = NO_BACKUP
+    interface: str | None = None
+    ssh: str = ""  # where SSH goes to
 
 
 def build_tier(
@@ -259,6 +263,7 @@ def _desired(
         awaited,
         credentials,
         host.backups.backup,
+        host.interface,
     )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
@@ -343,7 +348,10 @@ def read_inputs(
         backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
         carried = backed_up(carried, backups.backup)
         made = _input(host.name, carried, data, inventory_file, likeness.scale)
-        inputs.append(replace(made, smaller=smaller, backups=backups))
+        ssh = str(host.data.get("ssh_hostname") or host.name)
+        inputs.append(
+            replace(made, smaller=smaller, backups=backups, interface=interface_of(data.get(INTERFACE)), ssh=ssh)
+        )
         problems += _check(inputs[-1], data)
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
@@ -400,6 +408,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
     yield from _check_users(host)
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
+    yield from interface_problems(host.name, data.get(INTERFACE), host.roles, host.ssh)
     yield from _check_source(host.name, data)
     if host.redis_version is not None and not isinstance(host.redis_version, str):
         yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"

@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.compare.difference import Remedy, chosen
-from tasks.desired.paths import BACKUP_TOOLS, BACKUP_UNITS, UNITS, backup_file, backup_record, backup_unit
+from tasks.desired.paths import BACKUP_TOOLS, UNITS, backup_file, backup_record, backup_unit, proof_unit
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
@@ -22,7 +22,7 @@ def begin_backups(seen: Look) -> None:
     timers = [
         item.name
         for item in chosen(seen.differences, "unit", remedy=Remedy.START)
-        if item.name.startswith(BACKUP_UNITS)
+        if item.name.startswith((backup_unit(""), proof_unit("")))
     ]
     if timers:
         run_commands(name="Start the timers of backups", commands=[f"systemctl start {' '.join(timers)}"])

@@ -28,6 +28,7 @@ from tasks.observed.bounds import ASIDE_PATIENCE
 from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
+from tasks.steps.addresses import address_paths
 from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.inner_port import lead_inner_ports
@@ -157,7 +158,10 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 
     What a process was started from is kept until its successor has passed its gate.
     """
-    files = files_of(seen, outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS, *certificates(seen)))
+    files = files_of(
+        seen,
+        outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS, *certificates(seen), *address_paths(seen)),
+    )
     files = [file for file in files if file.path != DATA_ROOT]
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))

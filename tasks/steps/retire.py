@@ -154,8 +154,10 @@ def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str
     removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
     purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
     replaced = {*moved, *_replaced(seen)}
+    addresses = [item.name for item in chosen(differences, "address", remedy=Remedy.RETIRE)]
     commands = [supersede_command(role) for role in map(role_of, units) if role in replaced]
     commands += retire_commands(units) if units else []
+    commands += retire_address_commands(addresses) if addresses else []
     commands += [
         forget_moves(role)
         for role in map(role_of, units)
@@ -195,6 +197,12 @@ def retire_commands(units: Sequence[str]) -> list[str]:
         files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role), *old_tls_files(role))
         commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
     return [*commands, "systemctl daemon-reload"]
+
+
+def retire_address_commands(units: Sequence[str]) -> list[str]:
+    """The addresses that units keep are free for other hosts. Pure."""
+    files = " ".join(f"{UNITS}/{unit}" for unit in units)
+    return [f"systemctl disable --quiet --now {' '.join(units)}", f"rm -f {files}", "systemctl daemon-reload"]
 
 
 def forget_moves(role: str) -> str:

@@ -24,6 +24,7 @@ HOSTS: dict[str, Callable[[], Host]] = {
     "fenced": lambda: desired("gateway", "crypto", **FENCED),
     "tls": lambda: desired("crypto", crypto={"tls": TLS, "plain_inner_port": True, "allow_from": ["10.8.0.0/16"]}),
     "backed-up": lambda: desired("crypto", backup=BACKUP),
+    "own-address": lambda: desired("crypto", interface="eth0"),
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
 }
 
@@ -58,6 +59,8 @@ def _state(host: Host) -> Iterator[str]:
     yield f"huge pages {host.thp}"
     for item in host.forwards:
         yield f"forward {item.address}:{item.inner_port} to {item.address}:{item.port}"
+    for plan in host.addresses:
+        yield f"address {plan.role.address} on {plan.interface} by {plan.unit}"
     for fence in host.fences:
         yield f"{fence.address}:{fence.port} open to {' '.join(fence.networks)}"
 

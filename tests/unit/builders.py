@@ -42,7 +42,7 @@ OTHERS = ("scratch", "reports", "ledger", "night_jobs")  # without a log, a snap
 EVERY = (*FIVE, *OTHERS)
 SYSCTLS = {"vm.overcommit_memory": 1, "net.core.somaxconn": 4096}
 VERSION = "5:7.0.15-1~deb12u10"
-FIRST_PID = 700
+FIRST_PID, LAST_PID = 700, 900
 NOW = 1795800000  # when a host was looked at; a minute after its last copy and proof
 RECORD = f"result ok\nat {NOW - 60}\nfirst {NOW - 60}\ngood {NOW - 60}\nkeys 5\nlife 00000000000000aa\n"
 BACKUP = Backup(repository="/mnt/backups")
@@ -94,13 +94,26 @@ def secrets_of(*built: Role) -> list[str]:
 
 
 def desired(
-    *names: str, version: str | None = None, backup: Backup | None = None, **overrides: Mapping[str, Any]
+    *names: str,
+    version: str | None = None,
+    backup: Backup | None = None,
+    interface: str | None = None,
+    **overrides: Mapping[str, Any],
 ) -> Host:
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
     carried = backed_up([built[name] for name in names or ("gateway",)], backup)
     own = {role.name: CREDENTIALS for role in carried if role.tls is not None}
-    host = desired_host("host-1", carried, passwords(*carried), SYSCTLS, version, credentials=own, backup=backup)
+    host = desired_host(
+        "host-1",
+        carried,
+        passwords(*carried),
+        SYSCTLS,
+        version,
+        credentials=own,
+        backup=backup,
+        interface=interface,
+    )
     return replace(host, limits=limits())
 
 
@@ -147,7 +160,8 @@ def as_desired(host: Host) -> Observed:
         boot_sysctls={name: (value, SYSCTL_FILE) for name, value in host.sysctls.items()},
         boot_thp={THP_FILE: host.thp},
         our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
-        units={unit.name: _unit(unit.enabled, unit.active, (pids | owner).get(unit.name, 0)) for unit in host.units},
+        units={unit.name: _unit(unit.enabled, unit.active, (pids | owner).get(unit.name, 0)) for unit in host.units}
+        | {plan.unit: _unit("enabled", "active", LAST_PID + number) for number, plan in enumerate(host.addresses)},
         binaries={
             **dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
             **dict.fromkeys(owner.values(), "/usr/sbin/nft"),
@@ -156,6 +170,7 @@ def as_desired(host: Host) -> Observed:
         started={
             **{instance.unit: instance.unit_digest for instance in host.instances},
             **{unit.name: unit.digest for unit in host.units if unit.digest},
+            **{plan.unit: plan.digest for plan in host.addresses},
         },
         files={
             file.path: FileState(

@@ -1,0 +1,38 @@
+"""What must be true of a host that has its roles' addresses from this tool: a unit for each. Pure.
+
+Nothing of it where no `redis_interface` is: no package, no file, no unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from tasks.catalogue.roles import Role
+from tasks.desired.host import File, OwnAddress
+from tasks.desired.paths import UNITS, unit_name
+from tasks.desired.rendering import render
+
+ARPING = "iputils-arping"
+
+
+def address_plans(roles: Sequence[Role], interface: str | None) -> tuple[OwnAddress, ...]:
+    """The addresses that are kept on an interface; none without one."""
+    if interface is None:
+        return ()
+    return tuple(OwnAddress(role, interface, _digest(role, interface)) for role in roles)
+
+
+def address_files(plans: Sequence[OwnAddress]) -> Iterator[File]:
+    """The units that keep them."""
+    for plan in plans:
+        name = plan.role.name
+        yield File(f"{UNITS}/{plan.unit}", _text(plan.role, plan.interface, plan.digest), role=name)
+
+
+def _digest(role: Role, interface: str) -> str:
+    return hashlib.sha256(_text(role, interface, "").encode()).hexdigest()[:16]
+
+
+def _text(role: Role, interface: str, digest: str) -> str:
+    return render("redis-address.service.j2", role=role, unit=unit_name(role.name), interface=interface, digest=digest)

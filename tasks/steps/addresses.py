@@ -1,0 +1,32 @@
+"""Addresses: a host has those of its roles, where this tool gives them, before anything listens there."""
+
+from __future__ import annotations
+
+from tasks.compare.difference import Remedy, chosen
+from tasks.desired.paths import UNITS
+from tasks.observed.script import script
+from tasks.run.survey import Look
+from tasks.steps.install import files_of
+from tasks.steps.operations import run_commands, write_files
+
+
+def own_addresses(seen: Look) -> None:
+    """The units that keep the roles' addresses are there and run; nobody else on their networks has these addresses."""
+    files = files_of(seen, address_paths(seen))
+    due = {item.name for item in chosen(seen.differences, "address", remedy=Remedy.PLACE)}
+    written = {file.path for file in files}
+    units = [
+        plan.unit
+        for plan in seen.desired.addresses
+        if str(plan.role.address) in due or f"{UNITS}/{plan.unit}" in written
+    ]
+    if files:
+        write_files(name="Write what keeps addresses", files=files)
+    if units:
+        commands = [script("keep-address", unit=unit) for unit in units]
+        run_commands(name="Keep addresses on their interface", commands=commands)
+
+
+def address_paths(seen: Look) -> tuple[str, ...]:
+    """The files of the units that keep addresses, if there are any."""
+    return tuple(f"{UNITS}/{plan.unit}" for plan in seen.desired.addresses)
