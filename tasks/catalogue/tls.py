@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tasks.catalogue.directives import Port
 from tasks.catalogue.given_tls import CLIENTS, NOTHING_GIVEN, PARTS, PEM, TLS, GivenTls
-from tasks.catalogue.private_files import exposed
+from tasks.catalogue.private_files import exposed, replaceable
 from tasks.catalogue.secret import Secret
 
 # Why these: docs/decisions/0024.
@@ -261,6 +261,8 @@ def _read(what: str, path: Path, problems: list[str]) -> bytes | None:
 def _certificates(part: _Text, problems: list[str]) -> list[x509.Certificate]:
     if part.text is None:
         return []
+    if part.is_file and (problem := replaceable(Path(part.path))):
+        problems.append(f"{part.what}: {problem}")  # whoever puts his own authority in there is trusted by all
     try:
         return x509.load_pem_x509_certificates(part.text)
     except ODD:

@@ -45,7 +45,7 @@ def address_differences(desired: Host, observed: Observed) -> Iterator[Differenc
 def kept_units(observed: Observed) -> list[str]:
     """The units on a host that keep an address, loaded or not, in order."""
     files = (path.rpartition("/")[2] for path in observed.files if path.rpartition("/")[0] == UNITS)
-    loaded = (name for name, state in observed.units.items() if state["LoadState"] != "not-found")
+    loaded = (name for name, state in observed.units.items() if state.get("LoadState", "not-found") != "not-found")
     return sorted({name for name in (*files, *loaded) if UNIT.fullmatch(name)})
 
 

@@ -24,6 +24,7 @@ from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
 from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
+from tasks.run.interruption import held_back
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import survey
 
@@ -111,7 +112,8 @@ def write_files(
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     before = _named(directory)
     try:
-        _write(directory, {LIST: as_json(found), **files}, copies)
+        with held_back("The services' files are being written, which is not left half-done: this ends in a moment."):
+            _write(directory, {LIST: as_json(found), **files}, copies)
     except OSError as error:
         raise Refusal(f"{directory}: cannot be written: {error.strerror or error}: name another directory") from error
     logger.info(f"--> {len(files)} files of services and {LIST} are in {directory}")
