@@ -4,6 +4,7 @@
 : "${begun?}" "${moved?}"
 set -e
 umask 022
+install -d -m 0700 "${moved%/*}"
 printf '%s\n' '# Another host has newer data of this role. What is kept here is of before it moved there.' >"$moved.new"
 sync "$moved.new"
 mv -fT "$moved.new" "$moved"

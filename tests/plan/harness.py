@@ -33,7 +33,7 @@ from pyinfra.context import ctx_state
 from tasks.desired.host import Host
 from tasks.observed.state import Observed
 from tasks.run.session import current
-from tests.plan.redis import Channel, OtherRedis, ScriptedRedis
+from tests.plan.redis import AnyRedis, Channel, ScriptedRedis
 from tests.tree import tree
 from tests.unit.builders import VERSION, passwords, roles
 from tests.unit.observed.printed import MARK, look_text, printed, sockets_text
@@ -58,7 +58,7 @@ class Site:
     unreached: Mapping[str, str] = field(default_factory=dict)  # ADDRESS:PORT of others → why it gets no connection
     lenient: bool = False  # its servers let every service administer them
     meanwhile: State | None = None  # what a look right before a login shows
-    others: Mapping[tuple[str, int], OtherRedis] = field(default_factory=dict)  # servers of somebody else's
+    others: Mapping[tuple[str, int], AnyRedis] = field(default_factory=dict)  # servers of somebody else's
 
 
 @dataclass(frozen=True)

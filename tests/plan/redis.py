@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import hiredis
 
@@ -153,6 +154,13 @@ class ScriptedRedis:
         return answers[name]()
 
 
+class AnyRedis(Protocol):
+    """Whatever answers."""
+
+    def answer(self, user: str | None, command: Sequence[str]) -> tuple[str | None, Answer]:
+        """Who is logged in after `command`, and the reply to it."""
+
+
 @dataclass(frozen=True)
 class OtherRedis:
     """A server that this repository did not write: it knows one password or none, and says what is scripted."""
@@ -180,9 +188,7 @@ def _flat(mapping: Mapping[str, object]) -> list[Answer]:
 class Channel:
     """A direct-tcpip channel to a scripted instance; `sent` is told every command."""
 
-    def __init__(
-        self, redis: ScriptedRedis | OtherRedis, sent: Callable[[list[str]], None], unscripted: Callable[[str], None]
-    ) -> None:
+    def __init__(self, redis: AnyRedis, sent: Callable[[list[str]], None], unscripted: Callable[[str], None]) -> None:
         self.redis, self.sent, self.unscripted = redis, sent, unscripted
         self.user: str | None = None
         self.reader = hiredis.Reader(encoding="utf-8")
