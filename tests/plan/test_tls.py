@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks.desired.host import Host
 from tasks.desired.paths import tls_files
@@ -107,16 +108,48 @@ def test_keys_that_no_service_of_the_tier_shows_any_more_are_named_and_only_ours
     limited = (*overrides, *asked, "--limit", "redis-crypto")
     result = run(production(), "-y", *limited, secrets_file=secrets_file, command="tasks/endpoints.py")
     assert result.exit_code == 0, result.output
-    notes = [line.partition("note: ")[2] for line in result.output.splitlines() if "remove the file" in line]
+    notes = [line.partition("note: ")[2] for line in result.output.splitlines() if "rm -- " in line]
     assert notes == [
-        f"{where}/gone.env: no role names this service any more: remove the file",
-        f"{where}/gone@crypto.key: no service shows it or checks by it any more: remove the file",
+        f"{where}/gone.env: no role names this service any more: once it has ended: rm -- {where}/gone.env",
+        f"{where}/gone@crypto.key: no service shows it or checks by it any more: rm -- {where}/gone@crypto.key",
     ]
     in_clear = run(production(), "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
     assert in_clear.exit_code == 0, in_clear.output
     for name in ("crypto.ca.crt", f"{users[0]}@crypto.crt", f"{users[0]}@crypto.key"):
-        assert f"{where}/{name}: no service shows it or checks by it any more: remove the file" in in_clear.output
+        assert f"{where}/{name}: no service shows it or checks by it any more: rm -- {where}/{name}" in in_clear.output
     assert "mine@" not in in_clear.output
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["files", "secrets"])
+def test_a_certificate_that_a_service_which_left_would_be_given_again_is_named(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    monkeypatch.setattr(exchange, "open_stream", _shows)
+    users = (*roles()["crypto"].services, "operator")
+    # That of a service of another role may lie beside them.
+    files = Files(tmp_path / "tls", CRYPTO).renew().give(*users, "gateway", "old-service")
+    clients = files.directory / "clients"
+    block = files.block(client_auth="yes", clients=str(clients))
+    if given:
+        del block["clients"]
+        known = yaml.safe_load(secrets_file.read_text())
+        pairs = {path.stem: (path.read_text(), path.with_suffix(".key").read_text()) for path in clients.glob("*.crt")}
+        known["crypto"]["tls"] = {
+            "clients": {name: {"certificate": certificate, "key": key} for name, (certificate, key) in pairs.items()}
+        }
+        secrets_file.write_text(yaml.safe_dump(known))
+    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': block}})}")
+    asked = ("--data", f"endpoints_dir={tmp_path / 'endpoints'}")
+    result = run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code == 0, result.output
+    (note,) = [line.partition("note: ")[2] for line in result.output.splitlines() if "old-service" in line]
+    where = f"{secrets_file}: crypto: tls: clients: old-service" if given else f"tls.clients: {clients}/old-service.crt"
+    remove = "remove it there" if given else f"rm -- {clients}/old-service.crt {clients}/old-service.key"
+    assert note == (
+        f"{where}: no service {'of the role' if given else 'of the tier'} is called so any more, and one that is again "
+        f"would be handed out what this has: {remove}"
+    )
+    assert "PRIVATE" not in result.output
 
 
 def test_paths_of_certificates_that_nobody_reads_alike_are_refused(
