@@ -25,7 +25,7 @@ from tasks.steps.passwords import keep_passwords, keep_rotation
 from tasks.steps.preflight import check_fitness
 from tasks.steps.replay import keep_replayable
 from tasks.steps.retire import before_the_end, end_leftovers, say_what_is_adopted
-from tasks.steps.rotation import forget_since, rotation_of
+from tasks.steps.rotation import record_begin, rotation_of
 
 seen = check_fitness(ctx_state.get(), ctx_host.get())
 if seen is not None:
@@ -36,7 +36,7 @@ if seen is not None:
     keep_replayable(first)
     begin_adoptions(first)
     keep_passwords(ctx_state.get())
-    forget_since(first, rotation)
+    record_begin(first, rotation)
     keep_rotation(ctx_state.get(), seen.desired.name)
     install_redis(first)
     tune_kernel(first)

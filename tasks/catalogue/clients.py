@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.catalogue.values import BYTES_OR_PERCENT, parse_memory, show_memory
+from tasks.catalogue.values import BYTES_OR_PERCENT, mib, parse_memory, show_memory
 
 FIT = "fit"  # the value of maxclients that means: as many as maxmemory_clients holds
 CLIENT_BYTES = 37_760  # the most that a client weighed which had just logged in, of 7.0.15 and 8.0.2, measured
@@ -45,12 +45,8 @@ def client_problem(maxclients: int, maxmemory: int, maxmemory_clients: str) -> s
         )
     if maxclients * CLIENT_BYTES > held:
         return (
-            f"maxclients {maxclients}: at {CLIENT_BYTES} bytes each they weigh {_mib(maxclients * CLIENT_BYTES)}, "
-            f"expected at most the {_mib(held)} of maxmemory_clients {maxmemory_clients} of {show_memory(maxmemory)}, "
+            f"maxclients {maxclients}: at {CLIENT_BYTES} bytes each they weigh {mib(maxclients * CLIENT_BYTES)}, "
+            f"expected at most the {mib(held)} of maxmemory_clients {maxmemory_clients} of {show_memory(maxmemory)}, "
             f"beyond which Redis cuts clients off: write {FIT} (that is {held // CLIENT_BYTES}), or raise maxmemory"
         )
     return None
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.0f} MiB"

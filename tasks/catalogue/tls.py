@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tasks.catalogue.directives import Port
 from tasks.catalogue.given_tls import CLIENTS, NOTHING_GIVEN, PARTS, PEM, TLS, GivenTls
 from tasks.catalogue.private_files import exposed, replaceable
-from tasks.catalogue.secret import Secret
+from tasks.catalogue.secret import Secret, revealed
 
 # Why these: docs/decisions/0024.
 PROTOCOLS = "TLSv1.2 TLSv1.3"
@@ -102,6 +102,7 @@ class Credentials:
 
     `clients`: every user's own, certificate and key; this tool shows the operator's. `over`: what is not valid now, in
     words, for which no deploy begins; a check of a tier goes on. `endings`: of all but the server's own certificate.
+    `other_files`, `given_others`: certificates and keys beside those, of users that the role has not.
     """
 
     certificate: str
@@ -113,6 +114,8 @@ class Credentials:
     clients: Mapping[str, Pair] = field(default_factory=dict)
     over: tuple[str, ...] = ()
     endings: tuple[Ending, ...] = ()
+    other_files: tuple[Path, ...] = ()
+    given_others: tuple[str, ...] = ()
 
 
 def digest(der: bytes) -> str:
@@ -183,6 +186,8 @@ def read_credentials(
         clients=clients,
         over=tuple(over),
         endings=tuple(_endings([(own.what, chain[1:]), (ca_text.what, roots), *chains], now)),
+        other_files=tuple(_other_files(tls, users)),
+        given_others=tuple(sorted(given.clients.keys() - {*users})),
     )
     problem = _handshake(found, address, own.path, ca_text.path)
     return (None, [f"tls: {problem}"]) if problem else (found, [])
@@ -237,6 +242,14 @@ def _clients(
 
 
 ENDS = ("crt", "key")
+
+
+def _other_files(tls: Tls, users: Sequence[str]) -> list[Path]:
+    """What lies in the directory of clients' certificates and is none of these users'; of no role, perhaps."""
+    if tls.clients is None:
+        return []
+    found = (path for end in ENDS for path in Path(tls.clients).glob(f"*.{end}"))
+    return sorted(path for path in found if path.stem not in users)
 
 
 def _endings(named: Sequence[tuple[str, Sequence[x509.Certificate]]], now: datetime) -> Iterator[Ending]:
@@ -406,7 +419,7 @@ def client_context(found: Credentials, user: str = "") -> ssl.SSLContext:
 
 def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
     """The context shows this certificate. OpenSSL reads both from memory: a key of the secrets is never on a disk."""
-    with _in_memory(pair.certificate) as certificate, _in_memory(pair.key.encode().decode()) as key:
+    with _in_memory(pair.certificate) as certificate, _in_memory(revealed(pair.key)) as key:
         context.load_cert_chain(certificate, key)
 
 

@@ -115,3 +115,8 @@ SAVE_POINTS = Form(canonical_save, words=2)
 BUFFER_LIMITS = Form(canonical_buffer_limits, words=4)
 EVENTS = Form(canonical_events)
 SECRET = Form(str, lambda text: "set" if text else "not set")
+
+
+def mib(size: int) -> str:
+    """A size as a person reads it."""
+    return f"{size / (1 << 20):.0f} MiB"

@@ -9,7 +9,7 @@ from itertools import combinations
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance, sha256
-from tasks.desired.paths import config_file, old_tls_files, tls_files
+from tasks.desired.paths import config_file, old_tls_files, tls_files, trusted_file
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server
 
@@ -35,14 +35,19 @@ def certificate_differences(instance: Instance, server: Server, other: Collectio
         found = f"{shown.digest[:SHOWN]}, until {shown.ends}"
         yield Difference(instance.name, "setting", SERVED, own.digest[:SHOWN], found, Remedy.LIVE)
     elif any(path in other for path in tls_files(instance.name)):
-        yield Difference(instance.name, "setting", SERVED, "with its files as they are to be", "before", Remedy.LIVE)
+        yield Difference(instance.name, "setting", SERVED, AS_WANTED, "before", Remedy.LIVE)
+    elif trusted_file(instance.name) in other:
+        found = "whether with this ca nobody has recorded"
+        yield Difference(instance.name, "setting", SERVED, AS_WANTED, found, Remedy.LIVE)
 
 
 SERVED = "certificate that is served"
+AS_WANTED = "with its files as they are to be"
 
 
 # What of a server's settings decides who may speak to it, and how.
-SPEAKS = ("port", "tls-port", "tls-auth-clients")
+PORTS = ("port", "tls-port")
+SPEAKS = (*PORTS, "tls-auth-clients")
 BY_FILE = re.compile(rf"^({'|'.join(SPEAKS)}) ([a-z0-9]{{1,9}})$", re.MULTILINE)
 
 
@@ -123,9 +128,6 @@ def _listed(ports: Iterable[int]) -> str:
     return " or ".join(map(str, ports))
 
 
-PORTS = ("port", "tls-port")
-
-
 def refused_switches(desired: Host, observed: Observed) -> dict[str, RefusedSwitch]:
     """Files that lock somebody out: at the next start of a server that tells nothing, or by a new ca."""
     found: dict[str, RefusedSwitch] = {}
@@ -137,7 +139,7 @@ def refused_switches(desired: Host, observed: Observed) -> dict[str, RefusedSwit
             found[config_file(instance.name)] = refusal
         config = known if server is None or tells_nothing else server.config
         if config is not None and _takes_a_ca_away(instance, config, observed):
-            found[tls_files(instance.name)[1]] = RefusedSwitch(
+            found[_changing_ca(instance, observed)] = RefusedSwitch(
                 "that locks out who shows a certificate of a ca that is not in it any more: let tls.ca hold the old "
                 "one and the new one, give its services certificates of the new one (README, TLS), and when each of "
                 f"them shows one: --data tls_switch={instance.name}"
@@ -148,14 +150,47 @@ def refused_switches(desired: Host, observed: Observed) -> dict[str, RefusedSwit
 def _takes_a_ca_away(instance: Instance, config: Mapping[str, str], observed: Observed) -> bool:
     """Whether clients that show certificates now may show one of a ca that the role's lacks, without anybody's word.
 
-    Of what the host has only the digest is known: that of some of the new ones, in their order, or of others.
+    Of what was deployed only the digest is known: that of some of the new ones, in their order, or of others.
     """
-    own, there = instance.credentials, observed.files.get(tls_files(instance.name)[1])
-    if own is None or there is None or there.kind != "file" or instance.switches_tls:
+    own, before = instance.credentials, _deployed_ca(instance, observed)
+    if own is None or before is None or instance.switches_tls or not instance.asks_certificates:
         return False
-    if "no" in (config.get("tls-auth-clients", "no"), instance.settings.get("tls-auth-clients", "no")):
+    if config.get("tls-auth-clients", "no") == "no":
         return False
-    return there.content not in {sha256(text) for text in _parts(own.ca)}
+    return before not in {sha256(text) for text in _parts(own.ca)}
+
+
+def _changing_ca(instance: Instance, observed: Observed) -> str:
+    """The file that a new ca changes: where somebody has put it there himself, only the record of the one before."""
+    ca = tls_files(instance.name)[1]
+    there, own = observed.files.get(ca), instance.credentials
+    is_there = there is not None and own is not None and there.content == sha256(own.ca)
+    return trusted_file(instance.name) if is_there else ca
+
+
+DIGEST = re.compile(r"([0-9a-f]{64})\n?")
+
+
+def _deployed_ca(instance: Instance, observed: Observed) -> str | None:
+    """The digest of the ca that the last deploy left, by root's record of it, whatever somebody has put there since.
+
+    Where none is recorded, as amid a change, it is that of what is there.
+    """
+    record, there = (observed.files.get(path) for path in (trusted_file(instance.name), tls_files(instance.name)[1]))
+    if record is not None and record.kind == "file" and (found := DIGEST.fullmatch(record.content)):
+        return found[1]
+    return there.content if there is not None and there.kind == "file" else None
+
+
+def forgets_ca(instance: Instance, observed: Observed) -> bool:
+    """Whether what is recorded of its ca is about to be so no more: another one comes."""
+    own = instance.credentials
+    return (
+        own is not None
+        and instance.asks_certificates
+        and trusted_file(instance.name) in observed.files
+        and _deployed_ca(instance, observed) != sha256(own.ca)
+    )
 
 
 def _parts(ca: str) -> Iterator[str]:
@@ -222,7 +257,7 @@ def clear_notes(desired: Host) -> list[str]:
 
 
 def stale_files(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """Certificates and keys that a role reads no more; not what somebody else put there by that name."""
+    """Certificates and keys that a role reads no more, and the record of a ca; not what somebody else put there."""
     for instance in desired.instances:
         ours = ("file", "root", instance.user, "0640")
         unread = () if instance.credentials is not None else tls_files(instance.name)
@@ -230,3 +265,5 @@ def stale_files(desired: Host, observed: Observed) -> Iterator[Difference]:
             state = observed.files.get(path)
             if state is not None and (state.kind, state.owner, state.group, state.mode) == ours:
                 yield Difference(instance.name, "file", path, "absent", "present", Remedy.REMOVE)
+        if not instance.asks_certificates and trusted_file(instance.name) in observed.files:
+            yield Difference(instance.name, "file", trusted_file(instance.name), "absent", "present", Remedy.REMOVE)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from tasks.catalogue.roles import Role
 from tasks.catalogue.scaling import SCALE, fitting_scale
-from tasks.catalogue.values import show_memory
+from tasks.catalogue.values import mib, show_memory
 from tasks.compare.adoptable import foreign_problems, refused_pids
 from tasks.compare.adoption import missed_data
 from tasks.compare.certificates import RefusedSwitch, lost_blocks
@@ -146,11 +146,11 @@ def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
     needed = memory_needed(desired.roles)
     if needed > observed.memory:
-        proof = f" + {_mib(proof_memory(desired.roles))} for the proof of backups" if desired.backups else ""
+        proof = f" + {mib(proof_memory(desired.roles))} for the proof of backups" if desired.backups else ""
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (
-            f"memory: {names} need {_mib(needed)} of RAM at the peak of a rewrite "
-            f"({REWRITE_PEAK} × maxmemory + {_mib(OS_MEMORY)}{proof}), the host has {_mib(observed.memory)}: "
+            f"memory: {names} need {mib(needed)} of RAM at the peak of a rewrite "
+            f"({REWRITE_PEAK} × maxmemory + {mib(OS_MEMORY)}{proof}), the host has {mib(observed.memory)}: "
             + (
                 _room(desired, (observed.memory - OS_MEMORY) / REWRITE_PEAK, "memory")
                 or "lower maxmemory in group_data/roles.yaml or move a role"
@@ -183,14 +183,10 @@ def _disk(desired: Host, observed: Observed) -> Iterator[str]:
     used = sum(observed.data_used.get(data_directory(role.name), 0) for role in desired.roles)
     if needed > observed.disk_free + used:
         yield (
-            f"disk: {DATA_ROOT} needs {_mib(needed)} ({DISK_PER_MAXMEMORY} × maxmemory), "
-            f"{_mib(observed.disk_free)} are free and {_mib(used)} used by its roles: "
+            f"disk: {DATA_ROOT} needs {mib(needed)} ({DISK_PER_MAXMEMORY} × maxmemory), "
+            f"{mib(observed.disk_free)} are free and {mib(used)} used by its roles: "
             + (_room(desired, (observed.disk_free + used) / DISK_PER_MAXMEMORY, "disk") or "enlarge it or move a role")
         )
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.0f} MiB"
 
 
 def _other_servers(desired: Host, observed: Observed, differences: Iterable[Difference]) -> Iterator[str]:
@@ -292,7 +288,7 @@ def _too_full(desired: Host, observed: Observed, allow_eviction: bool) -> Iterat
         if used > limit and server.config["maxmemory"] != str(limit):
             does = "refuse all writes" if instance.role.maxmemory_policy == "noeviction" else "evict keys at once"
             yield (
-                f"{instance.name}: uses {_mib(used)}, and maxmemory {show_memory(limit)} would {does} "
+                f"{instance.name}: uses {mib(used)}, and maxmemory {show_memory(limit)} would {does} "
                 f"({instance.role.maxmemory_policy}): keep maxmemory above it, or add --data allow_eviction=true"
             )
 

@@ -36,7 +36,7 @@ def handed_out(
                 f"{instance.name}: {service}: which of its {len(own)} passwords the server takes is not known "
                 f"({unseen}), expected that it is: mend that first"
             )
-        elif own and observed is not None and unseen and not _may_be_taken(instance, service, own[0], observed):
+        elif own and observed is not None and unseen and _in_file(instance, service, own[0], observed) is False:
             found.problems.append(
                 f"{instance.name}: {service}: its ACL file has another password than the secrets, and its server tells "
                 f"nothing ({unseen}), expected the same: bring the right secrets, or mend that first"
@@ -70,17 +70,16 @@ def _unseen(instance: Instance, observed: Observed) -> str:
     return str(server.refusal) if server is not None and server.refusal is not None else ""
 
 
-def _may_be_taken(instance: Instance, service: str, password: str, observed: Observed) -> bool:
-    """Whether the ACL file, where it was read, lets the service in by it."""
+def _in_file(instance: Instance, service: str, password: str, observed: Observed) -> bool | None:
+    """Whether the ACL file lets the service in by it; None where it was not read, or does not name the service."""
     file = users_in_file(instance, observed).get(service)
-    return file is None or (sha256(password) or "")[:PASSWORD_DIGITS] in file.passwords
+    return None if file is None else (sha256(password) or "")[:PASSWORD_DIGITS] in file.passwords
 
 
 def _is_taken(instance: Instance, service: str, password: str, observed: Observed) -> bool:
     """Whether the running server and the next start let the service in by it."""
-    digest = sha256(password) or ""
-    server, file = observed.servers.get(instance.name), users_in_file(instance, observed).get(service)
-    if file is None or digest[:PASSWORD_DIGITS] not in file.passwords:
+    if not _in_file(instance, service, password, observed):
         return False
+    server, digest = observed.servers.get(instance.name), sha256(password)
     hashes = server.users.get(service, {}).get("passwords") if server is not None else [digest]
     return isinstance(hashes, list) and digest in hashes

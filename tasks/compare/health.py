@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue.limits import Limits
+from tasks.catalogue.values import mib
 from tasks.compare.backups import backup_health
 from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY
-from tasks.compare.server_health import mib, number, refused_logins, server_health
+from tasks.compare.server_health import number, refused_logins, server_health
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory
@@ -27,11 +28,11 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     if limits is None:
         return []
     found = [*_host_memory(observed, limits), *_disks(desired, observed), *backup_health(desired, observed)]
-    for instance, server in _answering(desired, observed):
+    answering = dict(_answering(desired, observed))
+    for instance, server in answering.items():
         found += server_health(instance, server, observed, limits)
-    answering = {instance.name: server for instance, server in _answering(desired, observed)}
     for instance in desired.instances:
-        found += certificate_health(instance, answering.get(instance.name))
+        found += certificate_health(instance, answering.get(instance))
     return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))
 
 

@@ -51,6 +51,7 @@ from tasks.observed.state import FileState, Observed
 
 # A line with one of these may hold a password, whoever wrote it into a file of ours.
 OTHER_CONTENT = "other content"
+AS_RENDERED = "content as rendered"
 PASSWORD_DIRECTIVES = (*(name for name, item in DIRECTIVES.items() if item.form is SECRET), "user", "sentinel")
 
 
@@ -84,7 +85,11 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
 
 def _certificates(desired: Host, observed: Observed, found: Sequence[Difference]) -> Iterator[Difference]:
     """What servers are to load anew; `found`: the differences of files among others."""
-    other = {item.name for item in found if item.subject == "file" and item.observed in (OTHER_CONTENT, "absent")}
+    other = {
+        item.name
+        for item in found
+        if item.subject == "file" and (item.observed in (OTHER_CONTENT, "absent") or item.expected == AS_RENDERED)
+    }
     for instance in desired.instances:
         server = observed.servers.get(instance.name)
         if server is not None and server.refusal is None and observed.is_active(instance.unit):
@@ -232,7 +237,7 @@ def _file(file: File, state: FileState | None, unknown: bool) -> Iterator[Differ
         yield Difference(file.role, "file", file.path, expected, found, Remedy.WRITE)
     other = file.content is not None and state.kind == "file" and state.content != file.observable
     if other and not unknown:
-        yield Difference(file.role, "file", file.path, "content as rendered", _content(file, state), Remedy.WRITE)
+        yield Difference(file.role, "file", file.path, AS_RENDERED, _content(file, state), Remedy.WRITE)
 
 
 def _content(file: File, state: FileState) -> str:

@@ -14,6 +14,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.compare.acl_file import is_in_file, others_in_file, users_in_file
 from tasks.compare.backups import lost_repository_passwords
 from tasks.compare.difference import ByHand
+from tasks.compare.rotation_record import begun
 from tasks.compare.unknown import LOCKED_OUT, load_its_file
 from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import acl_file
@@ -48,13 +49,14 @@ def may_replace(instance: Instance, user: User, found: Mapping[str, object], obs
     """Whether the passwords that a running server has may be made those of the secrets file.
 
     Nobody is locked out by one more, nor unasked by one less. So too where its ACL file has them: the next start would
-    load it, somebody has changed the server alone. Not of a user that was rotated from here, where the server has one
-    of them and others beside it: so has one whose rotation was cut off before its file, and services may use those.
+    load it, somebody has changed the server alone. Not of a user that was rotated from here, or that its host says is
+    amid a rotation, where the server has one of them and others beside it: so has one whose rotation was cut off before
+    its file, and services may use those.
     """
     has, wanted = _hashes(found), set(user.passwords_sha256)
     adds = bool(has) and has <= wanted
     drops = user.name in instance.finishing and user.newest_sha256 in has
-    cut_off = bool(has & wanted) and user.name in instance.rotated
+    cut_off = bool(has & wanted) and user.name in instance.rotated | begun(instance, observed)
     changed_alone = not cut_off and is_in_file(instance, user.name, observed)
     return instance.new_passwords or adds or drops or changed_alone
 

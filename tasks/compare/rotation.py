@@ -1,32 +1,23 @@
 """Users with more than one password: since when, who is connected from before, and whether the older ones may go. Pure.
 
-Since when is in a file of root's on the host, with neither passwords nor hashes: `USER SECONDS-SINCE-THE-EPOCH` a line.
-Where it does not say it, nobody knows, and every connection counts as one from before.
+Since when is recorded on the host (tasks/compare/rotation_record.py). Where it is not, nobody knows, and every
+connection counts as one from before.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from tasks.catalogue.moments import in_utc
-from tasks.catalogue.requested import USER_NAME
 from tasks.compare.acl_file import has_newest, users_in_file
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.passwords import other_password
+from tasks.compare.rotation_record import recorded
 from tasks.desired.host import Host, Instance, User
 from tasks.desired.paths import acl_file, rotation_file
 from tasks.observed.state import Client, Observed, Server
 
-LINE = re.compile(rf"({USER_NAME}) ([0-9]{{1,11}})")
 SHOWN = 10  # connections of a user that are listed one by one
-
-
-def recorded(instance: Instance, observed: Observed) -> dict[str, int]:
-    """User → since when it has more than one password, in seconds since the epoch, as its host says."""
-    file = observed.files.get(rotation_file(instance.name))
-    lines = file.content.splitlines() if file is not None and file.kind == "file" else []
-    return {found[1]: int(found[2]) for found in map(LINE.fullmatch, lines) if found}
 
 
 def begins_anew(instance: Instance, observed: Observed) -> list[str]:

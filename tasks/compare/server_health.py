@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.catalogue.clients import client_memory
 from tasks.catalogue.limits import Limits
-from tasks.catalogue.values import show_memory
+from tasks.catalogue.values import mib, show_memory
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Instance
 from tasks.observed.state import Observed, Server, count_keys
@@ -25,11 +25,6 @@ def server_health(instance: Instance, server: Server, observed: Observed, limits
 def number(server: Server, field: str) -> int:
     """A number of INFO; 0 where this version does not have it."""
     return int(server.info.get(field) or 0)
-
-
-def mib(size: int) -> str:
-    """A size as a person reads it."""
-    return f"{size / (1 << 20):.0f} MiB"
 
 
 def _ago(seconds: int) -> str:

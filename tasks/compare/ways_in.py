@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from tasks.compare.certificates import settings_by_file
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import tls_files
+from tasks.desired.paths import tls_files, trusted_file
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server
 
@@ -114,8 +114,12 @@ def _not_taken(desired: Host, instance: Instance, config: Mapping[str, str], obs
             f"{instance.name}: its server asks for certificates, and there is none for {', '.join(lacking)}, expected "
             "one: name tls.clients with them, or deploy client_auth first"
         )
-    ca = tls_files(instance.name)[1]
-    wanted = next((file.observable for file in desired.files if file.path == ca), None)
-    found = observed.files.get(ca)
-    if clients and (found is None or found.content != wanted):
+    ca, record = tls_files(instance.name)[1], trusted_file(instance.name)
+    wanted = {file.path: file.observable for file in desired.files if file.path in (ca, record)}
+    found = {path: state.content for path in wanted if (state := observed.files.get(path)) is not None}
+    if clients and found.get(ca) != wanted.get(ca):
         yield (f"{instance.name}: {ca} is another than tls.ca, expected the one that signs what clients show: {DEPLOY}")
+    elif clients and found != wanted:
+        yield (
+            f"{instance.name}: whether its server checks clients by {ca} is not recorded, expected that it is: {DEPLOY}"
+        )

@@ -13,7 +13,7 @@ from tasks.catalogue.backup import READER, Backup
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import finished, named
-from tasks.catalogue.secret import all_of
+from tasks.catalogue.secret import all_of, revealed
 from tasks.catalogue.secrets_file import users_of
 from tasks.catalogue.tls import Credentials, server_settings
 from tasks.desired.address import ARPING, address_files, address_plans
@@ -57,6 +57,7 @@ from tasks.desired.paths import (
     snapshot_file,
     start_files,
     tls_files,
+    trusted_file,
     unit_name,
     user_name,
 )
@@ -235,11 +236,14 @@ def _tls_files(instance: Instance) -> list[File]:
     if instance.credentials is None:
         return []
     own = instance.credentials
-    texts = (own.certificate + own.key.encode().decode(), own.ca)  # of a Secret, what it hides
-    return [
+    texts = (own.certificate + revealed(own.key), own.ca)
+    files = [
         File(path, text, "root", instance.user, "0640", instance.name, secret=True)
         for path, text in zip(tls_files(instance.name), texts, strict=True)
     ]
+    if instance.asks_certificates:
+        files.append(File(trusted_file(instance.name), f"{sha256(own.ca)}\n", role=instance.name))
+    return files
 
 
 def _instance(

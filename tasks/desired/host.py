@@ -131,6 +131,11 @@ class Instance:
         return str(self.role.address)
 
     @property
+    def asks_certificates(self) -> bool:
+        """Whether its clients may or must show certificates, which its ca has signed."""
+        return self.credentials is not None and self.settings.get("tls-auth-clients", "no") != "no"
+
+    @property
     def needed_descriptors(self) -> int:
         """Open files without which Redis lowers maxclients."""
         return self.role.maxclients + REDIS_DESCRIPTORS

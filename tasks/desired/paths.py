@@ -173,6 +173,11 @@ def moved_file(role: str) -> str:
     return f"{RECORDS}/{role}.moved"
 
 
+def trusted_file(role: str) -> str:
+    """Where it is written which `ca` a role's clients were last checked by: its SHA-256, which is no secret."""
+    return f"{RECORDS}/{role}.ca"
+
+
 def copy_file(role: str) -> str:
     """What a copy of a role's data is started from: its configuration, and whom it copies. It has a password."""
     return f"{CONFIG_DIRECTORY}/{role}.copy"

@@ -30,6 +30,7 @@ from tasks.desired.paths import (
     proof_record,
     rotation_file,
     tls_files,
+    trusted_file,
 )
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import (
@@ -46,7 +47,7 @@ from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import with_leftovers
 from tasks.observed.login import operator_login
-from tasks.observed.own_server import Endpoint, own_endpoint, sockets_of
+from tasks.observed.own_server import Endpoint, is_its_own, own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
@@ -144,7 +145,7 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
     secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW)}
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
-    own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles)}
+    own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
     own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
@@ -243,7 +244,7 @@ def second_port(host: PyinfraHost, instance: Instance, seen: Observed) -> tuple[
     Neither where its own process does not listen there, or not alone: that is listed elsewhere.
     """
     where = (instance.address, instance.role.tls_port or 0)
-    if own_endpoint(seen.pid(instance.unit), where, sockets_of(seen)) != where:
+    if not is_its_own(seen.pid(instance.unit), where, sockets_of(seen)):
         return None, None
     try:
         stream, served = open_stream(host, *where)

@@ -55,6 +55,11 @@ def own_endpoint(pid: int, wanted: Endpoint | None, seen: Sockets) -> Endpoint |
     return taken(pid, where, seen) or where
 
 
+def is_its_own(pid: int, where: Endpoint, seen: Sockets) -> bool:
+    """Whether it is shown that only this process answers there."""
+    return own_endpoint(pid, where, seen) == where
+
+
 def listens_at(pid: int, wanted: Endpoint | None, listeners: Iterable[Listener]) -> Endpoint | None:
     """Where a process listens: at `wanted` if also there, nowhere is None. Of all addresses, that of `wanted`."""
     everywhere = wanted[0] if wanted else "127.0.0.1"

@@ -24,7 +24,7 @@ from tasks.desired.host import Instance, Passwords
 from tasks.desired.paths import unit_name
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
-from tasks.observed.own_server import is_led_inward, own_endpoint, sockets_of
+from tasks.observed.own_server import is_its_own, is_led_inward, sockets_of
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server
 from tasks.prove.behaviour import (
@@ -185,11 +185,8 @@ def reading_port(seen: Look, role: Role) -> int:
 
 def _is_its_own(seen: Look, role: Role, port: int) -> bool:
     """Whether it is shown that only the role's process answers there; else what is wrong with it is listed already."""
-    where = (str(role.address), port)
-    return (
-        seen.observed is not None
-        and own_endpoint(seen.observed.pid(unit_name(role.name)), where, sockets_of(seen.observed)) == where
-    )
+    found, where = seen.observed, (str(role.address), port)
+    return found is not None and is_its_own(found.pid(unit_name(role.name)), where, sockets_of(found))
 
 
 def _unproved(instance: Instance, why: Refusal) -> Unknown:

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from types import MappingProxyType
 
 from tasks.catalogue.roles import Role
+from tasks.catalogue.secret import revealed
 
 INNER = "inner"
 PORTS = ("assigned", INNER)
@@ -73,7 +75,7 @@ def accesses(
 
 
 def _is_plain(password: str | None) -> bool:
-    return password is not None and PLAIN.fullmatch(_revealed(password)) is not None
+    return password is not None and PLAIN.fullmatch(revealed(password)) is not None
 
 
 def _alike(names: Iterable[str]) -> Iterable[str]:
@@ -91,11 +93,6 @@ def prefix(role: str) -> str:
     return f"REDIS_{role.upper().replace('-', '_')}"
 
 
-def _revealed(password: str) -> str:
-    """The text of a password, whatever shows it elsewhere (tasks/catalogue/secret.py)."""
-    return password.encode().decode()
-
-
 def environment_files(found: Sequence[Access], inner: bool = False) -> dict[str, str]:
     """Name → text of every service's file, role by role; `inner`: with the inner ports, where roles have one."""
     own = {name: [item for item in found if item.service == name] for name in sorted({item.service for item in found})}
@@ -106,7 +103,7 @@ def _environment(service: str, own: Iterable[Access], inner: bool) -> str:
     lines = []
     for item in own:
         name, address, number = prefix(item.role.name), item.role.address, item.role.way_in(inner)
-        password = _revealed(item.password)
+        password = revealed(item.password)
         lines += [
             f"{name}_URL={'rediss' if item.role.speaks_tls(number) else 'redis'}://{service}:{password}@{address}:{number}/{DATABASE}",
             f"{name}_HOST={address}",
@@ -128,8 +125,23 @@ def _tls(item: Access) -> dict[str, object] | None:
     return {"ports": ports, "client_auth": role.tls.client_auth, **names}
 
 
-def as_json(found: Iterable[Access]) -> str:
-    """service → role → where it answers and as whom, without passwords, for inventories of others."""
+VERSION = 1  # of the list
+
+
+def listed_services(text: str) -> dict[str, dict[str, object]]:
+    """service → what a list says of it. Raises ValueError for what `as_json` has not written."""
+    known = json.loads(text)
+    services = known.get("services") if isinstance(known, dict) and known.get("version") == VERSION else None
+    if not isinstance(services, dict) or not all(isinstance(item, dict) for item in services.values()):
+        raise ValueError("no list of services")
+    return services
+
+
+def as_json(found: Iterable[Access], kept: Mapping[str, object] = MappingProxyType({})) -> str:
+    """service → role → where it answers and as whom, without passwords, for inventories of others.
+
+    `kept`: what is said of services that are not of this run.
+    """
     services: dict[str, dict[str, object]] = {}
     for item in found:
         services.setdefault(item.service, {})[item.role.name] = {
@@ -141,4 +153,4 @@ def as_json(found: Iterable[Access]) -> str:
             "database": DATABASE,
             "tls": _tls(item),
         }
-    return json.dumps({"version": 1, "services": services}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({"version": VERSION, "services": {**kept, **services}}, indent=2, sort_keys=True) + "\n"

@@ -131,6 +131,7 @@ def row(
     server = seen.servers.get(instance.name)
     at = now.time if now else 0
     free = seen.free_of.get(data_directory(instance.name), seen.disk_free)
+    by_address = connected(instance, now)
     own: dict[str, object] = {
         "role": instance.name,
         "state": state_of(instance, seen, server),
@@ -138,7 +139,7 @@ def row(
         "maxmemory": instance.role.maxmemory,
         "restarts": _digits(seen.unit(instance.unit).get("NRestarts")),
         "disk_free": None if "disk" in seen.unseen else free,
-        "by_address": connected(instance, now),
+        "by_address": by_address,
         "log_rewritten": _since(log_base(instance, seen), at),
         "copied": _done(backup_record(instance.name), seen, at),
         "proved": _done(proof_record(instance.name), seen, at),
@@ -146,7 +147,6 @@ def row(
     }
     if server is None or server.refusal is not None:
         used = now.resident.get(seen.pid(instance.unit)) if now else None
-        by_address: Mapping[str, int] = connected(instance, now)
         clients = sum(by_address.values()) if now else None
         return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
     return RoleRow(**{**own, **_told(instance, server, said, at), "refused_logins": logins})  # type: ignore[arg-type]

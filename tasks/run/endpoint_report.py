@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,25 @@ from pyinfra.api.state import State
 from rich.console import Console
 
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
+from tasks.catalogue.given_tls import CLIENTS, TLS
 from tasks.catalogue.private_files import exposed, owners, write_together
+from tasks.catalogue.roles import RESERVED_USERS
+from tasks.catalogue.secret import revealed
 from tasks.catalogue.secrets_command import SecretsCommand
+from tasks.catalogue.secrets_file import entries_of
 from tasks.compare.handed_out import handed_out
 from tasks.compare.ways_in import closed_ways
 from tasks.desired.host import Host, Instance, Passwords
-from tasks.reports.endpoint_files import INNER, OURS, PORTS, Access, accesses, as_json, environment_files
+from tasks.reports.endpoint_files import (
+    INNER,
+    OURS,
+    PORTS,
+    Access,
+    accesses,
+    as_json,
+    environment_files,
+    listed_services,
+)
 from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
 from tasks.run.interruption import held_back
@@ -106,19 +120,56 @@ def write_files(
     copies = [item for host in hosts for instance in host.instances for item in _copies(instance)]
     found = [replace(item, tls_files=_tls_files(item, copies, directory)) for item in found]
     files = environment_files(found, inner=port == INNER) if not problems else {}
-    problems += [*_left_out(run, hosts, found), *_unfit(directory, [*files, LIST, *(item.name for item in copies)])]
+    others = _only_in_others(run, found)
+    kept, lost = _kept(directory / LIST, others)
+    problems += [
+        *lost,
+        *_left_out(run, hosts, found),
+        *_unfit(directory, [*files, LIST, *(item.name for item in copies)]),
+    ]
     problems += _unreadable_path(directory, copies)
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
     before = _named(directory)
     try:
         with held_back("The services' files are being written, which is not left half-done: this ends in a moment."):
-            _write(directory, {LIST: as_json(found), **files}, copies)
+            _write(directory, {LIST: as_json(found, kept), **files}, copies)
     except OSError as error:
         raise Refusal(f"{directory}: cannot be written: {error.strerror or error}: name another directory") from error
     logger.info(f"--> {len(files)} files of services and {LIST} are in {directory}")
-    for note in _left_over(run, directory, before):
+    for note in (
+        *_lacking(directory / LIST, others - kept.keys()),
+        *_left_over(run, directory, before),
+        *_handed_out_again(run, hosts),
+    ):
         logger.warning(f"note: {note}")
+
+
+def _only_in_others(run: Run, found: Iterable[Access]) -> set[str]:
+    """Services all of whose hosts a run leaves out; of one with some of them `_left_out` speaks."""
+    every = {service for host in run.tier.hosts.values() for role in host.roles for service in role.services}
+    return every - {item.service for item in found}
+
+
+def _kept(path: Path, others: Collection[str]) -> tuple[Mapping[str, object], list[str]]:
+    """What the list that is there says of the services `others`, and why that cannot be gone on with."""
+    try:
+        known = listed_services(path.read_text(encoding="utf-8")) if others and path.exists() else {}
+    except (OSError, ValueError) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) else ""
+        return {}, [
+            f"{path}: is no list of this tool's{why}, and has to go on naming {', '.join(sorted(others))}, whose hosts "
+            "are left out, expected one: move it away, or let all hosts take part"
+        ]
+    return {name: known[name] for name in sorted(others) if name in known}, []
+
+
+def _lacking(path: Path, services: Collection[str]) -> Iterator[str]:
+    if services:
+        yield (
+            f"{path}: has no {', '.join(sorted(services))}, whose hosts are left out, expected every service: write it "
+            "with all hosts once"
+        )
 
 
 def _write(directory: Path, files: Mapping[str, str], copies: Sequence[_Copy]) -> None:
@@ -150,7 +201,7 @@ def _copies(instance: Instance) -> Iterator[_Copy]:
         if service in own.clients:
             pair = own.clients[service]
             yield _Copy(role, service, "CERTIFICATE", f"{service}@{role}.crt", pair.certificate)
-            yield _Copy(role, service, "KEY", f"{service}@{role}.key", pair.key.encode().decode())
+            yield _Copy(role, service, "KEY", f"{service}@{role}.key", revealed(pair.key))
 
 
 def _tls_files(access: Access, copies: list[_Copy], directory: Path) -> dict[str, str]:
@@ -234,11 +285,38 @@ def _left_over(run: Run, directory: Path, before: Iterable[Path]) -> Iterator[st
     }
     for path in sorted(directory.glob("*.env")):
         if path.name not in services and path.is_file() and _is_ours(path):
-            yield f"{path}: no role names this service any more: remove the file"
+            yield f"{path}: no role names this service any more: once it has ended: {_removal(path)}"
     now = _named(directory)
     for path in sorted({*before, *now}):
         if path.is_file() and not now.get(path, set()) & services:
-            yield f"{path}: no service shows it or checks by it any more: remove the file"
+            yield f"{path}: no service shows it or checks by it any more: {_removal(path)}"
+
+
+def _removal(*paths: Path) -> str:
+    return f"rm -- {shlex.join(map(str, paths))}"
+
+
+def _handed_out_again(run: Run, hosts: Sequence[Host]) -> Iterator[str]:
+    """What services have left behind where passwords and keys are: a service of the name would have it again."""
+    services = {service for host in run.tier.hosts.values() for role in host.roles for service in role.services}
+    again = "is called so any more, and one that is again would be handed out what this has"
+    named: dict[str, list[Path]] = {}
+    for host in hosts:
+        source = run.tier.sources[host.name]
+        for instance in host.instances:
+            role = instance.role
+            known = {*entries_of(role), *RESERVED_USERS}
+            own = instance.credentials
+            left = [name for name in run.tier.passwords[host.name][role.name] if name not in known]
+            left += [f"{TLS}: {CLIENTS}: {name}" for name in (own.given_others if own else ()) if name not in known]
+            for name in sorted(left):
+                yield f"{source}: {role.name}: {name}: no service of the role {again}: remove it there"
+            for path in own.other_files if own else ():
+                if path.stem not in services:
+                    named.setdefault(str(path.with_suffix("")), []).append(path)
+    for paths in named.values():
+        files = sorted({*paths})
+        yield f"tls.{CLIENTS}: {files[0]}: no service of the tier {again}: {_removal(*files)}"
 
 
 def _is_ours(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.rotation import Edit
 from tasks.compare.adoption import adopted_directories
+from tasks.compare.certificates import forgets_ca
 from tasks.compare.data_files import data_user, lacks_data
 from tasks.compare.difference import Difference, Remedy, chosen
 from tasks.desired.host import Instance
@@ -23,6 +24,7 @@ from tasks.desired.paths import (
     previous_file,
     start_files,
     tls_files,
+    trusted_file,
 )
 from tasks.observed.bounds import ASIDE_PATIENCE
 from tasks.observed.script import script
@@ -108,8 +110,16 @@ def servers_of(seen: Look) -> Mapping[str, Server]:
 
 
 def place_certificates(seen: Look) -> None:
-    """The certificates and keys of roles that speak TLS are on disk. Before a running server is told to load them."""
+    """The certificates and keys of roles that speak TLS are on disk. Before a running server is told to load them.
+
+    Which ca clients are checked by is recorded at the end (`record_begun`): nothing is, while that changes.
+    """
     files = files_of(seen, certificates(seen))
+    known = seen.observed
+    changed = [item.name for item in seen.desired.instances if known is not None and forgets_ca(item, known)]
+    if changed:
+        paths = [trusted_file(name) for name in changed]
+        run_commands(name="Forget which ca clients were checked by", commands=[f"rm -f {' '.join(paths)}"])
     if files:
         write_files(name="Write certificates and keys", files=files)
 
@@ -170,7 +180,9 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
 
 
 def record_begun(seen: Look, restarted: Set[Instance]) -> None:
-    """It is written where no role can change it that the instances have run here. After their gates: they have data.
+    """It is written where no role can change it that the instances have run here, and by which ca they check clients.
+
+    After their gates: they have data, and have loaded that.
 
     One with save points and no log has a snapshot since it was stopped for its restart, if it had none before; so has
     one that got its data as a snapshot in this run.
@@ -181,7 +193,7 @@ def record_begun(seen: Look, restarted: Set[Instance]) -> None:
     due = {file.path for file in files_of(seen, (RECORDS,))} | {*begun_anew(seen)} | (with_snapshot - known)
     files = [file for file in seen.desired.files if file.path in due]
     if files:
-        write_files(name="Record that instances have run here", files=files)
+        write_files(name="Record what has run here", files=files)
 
 
 def begun_anew(seen: Look) -> list[str]:

@@ -35,6 +35,7 @@ from tasks.desired.paths import (
     old_tls_files,
     role_of,
     tls_files,
+    trusted_file,
     unit_name,
 )
 from tasks.observed.bounds import CHANGE
@@ -195,7 +196,11 @@ def retire_commands(units: Sequence[str]) -> list[str]:
     for unit in units:
         role = role_of(unit)
         files = (f"{UNITS}/{unit}", config_file(role), acl_file(role), *tls_files(role), *old_tls_files(role))
-        commands += [stop_script(unit), f"systemctl disable --quiet --now {unit}", f"rm -f {' '.join(files)}"]
+        commands += [
+            stop_script(unit),
+            f"systemctl disable --quiet --now {unit}",
+            f"rm -f {' '.join((*files, trusted_file(role)))}",
+        ]
     return [*commands, "systemctl daemon-reload"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.conftest import INNER_PORT, TABLE, Tier, wait_for
+from tests.hosts.conftest import INNER_PORT, TABLE, Tier, output, overriding, wait_for
 from tests.hosts.knocking import knocking
 from tests.hosts.test_drift import assert_in_sync, check
 from tests.lab.container import Container
@@ -196,3 +196,24 @@ def test_after_a_reboot_the_inner_port_is_there_before_the_network_is_called_onl
     )
     assert 0 < led < online
     assert "flags owner" in rules(host)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_rules_are_left_while_a_server_that_moves_tells_nothing(pair: Tier, role: str) -> None:
+    host, row = pair.host(role), TABLE[role]
+    moved, before, pid = overriding({role: {"port": 6390}}), rules(host), pair.pid(role)
+    host.sh(f"kill -STOP {pid}")  # it listens, and answers nobody
+    try:
+        done = pair.run("deploy.py", *moved)
+        assert done.returncode != 0, output(done)
+        assert rules(host) == before
+    finally:
+        host.sh(f"kill -CONT {pid}")
+    with pair.client(role, row["services"][0], INNER_PORT) as client:
+        assert client.ping()
+    pair.deploy(*moved)
+    assert ":6390" in rules(host)
+    with pair.client(role, row["services"][0], INNER_PORT) as client:
+        assert client.ping()
+    pair.deploy()
+    assert ":6390" not in rules(host)

@@ -234,13 +234,16 @@ def test_a_plain_deploy_drops_no_password_that_the_file_has_lost(box: Tier) -> N
         assert let_in(box, "crypto", user, *both[user]) == [True, True]
 
 
-def test_a_plain_deploy_keeps_what_a_rotation_brought_that_was_cut_off_before_its_file(box: Tier) -> None:
+@pytest.mark.parametrize("beside", ["what was before", "nothing"])
+def test_a_plain_deploy_keeps_what_a_rotation_brought_that_was_cut_off_before_its_file(box: Tier, beside: str) -> None:
     kept = box.secrets.read_text()
     fault = break_once(box, "kill before", "--data", "rotate=crypto", at="Write the instances' files")
     assert fault.operation == "Write the instances' files", output(fault.done)
     both = lists(box)["crypto"]
     rotated = box.secrets.read_text()
-    box.secrets.write_text(kept)  # by hand, from a backup
+    box.secrets.write_text(kept)  # by hand, from a backup, or as another controller has it
+    if beside == "nothing":
+        box.secrets.with_name(f"{box.secrets.name}.before").unlink()
     done = box.run("deploy.py")
     assert done.returncode != 0
     assert "crypto: crypto-service, operator: the running server takes passwords that" in " ".join(output(done).split())
@@ -248,6 +251,7 @@ def test_a_plain_deploy_keeps_what_a_rotation_brought_that_was_cut_off_before_it
         assert let_in(box, "crypto", user, *both[user]) == [True, True]
     box.secrets.write_text(rotated)
     box.deploy()
+    assert "begun" not in box.host("crypto").sh("cat /var/lib/caas-redis/crypto.rotation")
     assert box.run("tasks/verify.py").returncode == 0
 
 

@@ -122,7 +122,7 @@ def test_change_a_limit(tier: Tier) -> None:
 
 def test_a_service_added_or_removed(tier: Tier, first: First) -> None:
     entry = entries()["a-service-added-or-removed"]
-    added, removed, file = entry.quotes
+    added, removed, file, line = entry.quotes
     with_it, without_it = entry.edits
     pid = tier.pid(ROLE)
     with service(tier) as other:
@@ -139,6 +139,7 @@ def test_a_service_added_or_removed(tier: Tier, first: First) -> None:
             dry, *_, endpoints = follow(tier, "a-service-added-or-removed", ROLE, places=first.places)
             sees(dry, removed)
             sees(endpoints, file)
+            sees(endpoints, line)
             with pytest.raises(redis.exceptions.ConnectionError):  # it was cut off
                 connected.send_command("PING")
                 connected.read_response()

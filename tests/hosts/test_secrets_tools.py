@@ -6,6 +6,7 @@ The keys, the store and what is encrypted lie in the test's own directory. `docs
 import json
 import os
 import re
+import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ import pytest
 import redis
 import yaml
 
+from tests.certificates import Authority
 from tests.hosts.clients import in_namespace
-from tests.hosts.conftest import TABLE, Finished, layout, operations, output
+from tests.hosts.conftest import TABLE, Finished, layout, operations, output, overriding
 from tests.lab import tools
 from tests.lab.containers import ContainerLab
 from tests.lab.debian import LabError
@@ -233,3 +235,86 @@ def test_what_goes_wrong_is_one_sentence_before_any_host_is_contacted(operator: 
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
+
+
+ROLE = "crypto"
+ADDRESS, PORT = TABLE[ROLE]["address"], TABLE[ROLE]["port"]
+SERVICE = TABLE[ROLE]["services"][0]
+SPEAKS = overriding({ROLE: {"tls": {"client_auth": "yes"}}})  # names no file
+SWITCH = ("--data", f"tls_switch={ROLE}")
+AUTHORITY = Authority()
+CLIENTS = {user: AUTHORITY.issue(user) for user in sorted(USERS[ROLE])}
+
+
+def with_certificates(passwords: dict[str, dict[str, str]], server: tuple[bytes, bytes]) -> str:
+    """The YAML of before, and in it all that the role's TLS needs."""
+    named = {user: _pem(pair) for user, pair in CLIENTS.items()}
+    own = {**_pem(server), "ca": AUTHORITY.pem.decode(), "clients": named}
+    return yaml.safe_dump({**passwords, ROLE: {**passwords[ROLE], "tls": own}})
+
+
+def _pem(pair: tuple[bytes, bytes]) -> dict[str, str]:
+    return dict(zip(("certificate", "key"), (text.decode() for text in pair), strict=True))
+
+
+def served(operator: Operator) -> bytes:
+    """The certificate that is shown to who asks."""
+    get = ssl.get_server_certificate
+    return in_namespace(operator.lab.netns, lambda: get((ADDRESS, PORT), timeout=5)).encode()
+
+
+def gets_in(operator: Operator, directory: Path) -> bool:
+    """Whether a client does that has the service's file and what that names, and nothing else."""
+    lines = (directory / f"{SERVICE}.env").read_text().splitlines()
+    own = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    names = {"ssl_ca_certs": "CA", "ssl_certfile": "CERTIFICATE", "ssl_keyfile": "KEY"}
+    options = {option: own[f"REDIS_CRYPTO_{end}"] for option, end in names.items()}
+    with redis.Redis.from_url(own["REDIS_CRYPTO_URL"], **options) as client:
+        return bool(in_namespace(operator.lab.netns, client.ping))
+
+
+def test_certificates_and_keys_that_both_tools_keep_are_served_shown_and_changed_and_lie_nowhere_in_clear(
+    operator: Operator, tmp_path: Path
+) -> None:
+    first, second = (AUTHORITY.issue("a server", ADDRESS) for _ in range(2))
+    passwords, tools_said = operator.passwords(), len(operator.said)
+    unit = operator.lab.hosts["redis-1"].sh(f"systemctl show -p MainPID redis-{ROLE}")
+
+    def right(*files: str) -> None:
+        for file in files:
+            done = operator.run(file, *SPEAKS, *DEBUG)
+            assert done.returncode == 0, output(done)
+
+    def written(name: str) -> Path:
+        done = operator.run("tasks/endpoints.py", *SPEAKS, *DEBUG, "--data", f"endpoints_dir={tmp_path / name}")
+        assert done.returncode == 0, output(done)
+        return tmp_path / name
+
+    operator.keep_in(operator.age)
+    operator.shell(ENCRYPT, with_certificates(passwords, first))
+    done = operator.run("deploy.py", *SPEAKS, *SWITCH, *DEBUG, "--diff")
+    assert done.returncode == 0, output(done)
+    right("tasks/verify.py", "tasks/drift.py")
+    assert served(operator) == first[0]
+    assert gets_in(operator, written("age"))
+
+    # The other tool has the same, and then a new certificate.
+    operator.keep_in(operator.passed)
+    operator.shell(INSERT, with_certificates(passwords, first))
+    done = operator.run("deploy.py", *SPEAKS, *DEBUG)
+    assert (done.returncode, operations(done)) == (0, ["Prove the tier"]), output(done)
+    operator.shell(INSERT, with_certificates(passwords, second))
+    assert operator.run("tasks/drift.py", *SPEAKS, *DEBUG).returncode != 0
+    right("deploy.py", "tasks/verify.py", "tasks/drift.py")
+    assert served(operator) == second[0]
+    assert gets_in(operator, written("pass"))
+
+    assert operator.lab.hosts["redis-1"].sh(f"systemctl show -p MainPID redis-{ROLE}") == unit
+    keys = [key.splitlines()[1] for _, key in (first, second, *CLIENTS.values())]
+    said = "".join(operator.said[tools_said:]).encode()
+    assert [key for key in keys if key in said] == []
+    on_host = {"crypto.pem"}  # the host's own, which its server reads
+    places = [path for top in (operator.home, operator.lab.home) for path in top.rglob("*") if path.is_file()]
+    found = [path for path in places if path.name not in on_host and any(key in path.read_bytes() for key in keys)]
+    assert found == []
+    assert list(operator.temporary.iterdir()) == []

@@ -278,6 +278,41 @@ def test_a_running_role_is_not_switched_over_unasked_and_the_plan_locks_nobody_o
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
 
 
+def test_files_of_services_are_written_only_for_what_is_served_and_was_seen(
+    begun: tuple[Tier, Files], tmp_path: Path
+) -> None:
+    tier, files = begun
+    host, ways, second = tier.host(ROLE), tmp_path / "ways", tls(files, port=SECOND)
+
+    def refused(*options: str) -> str:
+        done = tier.run("tasks/endpoints.py", "--data", f"endpoints_dir={ways}", *options)
+        assert done.returncode != 0, output(done)
+        assert not ways.exists()
+        return squeezed(done)
+
+    # Before the deploy that makes it so.
+    assert f"{ROLE}: port {PORT} speaks in clear" in refused(*tls(files))
+    assert f"{ROLE}: port {SECOND} is not listened on" in refused(*second)
+    assert f"{ROLE}: port 6390 is not listened on" in refused(*overriding({ROLE: {"port": 6390}}))
+    # An inner port that nothing leads.
+    host.sh("systemctl stop redis-inner-port")
+    assert f"{ROLE}: port {INNER_PORT} is not listened on" in refused("--data", "endpoints_port=inner")
+    host.sh("systemctl start redis-inner-port")
+    # A certificate that nobody saw, and one of somebody else's.
+    tier.deploy(*second)
+    host.sh(f"systemctl stop redis-{ROLE}")
+    assert f"{ROLE}: what it shows on {SECOND} is not known (it does not run)" in refused(*second)
+    other = Files(tmp_path / "other", ADDRESS, Authority("somebody else")).renew()
+    text = "".join((other.directory / name).read_text() for name in ("server.crt", "server.key"))
+    host.sh(f"cp -p /etc/redis/{ROLE}.pem /root/ && cat >/etc/redis/{ROLE}.pem", input=text)
+    host.sh(f"systemctl start redis-{ROLE}")
+    assert "expected a server that clients with its role's tls.ca trust" in refused(*second)
+    host.sh(f"cp -p /root/{ROLE}.pem /etc/redis/ && systemctl restart redis-{ROLE}")
+    done = tier.run("tasks/endpoints.py", "--data", f"endpoints_dir={ways}", *second)
+    assert done.returncode == 0, output(done)
+    tier.deploy(*SWITCH)
+
+
 def test_turn_on_tls(begun: tuple[Tier, Files], tmp_path: Path) -> None:
     tier, files = begun
     pid, entry = tier.pid(ROLE), entries()["turn-on-tls"]
@@ -415,6 +450,60 @@ def test_who_shows_no_certificate_is_refused_where_one_is_asked_for(secured: tup
     with Client(tier, files) as client:
         assert client.ping()
     tier.deploy(*tls(files))
+
+
+def test_a_ca_changed_on_the_host_is_brought_back_and_one_that_the_controller_takes_away_needs_the_word(
+    secured: tuple[Tier, Files], tmp_path: Path
+) -> None:
+    tier, files = secured
+    users = ("operator", *TABLE[ROLE]["services"])
+    files.give(*users)
+    clients: dict[str, Any] = {"client_auth": "yes", "clients": str(files.directory / "clients")}
+    options, pid = tls(files, **clients), tier.pid(ROLE)
+    tier.deploy(*options, *SWITCH)
+    tier.host(ROLE).sh(f"cat >/etc/redis/{ROLE}.ca", input=Authority("somebody else").pem.decode())
+    assert drift(tier, tmp_path / "report", *options)["status"] == "drifted"
+    tier.deploy(*options)
+    assert drift(tier, tmp_path / "report", *options)["status"] == "in_sync"
+    with Client(tier, files, user=SERVICE) as client:
+        assert client.ping()
+
+    new = Files(tmp_path / "new", ADDRESS, Authority("a new one")).renew().give(*users)
+    both = new.directory / "both.crt"
+    both.write_bytes(files.authority.pem + new.authority.pem)
+    with Client(tier, files, user=SERVICE) as before:
+        assert before.ping()
+        tier.deploy(*tls(files, **clients, ca=str(both)))  # takes both, shows the old one
+        tier.deploy(*tls(new, **clients, ca=str(both)))
+        # Somebody's change there is no reason to forget whom the controller has let in.
+        tier.host(ROLE).sh(f"cat >/etc/redis/{ROLE}.ca", input=new.authority.pem.decode())
+        last = tls(new, client_auth="yes", clients=str(new.directory / "clients"))
+        refused = tier.run("deploy.py", *last)
+        assert refused.returncode != 0
+        assert "locks out who shows a certificate of a ca that is not in it any more" in squeezed(refused)
+        assert f"--data tls_switch={ROLE}" in squeezed(refused)
+        of_old = replace(files, directory=shown(files, new))
+        with Client(tier, of_old, user=SERVICE) as client:
+            assert client.ping()  # nothing has been loaded
+        tier.deploy(*last, *SWITCH)
+        assert before.ping()  # who is connected stays so
+        with pytest.raises(redis.ConnectionError), Client(tier, of_old, user=SERVICE) as client:
+            client.ping()
+    with Client(tier, new, user=SERVICE) as client:
+        assert client.ping()
+    assert tier.pid(ROLE) == pid
+    tier.deploy(*tls(new, ca=str(both), clients=str(new.directory / "clients")))
+    tier.deploy(*tls(files, ca=str(both)))
+    tier.deploy(*tls(files))
+
+
+def shown(files: Files, new: Files) -> Path:
+    """A client's files: certificates of the old authority, and the ca of a server that shows the new one's."""
+    directory = new.directory / "old"
+    directory.mkdir()
+    (directory / "clients").symlink_to(files.directory / "clients")
+    (directory / "ca.crt").symlink_to(new.directory / "ca.crt")
+    return directory
 
 
 def test_certificate_runs_out(secured: tuple[Tier, Files]) -> None:

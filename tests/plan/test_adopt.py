@@ -156,7 +156,8 @@ RETIRES = (
     "end to stop redis-socket.service",
     "systemctl disable --quiet --now redis-socket.service",
     "rm -f /etc/systemd/system/redis-socket.service /etc/redis/socket.conf /etc/redis/socket.acl "
-    "/etc/redis/socket.pem /etc/redis/socket.ca /etc/redis/socket.crt /etc/redis/socket.key",
+    "/etc/redis/socket.pem /etc/redis/socket.ca /etc/redis/socket.crt /etc/redis/socket.key "
+    "/var/lib/caas-redis/socket.ca",
     "systemctl daemon-reload",
 )
 SAYS_SIZE = {r"du -sh /var/lib/redis/socket": "3.0M\t/var/lib/redis/socket"}

@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Break, list[str], list[str]]] = {
     ),
     "no record that the role has run": (
         lambda seen: without_file(seen, "/var/lib/caas-redis/crypto"),
-        ["Record that instances have run here"],
+        ["Record what has run here"],
         ["write /var/lib/caas-redis/crypto root:root 0644"],
     ),
     "an edited unit file": (

@@ -69,7 +69,8 @@ def test_a_second_run_replaces_files_and_says_which_no_role_names_any_more(secre
     result = endpoints(secrets_file, *asking(directory, "--data", "endpoints_port=inner"))
     assert result.exit_code == 0, result.output
     assert "REDIS_SHARED_PORT=6379\n" in (directory / "gateway.env").read_text()
-    assert f"note: {directory}/gone.env: no role names this service any more: remove the file" in result.output
+    gone = f"{directory}/gone.env"
+    assert f"note: {gone}: no role names this service any more: once it has ended: rm -- {gone}" in result.output
     assert "mine.env" not in result.output
     assert (directory / "mine.env").read_text() == "A=1\n"
 
@@ -169,6 +170,70 @@ def test_a_file_is_not_replaced_by_one_that_lacks_roles_which_the_run_leaves_out
     assert result.exit_code != 0
     assert "gateway: redis-gateway is left out, and gateway would lack that role: let it take part" in result.output
     assert written(tmp_path / "ways") == []
+
+
+def test_a_run_of_some_hosts_leaves_the_list_and_the_files_of_the_others_services_as_they_were(
+    secrets_file: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "ways"
+    endpoints(secrets_file, *asking(directory))
+    before = {path.name: path.read_text() for path in directory.iterdir()}
+    known = json.loads(before["endpoints.json"])
+    known["services"]["compliance-service"]["compliance"]["port"] = 1  # as an earlier catalogue had it
+    known["services"]["gone"] = known["services"]["crypto-service"]
+    (directory / "endpoints.json").write_text(json.dumps(known))
+    result = endpoints(secrets_file, *asking(directory, "--limit", "redis-crypto"))
+    assert result.exit_code == 0, result.output
+    del known["services"]["gone"]
+    assert json.loads((directory / "endpoints.json").read_text()) == known
+    assert {name: (directory / name).read_text() for name in before if name.endswith(".env")} == {
+        name: text for name, text in before.items() if name.endswith(".env")
+    }
+
+
+def test_a_list_that_lacks_services_of_hosts_left_out_says_so(secrets_file: Path, tmp_path: Path) -> None:
+    result = endpoints(secrets_file, *asking(tmp_path / "ways", "--limit", "redis-crypto"))
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "ways/endpoints.json: has no auth-service, compliance-service, gateway," in said
+    assert "whose hosts are left out, expected every service: write it with all hosts once" in said
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"version": 2, "services": {}}', '{"version": 1, "services": {"gateway": 1}}']
+)
+def test_a_list_that_cannot_be_gone_on_with_is_not_written_over(secrets_file: Path, tmp_path: Path, text: str) -> None:
+    directory = tmp_path / "ways"
+    directory.mkdir(mode=0o700)
+    (directory / "endpoints.json").write_text(text)
+    result = endpoints(secrets_file, *asking(directory, "--limit", "redis-crypto"))
+    assert result.exit_code != 0
+    assert "ways/endpoints.json: is no list of this tool's, and has to go on naming auth-service," in " ".join(
+        result.output.split()
+    )
+    assert written(directory) == ["endpoints.json"]
+    assert (directory / "endpoints.json").read_text() == text
+    assert endpoints(secrets_file, *asking(directory)).exit_code == 0
+
+
+def test_what_a_service_that_left_would_be_given_again_is_named_with_how_to_remove_it(
+    secrets_file: Path, tmp_path: Path
+) -> None:
+    known = yaml.safe_load(secrets_file.read_text())
+    known["crypto"] |= {
+        "old-service": "a-password-of-a-service-that-left-0123456789",
+        "default": "of-an-old-server-0123456789",
+    }
+    secrets_file.write_text(yaml.safe_dump(known))
+    result = endpoints(secrets_file, *asking(tmp_path / "ways"))
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert (
+        f"note: {secrets_file}: crypto: old-service: no service of the role is called so any more, and one that is "
+        "again would be handed out what this has: remove it there" in said
+    )
+    assert said.count("any more, and one that is again") == 1
+    assert "a-password-of" not in result.output
 
 
 def test_the_table_fits_80_columns_and_names_every_user(secrets_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

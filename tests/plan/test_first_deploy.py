@@ -30,7 +30,7 @@ OPERATIONS = [
     "Load and enable the units",
     "Lead the inner ports",
     "Start instances",
-    "Record that instances have run here",
+    "Record what has run here",
     "Prove the tier",
 ]
 

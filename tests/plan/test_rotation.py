@@ -20,7 +20,7 @@ PATH, RECORD = "/etc/redis/crypto.acl", rotation_file("crypto")
 SAVE, TRY = "Save rotated passwords on the controller", "Try the new configuration"
 RECORDS = "record-rotation /var/lib/caas-redis /var/lib/caas-redis/crypto.rotation"
 LIVE, WRITE = "Change settings and users live", "Write the instances' files"
-FORGET, REMEMBER = (f"{verb} since when users have several passwords" for verb in ("Forget", "Record"))
+BEGIN, REMEMBER = "Record whose passwords are about to change", "Record since when users have several passwords"
 
 
 def having(*names: str, since: str = "", clients: tuple[Client, ...] = ()) -> State:
@@ -76,10 +76,11 @@ def listed(path: Path) -> dict[str, str | list[str]]:
 def test_the_file_is_written_first_then_the_server_then_its_file_then_since_when(secrets_file: Path) -> None:
     result = asked(secrets_file, "-y", "--data", "rotate=crypto", states=(having("old"), recorded))
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Hold the host", SAVE, TRY, LIVE, WRITE, REMEMBER, "Prove the tier"]
+    assert result.names() == ["Hold the host", BEGIN, SAVE, TRY, LIVE, WRITE, REMEMBER, "Prove the tier"]
     assert result.commands("redis-crypto") == [
+        f"{RECORDS}   crypto-service operator",
         f"write {PATH} root:redis-crypto 0640",
-        f"{RECORDS}  crypto-service operator",
+        f"{RECORDS}  crypto-service operator ",
     ]
     assert {user: own[1] for user, own in listed(secrets_file).items()} == {
         user: password("crypto", user) for user in USERS
@@ -184,12 +185,12 @@ def test_a_finish_writes_the_file_then_the_server_and_forgets_since_when(secrets
     )
     assert result.exit_code == 0, result.output
     assert result.names() == ["Hold the host", SAVE, TRY, LIVE, WRITE, REMEMBER, "Prove the tier"]
-    assert result.commands("redis-crypto") == [f"write {PATH} root:redis-crypto 0640", f"{RECORDS}  "]
+    assert result.commands("redis-crypto") == [f"write {PATH} root:redis-crypto 0640", f"{RECORDS}   "]
     assert listed(secrets_file) == {user: f"new-{password('crypto', user)}" for user in USERS}
     assert "Redis does not say which password one used" in result.output
 
 
-def test_an_undo_that_only_changes_who_is_handed_out_forgets_since_when_before_and_records_it_anew(
+def test_an_undo_that_only_changes_who_is_handed_out_records_that_it_begins_before_and_since_when_after(
     secrets_file: Path,
 ) -> None:
     twice(secrets_file)
@@ -200,8 +201,11 @@ def test_an_undo_that_only_changes_who_is_handed_out_forgets_since_when_before_a
     kept.chmod(0o600)
     result = asked(secrets_file, "-y", "--data", "rotate_undo=crypto", states=(recorded,))
     assert result.exit_code == 0, result.output
-    assert result.names() == ["Hold the host", FORGET, SAVE, REMEMBER, "Prove the tier"]
-    assert result.commands("redis-crypto") == [f"{RECORDS}  ", f"{RECORDS}  crypto-service operator"]
+    assert result.names() == ["Hold the host", BEGIN, SAVE, REMEMBER, "Prove the tier"]
+    assert result.commands("redis-crypto") == [
+        f"{RECORDS}   crypto-service operator",
+        f"{RECORDS}  crypto-service operator ",
+    ]
     assert listed(secrets_file) == {
         user: [password("crypto", user), f"new-{password('crypto', user)}"] for user in USERS
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks.desired.host import Host
 from tasks.desired.paths import tls_files
@@ -26,7 +27,7 @@ def test_files_that_do_not_fit_are_said_all_at_once_and_no_host_is_contacted(
     files = Files(tmp_path / "tls", "10.1.2.3").renew()
     write(files.directory / "ca.crt", Authority("another").pem)
     (files.directory / "server.key").unlink()
-    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block()}})}")
+    overrides = _overriding(files.block())
     sites = production(crypto=Site([fresh]))
     result = run(sites, "-y", *overrides, secrets_file=secrets_file, command=command)
     assert result.exit_code != 0
@@ -43,12 +44,26 @@ def _shows(*where: Any, **_: Any) -> tuple[Any, Served]:
     return open_tunnel(*where[:3]), SERVED
 
 
+def _overriding(block: dict[str, Any]) -> tuple[str, ...]:
+    """The options that give crypto a `tls` block."""
+    return ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': block}})}")
+
+
+def _where_clients_show_theirs(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, *users: str
+) -> tuple[Files, tuple[str, ...]]:
+    """Files of crypto, certificates of these users and the operator among them, and the options that name them all."""
+    monkeypatch.setattr(exchange, "open_stream", _shows)
+    files = Files(directory / "tls", CRYPTO).renew().give("operator", *users)
+    return files, _overriding(files.block(client_auth="yes", clients=str(files.directory / "clients")))
+
+
 def test_before_the_deploy_of_a_second_port_nobody_is_sent_there(
     tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls, "trust_at", lambda *_: None)  # the server of these tests speaks in clear
     files = Files(tmp_path / "tls", CRYPTO).renew()
-    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block(port=7383)}})}")
+    overrides = _overriding(files.block(port=7383))
     asked = (*overrides, "--data", f"endpoints_dir={tmp_path / 'endpoints'}")
     sites = production(crypto=Site([lambda _: as_desired(desired("crypto"))]))
     result = run(sites, "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
@@ -60,11 +75,8 @@ def test_before_the_deploy_of_a_second_port_nobody_is_sent_there(
 def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_shows_it(
     tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "open_stream", _shows)
     users = roles()["crypto"].services
-    files = Files(tmp_path / "tls", CRYPTO).renew().give("operator", *users)
-    block = files.block(client_auth="yes", clients=str(files.directory / "clients"))
-    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': block}})}")
+    files, overrides = _where_clients_show_theirs(tmp_path, monkeypatch, *users)
     where = tmp_path / "endpoints"
     asked = (*overrides, "--data", f"endpoints_dir={where}")
     result = run(production(), "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
@@ -93,13 +105,10 @@ def test_the_directory_of_endpoints_has_what_a_client_checks_a_server_by_and_sho
 def test_keys_that_no_service_of_the_tier_shows_any_more_are_named_and_only_ours(
     tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "open_stream", _shows)
     users = roles()["crypto"].services
-    files = Files(tmp_path / "tls", CRYPTO).renew().give("operator", *users)
-    block = files.block(client_auth="yes", clients=str(files.directory / "clients"))
+    _, overrides = _where_clients_show_theirs(tmp_path, monkeypatch, *users)
     where = tmp_path / "endpoints"
     asked = ("--data", f"endpoints_dir={where}")
-    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': block}})}")
     run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
     (where / "gone.env").write_text((where / f"{users[0]}.env").read_text().replace(users[0], "gone"))
     (where / "gone@crypto.key").write_text("a key\n")
@@ -107,23 +116,52 @@ def test_keys_that_no_service_of_the_tier_shows_any_more_are_named_and_only_ours
     limited = (*overrides, *asked, "--limit", "redis-crypto")
     result = run(production(), "-y", *limited, secrets_file=secrets_file, command="tasks/endpoints.py")
     assert result.exit_code == 0, result.output
-    notes = [line.partition("note: ")[2] for line in result.output.splitlines() if "remove the file" in line]
+    notes = [line.partition("note: ")[2] for line in result.output.splitlines() if "rm -- " in line]
     assert notes == [
-        f"{where}/gone.env: no role names this service any more: remove the file",
-        f"{where}/gone@crypto.key: no service shows it or checks by it any more: remove the file",
+        f"{where}/gone.env: no role names this service any more: once it has ended: rm -- {where}/gone.env",
+        f"{where}/gone@crypto.key: no service shows it or checks by it any more: rm -- {where}/gone@crypto.key",
     ]
     in_clear = run(production(), "-y", *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
     assert in_clear.exit_code == 0, in_clear.output
     for name in ("crypto.ca.crt", f"{users[0]}@crypto.crt", f"{users[0]}@crypto.key"):
-        assert f"{where}/{name}: no service shows it or checks by it any more: remove the file" in in_clear.output
+        assert f"{where}/{name}: no service shows it or checks by it any more: rm -- {where}/{name}" in in_clear.output
     assert "mine@" not in in_clear.output
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["files", "secrets"])
+def test_a_certificate_that_a_service_which_left_would_be_given_again_is_named(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    # That of a service of another role may lie beside them.
+    users = (*roles()["crypto"].services, "gateway", "old-service")
+    files, overrides = _where_clients_show_theirs(tmp_path, monkeypatch, *users)
+    clients = files.directory / "clients"
+    if given:
+        overrides = _overriding(files.block(client_auth="yes"))
+        known = yaml.safe_load(secrets_file.read_text())
+        pairs = {path.stem: (path.read_text(), path.with_suffix(".key").read_text()) for path in clients.glob("*.crt")}
+        known["crypto"]["tls"] = {
+            "clients": {name: {"certificate": certificate, "key": key} for name, (certificate, key) in pairs.items()}
+        }
+        secrets_file.write_text(yaml.safe_dump(known))
+    asked = ("--data", f"endpoints_dir={tmp_path / 'endpoints'}")
+    result = run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
+    assert result.exit_code == 0, result.output
+    (note,) = [line.partition("note: ")[2] for line in result.output.splitlines() if "old-service" in line]
+    where = f"{secrets_file}: crypto: tls: clients: old-service" if given else f"tls.clients: {clients}/old-service.crt"
+    remove = "remove it there" if given else f"rm -- {clients}/old-service.crt {clients}/old-service.key"
+    assert note == (
+        f"{where}: no service {'of the role' if given else 'of the tier'} is called so any more, and one that is again "
+        f"would be handed out what this has: {remove}"
+    )
+    assert "PRIVATE" not in result.output
 
 
 def test_paths_of_certificates_that_nobody_reads_alike_are_refused(
     tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = Files(tmp_path / "tls", CRYPTO).renew()
-    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block()}})}")
+    overrides = _overriding(files.block())
     where = tmp_path / "with blanks"
     monkeypatch.setattr(exchange, "open_stream", _shows)
     asked = ("--data", f"endpoints_dir={where}")
@@ -141,7 +179,7 @@ def test_a_new_certificate_and_its_key_get_into_their_place_in_one_step_and_are_
 ) -> None:
     monkeypatch.setattr(tls, "trust_at", lambda *_: None)  # the server of these tests speaks in clear
     files = Files(tmp_path / "tls", CRYPTO).renew()
-    overrides = ("--data", f"redis_overrides={json.dumps({'crypto': {'tls': files.block()}})}")
+    overrides = _overriding(files.block())
     pair, ca = tls_files("crypto")
 
     def before(host: Host) -> Observed:

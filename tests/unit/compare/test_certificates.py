@@ -15,7 +15,7 @@ from tasks.compare.host import compare, notices
 from tasks.compare.unknown import unknowns
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host
-from tasks.desired.paths import tls_files
+from tasks.desired.paths import tls_files, trusted_file
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed
 from tasks.steps.live import live_commands
@@ -29,9 +29,11 @@ from tests.unit.builders import (
     limits,
     passwords,
     roles,
+    sha256,
     stopped,
     with_file,
     with_server,
+    without_file,
 )
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -162,7 +164,7 @@ def test_tls_on_the_number_of_an_inner_port_of_before_is_refused(runs: bool) -> 
 @pytest.mark.parametrize(("before", "after"), FREE)
 def test_a_change_that_locks_nobody_out_is_made_live(before: str, after: str) -> None:
     found = differences(host(after), as_desired(host(before)))
-    assert {item.remedy for item in found} <= {Remedy.LIVE, Remedy.WRITE}
+    assert {item.remedy for item in found if item.name != trusted_file("crypto")} <= {Remedy.LIVE, Remedy.WRITE}
     assert found
 
 
@@ -281,6 +283,58 @@ def test_a_ca_beside_the_old_one_locks_nobody_out(form: str, after: str) -> None
 @pytest.mark.parametrize("form", [form for form in FORMS if "tls" in FORMS[form] and form not in ASKING])
 def test_where_nobody_is_asked_for_a_certificate_a_new_ca_locks_nobody_out(form: str) -> None:
     assert switches(trusting(form, NEW_CA), as_desired(trusting(form, OLD_CA))) == []
+
+
+@pytest.mark.parametrize("form", ASKING)
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "is down"])
+def test_a_ca_that_was_changed_on_the_host_is_repaired_and_needs_no_word(form: str, runs: bool) -> None:
+    wanted, ca = trusting(form, OLD_CA), tls_files("crypto")[1]
+    seen = with_file(as_desired(wanted), ca, content=sha256("of somebody else"))
+    seen = seen if runs else stopped(seen, "crypto")
+    assert switches(wanted, seen) == []
+    assert (ca, Remedy.WRITE) in [(item.name, item.remedy) for item in differences(wanted, seen)]
+    assert not any("tls_switch" in reason for reason in unfit(wanted, seen, differences(wanted, seen)))
+
+
+@pytest.mark.parametrize("form", ASKING)
+@pytest.mark.parametrize("there", ["of somebody else", NEW_CA, None], ids=["another", "the new one", "none"])
+def test_a_new_ca_is_measured_by_what_was_deployed_and_not_by_what_somebody_put_there(
+    form: str, there: str | None
+) -> None:
+    ca = tls_files("crypto")[1]
+    seen = as_desired(trusting(form, OLD_CA))
+    seen = without_file(seen, ca) if there is None else with_file(seen, ca, content=sha256(there))
+    wanted = trusting(form, NEW_CA)
+    assert any("locks out who shows a certificate of a ca" in item.to_do for item in switches(wanted, seen))
+    assert any("--data tls_switch=crypto" in reason for reason in unfit(wanted, seen, differences(wanted, seen)))
+    assert switches(trusting(form, OLD_CA + NEW_CA), seen) == []
+    assert switches(trusting(form, NEW_CA, tls_switch=("crypto",)), seen) == []
+
+
+def test_which_ca_was_deployed_is_forgotten_before_a_new_one_comes_and_is_loaded_before_it_is_recorded() -> None:
+    """Cut off between, nothing is recorded: what lies there counts then, and is loaded whether it was or not."""
+    wanted, record = trusting("clients show one", NEW_CA), trusted_file("crypto")
+    interrupted = without_file(as_desired(wanted), record)
+    found = {(item.name, item.remedy) for item in differences(wanted, interrupted)}
+    assert found == {(record, Remedy.WRITE), ("certificate that is served", Remedy.LIVE)}
+    assert switches(trusting("clients show one", OLD_CA), interrupted) != []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_is_recorded_only_where_clients_show_certificates(form: str) -> None:
+    record = trusted_file("crypto")
+    assert (record in [file.path for file in host(form).files]) == (form in ASKING)
+    left = replace(as_desired(host(form)), files={**as_desired(host("clients show one")).files})
+    found = [item.remedy for item in differences(host(form), left) if item.name == record]
+    assert found == ([] if form in ASKING else [Remedy.REMOVE])
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "0" * 63, "Ä" * 64])
+def test_a_record_that_is_none_says_nothing(text: str) -> None:
+    wanted = trusting("clients show one", OLD_CA)
+    seen = with_file(as_desired(wanted), trusted_file("crypto"), content=text)
+    assert switches(wanted, seen) == []
+    assert switches(trusting("clients show one", NEW_CA), seen) != []
 
 
 # --- The second port of a change over

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.catalogue.requested import ROTATIONS, requests
@@ -22,7 +22,8 @@ from tasks.catalogue.secrets_file import read_kept, read_passwords, save_passwor
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.host import compare, notices
 from tasks.compare.passwords import password_problems
-from tasks.compare.rotation import begins_anew, finish_notices, finish_problems, from_before, recorded
+from tasks.compare.rotation import begins_anew, finish_notices, finish_problems, from_before
+from tasks.compare.rotation_record import BEGUN, begun, recorded
 from tasks.compare.server import wanted_settings
 from tasks.desired.build import desired_host
 from tasks.desired.host import Host
@@ -58,7 +59,7 @@ def having(host: Host, *own: str, since: int | None = None, clients: Sequence[Cl
     return recording(seen, {SERVICE: since}) if since is not None else seen
 
 
-def recording(observed: Observed, since: Mapping[str, int | None]) -> Observed:
+def recording(observed: Observed, since: Mapping[str, int | str | None]) -> Observed:
     text = "".join(f"{user} {began}\n" for user, began in since.items())
     return replace(observed, files={**observed.files, RECORD: FileState("file", "root", "root", "0600", text)})
 
@@ -179,6 +180,10 @@ def test_what_is_recorded_is_names_and_times(text: str, found: dict[str, int]) -
     host = wanting((NEW, OLD))
     observed = replace(having(host, NEW, OLD), files={RECORD: FileState("file", "root", "root", "0600", text)})
     assert recorded(host.instances[0], observed) == found
+    assert begun(host.instances[0], observed) == set()
+    amid = recording(observed, {SERVICE: BEGUN, "operator": 5})
+    assert begun(host.instances[0], amid) == {SERVICE}
+    assert recorded(host.instances[0], amid) == {"operator": 5}
     link = replace(observed, files={RECORD: FileState("link", "root", "root", "0777", "crypto-service 5")})
     assert recorded(host.instances[0], link) == {}
 
@@ -334,6 +339,7 @@ class Tier:
     server: dict[str, set[str]] = field(default_factory=dict)
     file: dict[str, set[str]] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
     numbers: Any = field(default_factory=lambda: count(1))
 
     def make(self) -> str:
@@ -355,9 +361,10 @@ class Tier:
         observed = self.observed(host)
         if [*password_problems(host, observed, FILE, ()), *finish_problems(host, observed, anyway)]:
             return False
-        for item in made:
-            self.since.pop(item.user, None)
         (instance,) = host.instances
+        names = {item.user for item in made if item.word != "rotate_finish"} | {*begins_anew(instance, observed)}
+        self.begun |= names
+        self.since = {user: when for user, when in self.since.items() if user not in names}
         differences = [item for item in compare(host, observed) if item.subject == "acl"]
         assert all(item.remedy == Remedy.LIVE for item in differences)
         commands = live_commands(instance, differences, {})
@@ -376,14 +383,50 @@ class Tier:
 
     def record(self, users: Sequence[Any]) -> None:
         several = [user.name for user in users if user.has_several]
-        self.since = {name: self.since.get(name, NOW) for name in several}
+        self.since, self.begun = {name: self.since.get(name, NOW) for name in several}, set()
 
     def observed(self, host: Host) -> Observed:
         seen = as_desired(host)
         for user, own in self.server.items():
             seen = with_user(seen, ROLE, user, passwords=sorted(own))
         users = tuple(FileUser(user, tuple(item[:4] for item in own)) for user, own in self.file.items())
-        return recording(replace(seen, acl_users={acl_file(ROLE): users}), self.since)
+        lines: dict[str, int | str | None] = {**self.since, **dict.fromkeys(self.begun, BEGUN)}
+        return recording(replace(seen, acl_users={acl_file(ROLE): users}), lines)
+
+
+@pytest.mark.parametrize("asked", ["", "rotate"])
+def test_what_a_rotation_brought_that_was_cut_off_stays_whatever_secrets_another_controller_has(
+    tmp_path: Path, asked: str
+) -> None:
+    """With a secrets command, or from elsewhere, nothing is kept beside the file: the host says that it has begun."""
+    tier = established(tmp_path)
+    before = tier.path.read_text()
+    if asked:
+        assert not tier.deploy("rotate", cut=3)
+    else:  # what a person has pasted
+        tier.path.write_text(yaml.safe_dump({ROLE: {user: [tier.make(), *own] for user, own in tier.listed().items()}}))
+        assert not tier.deploy("", cut=3)
+    brought = {user: set(own) for user, own in tier.server.items()}
+    assert all(len(own) == 2 for own in brought.values())
+    newest = tier.path.read_text()
+    tier.path.write_text(before)
+    tier.path.with_name("prod.yaml.before").unlink(missing_ok=True)
+    assert not tier.deploy()
+    assert tier.server == brought
+    tier.path.write_text(newest)
+    assert tier.deploy()
+    assert tier.begun == set()
+    assert tier.file == tier.server == brought
+
+
+def established(directory: Path) -> Tier:
+    """A tier that a deploy has left."""
+    tier = Tier(directory / "prod.yaml")
+    tier.path.write_text(yaml.safe_dump({ROLE: {user: tier.make() for user in USERS}}))
+    tier.path.chmod(0o600)
+    tier.server = {user: {sha256(own[0])} for user, own in tier.listed().items()}
+    tier.file = {user: set(own) for user, own in tier.server.items()}
+    return tier
 
 
 STEP = st.tuples(st.sampled_from(["", *ROTATIONS]), st.none() | st.integers(0, 4))
@@ -391,15 +434,12 @@ STEP = st.tuples(st.sampled_from(["", *ROTATIONS]), st.none() | st.integers(0, 4
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(STEP, max_size=8))
+@example([("rotate", 4), ("rotate_finish", 2), ("rotate_undo", 1)])
 def test_in_any_order_of_steps_and_interruptions_the_newest_password_lets_everybody_in(
     steps: Sequence[tuple[str, int | None]],
 ) -> None:
     with TemporaryDirectory() as directory:
-        tier = Tier(Path(directory) / "prod.yaml")
-        tier.path.write_text(yaml.safe_dump({ROLE: {user: tier.make() for user in USERS}}))
-        tier.path.chmod(0o600)
-        tier.server = {user: {sha256(own[0])} for user, own in tier.listed().items()}
-        tier.file = {user: set(own) for user, own in tier.server.items()}
+        tier = established(Path(directory))
         given_out = {user: own[0] for user, own in tier.listed().items()}  # by deploys that were done to their end
         for word, cut in steps:
             done = tier.deploy(word, cut)
@@ -410,9 +450,12 @@ def test_in_any_order_of_steps_and_interruptions_the_newest_password_lets_everyb
                 assert tier.file[user] & hashes, (word, cut, user)
                 if word != "rotate_finish" and cut is not None:
                     assert sha256(given_out[user]) in tier.server[user] or given_out[user] not in own
+                if word == "rotate_finish" and given_out[user] not in own:
+                    given_out[user] = own[0]  # who asks for a finish anyway turns away who has an older one
                 if done:
                     assert tier.server[user] == tier.file[user] == hashes
                     assert (user in tier.since) == (len(own) > 1)
+                    assert tier.begun == set()
                     given_out[user] = own[0]
         # Whatever was interrupted goes on, or back.
         assert tier.deploy("rotate_finish") or tier.deploy("") or tier.deploy("rotate_undo")

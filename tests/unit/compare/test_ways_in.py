@@ -10,10 +10,19 @@ from tasks.catalogue.secret import Secret
 from tasks.catalogue.tls import Pair
 from tasks.compare.ways_in import closed_ways
 from tasks.desired.host import Host
-from tasks.desired.paths import tls_files
+from tasks.desired.paths import tls_files, trusted_file
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Observed
-from tests.unit.builders import CREDENTIALS, SERVED, as_desired, stopped, with_file, with_server, with_setting
+from tests.unit.builders import (
+    CREDENTIALS,
+    SERVED,
+    as_desired,
+    stopped,
+    with_file,
+    with_server,
+    with_setting,
+    without_file,
+)
 from tests.unit.compare.test_certificates import FORMS, host
 
 BLOCK_LOST = Refusal(Cause.CERTIFICATE, "it speaks TLS, and its role has no tls, so that nobody knows its ca")
@@ -119,6 +128,11 @@ CASES: dict[str, tuple[Host, Callable[[Observed], Observed | None], str]] = {
         showing("clients may show one", clients=WITH_CLIENTS),
         lambda seen: with_file(seen, tls_files("crypto")[1], content="of before"),
         f"crypto: {tls_files('crypto')[1]} is another than tls.ca, expected the one that signs what clients show: ",
+    ),
+    "certificates of clients, and a ca of which nobody knows whether the server has loaded it": (
+        showing("clients may show one", clients=WITH_CLIENTS),
+        lambda seen: without_file(seen, trusted_file("crypto")),
+        f"crypto: whether its server checks clients by {tls_files('crypto')[1]} is not recorded, expected that it is: ",
     ),
     "a server that asks for certificates by now": (
         host("both ports"),

@@ -3,6 +3,10 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
 
 import pytest
 
@@ -33,19 +37,43 @@ AT = {
 }
 
 
+@dataclass
+class Begun:
+    """A process that has begun, and what it is told and says."""
+
+    process: "subprocess.Popen[str]"
+    told: IO[str]
+    says: IO[str]
+    complains: IO[str]
+
+    def ends(self, number: signal.Signals) -> int:
+        """How it ends when it gets the signal."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@contextmanager
+def begun(script: str) -> Iterator[Begun]:
+    """A process that runs this, and says when it has begun; it is gone afterwards."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=REPOSITORY, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        try:
+            assert process.stdout.readline() == "begun\n"
+            yield Begun(process, process.stdin, process.stdout, process.stderr)
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("where", AT)
 def test_it_ends_the_run_as_a_failure_and_in_words(where: str) -> None:
-    command = [sys.executable, "-c", BUSY % AT[where]]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        assert run.stdout
-        assert run.stderr
-        assert run.stdout.readline() == "begun\n"
-        try:
-            run.send_signal(signal.SIGINT)
-            assert run.wait(20) == 1
-        finally:
-            run.kill()
-        assert run.stderr.read().strip() == (
+    with begun(BUSY % AT[where]) as run:
+        assert run.ends(signal.SIGINT) == 1
+        assert run.complains.read().strip() == (
             "Interrupted: not everything was done. Run the same command again to go on."
         )
 
@@ -71,23 +99,14 @@ spawn(replace).join()
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_must_not_be_left_half_done_is_ended_first(number: signal.Signals) -> None:
-    command = [sys.executable, "-c", HELD]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as run:
-        assert run.stdin
-        assert run.stdout
-        assert run.stderr
-        assert run.stdout.readline() == "begun\n"
-        try:
-            run.send_signal(number)
-            assert [run.stderr.readline(), run.stderr.readline()] == ["\n", "wait\n"]
-            assert run.poll() is None
-            run.stdin.write("\n")
-            run.stdin.flush()
-            assert run.stdout.readline() == "whole\n"
-            assert run.wait(20) == (1 if number is signal.SIGINT else -number)
-        finally:
-            run.kill()
+    with begun(HELD) as run:
+        run.process.send_signal(number)
+        assert [run.complains.readline(), run.complains.readline()] == ["\n", "wait\n"]
+        assert run.process.poll() is None
+        run.told.write("\n")
+        run.told.flush()
+        assert run.says.readline() == "whole\n"
+        assert run.process.wait(20) == (1 if number is signal.SIGINT else -number)
 
 
 LEFT = (
@@ -111,14 +130,6 @@ finally:
 
 
 def test_what_it_leaves_waiting_keeps_no_host_from_its_end() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", LEFT], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout
-        assert run.stdout.readline() == "begun\n"
-        try:
-            run.send_signal(signal.SIGINT)
-            assert run.wait(20) == 1
-        finally:
-            run.kill()
-        assert run.stdout.read() == "disconnected\n"
+    with begun(LEFT) as run:
+        assert run.ends(signal.SIGINT) == 1
+        assert run.says.read() == "disconnected\n"

@@ -55,7 +55,8 @@ def test_a_role_and_its_inner_port_stay_until_the_end() -> None:
         stop_script("redis-socket.service"),
         "systemctl disable --quiet --now redis-socket.service",
         "rm -f /etc/systemd/system/redis-socket.service /etc/redis/socket.conf /etc/redis/socket.acl "
-        "/etc/redis/socket.pem /etc/redis/socket.ca /etc/redis/socket.crt /etc/redis/socket.key",
+        "/etc/redis/socket.pem /etc/redis/socket.ca /etc/redis/socket.crt /etc/redis/socket.key "
+        "/var/lib/caas-redis/socket.ca",
         "systemctl daemon-reload",
         "systemctl disable --now redis-inner-port.service",
         "rm -f /etc/redis/inner-port.nft /etc/systemd/system/redis-inner-port.service",

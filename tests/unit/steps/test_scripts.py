@@ -334,10 +334,11 @@ def test_what_was_kept_is_put_back_and_said_whatever_becomes_of_the_rest(tmp_pat
         assert (paths[1].read_text(), paths[3].read_text()) == ("conf.previous", "unit")
 
 
-def record(path: Path, keep: str = "", add: str = "") -> str:
+def record(path: Path, keep: str = "", add: str = "", begin: str = "") -> str:
     """What is recorded afterwards; `-` where there is no file."""
     directory = str(path.parent)
-    assert run("record-rotation", directory=directory, path=str(path), keep=keep, add=add).returncode == 0
+    words = {"keep": keep, "add": add, "begin": begin}
+    assert run("record-rotation", directory=directory, path=str(path), **words).returncode == 0
     assert [item.name for item in path.parent.iterdir()] == ([path.name] if path.exists() else [])
     return path.read_text() if path.exists() else "-"
 
@@ -357,6 +358,11 @@ def test_since_when_users_have_several_passwords_is_kept_for_some_and_begins_for
     kept, begun = record(path, keep="gateway", add="auth-service").splitlines()
     assert kept == "gateway 5"
     assert begun.startswith("auth-service 1")
+    path.write_text("gateway 5\noperator 6\n")
+    assert (
+        record(path, keep="gateway", begin="auth-service operator") == "gateway 5\nauth-service begun\noperator begun\n"
+    )
+    assert record(path, keep="auth-service", begin="gateway") == "auth-service begun\ngateway begun\n"
     assert record(path) == "-"
     assert record(path) == "-"
 
