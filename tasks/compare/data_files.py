@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from tasks.catalogue.moments import in_utc
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.planted import is_of_log
+from tasks.compare.set_aside import lies_aside
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     DATA_ROOT,
     NEW,
     OLD,
-    REPLACED,
     begun_file,
     config_file,
     data_directory,
@@ -147,7 +147,7 @@ def pieces(role: str, observed: Observed) -> list[str]:
 
 
 def _is_data(path: str) -> bool:
-    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path or REPLACED in path
+    unfinished = "/temp-" in path or f"{NEW}/" in path or lies_aside(path)
     return path.endswith((".rdb", ".aof", ".manifest")) and not unfinished
 
 

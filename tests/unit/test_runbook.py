@@ -49,6 +49,7 @@ PLANNED = {
     "host-installed-anew",
     "a-mistake-is-undone",
     "rotate-a-password",
+    "data-put-aside",
 }
 
 
