@@ -133,6 +133,11 @@ BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
 BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
 
 
+def begun_unit(role: str) -> str:
+    """What notes that a role without a log has saved: a service, and a path that starts it."""
+    return f"{BACKUP_UNITS}begun-{role}"
+
+
 def backup_unit(role: str) -> str:
     """What makes a role's copies: a service and a timer of this name."""
     return f"{BACKUP_UNITS}backup-{role}"
