@@ -55,6 +55,6 @@ def set_aside_notices(desired: Host, observed: Observed) -> Iterator[str]:
             names = ", ".join(found.paths[:SHOWN])
             more = f" and {len(found.paths) - SHOWN} more" if len(found.paths) > SHOWN else ""
             yield (
-                f"{instance.name}: {found.size / (1 << 20):.0f} MiB were put aside by deploys or restores, and are "
+                f"{instance.name}: {found.size / (1 << 20):.1f} MiB were put aside by deploys or restores, and are "
                 f"kept until a person deletes them: {names}{more} ({ENTRY})"
             )

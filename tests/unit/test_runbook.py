@@ -50,6 +50,7 @@ PLANNED = {
     "a-mistake-is-undone",
     "rotate-a-password",
     "data-put-aside",
+    "rotate-a-backup-password",
 }
 
 

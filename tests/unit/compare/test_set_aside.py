@@ -44,7 +44,7 @@ def test_what_is_put_aside_is_named_with_its_size_and_its_entry(name: str) -> No
     seen = holding(as_desired(HOST), name)
     (note,) = [line for line in notices(HOST, seen) if "put aside" in line]
     assert f"{DIRECTORY}/{name}" in note
-    assert "3 MiB" in note
+    assert "3.0 MiB" in note
     assert "docs/runbook.md#data-put-aside" in note
     assert compare(HOST, seen) == []
 
@@ -57,7 +57,7 @@ def test_what_a_server_has_is_not_put_aside(name: str) -> None:
 def test_all_that_is_put_aside_is_one_line() -> None:
     seen = holding(as_desired(HOST), *ASIDE)
     (note,) = [line for line in notices(HOST, seen) if "put aside" in line]
-    assert f"{len(ASIDE) * 3} MiB" in note
+    assert f"{len(ASIDE) * 3}.0 MiB" in note
 
 
 def test_a_full_disk_says_how_much_of_it_was_put_aside() -> None:
