@@ -80,7 +80,7 @@ def _tool_text(place: Place, copy: Copy, verb: str, *words: str) -> str:
 
 def swap(place: Place, way: str, stamp: str = "") -> CommandResult:
     job = as_role(place.instance, _swap_job(place.instance, way, stamp), ASIDE_PATIENCE)
-    return place.run(while_watched(place.instance.name, job) if way == "in" else job)
+    return place.run(job if way == "clear" else while_watched(place.instance.name, job))
 
 
 def _swap_job(instance: Instance, way: str, stamp: str) -> str:
@@ -115,10 +115,11 @@ def put_in_place(place: Place, what: str, known: Mapping[str, str], copy: Copy |
 
 
 def _end(place: Place) -> CommandResult:
-    """Its server has ended; it is never killed."""
+    """Its server has ended, unless the host has ended the restore; it is never killed."""
     instance, password = place.instance, place.passwords[place.instance.name].get("operator") or ""
     where = (instance.address, instance.role.port)
-    return ending.ended(place.state, place.host, ending.stop_script(instance.unit), instance.unit, where, password)
+    command = while_watched(instance.name, ending.stop_script(instance.unit))
+    return ending.ended(place.state, place.host, command, instance.unit, where, password)
 
 
 def _watch(place: Place, stamp: str, copy: Copy | None) -> CommandResult:
@@ -223,7 +224,7 @@ def _start(place: Place, known: Mapping[str, str]) -> list[str]:
         convert = make_logs if instance.role.appendonly else make_snapshots
         if not convert(place.state, place.host, [instance]):
             return ["it could not be brought into the form that the role loads"]
-    started = place.run(f"timeout 900 systemctl start {instance.unit}")
+    started = place.run(while_watched(instance.name, f"timeout 900 systemctl start {instance.unit}"))
     if not started.succeeded:
         journal = place.run(f"journalctl --no-pager -n 8 -o cat -u {instance.unit}").output
         return [f"it does not start: {printable(journal.strip())}"]

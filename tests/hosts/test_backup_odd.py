@@ -277,6 +277,29 @@ def test_a_controller_that_is_killed_amid_a_restore_leaves_a_role_that_serves(ti
     assert host.call(f"systemctl is-active {watch}").stdout.strip() == "inactive"
 
 
+def test_a_controller_that_slept_amid_a_restore_stops_nothing_that_its_host_has_started(tier: Tier) -> None:
+    host, watch = tier.host(PLAIN), f"caas-redis-restore-{PLAIN}.service"
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        client.set("test:slept", "as it was")
+        copied(tier, PLAIN)
+        client.set("test:slept", "later")
+    with restoring(tier) as run:
+        host.sh(f"timeout 120 sh -c 'until {MOMENTS['it was stopped'].format(role=PLAIN)}; do :; done'")
+        run.send_signal(signal.SIGSTOP)
+        ended = "systemctl is-active " + watch
+        wait_for(lambda: host.call(ended).stdout.strip() not in ("active", "activating"), "its host has ended it", 120)
+        pid = tier.pid(PLAIN)
+        run.send_signal(signal.SIGCONT)
+        said = run.communicate(timeout=120)[0]
+    assert run.returncode != 0, said
+    assert "the host has ended this restore" in said
+    assert tier.pid(PLAIN) == pid
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        assert client.get("test:slept") in ("later", "as it was")
+    tier.deploy()
+    assert tier.pid(PLAIN) == pid
+
+
 def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
     copied(tier, PLAIN)
     host, pid = tier.host(PLAIN), tier.pid(PLAIN)
