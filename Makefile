@@ -70,6 +70,7 @@ lab-status: system ## the labs of this machine and their hosts
 bench: system ## how long a deploy with nothing to do takes, and what its fences cost clients
 	$(AS_ROOT) $(RUN) -m tests.bench
 	$(AS_ROOT) $(RUN) -m tests.bench.clients
+	$(AS_ROOT) $(RUN) -m tests.bench.backups
 
 golden: setup ## write the rendered files anew after a wanted change
 	$(RUN) -m tests.golden.update

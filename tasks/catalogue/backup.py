@@ -28,6 +28,7 @@ WAYS = "an absolute path, sftp:USER@HOST:/PATH, rest:https://HOST/PATH, s3:https
 FORMS = r"/[^/]|sftp:(//)?[^:/@]|rest:https?://[^/@:]|s3:(https?://)?[^/@:]|(swift|b2|azure|gs|rclone):."
 VARIABLE = re.compile(r"(AWS|B2|AZURE|GOOGLE|OS|ST|SWIFT|RCLONE|RESTIC_REST)_[A-Z0-9_]{1,60}")
 MOST_COPIES = 10_000
+MOST_PASSWORDS = 2  # of a repository: the newest, and the one before it while it is rotated
 LAST = 6  # copies that stay in any case: one made after a mistake displaces none of the same hour from before it
 
 
@@ -162,10 +163,11 @@ def setting_problems(
         elif _several(value):
             yield f"{source}: {SETTINGS}: {name}: expected one text, observed a list: leave one"
     for role in roles:
-        if _several(passwords.get(role.name, {}).get(PASSWORD, "")):
+        count = len(all_of(passwords.get(role.name, {}).get(PASSWORD, "")))
+        if count > MOST_PASSWORDS:
             yield (
-                f"{source}: {role.name}: {PASSWORD}: expected one password, that of its repository, observed a list: "
-                "leave the one that the repository has (restic key changes it there)"
+                f"{source}: {role.name}: {PASSWORD}: expected its repository's password, or the newest and the one "
+                f"before it, observed a list of {count}: leave these two"
             )
 
 

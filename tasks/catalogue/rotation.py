@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.backup import PASSWORD as REPOSITORY
+from tasks.catalogue.backup import READER
 from tasks.catalogue.moments import in_utc
 from tasks.catalogue.requested import FINISH, ROTATE, ROTATIONS, UNDO, Requests
 from tasks.catalogue.roles import Role
@@ -76,11 +78,15 @@ def undone(known: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def named(asked: Iterable[str], role: Role) -> list[str]:
-    """The users of a role that a word names: `ROLE` is all of them, the tool's own among them."""
-    users = (*role.services, OPERATOR)
+    """The users of a role that a word names: `ROLE` is all of them, the tool's own among them.
+
+    Its repository of backups, which is no user of Redis, is meant only where it is named (`ROLE:backup`).
+    """
+    users = (*role.services, OPERATOR, *([READER] if role.backed_up else []))
     pairs = [item.partition(":") for item in asked]
     wanted = {user for name, _, user in pairs if name == role.name}
-    return [user for user in users if user in wanted or "" in wanted]
+    repository = [REPOSITORY] if role.backed_up and REPOSITORY in wanted else []
+    return [user for user in users if user in wanted or "" in wanted] + repository
 
 
 def undoable(asked: Collection[str], role: Role, kept: Kept, now: int) -> list[str]:

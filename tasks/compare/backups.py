@@ -29,7 +29,7 @@ from tasks.observed.state import Observed
 
 ROLE = "[a-z][a-z0-9_-]*"
 OURS = re.compile(
-    rf"{UNITS}/{BACKUP_UNITS}(backup|proof)-{ROLE}\.(service|timer)|{BACKUP_TOOLS}/(backup|sample|copy\.pl|unpack\.pl)"
+    rf"{UNITS}/{BACKUP_UNITS}((backup|proof)-{ROLE}\.(service|timer)|begun-{ROLE}\.(service|path))|{BACKUP_TOOLS}/(backup|sample|copy\.pl|unpack\.pl)"
 )
 SETTINGS = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE})\.backup")
 HOUR = 3600
@@ -49,6 +49,7 @@ class Record:
     life: str = ""  # of which data its copies are
     after: str = ""  # of which life that goes on, and until which moment (tasks/observed/copies.py); empty: began here
     kept: str = ""  # why older copies could not be forgotten
+    rotated: bool = False  # the newest of two passwords opens the repository, and which key is the other's is known
 
 
 def read_record(text: str) -> Record | None:
@@ -71,6 +72,7 @@ def read_record(text: str) -> Record | None:
         said=said,
         kept=kept,
         life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
+        rotated=fields.get("rotated") == "yes",
         after=after if re.fullmatch("[0-9a-f]{16}-[0-9]{1,12}", after) else "",
     )
 
@@ -85,11 +87,8 @@ def backup_leftovers(desired: Host, observed: Observed) -> Iterator[Difference]:
     """Timers and files of backups that the host is not to have; its copies stay where they are."""
     wanted = {unit.name for unit in desired.units} | {file.path for file in desired.files}
     for name, state in sorted(observed.units.items()):
-        if (
-            name.startswith((backup_unit(""), proof_unit("")))
-            and name not in wanted
-            and state["LoadState"] != "not-found"
-        ):
+        ours = OURS.fullmatch(f"{UNITS}/{name}")
+        if ours and name not in wanted and state["LoadState"] != "not-found":
             yield Difference(None, "unit", name, "absent", state["ActiveState"], Remedy.DISABLE)
     for path in sorted(observed.files):
         if path not in wanted and _is_ours(path, observed.files):
@@ -116,6 +115,18 @@ def lost_repository_passwords(
                 f"{name}: {file} has no password of its repository of backups, and the host has one ({path}), "
                 f"expected the same in both: bring the secrets file back, or copy what stands there behind "
                 f"RESTIC_PASSWORD= into it, as {name}: {{{PASSWORD}: …}}; a new one would open no copy"
+            )
+
+
+def unfinished_repositories(observed: Observed, roles: Iterable[str]) -> Iterator[str]:
+    """Of roles whose repository is to lose its password of before: why that would leave none that opens it."""
+    for name in roles:
+        record = recorded(backup_record(name), observed)
+        if record is None or not record.rotated:
+            yield (
+                f"{name}: {PASSWORD}: no copy was made since its repository takes the newest password, expected one: "
+                f"tasks/backup.py --data backup={name}, then this again; or keep the one before: --data "
+                f"rotate_undo={name}:{PASSWORD}"
             )
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from tasks.catalogue.moments import in_utc
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.planted import is_of_log
+from tasks.compare.set_aside import lies_aside, set_aside
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     DATA_ROOT,
+    FAILED,
     NEW,
     OLD,
     REPLACED,
@@ -129,12 +131,26 @@ def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
     if lacks_data(instance, observed):
         found = "gone" if directory not in observed.files else f"gone, {_left(directory, observed)}"
         advice = (
-            f"mount its disk (findmnt {directory}), or restore {loaded_file(instance.role)} (README, Data that is "
-            f"gone); to begin without it: --data begin_empty={instance.name}"
+            f"{_replaced_last(instance, observed)}mount its disk (findmnt {directory}), or restore "
+            f"{loaded_file(instance.role)} (README, Data that is gone); to begin without it: --data "
+            f"begin_empty={instance.name}"
         )
         yield Difference(
             instance.name, "persistence", directory, "its data, for it has run here", found, ByHand(advice)
         )
+
+
+def _replaced_last(instance: Instance, observed: Observed) -> str:
+    """What a restore put aside last, in words: one whose host died amid it has left nothing in its place."""
+    log, snapshot = log_directory(instance.role), snapshot_file(instance.role)
+    found = [path for path in set_aside(instance, observed).paths if REPLACED in path and not path.endswith(FAILED)]
+    if not found:
+        return ""
+    stamp = max(path.rpartition(REPLACED)[2] for path in found)
+    names = [f"mv -T {path}{REPLACED}{stamp} {path}" for path in (log, snapshot) if f"{path}{REPLACED}{stamp}" in found]
+    return (
+        f"if its host went down amid a restore, give what that had put aside its name again ({'; '.join(names)}); else "
+    )
 
 
 def pieces(role: str, observed: Observed) -> list[str]:
@@ -147,7 +163,7 @@ def pieces(role: str, observed: Observed) -> list[str]:
 
 
 def _is_data(path: str) -> bool:
-    unfinished = "/temp-" in path or f"{NEW}/" in path or f"{OLD}/" in path or REPLACED in path
+    unfinished = "/temp-" in path or f"{NEW}/" in path or lies_aside(path)
     return path.endswith((".rdb", ".aof", ".manifest")) and not unfinished
 
 

@@ -16,6 +16,7 @@ from tasks.compare.backups import backup_health
 from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY
 from tasks.compare.server_health import number, refused_logins, server_health
+from tasks.compare.set_aside import ENTRY, set_aside
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory
@@ -85,15 +86,18 @@ def _disk(free: int, instances: list[Instance], observed: Observed) -> Iterator[
         return
     names = ", ".join(instance.name for instance in instances)
     where = data_directory(instances[0].name) if len(instances) == 1 else DATA_ROOT
+    aside = sum(set_aside(instance, observed).size for instance in instances)
+    kept, remove = f", {mib(aside)} of that put aside", f", remove what was put aside ({ENTRY})"
     yield Health(
         instances[0].name if len(instances) == 1 else None,
         Code.DISK_FULL,
         "critical" if critical else "warning",
-        f"{mib(free)} free in {where}, {mib(used)} used by {names}",
+        f"{mib(free)} free in {where}, {mib(used)} used by {names}{kept}",
         f"{mib(rewrite)} for the next rewrite"
         if critical
         else f"{mib(planned)} in all ({DISK_PER_MAXMEMORY} × maxmemory)",
-        f"see what fills it (du -xh -d 3, from where {where} is mounted), free space or enlarge it, keep roles' files",
+        f"see what fills it (du -xh -d 3, from where {where} is mounted), free space or enlarge it, keep roles' files"
+        f"{remove if aside else ''}",
     )
 
 

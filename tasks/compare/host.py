@@ -33,6 +33,7 @@ from tasks.compare.planted import planted
 from tasks.compare.restarts import restart_refusals
 from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
+from tasks.compare.set_aside import set_aside_notices
 from tasks.desired.backup import PACKAGE
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.paths import (
@@ -112,6 +113,7 @@ def notices(desired: Host, observed: Observed) -> list[str]:
     return [
         *kernel_notices(desired, observed),
         *_loading_notices(desired, observed),
+        *set_aside_notices(desired, observed),
         *rotation_notices(desired, observed),
         *clear_notes(desired),
         *([carried] if observed.is_carried else []),

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from tasks.catalogue.printable import excerpt
 from tasks.compare.difference import ByHand, Difference
+from tasks.compare.set_aside import is_put_aside, is_replaced
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import FAILED, NEW, OLD, REPLACED, data_directory, log_directory
+from tasks.desired.paths import NEW, data_directory, log_directory
 from tasks.observed.state import FileState, Observed
 
 SHOWN = 3  # names that a line has
@@ -59,7 +60,7 @@ def _is_known(instance: Instance, path: str, state: FileState) -> bool:
     above, _, name = path.rpartition("/")
     if state.kind == "directory":
         made_by_disk = name == "lost+found" and state.owner == "root"  # of a file system of its own
-        return above == directory and (path in (log, log + NEW, log + OLD) or made_by_disk or _is_replaced(path, log))
+        return above == directory and (path in (log, log + NEW) or made_by_disk or is_put_aside(path, log))
     if state.kind != "file":
         return state.kind == "link" and path == log  # said with what to do about it: tasks/compare/data_files.py
     if path == f"{directory}/{role.dbfilename}" or (above == log and is_of_log(instance, path)):
@@ -67,11 +68,6 @@ def _is_known(instance: Instance, path: str, state: FileState) -> bool:
     if int(state.mode, 8) & 0o111:
         return False
     if above == directory:
-        set_aside = _is_replaced(path, f"{directory}/{role.dbfilename}")
-        return name == role.dbfilename + NEW or set_aside or re.fullmatch(TEMPORARY, name) is not None
-    return (above in (log + NEW, log + OLD) or _is_replaced(above, log)) and is_of_log(instance, path)
-
-
-def _is_replaced(path: str, of: str) -> bool:
-    """Whether this is what a restore has set aside."""
-    return re.fullmatch(rf"{re.escape(of + REPLACED)}[0-9]{{14}}({FAILED})?", path) is not None
+        replaced = is_replaced(path, f"{directory}/{role.dbfilename}")
+        return name == role.dbfilename + NEW or replaced or re.fullmatch(TEMPORARY, name) is not None
+    return (above == log + NEW or is_put_aside(above, log)) and is_of_log(instance, path)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from tasks.catalogue.backup import PASSWORD, PERIODS, READER, SETTINGS, Backup, with_login
-from tasks.catalogue.secret import revealed
+from tasks.catalogue.secret import all_of, revealed
 from tasks.desired.host import File, Instance, Passwords, Plan, Unit
 from tasks.desired.paths import (
     BACKUP_TOOLS,
@@ -87,10 +87,12 @@ def settings_text(plan: Plan, passwords: Passwords) -> str:
     password, reader = own.get(PASSWORD), own.get(READER)
     if password is None or reader is None:
         return ""
+    before = all_of(password)[1:]
     settings = {name: revealed(value) for name, value in passwords.get(SETTINGS, {}).items() if value is not None}
     lines = {
         "RESTIC_REPOSITORY": with_login(plan.backup.of(plan.role.name), settings),
         "RESTIC_PASSWORD": revealed(password),
+        **({"BEFORE": revealed(before[0])} if before else {}),
         "READER": revealed(reader),
         **settings,
     }

@@ -47,6 +47,7 @@ from tasks.desired.paths import (
     account_file,
     acl_file,
     begun_file,
+    begun_unit,
     config_file,
     data_directory,
     loaded_file,
@@ -118,7 +119,7 @@ def desired_host(
         | ({ARPING: None} if addresses else {}),
         files=tuple(sorted(files, key=lambda file: file.path)),
         absent=_absent(roles, bool(forwards or fences), redis_version),
-        units=(*_units(roles, bool(forwards or fences)), *backup_timers(plans)),
+        units=(*_units(roles, bool(forwards or fences)), *_begun_units(roles), *backup_timers(plans)),
         sysctls=values,
         thp="never",
         forwards=forwards,
@@ -210,14 +211,33 @@ def _host_files(
     return files
 
 
+def _begun_units(roles: Sequence[Role]) -> list[Unit]:
+    """Of no role, as timers of backups: a start of one is none of a server."""
+    return [Unit(f"{begun_unit(role.name)}.path", "enabled", "active") for role in roles if not role.appendonly]
+
+
+def _saved_files(role: Role, text: str) -> list[File]:
+    """What notes, at its first save, that a role without a log has data here; `text`: what it notes.
+
+    With a log it has data from its first start on, which a deploy notes.
+    """
+    if role.appendonly:
+        return []
+    unit, directory, snapshot = begun_unit(role.name), data_directory(role.name), snapshot_file(role)
+    values = {"role": role, "snapshot": snapshot, "data_directory": directory, "text": text}
+    service = render("begun.service.j2", **values, begun=begun_file(role.name), records=RECORDS)
+    return [
+        File(f"{UNITS}/{unit}.service", service, role=role.name),
+        File(f"{UNITS}/{unit}.path", render("begun.path.j2", **values), role=role.name),
+    ]
+
+
 def _role_files(instance: Instance) -> list[File]:
     role, user = instance.role, instance.user
+    begun = render("begun.j2", role=role, data_directory=data_directory(role.name))
     return [
-        File(
-            begun_file(role.name),
-            render("begun.j2", role=role, data_directory=data_directory(role.name)),
-            role=role.name,
-        ),
+        File(begun_file(role.name), begun, role=role.name),
+        *_saved_files(role, begun),
         File(
             account_file(role.name),
             render("sysusers.conf.j2", role=role, user=user, data_directory=data_directory(role.name)),

@@ -20,7 +20,7 @@ DATA_ROOT = "/var/lib/redis"
 RECORDS = "/var/lib/caas-redis"  # root's own: what no role can change or read, nor a disk that is not mounted
 DEPLOYS_FILE = f"{RECORDS}/deploys.jsonl"  # what deploys have changed here
 NEW = ".new"  # ends the name of a log that is not complete yet: Redis looks for no such name
-OLD = ".old"  # of a log that no server loads any more
+OLD = ".old"  # of a log that no server loads any more; behind it when, of one that lay there before: -YYYYMMDDHHMMSS
 REPLACED = ".replaced-"  # of data in whose place a restore has put a copy; behind it when, as YYYYMMDDHHMMSS
 FAILED = "-failed"  # behind that, of a copy that was in place and is not any more: its server may have served it
 PREVIOUS = ".previous"  # ends the name of what a roll back goes back to
@@ -133,6 +133,11 @@ BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
 BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
 
 
+def begun_unit(role: str) -> str:
+    """What notes that a role without a log has saved: a service, and a path that starts it."""
+    return f"{BACKUP_UNITS}begun-{role}"
+
+
 def backup_unit(role: str) -> str:
     """What makes a role's copies: a service and a timer of this name."""
     return f"{BACKUP_UNITS}backup-{role}"
@@ -156,6 +161,11 @@ def backup_file(role: str) -> str:
 def backup_record(role: str) -> str:
     """What came of a role's last copy."""
     return f"{RECORDS}/{role}.backup"
+
+
+def life_record(role: str) -> str:
+    """Of which data a role's copies are: beside what came of the last one, which a person may remove."""
+    return f"{RECORDS}/{role}.life"
 
 
 def proof_record(role: str) -> str:

@@ -15,6 +15,7 @@ from pyinfra.api.host import Host as PyinfraHost
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import NAME as BACKUP
+from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.backup import Source as BackupSource
 from tasks.catalogue.backup import backed_up, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
@@ -52,7 +53,6 @@ from tasks.catalogue.secrets_file import (
     read_kept,
     read_secrets,
     to_paste,
-    users_of,
 )
 from tasks.catalogue.secrets_text import Secrets
 from tasks.catalogue.tls import Credentials, read_credentials
@@ -221,6 +221,7 @@ def _with_dropped(
     """The passwords of a source; of users whose rotation is finished those, too, that an interrupted finish dropped."""
     asked = [(role, host.requests) for host in hosts if host.secrets == source for role in host.roles]
     pairs = {(role.name, user) for role, item in asked for user in named(item.rotate_finish, role)}
+    pairs -= {(role.name, REPOSITORY) for role, _ in asked}  # what a repository still takes is known on its host
     if not pairs:
         return known
     merged = {role: dict(users) for role, users in known.items()}
@@ -279,7 +280,9 @@ def _merged(
 ) -> dict[str, dict[str, str]]:
     merged = {role: dict(users) for role, users in known.items()}
     for edit in changed:
-        known_then = edit.before if edit.word == FINISH else edit.after  # one that is dropped may have to let us in
+        # One that is dropped may have to let us in; a repository is opened by the newest before that is done.
+        drops = edit.word == FINISH and edit.user != REPOSITORY
+        known_then = edit.before if drops else edit.after
         merged[edit.role][edit.user] = Secret(known_then[0], known_then[1:])
     for (role, user), password in new.items():
         merged.setdefault(role, {})[user] = password
@@ -426,7 +429,7 @@ def _check_users(host: HostInput) -> Iterable[str]:
     for word in ROTATIONS:
         for item in getattr(host.requests, word):
             name, _, user = item.partition(":")
-            users = [known for role in host.roles if role.name == name for known in users_of(role)]
+            users = [known for role in host.roles if role.name == name for known in entries_of(role)]
             if user and users and user not in users:
                 yield f"{word}={item}: {name} has no such user, expected one of {', '.join(users)}: correct the name"
 

@@ -18,14 +18,17 @@ from tasks.steps.operations import call, run_commands
 
 
 def begin_backups(seen: Look) -> None:
-    """The timers run. A role whose backups are new, or go elsewhere now, is copied at once: what is wrong is said."""
-    timers = [
+    """The timers run, and what waits for first saves.
+
+    A role whose backups are new, or go elsewhere now, is copied at once: what is wrong is said.
+    """
+    units = [
         item.name
         for item in chosen(seen.differences, "unit", remedy=Remedy.START)
         if item.name.startswith((backup_unit(""), proof_unit("")))
     ]
-    if timers:
-        run_commands(name="Start the timers of backups", commands=[f"systemctl start {' '.join(timers)}"])
+    if units:
+        run_commands(name="Start timers and what waits for saves", commands=[f"systemctl start {' '.join(units)}"])
     due = _due(seen)
     if due:
         call(name="Make a first copy", function=make_copies, roles=due)

@@ -51,8 +51,9 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
     """Shell that turns the data of a stopped instance into the form its configuration loads, losing none.
 
     to log: dump.rdb becomes an append-only log, built beside and renamed when complete. to snapshot: the log becomes
-    dump.rdb, and the log is put aside as `appenddirname`.old. Refuses a data set of more than `limit` bytes (0: any):
-    the role's maxmemory would evict from it at once. Prints INFO keyspace. Done already: succeeds.
+    dump.rdb, and is put aside as `appenddirname`.old; one that lay there keeps another name. Refuses a data set of more
+    than `limit` bytes (0: any): the role's maxmemory would evict from it at once. Prints INFO keyspace. Done already:
+    succeeds.
     Runs as redis in the role's sandbox (tasks/steps/sandbox.py), the instance is stopped first.
     docs: redis-facts §2 (a start with `appendonly yes` and no manifest begins empty).
     """
@@ -82,7 +83,7 @@ def convert_script(instance: Instance, to: Form, limit: int) -> str:
         directory=directory,
         log=log,
         new_log=log + NEW,
-        old_log=log + OLD,
+        put_aside=script("put-aside", log=log, old_log=log + OLD),
         manifest=manifest_file(role),
         new_manifest=f"{log}{NEW}/{role.appendfilename}.manifest",
         limit=limit,

@@ -215,7 +215,7 @@ def settle_data(seen: Look) -> None:
 
 
 def aside_command(instance: Instance) -> str:
-    """Rename a log that a server has stopped to write; one that was put aside before makes room. Pure."""
+    """Rename a log that a server has stopped to write; one that was put aside before keeps another name. Pure."""
     log = log_directory(instance.role)
     return as_role(instance, script("put-aside", log=log, old_log=log + OLD), ASIDE_PATIENCE)
 

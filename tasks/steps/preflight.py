@@ -14,12 +14,14 @@ from pyinfra.api.output import echo
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.data_names import CAME_FROM, FROM
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import FINISH
 from tasks.catalogue.rotation import ANYWAY, Edit, edits_to_paste
 from tasks.catalogue.rotation import in_words as steps_in_words
 from tasks.catalogue.secrets_file import lacking_problem
+from tasks.compare.backups import unfinished_repositories
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.elsewhere import endings, known_beginnings, moved_roles, unseen_beginnings, unserved_roles
 from tasks.compare.fitness import unfit
@@ -131,6 +133,8 @@ def _of_rotation(state: State, name: str, seen: Look, observed: Observed) -> lis
     problems = [f"{asked[item.role]}={item.role}: {item}" for item in seen.unknown if item.role in asked]
     source = current(state).tier.sources[name]
     problems += finish_problems(seen.desired, observed, _is_meant(state, name, ANYWAY), isinstance(source, Path))
+    ending = [edit.role for edit in made if (edit.word, edit.user) == (FINISH, REPOSITORY)]
+    problems += unfinished_repositories(observed, ending)
     if problems or isinstance(source, Path):
         return problems
     return edits_to_paste(str(source), [edit for edit in made if edit.word == FINISH])

@@ -28,6 +28,7 @@ from tasks.steps import ending, gate
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.copies import tool_command
 from tasks.steps.sandbox import as_role
+from tasks.steps.watch import unwatch_script, watch_script, while_watched
 
 NO_LIFE = "0" * 16  # of a copy of which it is not known
 OWN_PATH = r"/[A-Za-z0-9_./-]{1,300}"
@@ -70,12 +71,21 @@ class Place:
 
 def tool(place: Place, copy: Copy, verb: str, *words: str) -> CommandResult:
     """The tool on the host, about a copy that may be another role's."""
-    return place.run(f"copied={copy.role} {tool_command(place.plan, verb, *words)}")
+    return place.run(_tool_text(place, copy, verb, *words))
+
+
+def _tool_text(place: Place, copy: Copy, verb: str, *words: str) -> str:
+    return f"copied={copy.role} {tool_command(place.plan, verb, *words)}"
 
 
 def swap(place: Place, way: str, stamp: str = "") -> CommandResult:
-    role = place.instance.role
-    job = script(
+    job = as_role(place.instance, _swap_job(place.instance, way, stamp), ASIDE_PATIENCE)
+    return place.run(job if way == "clear" else while_watched(place.instance.name, job))
+
+
+def _swap_job(instance: Instance, way: str, stamp: str) -> str:
+    role = instance.role
+    return script(
         "swap-data",
         way=way,
         log=log_directory(role),
@@ -84,7 +94,6 @@ def swap(place: Place, way: str, stamp: str = "") -> CommandResult:
         replaced=f"{REPLACED}{stamp}",
         failed=FAILED,
     )
-    return place.run(as_role(place.instance, job, ASIDE_PATIENCE))
 
 
 def put_in_place(place: Place, what: str, known: Mapping[str, str], copy: Copy | None = None) -> bool:
@@ -94,21 +103,42 @@ def put_in_place(place: Place, what: str, known: Mapping[str, str], copy: Copy |
     """
     role = place.instance.name
     with held_back(f"{role}: its data is being replaced, which is not left half-done: wait, this ends when it serves."):
-        if not _replace(place, what, known):
-            return False
-        return copy is None or _note(place, copy)
+        stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+        watched = _watch(place, stamp, copy)
+        if not watched.succeeded:
+            why = printable(watched.output.strip())
+            return place.fail(f"not restored, its own data is as it was: nobody would watch over it: {why}")
+        try:
+            return _replace(place, what, known, stamp) and (copy is None or _note(place, copy))
+        finally:  # where the host is out of reach, it ends this by itself
+            _unwatch(place)
 
 
 def _end(place: Place) -> CommandResult:
-    """Its server has ended; it is never killed."""
+    """Its server has ended, unless the host has ended the restore; it is never killed."""
     instance, password = place.instance, place.passwords[place.instance.name].get("operator") or ""
     where = (instance.address, instance.role.port)
-    return ending.ended(place.state, place.host, ending.stop_script(instance.unit), instance.unit, where, password)
+    command = while_watched(instance.name, ending.stop_script(instance.unit))
+    return ending.ended(place.state, place.host, command, instance.unit, where, password)
 
 
-def _replace(place: Place, what: str, known: Mapping[str, str]) -> bool:
+def _watch(place: Place, stamp: str, copy: Copy | None) -> CommandResult:
+    """The host ends this by itself if the controller is gone before it has."""
+    instance = place.instance
+    note, noted = "", ""
+    if copy is not None:
+        note, noted = _tool_text(place, copy, "continue", *_life_of(copy)), "-".join(_life_of(copy))
+    back = _swap_job(instance, "back", stamp)
+    return place.run(watch_script(instance, stamp, place.observed.is_active(instance.unit), back, note, noted))
+
+
+def _unwatch(place: Place) -> CommandResult:
+    return place.run(unwatch_script(place.instance.name))
+
+
+def _replace(place: Place, what: str, known: Mapping[str, str], stamp: str) -> bool:
     """The role serves the copy; or what it had, and why is said. Whatever ends this leaves it in one of both."""
-    began, stamp = time.monotonic(), f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+    began = time.monotonic()
     by_hand = f"if it is down, on {place.host.name}: systemctl start {place.instance.unit}"
     swapped = CommandResult(False, "", "")
     problems = ["it was cut off"]
@@ -138,7 +168,7 @@ def _replace(place: Place, what: str, known: Mapping[str, str]) -> bool:
 
 def _note(place: Place, copy: Copy) -> bool:
     """Of which data the next copies are is noted on the host."""
-    words = (copy.life or NO_LIFE, f"{copy.at.timestamp():.0f}")
+    words = _life_of(copy)
     noted = tool(place, copy, "continue", *words)
     if not noted.succeeded:
         return place.fail(
@@ -146,6 +176,10 @@ def _note(place: Place, copy: Copy) -> bool:
             f"it has, name copies by their run; on {place.host.name}: {tool_command(place.plan, 'continue', *words)}"
         )
     return True
+
+
+def _life_of(copy: Copy) -> tuple[str, str]:
+    return copy.life or NO_LIFE, f"{copy.at.timestamp():.0f}"
 
 
 def _paths(swapped: CommandResult, word: str) -> list[str]:
@@ -190,7 +224,7 @@ def _start(place: Place, known: Mapping[str, str]) -> list[str]:
         convert = make_logs if instance.role.appendonly else make_snapshots
         if not convert(place.state, place.host, [instance]):
             return ["it could not be brought into the form that the role loads"]
-    started = place.run(f"timeout 900 systemctl start {instance.unit}")
+    started = place.run(while_watched(instance.name, f"timeout 900 systemctl start {instance.unit}"))
     if not started.succeeded:
         journal = place.run(f"journalctl --no-pager -n 8 -o cat -u {instance.unit}").output
         return [f"it does not start: {printable(journal.strip())}"]

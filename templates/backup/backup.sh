@@ -13,6 +13,7 @@ scratch=/var/lib/caas-redis-proof
 state=$records/$role.backup
 proof=$records/$role.proof
 lives=$records/$role.life
+old_key=$records/$role.key  # which key of the repository is that of the password before: it goes when that does
 cache=/var/cache/caas-redis
 samples=20
 patience=900
@@ -25,11 +26,12 @@ began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched='' bound='' unasked=''
+server='' scratched='' bound='' unasked='' by=newest rotated=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || systemctl kill --signal=KILL "$server" 2>/dev/null
   [ -z "$server" ] || systemctl stop "$server" 2>/dev/null
+  [ -z "$server" ] || systemctl reset-failed "$server" 2>/dev/null
   rm -rf "$work"
   [ -z "$scratched" ] || rm -rf "${scratch:?}/$role"
 }
@@ -42,11 +44,16 @@ last_words() { tail -c 65536 | tr -c '[:print:]\n' '?' | sed -E 's#(//|rest:)[^[
 field() { sed -n "s/^$1 //p" "$2" 2>/dev/null | head -n 1; }
 is() { printf '%s' "$1" | grep -qxE "$2"; }
 
-# In a shell of its own: nobody else has these variables.
+setting() { sed -n "s/^$1=//p" "$settings" | head -n 1; }
+# In a shell of its own: nobody else has these variables. `by`: the newest password, or the one before it.
 with_restic() (
   while IFS= read -r line; do
-    case $line in READER=*) ;; [A-Z]*=*) export "${line?}" ;; esac
+    case $line in READER=* | BEFORE=*) ;; [A-Z]*=*) export "${line?}" ;; esac
   done <"$settings"
+  if [ "$by" != newest ]; then
+    RESTIC_PASSWORD=$(setting BEFORE)
+    export RESTIC_PASSWORD
+  fi
   # shellcheck disable=SC2086  # no word, or two
   exec ${bound:+timeout $bound} restic --quiet --cache-dir="$cache" "$@"
 )
@@ -64,7 +71,7 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|after|repository|where|run) ' "$to" 2>/dev/null
+    grep -E '^(first|good|keys|bytes|life|after|repository|where|run|rotated) ' "$to" 2>/dev/null
   } | record "$to"
   exit 1
 }
@@ -73,19 +80,68 @@ hold() {
   flock --wait 7200 9 || failed "another backup or proof has not ended in two hours"
 }
 
+# With the newest password, or in the middle of a rotation by the one before it; sets `by`.
+open_repository() {
+  # restic of Debian 13 tries a quarter of an hour to reach what is not there, each time.
+  by=newest bound=60
+  try_repository || {
+    [ -n "$(setting BEFORE)" ] && grep -q 'wrong password' "$work/said" && by=before && try_repository
+  }
+  opened=$?
+  [ "$opened" = 0 ] || by=newest
+  bound=''
+  return "$opened"
+}
+try_repository() {
+  with_restic unlock >/dev/null 2>&1
+  with_restic cat config >"$work/config" 2>"$work/said"
+}
+# A rotation of its password goes on wherever it was interrupted: the newest is added, the one before stays as long as the
+# secrets file has it, and its key alone goes then. Whatever of it fails, the copy is made by what opens the repository.
+settle_password() {
+  rotated=''
+  if [ -z "$(setting BEFORE)" ]; then
+    forget_key
+  elif [ "$by" = before ] && ! add_key; then
+    echo "$role: its repository does not take the newest password yet: $(last_words <"$work/said")"
+  elif id=$(by=before && current_key); then
+    echo "before $id" | record "$old_key" && rotated=yes
+  elif grep -q 'wrong password' "$work/said"; then
+    rm -f "$old_key"
+    rotated=yes
+  fi
+}
+add_key() {
+  setting RESTIC_PASSWORD >"$work/new"
+  with_restic key add --new-password-file "$work/new" >/dev/null 2>"$work/said" && by=newest && try_repository && return 0
+  by=before
+  return 1
+}
+current_key() {
+  with_restic key list --json >"$work/keys" 2>"$work/said" || return 1
+  perl -0777 -ne '/\{"current":true,"id":"([0-9a-f]{8,64})"/ or exit 1; print $1' "$work/keys"
+}
+forget_key() {
+  id=$(field before "$old_key")
+  is "$id" '[0-9a-f]{8,64}' || return 0
+  current=$(current_key) || return 0
+  if [ "$id" != "$current" ] && grep -qF "\"$id\"" "$work/keys"; then
+    if ! with_restic key remove "$id" >/dev/null 2>"$work/said"; then
+      echo "$role: the password of before could not be removed from its repository yet: $(last_words <"$work/said")"
+      return 0
+    fi
+    echo "$role: the password of before opens its repository no more"
+  fi
+  rm -f "$old_key"
+}
+
 # A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
 # one at another place is.
 have_repository() {
   where=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)
   known=''
   [ "$(field where "$state")" != "$where" ] || known=$(field repository "$state")
-  # restic of Debian 13 tries a quarter of an hour to reach what is not there, each time.
-  bound=60
-  with_restic unlock >/dev/null 2>&1
-  with_restic cat config >"$work/config" 2>"$work/said"
-  opened=$?
-  bound=''
-  if [ "$opened" = 0 ]; then
+  if open_repository; then
     sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p' "$work/config" | head -n 1 >"$work/id"
     if [ -n "$known" ] && [ "$known" != "$(cat "$work/id")" ]; then
       failed "its repository is another one than before: look whether the right one is mounted; if it was made anew on purpose: rm $state on the host"
@@ -166,13 +222,14 @@ make_copy() {
   hold "$role.backup"
   began=$(now)
   have_repository make
+  settle_password
   run=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
   have_life "$run" "$began" || failed "it cannot be noted of which data its copies are: $lives cannot be written"
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
   if [ -z "$log" ] && is_empty_yet; then
     printf '%s\n' "result ok" "at $began" "first $first" "good $began" "keys 0" "empty yes" "life $own_life" \
-      ${after:+"after $after"} "repository $(cat "$work/id")" "where $where" | record "$state"
+      ${after:+"after $after"} ${rotated:+"rotated yes"} "repository $(cat "$work/id")" "where $where" | record "$state"
     echo "$role: it is empty and has never saved: there is nothing to copy yet"
     return 0
   fi
@@ -210,6 +267,7 @@ make_copy() {
     echo "run $run"
     echo "life $own_life"
     [ -z "$after" ] || echo "after $after"
+    [ -z "$rotated" ] || echo "rotated yes"
     echo "repository $(cat "$work/id")"
     echo "where $where"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
@@ -344,15 +402,21 @@ scratch_config() {
     "databases $databases" "appendonly $appendonly" "appenddirname log" "appendfilename $name" "dbfilename snapshot.rdb" \
     "aof-load-truncated no" "auto-aof-rewrite-percentage 0" "logfile $1/messages"
 }
+# What the unit's own bound would end, where the kernel has no such bound for it, and in words that say why.
+fits() {
+  used=$(sed -nE 's/^used_memory:([0-9]{1,15}).*/\1/p' "$work/loaded" | head -n 1)
+  [ "$memory" = infinity ] || [ "${used:-0}" -le "$memory" ] || failed "$too_large"
+}
 ask_scratch() { reading -s "$scratch/$role/own/socket" --raw; }
 # A unit of its own, whoever runs the proof: it sees its own directory and no network, and cannot take more memory than
-# the proof is planned for.
+# the proof is planned for, nor more of the disk than was free for it. Why it ended is read before it is collected.
 start_scratch() {
   server=caas-redis-scratch-$role.service
   systemctl stop "$server" 2>/dev/null
   systemctl reset-failed "$server" 2>/dev/null
-  systemd-run --quiet --collect --unit="$server" --service-type=exec --property=RuntimeMaxSec=$((2 * patience)) \
-    --property="User=$user" --property="Group=$user" --property=UMask=0077 --property=LimitCORE=0 \
+  largest=$(($(field bytes "$work/manifest") + reserve / 4))
+  systemd-run --quiet --unit="$server" --service-type=exec --property=RuntimeMaxSec=$((2 * patience)) \
+    --property="User=$user" --property="Group=$user" --property=UMask=0077 --property=LimitCORE=0 --property="LimitFSIZE=$largest" \
     --property="MemoryMax=$memory" --property=MemorySwapMax=0 --property=TasksMax=64 \
     --property=Nice=15 --property=IOSchedulingClass=idle --property=CPUWeight=10 --property=OOMScoreAdjust=800 \
     --property=PrivateNetwork=yes --property=RestrictAddressFamilies=AF_UNIX --property=PrivateDevices=yes --property=PrivateTmp=yes \
@@ -396,11 +460,15 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   chmod 0644 "$scratch/$role/redis.conf"
   start_scratch "$scratch/$role" || failed "a server for the proof could not be started: $(last_words <"$work/said")"
   deadline=$(($(now) + patience))
+  too_large="the copy of run $run needs more memory than the $memory bytes that its proof may take, 1.25 times maxmemory and 128 MiB: if maxmemory was made smaller since, make another copy"
   until echo INFO | ask_scratch >"$work/loaded" && numbers <"$work/loaded" >"$work/counted"; do
+    fits
+    systemctl is-active --quiet "$server" || [ "$(systemctl show -P Result "$server")" != oom-kill ] || failed "$too_large"
     systemctl is-active --quiet "$server" || failed "a server does not load the copy of run $run: $(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)"
     [ "$(now)" -lt "$deadline" ] || failed "a server has not loaded the copy of run $run in $patience s"
     sleep 0.2
   done
+  fits
   read -r loaded _ <"$work/counted"
   [ -n "$1" ] || grep -qE '^(low|sample) ' "$work/manifest" ||
     failed "the copy of run $run was loaded, $loaded keys, and there is nothing to compare it with: its server did not answer reader when it was made (journalctl -u caas-redis-backup-$role)"
@@ -432,12 +500,14 @@ hold_role() {
 }
 
 list_copies() {
+  open_repository || { last_words <"$work/said" >&2; exit 1; }
   bound=120
   with_restic snapshots --json 2>"$work/said" || { last_words <"$work/said" >&2; exit 1; }
 }
 
 # For a restore: unpacked where nobody loads it yet. Prints the manifest.
 fetch_copy() {
+  open_repository || { last_words <"$work/said" >&2; exit 1; }
   why=$(unpack "$1" "$2" "$3") || { echo "$why" >&2; exit 1; }
   cat "$work/manifest"
 }

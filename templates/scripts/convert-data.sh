@@ -4,7 +4,7 @@
 #
 # log: the snapshot becomes an append-only log, built beside and renamed when it is complete. Done already: succeeds.
 # snapshot: the log becomes a snapshot, and is put aside. Done already: succeeds.
-: "${task?}" "${run?}" "${config?}" "${patience?}" "${directory?}" "${log?}" "${new_log?}" "${old_log?}" "${manifest?}" "${new_manifest?}" "${limit?}"
+: "${task?}" "${run?}" "${config?}" "${patience?}" "${directory?}" "${log?}" "${new_log?}" "${put_aside?}" "${manifest?}" "${new_manifest?}" "${limit?}"
 
 # One command, its reply on one line.
 say() { redis-cli -s "$run/socket" --no-auth-warning "$@" 2>&1; }
@@ -82,7 +82,6 @@ snapshot)
   refuse_too_much
   [ "$(say SAVE)" = OK ] || fail
   end
-  rm -rf "$old_log"
-  mv -T "$log" "$old_log" && sync "$old_log"
+  sh -c "$put_aside"
   ;;
 esac

@@ -38,7 +38,8 @@ part listeners; bounded ss -Hltnp || failed listeners $? ss -Hltnp
 part units
 # By their names on disk, not by a pattern: matching one costs systemd more than all the rest.
 units=" $units "
-for file in /etc/systemd/system/redis-*.service /etc/systemd/system/caas-redis-*.timer /etc/systemd/system/caas-redis-address-*.service; do
+for file in /etc/systemd/system/redis-*.service /etc/systemd/system/caas-redis-*.timer /etc/systemd/system/caas-redis-*.path \
+  /etc/systemd/system/caas-redis-address-*.service; do
   file=${file##*/}
   case $file in *[!a-z0-9_.-]*) continue ;; esac  # no role of ours has such a name
   case $units in *" $file "*) ;; *) units="$units$file ";; esac

@@ -281,6 +281,58 @@ def test_backup_not_proved(tier: Tier) -> None:
     follow(tier, "backup-not-proved", "crypto")
 
 
+def opens(tier: Tier, password: str) -> bool:
+    done = tier.host("crypto").call(f"RESTIC_PASSWORD={password} restic -q -r {REPOSITORY}/crypto cat config")
+    return done.returncode == 0
+
+
+def passwords(tier: Tier) -> list[str]:
+    """Of crypto's repository in the secrets file, the newest first."""
+    found = yaml.safe_load(tier.secrets.read_text())["crypto"]["backup"]
+    return [found] if isinstance(found, str) else list(found)
+
+
+def test_rotate_a_backup_password(tier: Tier) -> None:
+    """docs/runbook.md, Rotate a backup password: its repository is away first, and steps of it are cut off."""
+    host, note = tier.host("crypto"), "/var/lib/caas-redis/crypto.key"
+    (old,) = passwords(tier)
+    host.sh(f"mv {REPOSITORY}/crypto /srv/away")
+    begun = tier.run("deploy.py", "--data", "rotate=crypto:backup")
+    assert len(passwords(tier)) == 2, output(begun)
+    new, before = passwords(tier)
+    assert before == old
+    refused = tier.run("deploy.py", "--data", "rotate_finish=crypto:backup")
+    assert refused.returncode != 0
+    sees(refused, entries()["rotate-a-backup-password"].quotes[0])
+    host.sh(f"mv /srv/away {REPOSITORY}/crypto")
+    # Until a copy was made, all that reads opens it by the old one.
+    assert not opens(tier, new)
+    assert proof(tier, "crypto")[0] == 0
+    assert runs(tier, "crypto")
+    assert tier.run("tasks/restore.py", "--data", "restore=crypto", "--data", "into=/srv/rotated").returncode == 0
+    done = tier.run("tasks/backup.py", "--data", "backup=crypto")
+    assert done.returncode == 0, output(done)
+    assert opens(tier, new)
+    assert opens(tier, old)
+    # Cut off before the old key was noted: the next copy notes it.
+    noted = host.sh(f"cat {note}")
+    host.sh(f"rm {note}")
+    follow(tier, "rotate-a-backup-password", "crypto")
+    assert passwords(tier) == [new]
+    assert opens(tier, new)
+    assert not opens(tier, old)
+    assert host.call(f"test -e {note}").returncode == 1
+    # Cut off before that was forgotten.
+    host.sh(f"echo '{noted.strip()}' >{note}")
+    assert tier.run("tasks/backup.py", "--data", "backup=crypto").returncode == 0
+    assert host.call(f"test -e {note}").returncode == 1
+    assert proof(tier, "crypto")[0] == 0
+    assert operations(tier.deploy()) == ["Prove the tier"]
+    said = host.sh("journalctl -q --no-pager -o cat -u 'caas-redis-*'; ps -eo args; ls -R /run/caas-redis")
+    assert new not in said
+    assert old not in said
+
+
 def follow(tier: Tier, name: str, role: str) -> None:
     """The entry's commands, in order; each ends well."""
     for command in entries()[name].commands:

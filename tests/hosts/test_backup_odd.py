@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.certificates import Authority, Files
-from tests.hosts.conftest import Tier, layout, output, wait_for
+from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.test_backup import REPOSITORY
 from tests.hosts.test_tls import Client
 from tests.lab.containers import ContainerLab
@@ -88,6 +88,18 @@ def manifest(tier: Tier, role: str) -> dict[str, list[str]]:
     for line in text.splitlines():
         found.setdefault(line.partition(" ")[0], []).append(line.partition(" ")[2])
     return found
+
+
+def test_the_first_save_of_a_role_without_a_log_is_noted_by_its_host(tier: Tier) -> None:
+    host, begun = tier.host(WITHOUT_LOG), f"/var/lib/caas-redis/{WITHOUT_LOG}"
+    assert host.call(f"test -e {begun}").returncode == 1
+    with tier.operator(WITHOUT_LOG) as operator:
+        operator.set("test:first", "kept")
+        operator.save()
+    wait_for(lambda: host.call(f"test -e {begun}").returncode == 0, "it is noted")
+    drift = tier.run("tasks/drift.py")
+    assert drift.returncode == 0, output(drift)
+    assert operations(tier.deploy()) == ["Prove the tier"]
 
 
 def test_a_role_with_tls_is_copied_with_bounds_proved_and_restored(tier: Tier, files: Files) -> None:
@@ -211,9 +223,8 @@ def test_a_file_of_any_age_hides_no_copy(tier: Tier) -> None:
     host.sh(f"touch /var/lib/redis/{PLAIN}/appendonlydir/*.incr.aof")
 
 
-def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
-    copied(tier, PLAIN)
-    host, pid = tier.host(PLAIN), tier.pid(PLAIN)
+def restoring(tier: Tier) -> "subprocess.Popen[str]":
+    """A restore of PLAIN under way, as a process of this machine."""
     words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", "--data", f"restore={PLAIN}"]
     program = Path(sys.executable).with_name("pyinfra")
     argv: list[str | Path] = [
@@ -227,7 +238,72 @@ def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
     ]
     env = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"} | {"HOME": str(tier.lab.home)}
     pipe, same = subprocess.PIPE, subprocess.STDOUT
-    with subprocess.Popen(argv, env=env, cwd=tier.repository, text=True, stdout=pipe, stderr=same) as run:
+    return subprocess.Popen(argv, env=env, cwd=tier.repository, text=True, stdout=pipe, stderr=same)
+
+
+MOMENTS = {
+    "it was stopped": "systemctl show -P MainPID redis-{role} | grep -qx 0",
+    "its data was set aside": "test $(ls -d /var/lib/redis/{role}/*.replaced-* 2>/dev/null | wc -l) -gt {count}",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_controller_that_is_killed_amid_a_restore_leaves_a_role_that_serves(tier: Tier, moment: str) -> None:
+    host, watch = tier.host(PLAIN), f"caas-redis-restore-{PLAIN}.service"
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        client.set("test:killed", "as it was")
+        copied(tier, PLAIN)
+        client.set("test:killed", "later")
+    since = int(time.time())
+    count = host.sh(f"ls -d /var/lib/redis/{PLAIN}/*.replaced-* 2>/dev/null | wc -l").strip()
+    came = MOMENTS[moment].format(role=PLAIN, count=count)
+    with restoring(tier) as run:
+        host.sh(f"timeout 120 sh -c 'until {came}; do :; done'")
+        run.kill()
+        run.communicate(timeout=60)
+    ended = "systemctl is-active " + watch
+    wait_for(lambda: host.call(ended).stdout.strip() not in ("active", "activating"), "its host has ended it", 120)
+    assert host.sh(f"systemctl is-active redis-{PLAIN}.service").strip() == "active"
+    said = host.sh(f"journalctl -q --no-pager -o cat --since=@{since} -u {watch}")
+    assert f"{PLAIN}: the controller of its restore is gone: " in said
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        expected = "later" if "what was there before runs again" in said else "as it was"
+        assert client.get("test:killed") == expected, said
+    assert tier.run("tasks/drift.py").returncode == 0
+    tier.deploy()
+    restored(tier, PLAIN)
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        assert client.get("test:killed") == "as it was"
+    assert host.call(f"systemctl is-active {watch}").stdout.strip() == "inactive"
+
+
+def test_a_controller_that_slept_amid_a_restore_stops_nothing_that_its_host_has_started(tier: Tier) -> None:
+    host, watch = tier.host(PLAIN), f"caas-redis-restore-{PLAIN}.service"
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        client.set("test:slept", "as it was")
+        copied(tier, PLAIN)
+        client.set("test:slept", "later")
+    with restoring(tier) as run:
+        host.sh(f"timeout 120 sh -c 'until {MOMENTS['it was stopped'].format(role=PLAIN)}; do :; done'")
+        run.send_signal(signal.SIGSTOP)
+        ended = "systemctl is-active " + watch
+        wait_for(lambda: host.call(ended).stdout.strip() not in ("active", "activating"), "its host has ended it", 120)
+        pid = tier.pid(PLAIN)
+        run.send_signal(signal.SIGCONT)
+        said = run.communicate(timeout=120)[0]
+    assert run.returncode != 0, said
+    assert "the host has ended this restore" in said
+    assert tier.pid(PLAIN) == pid
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        assert client.get("test:slept") in ("later", "as it was")
+    tier.deploy()
+    assert tier.pid(PLAIN) == pid
+
+
+def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
+    copied(tier, PLAIN)
+    host, pid = tier.host(PLAIN), tier.pid(PLAIN)
+    with restoring(tier) as run:
         wait_for(lambda: tier.pid(PLAIN) != pid, "its server was stopped", 120)
         run.send_signal(signal.SIGINT)
         said = run.communicate(timeout=120)[0]
@@ -325,4 +401,38 @@ def test_a_copy_larger_than_its_roles_memory_is_restored_in_words(tier: Tier) ->
     smaller.deploy("--data", "allow_eviction=true")
     done = smaller.run("tasks/restore.py", "--data", f"restore={WITHOUT_LOG}")
     assert "keys were evicted since: the copy is larger than its maxmemory" in output(done)
+    tier.deploy()
+
+
+def test_a_copy_that_needs_more_memory_than_its_proof_may_take_is_red_and_harms_no_service(tier: Tier) -> None:
+    host, room = tier.host(PLAIN), 200
+    with tier.operator(WITHOUT_LOG) as operator:
+        for number in range(room):
+            operator.set(f"test:large:{number}", "x" * (1 << 20))
+        operator.save()
+    copied(tier, WITHOUT_LOG)
+    overrides = json.loads(tier.options[-1].partition("=")[2])
+    overrides[WITHOUT_LOG]["maxmemory"] = "16mb"
+    smaller = Tier(
+        tier.lab, tier.inventory, tier.secrets, (*tier.options[:-1], f"redis_overrides={json.dumps(overrides)}")
+    )
+    host.sh(f"systemctl stop caas-redis-backup-{WITHOUT_LOG}.timer")  # the copy that is proved is that one
+    with tier.operator(WITHOUT_LOG) as operator:
+        operator.flushall()
+    pids = {role: tier.pid(role) for role in (PLAIN, SECURED, WITHOUT_LOG)}
+    host.sh(f"cp -p /var/lib/caas-redis/{WITHOUT_LOG}.backup /root/large.backup")
+    smaller.deploy("--data", "allow_eviction=true")
+    host.sh(f"cp -p /root/large.backup /var/lib/caas-redis/{WITHOUT_LOG}.backup")
+    ended, said = proof(tier, WITHOUT_LOG)
+    assert ended != 0
+    assert "needs more memory than the " in said, said
+    assert {role: tier.pid(role) for role in pids} == pids
+    assert "oom" not in host.sh("systemctl list-units --all --plain --no-legend 'redis-*' | grep -v active || true")
+    verified = smaller.run("tasks/verify.py")
+    assert f"{WITHOUT_LOG}: critical PROOF-FAILED: the copy of run " in output(verified)
+    left = "systemctl list-units --all --plain --no-legend 'caas-redis-scratch-*'; ls /var/lib/caas-redis-proof"
+    assert host.sh(left) == ""
+    tier.run("deploy.py")  # which ends as verify does: that proof is red until there is another
+    copied(tier, WITHOUT_LOG)
+    assert proof(tier, WITHOUT_LOG)[0] == 0
     tier.deploy()

@@ -97,6 +97,31 @@ def test_switching_the_append_only_file_on_loses_nothing_even_when_the_server_di
         assert client.config_get("appendonly")["appendonly"] == "yes"
 
 
+def test_a_log_that_begins_to_say_when_what_was_written_loses_no_write_and_restarts_nothing(onebox: Tier) -> None:
+    roles = ("compliance", "crypto")
+    without = onebox.deploy(*overriding({role: {"aof_timestamp_enabled": False} for role in roles}))
+    assert not [name for name in operations(without) if "estart" in name]
+    pids = {role: onebox.pid(role) for role in ROLES}
+    scenario = "aof-timestamp-enabled on, then kill -9"
+    with (
+        kept(onebox, "crypto"),
+        writing(onebox, "compliance", "aof-timestamp-enabled on") as other,
+        writing(onebox, "crypto", scenario) as writer,
+    ):
+        done = onebox.deploy()
+        assert not [name for name in operations(done) if "estart" in name], operations(done)
+        assert untouched(writer.report()), writer.result.errors
+        assert {role: onebox.pid(role) for role in ROLES} == pids
+        onebox.host("crypto").sh(f"kill -9 {pids['crypto']}")
+        dead = writer.report().acknowledged
+        wait_for(lambda: writer.report().acknowledged > dead + 100, "the writer goes on after the kill")
+    assert untouched(other.result), other.result.errors
+    for role in roles:
+        with onebox.operator(role) as client:
+            assert client.config_get("aof-timestamp-enabled") == {"aof-timestamp-enabled": "yes"}
+        assert onebox.host(role).sh(f"grep -ac '^#TS:' /var/lib/redis/{role}/appendonlydir/*.incr.aof").strip() != "0"
+
+
 # --- Restarts
 
 

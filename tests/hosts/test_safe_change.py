@@ -13,8 +13,10 @@ import redis
 from tests.hosts.conftest import ROLES, Finished, Tier, operations, output, wait_for
 from tests.hosts.dataset.capture import Dataset
 from tests.hosts.every_way import changes, kept, write
+from tests.hosts.runbook_steps import follow, sees
 from tests.hosts.writer import writing
 from tests.lab.containers import ContainerLab, HostSpec
+from tests.runbook import entries
 from tests.tree import copy_of_tree
 
 pytestmark = pytest.mark.hosts
@@ -351,6 +353,31 @@ def test_a_stopped_server_whose_role_gave_up_its_log_keeps_its_data(onebox: Tier
     onebox.host("gateway").sh("systemctl stop redis-gateway")
     onebox.deploy()
     assert changes(onebox, "gateway", held) == []
+
+
+def test_data_put_aside(onebox: Tier) -> None:
+    """docs/runbook.md, Data put aside: of a role whose log was switched off again and again."""
+    without = ("--data", 'redis_overrides={"crypto": {"appendonly": false}}')
+    host, data = onebox.host("crypto"), "/var/lib/redis/crypto"
+    host.sh(f"rm -rf {data}/*.old*")
+    held: list[Dataset] = []
+    for down in (False, True, False):
+        held.append(write(onebox, "crypto"))
+        if down:
+            host.sh("systemctl stop redis-crypto")
+        onebox.deploy(*without)
+        onebox.deploy()
+    names = host.sh(f"ls -d {data}/*.old*").split()
+    assert len(names) == 3
+    assert f"{data}/appendonlydir.old" in names
+    assert all(re.fullmatch(rf"{data}/appendonlydir\.old(-[0-9]{{14}}(-[0-9]+)?)?", name) for name in names)
+    assert onebox.run("tasks/drift.py").returncode == 0
+    sees(onebox.run("tasks/verify.py"), entries()["data-put-aside"].quotes[0])
+    *_, verified = follow(onebox, "data-put-aside")
+    assert re.search(r"crypto: [0-9.]+ MiB were put aside", output(verified)) is None
+    assert host.sh(f"ls -d {data}/*.old* 2>/dev/null || true") == ""
+    assert "appendonlydir.old-" in host.sh("tar -tzf /root/crypto-aside.tar.gz")
+    assert changes(onebox, "crypto", held[-1]) == []
 
 
 # --- Two deploys

@@ -12,6 +12,7 @@ import pytest
 
 from tests.bench import timed
 from tests.bench.__main__ import INVENTORIES, Bench, specs
+from tests.bench.backups import table as backups_table
 from tests.bench.clients import FENCED, PLAIN, Run, read
 from tests.bench.clients import table as clients_table
 from tests.bench.report import FLOOR, Cost, missed, ratio, table
@@ -115,6 +116,12 @@ CSV = """WARNING: something
 
 def test_what_redis_benchmark_prints_is_read_by_its_headings() -> None:
     assert read(CSV) == {"SET": Run(50000.0, 0.5), "GET": Run(80000.0, 0.25)}
+
+
+def test_what_a_copy_costs_is_a_ratio_of_medians() -> None:
+    runs = {"during a copy": [Run(90, 2.0), Run(1, 99.0), Run(90, 2.0)], "without": [Run(100, 1.0)]}
+    (_, row) = backups_table({("shared, during a copy", "SET"): runs})
+    assert row.split() == ["shared,", "during", "a", "copy", "SET", "90", "100", "0.90", "2.00ms", "1.00ms", "2.00"]
 
 
 def test_what_fences_cost_is_a_ratio_of_medians() -> None:

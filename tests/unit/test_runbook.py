@@ -50,6 +50,8 @@ PLANNED = {
     "host-installed-anew",
     "a-mistake-is-undone",
     "rotate-a-password",
+    "data-put-aside",
+    "rotate-a-backup-password",
 }
 
 

@@ -129,11 +129,16 @@ def test_the_user_of_a_rest_server_comes_from_the_secrets() -> None:
     assert with_login("rest:https://host/x", {}) == "rest:https://host/x"
 
 
-def test_variables_that_are_not_restics_and_several_passwords_are_refused() -> None:
+def test_a_repository_may_have_the_password_before_the_newest() -> None:
+    (role,) = backed_up([roles()["crypto"]], Backup(repository="/mnt/x"))
+    assert list(setting_problems("secrets.yaml", {"crypto": {"backup": Secret("new", ["old"])}}, [role])) == []
+
+
+def test_variables_that_are_not_restics_and_many_passwords_are_refused() -> None:
     (role,) = backed_up([roles()["crypto"]], Backup(repository="/mnt/x"))
     known: dict[str, dict[str, str]] = {
         "RESTIC": {"LD_PRELOAD": "/tmp/x.so", "AWS_ACCESS_KEY_ID": "x"},
-        "crypto": {"backup": Secret("new", ["old"])},
+        "crypto": {"backup": Secret("new", ["old", "older"])},
     }
     problems = list(setting_problems("secrets.yaml", known, [role]))
     assert [line.split(":")[1:3] for line in problems] == [[" RESTIC", " LD_PRELOAD"], [" crypto", " backup"]]

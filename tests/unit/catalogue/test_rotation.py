@@ -64,6 +64,15 @@ def known(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
 # --- A list in the file
 
 
+@pytest.mark.parametrize("backed", [False, True])
+@pytest.mark.parametrize("asked", [["crypto"], ["crypto:backup"], ["crypto", "crypto:backup"], ["gateway:backup"]])
+def test_a_repository_is_rotated_only_where_it_is_named(asked: list[str], backed: bool) -> None:
+    role = roles()["crypto"].model_copy(update={"backed_up": backed})
+    assert ("backup" in named(asked, role)) == (backed and "crypto:backup" in asked)
+    assert ("operator" in named(asked, role)) == ("crypto" in asked)
+    assert ("reader" in named(asked, role)) == (backed and "crypto" in asked)
+
+
 def test_the_first_of_a_list_is_handed_out_and_all_are_known(path: Path) -> None:
     found, problems = read_passwords(written(path, {"gateway": {"gateway": [NEW, OLD], "operator": OTHER}}))
     assert problems == []

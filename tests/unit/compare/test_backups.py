@@ -2,9 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tasks.catalogue.backup import Backup, backed_up
 from tasks.catalogue.secret import Secret
-from tasks.compare.backups import backup_leftovers, lost_repository_passwords, without_backup
+from tasks.compare.backups import (
+    backup_leftovers,
+    lost_repository_passwords,
+    unfinished_repositories,
+    without_backup,
+)
 from tasks.compare.difference import Remedy
 from tasks.compare.fitness import memory_needed
 from tasks.compare.host import compare
@@ -71,6 +78,31 @@ def test_the_file_for_root_alone_has_what_restic_needs_and_shows_itself_nowhere(
     assert "secret-of-crypto" not in repr(HOST)
 
 
+def test_the_password_before_the_newest_is_there_for_as_long_as_the_secrets_file_has_it() -> None:
+    (plan,) = HOST.backups
+    known: dict[str, dict[str, str | None]] = {"crypto": {"backup": Secret("new", ["old"]), "reader": Secret("two")}}
+    assert settings_text(plan, known).splitlines()[2:4] == ["RESTIC_PASSWORD=new", "BEFORE=old"]
+
+
+@pytest.mark.parametrize(
+    ("record", "may"),
+    [
+        (None, False),
+        ("result ok\nat 2\ngood 2\nfirst 1\n", False),
+        ("result ok\nat 2\ngood 2\nfirst 1\nrotated yes\n", True),
+        ("result failed\nat 3\ngood 2\nfirst 1\nrotated yes\n", True),
+        ("rotated yes\n", False),
+    ],
+)
+def test_no_password_goes_before_a_copy_was_made_with_the_newest(record: str | None, may: bool) -> None:
+    path = "/var/lib/caas-redis/crypto.backup"
+    others = {name: state for name, state in SEEN.files.items() if name != path}
+    own = {path: replace(SEEN.files[path], content=record)} if record is not None else {}
+    problems = list(unfinished_repositories(replace(SEEN, files={**others, **own}), ["crypto"]))
+    assert (problems == []) == may
+    assert all("tasks/backup.py --data backup=crypto" in problem for problem in problems)
+
+
 def test_the_proof_of_the_largest_role_counts_in_the_memory_of_a_host() -> None:
     several = [roles()["crypto"], roles()["socket"]]
     more = memory_needed(backed_up(several, BACKUP)) - memory_needed(several)
@@ -85,3 +117,16 @@ def test_roles_without_a_backup_are_named() -> None:
 
 def test_a_script_for_redis_cli_is_one_line_without_its_comments() -> None:
     assert one_line("-- why\nlocal a = 1\n  return a\n") == "local a = 1 return a\n"
+
+
+def test_what_notes_a_first_save_is_there_for_roles_without_a_log_only() -> None:
+    without_log = desired("crypto", crypto={"appendonly": False})
+    units = "/etc/systemd/system/caas-redis-begun-crypto"
+    assert compare(without_log, as_desired(without_log)) == []
+    assert not [file.path for file in WITHOUT.files if "begun" in file.path]
+    found = {item.name: item.remedy for item in backup_leftovers(desired("crypto"), as_desired(without_log))}
+    assert found == {
+        "caas-redis-begun-crypto.path": Remedy.DISABLE,
+        f"{units}.path": Remedy.REMOVE,
+        f"{units}.service": Remedy.REMOVE,
+    }

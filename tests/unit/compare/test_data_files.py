@@ -172,6 +172,23 @@ def test_a_role_that_has_run_and_has_no_data_is_refused_and_drift_says_the_same(
     assert [item.to_do in refused for item in found] == [True]
 
 
+def test_what_a_restore_put_aside_last_is_named_where_its_host_went_down_amid_it(host: Host) -> None:
+    moments = [20260102030405, 20261127120000]
+    names = [
+        f"{name}.replaced-{moment}{end}"
+        for moment in moments
+        for name in ("appendonlydir", "dump.rdb")
+        for end in ("", "-failed")
+    ]
+    observed = gone(host)
+    aside = dict.fromkeys((f"{DIRECTORY}/{name}" for name in names), FileState("directory", USER, USER, "0700", ""))
+    (refused,) = refusals(host, replace(observed, stored=aside))
+    last = f"{DIRECTORY}/appendonlydir.replaced-20261127120000 {DIRECTORY}/appendonlydir"
+    assert f"give what that had put aside its name again (mv -T {last}; mv -T " in refused
+    assert "20260102" not in refused.partition("; else")[0].partition("put aside")[2]
+    assert refused.endswith("to begin without it: --data begin_empty=crypto")
+
+
 def test_a_role_that_is_to_begin_empty_is_not_refused(host: Host) -> None:
     host = replace(host, requests=Requests(begin_empty=("crypto",)))
     assert refusals(host, gone(host)) == []

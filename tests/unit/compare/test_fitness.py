@@ -282,6 +282,7 @@ def test_a_snapshot_beside_a_log_that_lost_its_manifest_is_refused_for_it_may_be
         "appendonlydir/temp-rewriteaof-7.aof",
         "appendonlydir.new/appendonly.aof.1.base.rdb",
         "appendonlydir.old/appendonly.aof.1.base.rdb",
+        "appendonlydir.old-20261127120000/appendonly.aof.1.base.rdb",
         "notes.txt",
     ],
 )

@@ -30,6 +30,8 @@ def found(observed: Observed, host: Host = HOST) -> list[str]:
     return [item.observed for item in planted(host, observed)]
 
 
+MOMENT = "20261127120000"
+PUT_ASIDE = ("old", f"old-{MOMENT}", f"old-{MOMENT}-2", f"replaced-{MOMENT}", f"replaced-{MOMENT}-failed")
 # As 7.0 and 8.0 name them (aof.c, rdb.c), and this tool its own.
 KNOWN = [
     "dump.rdb",
@@ -41,7 +43,7 @@ KNOWN = [
     "temp-rewriteaof-bg-17.aof",
     *(
         f"appendonlydir{suffix}/{name}"
-        for suffix in ("", ".new", ".old", ".replaced-20261127120000", ".replaced-20261127120000-failed")
+        for suffix in ("", ".new", *(f".{end}" for end in PUT_ASIDE))
         for name in (
             "appendonly.aof.manifest",
             "temp-appendonly.aof.manifest",
@@ -63,7 +65,10 @@ def test_a_host_as_desired_has_nothing_that_is_nobody_s(role: str) -> None:
 
 def test_redis_own_files_and_those_of_this_tool_are_known() -> None:
     observed = with_planted(as_desired(HOST), *(f"{DIRECTORY}/{name}" for name in KNOWN))
-    assert found(with_planted(observed, f"{LOG}.new", f"{LOG}.old", kind="directory", mode="0700")) == []
+    assert (
+        found(with_planted(observed, f"{LOG}.new", f"{LOG}.old", f"{LOG}.old-{MOMENT}", kind="directory", mode="0700"))
+        == []
+    )
 
 
 def test_what_a_file_system_of_its_own_brings_is_known_and_the_same_of_redis_is_not() -> None:

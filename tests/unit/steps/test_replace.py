@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -28,8 +29,11 @@ class Paper:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
         self.did: list[str] = []
+        self.watched: list[bool] = []
         self.said: list[str] = []
         self.answers = answers
+        monkeypatch.setattr(step, "_watch", lambda place, stamp, item: self.is_watched(True))
+        monkeypatch.setattr(step, "_unwatch", lambda place: self.is_watched(False))
         monkeypatch.setattr(step, "_end", lambda place: self.does("stop"))
         monkeypatch.setattr(step, "swap", lambda place, way, stamp="": self.does(way))
         monkeypatch.setattr(step, "_start", lambda place, known: self.does("start", []))
@@ -42,6 +46,10 @@ class Paper:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def is_watched(self, now: bool) -> CommandResult:
+        self.watched.append(now)
+        return cast(CommandResult, self.answers.get("watch", DONE))
 
     def log_styled(self, words: str, **_: Any) -> None:
         self.said.append(words)
@@ -66,6 +74,26 @@ def test_a_copy_that_serves_stays_and_what_was_there_is_named(monkeypatch: pytes
     assert host.restores()
     assert host.did == ["stop", "in", "start", "continue"]
     assert host.said[-1].endswith(f"rm -rf {DATA}.replaced-1")
+
+
+def test_nothing_is_stopped_that_nobody_watches_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch, watch=FAILED)
+    assert not host.restores()
+    assert host.did == []
+    assert host.said == ["crypto: not restored, its own data is as it was: nobody would watch over it: why not"]
+
+
+@pytest.mark.parametrize("what", ["stop", "in", "start", "continue"])
+@pytest.mark.parametrize("answer", [FAILED, RuntimeError("x"), SystemExit(), KeyboardInterrupt()])
+def test_the_watch_ends_when_the_restore_does_however_that_is(
+    monkeypatch: pytest.MonkeyPatch, what: str, answer: Any
+) -> None:
+    host = Paper(
+        monkeypatch, **{"in": SET_ASIDE, "back": BACK, what: ["x"] if (what, answer) == ("start", FAILED) else answer}
+    )
+    with suppress(SystemExit, KeyboardInterrupt, RuntimeError):
+        host.restores()
+    assert host.watched == [True, False]
 
 
 def test_a_copy_that_does_not_serve_goes_and_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

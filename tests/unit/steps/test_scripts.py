@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import socket
 import subprocess
 import tempfile
@@ -508,3 +509,31 @@ def test_root_makes_no_directory_where_somebody_else_decides_what_a_name_leads_t
         assert done.stdout.startswith(why)
         assert not place.exists()
     assert seen(roots / "own") == before
+
+
+def put_aside(log: Path) -> None:
+    done = run("put-aside", log=str(log), old_log=f"{log}.old")
+    assert done.returncode == 0, done
+
+
+def test_a_log_that_is_put_aside_leaves_those_of_before_under_names_of_their_own(tmp_path: Path) -> None:
+    log = tmp_path / "appendonlydir"
+    for number in range(4):
+        log.mkdir()
+        (log / "log").write_text(str(number))
+        put_aside(log)
+    texts = {path.name: (path / "log").read_text() for path in tmp_path.iterdir()}
+    assert sorted(texts.values()) == ["0", "1", "2", "3"]
+    assert texts.pop("appendonlydir.old") == "3"
+    assert [name for name in texts if not re.fullmatch(r"appendonlydir\.old-[0-9]{14}(-[0-9]+)?", name)] == []
+
+
+def test_an_earlier_log_that_is_a_link_is_renamed_itself(tmp_path: Path) -> None:
+    log, elsewhere = tmp_path / "appendonlydir", tmp_path / "elsewhere"
+    log.mkdir()
+    elsewhere.mkdir()
+    (tmp_path / "appendonlydir.old").symlink_to(tmp_path / "nowhere")
+    put_aside(log)
+    assert elsewhere.is_dir()
+    assert not (tmp_path / "appendonlydir.old").is_symlink()
+    assert sum(path.is_symlink() for path in tmp_path.iterdir()) == 1

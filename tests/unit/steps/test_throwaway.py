@@ -103,6 +103,9 @@ def test_a_log_is_built_beside_and_takes_its_name_when_it_is_complete() -> None:
     script = job(SCRIPTS["crypto to log"])
     assert directives(SCRIPTS["crypto to log"])["appenddirname"] == "appendonlydir.new"
     assert script.parameters["new_log"] == "/var/lib/redis/crypto/appendonlydir.new"
+    aside = call(script.parameters["put_aside"])
+    log = "/var/lib/redis/crypto/appendonlydir"
+    assert (aside.name, aside.parameters) == ("put-aside", {"log": log, "old_log": f"{log}.old"})
     tasks = path_of(script.name).read_text().rpartition("case $task in")[2]
     log = tasks[tasks.index("log)") : tasks.index("snapshot)")]
     order = [log.index(f"\n  {step}") for step in ("begin", "refuse_too_much", "write_log", "end", "mv -T")]
@@ -113,11 +116,8 @@ def test_a_log_is_built_beside_and_takes_its_name_when_it_is_complete() -> None:
 def test_a_conversion_never_removes_a_snapshot_or_a_finished_log(form: Form) -> None:
     script = job(SCRIPTS[f"crypto to {form}"])
     removed = re.findall(r"rm -rf? (\S+)", path_of(script.name).read_text())
-    assert set(removed) == {'"$new_log"', '"$old_log"'}
-    assert [script.parameters[name] for name in ("new_log", "old_log")] == [
-        "/var/lib/redis/crypto/appendonlydir.new",
-        "/var/lib/redis/crypto/appendonlydir.old",
-    ]
+    assert set(removed) == {'"$new_log"'}
+    assert script.parameters["new_log"] == "/var/lib/redis/crypto/appendonlydir.new"
 
 
 def test_the_rules_of_the_inner_ports_are_tried_under_a_name_that_nobody_owns() -> None:
