@@ -48,6 +48,7 @@ class Record:
     said: str = ""
     life: str = ""  # of which data its copies are
     after: str = ""  # of which life that goes on, and until which moment (tasks/observed/copies.py); empty: began here
+    begun: str = ""  # what was there at the first copy of that life: empty or data; "": not known
     kept: str = ""  # why older copies could not be forgotten
 
 
@@ -61,7 +62,7 @@ def read_record(text: str) -> Record | None:
         return None
     at, good, first = map(int, numbers.values())
     keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
-    life, after = fields.get("life", ""), fields.get("after", "")
+    life, after, begun = (fields.get(name, "") for name in ("life", "after", "begun"))
     return Record(
         failed=fields["result"] == "failed",
         at=at,
@@ -72,6 +73,7 @@ def read_record(text: str) -> Record | None:
         kept=kept,
         life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
         after=after if re.fullmatch("[0-9a-f]{16}-[0-9]{1,12}", after) else "",
+        begun=begun if begun in ("empty", "data") else "",
     )
 
 

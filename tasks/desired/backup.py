@@ -6,6 +6,7 @@ Nothing of it where no role is: no package, no file, no unit (docs/decisions/002
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,12 @@ def backup_plan(host: str, instance: Instance, backup: Backup) -> Plan:
         "memory": str(int(role.maxmemory * SCRATCH) + SCRATCH_BASE) if role.maxmemory else "infinity",
     }
     return Plan(role, backup, parameters)
+
+
+def tool_command(plan: Plan, verb: str, *words: str) -> str:
+    """The command on the host that does what its units do, by a person's word."""
+    given = [f"{name}={value}" for name, value in plan.parameters.items()]
+    return shlex.join(["env", *given, "/bin/sh", TOOL, verb, *words])
 
 
 def backup_files(plans: Sequence[Plan], passwords: Passwords) -> Iterator[File]:

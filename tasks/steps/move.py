@@ -36,6 +36,7 @@ from tasks.run.session import current
 from tasks.run.survey import Look
 from tasks.steps.gate import is_busy
 from tasks.steps.handover import MoveFailed, Side, hand_over, settle, taking_over, wait_until_over, wait_until_settled
+from tasks.steps.lives import carry_life
 from tasks.steps.operations import call, file_command
 from tasks.steps.retire import Proofs, forget_moves, purge_command
 from tasks.steps.sample import differing_keys
@@ -137,6 +138,8 @@ def _move(state: State, move: Move) -> None:
         new.host.log_styled(f"{move.role}: moved from {move.source}: {said}", fg="green")
     current(state).kept(Proofs).moved.add(move.role)
     new.forget()
+    backups = current(state).tier.hosts[move.target].backups
+    carry_life(state, old.host, new.host, next((plan for plan in backups if plan.role.name == move.role), None))
     _record(state, move)
 
 

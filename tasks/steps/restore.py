@@ -16,7 +16,7 @@ from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.compare.backups import recorded
 from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, unfit_copy
-from tasks.desired.backup import TOOL
+from tasks.desired.backup import TOOL, tool_command
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
@@ -34,7 +34,7 @@ from tasks.run.options import only_plans, options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import survey
 from tasks.steps import gate
-from tasks.steps.copies import known_copies, tool_command
+from tasks.steps.copies import known_copies
 from tasks.steps.lock import hold_now
 from tasks.steps.replace import Place, put_in_place, swap, tool
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
+# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
@@ -64,7 +64,7 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|after|repository|where|run) ' "$to" 2>/dev/null
+    grep -E '^(first|good|keys|bytes|life|after|begun|repository|where|run) ' "$to" 2>/dev/null
   } | record "$to"
   exit 1
 }
@@ -142,23 +142,43 @@ copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" 3
 
 # Of which data the copies from here are: noted beside what came of the last one, which a person may remove. A disk that
 # was copied to another machine is other data from then on. `after`: of which life they go on, and until which moment.
-have_life() {
+# `begun`: what was there when the life began here, empty or data; unknown where nobody could say.
+have_life() { # $1, $2, $3: life, second and beginning of one that begins now
   machine=$(sha256sum </etc/machine-id | cut -c1-16)
-  own_life='' first='' after=''
+  own_life='' first='' after='' begun=''
   noted=$(field machine "$lives")
   [ -e "$lives" ] || own_life=$(field life "$state") first=$(field first "$state")  # as records without it have it
   if [ -z "$noted" ] || [ "$noted" = "$machine" ]; then
-    own_life=$(field life "$lives") first=$(field first "$lives") after=$(field after "$lives")
+    own_life=$(field life "$lives") first=$(field first "$lives") after=$(field after "$lives") begun=$(field begun "$lives")
   fi
   if ! is "$own_life $first" '[0-9a-f]{16} [0-9]{1,12}'; then
-    own_life=$1 first=$2 after=''
+    own_life=$1 first=$2 after='' begun=$3
   elif [ -e "$lives" ]; then
     return 0
   fi
   note_life
 }
 note_life() {
-  printf '%s\n' "life $own_life" "machine $machine" "first $first" ${after:+"after $after"} | record "$lives"
+  printf '%s\n' "life $own_life" "machine $machine" "first $first" ${after:+"after $after"} ${begun:+"begun $begun"} | record "$lives"
+}
+a_life() { od -An -N8 -tx1 /dev/urandom | tr -d ' \n'; }
+# What a server that was asked had.
+begun_with() {
+  read -r has _ <"$work/counted.before" || has=''
+  case $has in '') echo unknown ;; 0) echo empty ;; *) echo data ;; esac
+}
+# A deploy has just started the role with nothing: whatever is written until its first copy, that is how it began.
+begin_life() {
+  to=/dev/null
+  hold "$role.backup"
+  have_life "$(a_life)" "$began" empty || failed "$lives cannot be written"
+}
+# Its data has come from another host, by a move. One that was cut off behind this and is ended later notes it once.
+follow_life() { # $1, $2: of which life it goes on, and until which second
+  to=/dev/null
+  [ "$(field machine "$lives")" != "$(sha256sum </etc/machine-id | cut -c1-16)" ] ||
+    [ "$(field after "$lives" | cut -d- -f1)" != "$1" ] || return 0
+  continue_life "$1" "$2"
 }
 
 make_copy() {
@@ -166,13 +186,14 @@ make_copy() {
   hold "$role.backup"
   began=$(now)
   have_repository make
-  run=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  have_life "$run" "$began" || failed "it cannot be noted of which data its copies are: $lives cannot be written"
+  run=$(a_life)
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
+  have_life "$run" "$began" "$(begun_with)" ||
+    failed "it cannot be noted of which data its copies are: $lives cannot be written"
   if [ -z "$log" ] && is_empty_yet; then
     printf '%s\n' "result ok" "at $began" "first $first" "good $began" "keys 0" "empty yes" "life $own_life" \
-      ${after:+"after $after"} "repository $(cat "$work/id")" "where $where" | record "$state"
+      ${after:+"after $after"} ${begun:+"begun $begun"} "repository $(cat "$work/id")" "where $where" | record "$state"
     echo "$role: it is empty and has never saved: there is nothing to copy yet"
     return 0
   fi
@@ -210,6 +231,7 @@ make_copy() {
     echo "run $run"
     echo "life $own_life"
     [ -z "$after" ] || echo "after $after"
+    [ -z "$begun" ] || echo "begun $begun"
     echo "repository $(cat "$work/id")"
     echo "where $where"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
@@ -447,15 +469,15 @@ fetch_copy() {
 continue_life() {
   to=/dev/null
   hold "$role.backup"
-  have_life "$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')" "$began" || failed "$lives cannot be written"
+  have_life "$(a_life)" "$began" unknown || failed "$lives cannot be written"
   if [ "$own_life" = "$1" ]; then
     [ -z "$after" ] || return 0
     after=$1-$2  # its own, by a person's word: that ends the question whether what began here is what is wanted
   else
-    own_life=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n') first=$began after=$1-$2
+    own_life=$(a_life) first=$began after=$1-$2 begun=''
   fi
   note_life || failed "$lives cannot be written"
-  [ ! -e "$state" ] || { grep -vE '^(first|life|after) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after"; } | record "$state"
+  [ ! -e "$state" ] || { grep -vE '^(first|life|after|begun) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after" ${begun:+"begun $begun"}; } | record "$state"
 }
 
 # For an undo: from when on the last file of the role's own log says when what was written; nothing where it does not.
@@ -481,6 +503,8 @@ cut_log() { # $1: where the cut one goes
 case $1 in
   make) make_copy ;;
   prove) prove_copy "${2:-}" ;;
+  begin) begin_life ;;
+  follow) follow_life "$2" "$3" ;;
   continue) continue_life "$2" "$3" ;;
   list) list_copies ;;
   reach) reach ;;

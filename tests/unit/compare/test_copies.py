@@ -18,15 +18,16 @@ OLD, NEW = "a" * 16, "b" * 16  # lives
 DEAD, ALIVE = "1" * 16, "2" * 16  # machines
 
 
-def copy(hours: float, life: str = OLD, machine: str = DEAD, after: str = "") -> Copy:
+def copy(hours: float, life: str = OLD, machine: str = DEAD, after: str = "", keys: int = 9) -> Copy:
     """One that had ended so many hours ago."""
     seconds = int(NOW - hours * HOUR)
     at = datetime.fromtimestamp(seconds, UTC)
-    return Copy("crypto", f"{seconds:016x}", life, at, "redis-1", 9, "7.0.15", 1 << 20, seconds, machine, after)
+    return Copy("crypto", f"{seconds:016x}", life, at, "redis-1", keys, "7.0.15", 1 << 20, seconds, machine, after)
 
 
-BEFORE, BEGUN = [copy(5), copy(6)], [copy(1, NEW, ALIVE), copy(2, NEW, ALIVE)]
-EMPTY = Record(failed=False, at=NOW, good=NOW, first=NOW - 2 * HOUR, life=NEW)
+BEFORE, BEGUN = [copy(5), copy(6)], [copy(1, NEW, ALIVE, keys=1), copy(2, NEW, ALIVE, keys=0)]
+EMPTY = Record(failed=False, at=NOW, good=NOW, first=NOW - 2 * HOUR, life=NEW, begun="empty")
+CARRIED = replace(EMPTY, begun="data")  # by hand, or by a move from a host without backups
 FROM = f"{OLD}-{BEFORE[0].newest}"  # goes on with the newest of them
 
 
@@ -58,6 +59,43 @@ def test_once_restored_or_after_a_week_the_newest_is_its_own() -> None:
 
 def test_a_host_that_was_restored_and_has_made_no_copy_since_goes_on_from_the_one_it_got() -> None:
     assert choose(BEFORE, "", replace(EMPTY, life="c" * 16, after=FROM), NOW) == (BEFORE[0], "")
+
+
+@pytest.mark.parametrize("others", [BEFORE, [*BEFORE, copy(7, "d" * 16, "3" * 16)]])
+def test_data_that_was_there_at_the_first_copy_of_a_host_is_its_own_from_then_on(others: list[Copy]) -> None:
+    own = [copy(1, NEW, ALIVE), copy(2, NEW, ALIVE)]
+    copies = newest(*own, *others)
+    assert choose(copies, "", CARRIED, NOW) == (own[0], "")
+    assert choose(copies, f"{copy(1.5).at:%Y-%m-%d %H:%M:%S}", CARRIED, NOW) == (own[1], "")
+    chosen, why = choose(copies, f"{BEFORE[0].at:%Y-%m-%d %H:%M:%S}", CARRIED, NOW)
+    assert chosen is None
+    assert f"of other data there is one of run {BEFORE[0].run}" in why
+
+
+def test_a_time_since_a_host_began_empty_takes_its_own_copies() -> None:
+    for hours, taken in ((0, BEGUN[0]), (1.5, BEGUN[1]), (3, BEFORE[0]), (5.5, BEFORE[1])):
+        at = f"{copy(hours).at:%Y-%m-%d %H:%M:%S}"
+        assert choose(newest(*BEGUN, *BEFORE), at, EMPTY, NOW)[0] == taken, at
+
+
+@pytest.mark.parametrize("begun", [""])
+def test_where_it_is_not_known_how_a_host_began_a_person_says_whose_copy_is_meant(begun: str) -> None:
+    record = replace(EMPTY, begun=begun)
+    chosen, why = choose(newest(*BEGUN, *BEFORE), "", record, NOW)
+    assert chosen is None
+    assert "not known whether it began empty" in why
+    assert BEGUN[0].run in why
+    assert BEFORE[0].run in why
+    assert choose(newest(*BEGUN, *BEFORE), f"{copy(1.5).at:%Y-%m-%d %H:%M:%S}", record, NOW)[0] == BEGUN[1]
+    assert choose(BEGUN, "", record, NOW) == (BEGUN[0], "")  # there is no other
+
+
+def test_data_that_came_after_an_empty_beginning_is_not_passed_over_for_what_was_before() -> None:
+    own = [copy(1, NEW, ALIVE, keys=9), copy(2, NEW, ALIVE, keys=0)]
+    chosen, why = choose(newest(*own, *BEFORE), "", EMPTY, NOW)
+    assert chosen is None
+    assert f"its own newest is of run {own[0].run}, with 9 keys" in why
+    assert f"the newest from before of run {BEFORE[0].run}, with 9" in why
 
 
 STALE = [copy(0.5), copy(1.5)]  # what a dead host that came back copies: of its own old data, and newer than all else
