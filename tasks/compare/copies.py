@@ -50,10 +50,8 @@ def choose(copies: Sequence[Copy], at: str, record: Record | None, now: int) -> 
     if before is not None:
         return before, why
     other = next((item for item in copies if item.at <= moment and item not in offered), None)
-    named = (
-        f"; of other data there is one of run {other.run}: name that by {AT}= if it is meant"
-        if other is not None
-        else ""
+    aside = (
+        "" if other is None else f"; of other data there is one of run {other.run}: name that by {AT}= if it is meant"
     )
     return None, f"no copy is of {at} UTC or before: the oldest is of {offered[-1]}{aside}"
 
