@@ -29,7 +29,7 @@ from tasks.observed.state import Observed
 
 ROLE = "[a-z][a-z0-9_-]*"
 OURS = re.compile(
-    rf"{UNITS}/{BACKUP_UNITS}(backup|proof)-{ROLE}\.(service|timer)|{BACKUP_TOOLS}/(backup|sample|copy\.pl|unpack\.pl)"
+    rf"{UNITS}/{BACKUP_UNITS}(backup|proof)-{ROLE}\.(service|timer)|{BACKUP_TOOLS}/(backup|sample|copy\.pl|moments\.pl|unpack\.pl)"
 )
 SETTINGS = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE})\.backup")
 HOUR = 3600

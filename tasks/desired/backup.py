@@ -27,6 +27,7 @@ from tasks.desired.rendering import MANAGED, render
 
 PACKAGE = "restic"
 SOURCES = Path(__file__).parents[2] / "templates" / "backup"
+PARTS = ("copy.pl", "moments.pl", "unpack.pl")
 TOOL = f"{BACKUP_TOOLS}/backup"
 SCRATCH, SCRATCH_BASE = 1.25, 128 << 20  # of maxmemory, and bytes, that the server of a proof never takes more than
 SPREAD = 12  # a timer's delay is up to a twelfth of its period
@@ -65,7 +66,7 @@ def backup_files(plans: Sequence[Plan], passwords: Passwords) -> Iterator[File]:
     if not plans:
         return
     yield File(BACKUP_TOOLS, None, mode="0755")
-    for name, source in (("backup", "backup.sh"), ("copy.pl", "copy.pl"), ("unpack.pl", "unpack.pl")):
+    for name, source in (("backup", "backup.sh"), *((name, name) for name in PARTS)):
         yield File(f"{BACKUP_TOOLS}/{name}", f"# {MANAGED}\n{_source(source)}")
     yield File(f"{BACKUP_TOOLS}/sample", f"# {MANAGED}\n{one_line(_source('sample.lua'))}")
     for plan in plans:

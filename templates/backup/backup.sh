@@ -482,9 +482,11 @@ continue_life() {
 
 # For an undo: from when on the last file of the role's own log says when what was written; nothing where it does not.
 reach() {
-  last=$(as_role timeout 10 sed -nE 's/^file ([A-Za-z0-9._-]+) seq [0-9]+ type i.*/\1/p' "$directory/$log/$name.manifest" | tail -n 1)
-  [ -z "$last" ] || as_role timeout 60 grep -a -m 1 -oE '^#TS:[0-9]{1,12}' "$directory/$log/$last" | cut -d: -f2
+  last=$(last_file "$directory/$log/$name.manifest")
+  [ -z "$last" ] || moments "$directory/$log/$last" first
 }
+last_file() { as_role timeout 10 sed -nE 's/^file ([A-Za-z0-9._-]+) seq [0-9]+ type i.*/\1/p' "$1" | tail -n 1; }
+moments() { as_role timeout $checking perl "$tools/moments.pl" "$1" "$2" | head -c 64; }
 
 # The role's own log, as at one moment, without what was written after a second. It stays what it is itself.
 cut_log() { # $1: where the cut one goes
@@ -494,10 +496,18 @@ cut_log() { # $1: where the cut one goes
   { copy; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
     { last_words <"$work/unpacked" >&2; exit 1; }
   [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
+  # What a rewrite has taken into the base is cut by nobody, and redis-check-aof calls that well.
+  last=$(last_file "$1/$name.manifest")
+  begins=$([ -z "$last" ] || moments "$1/$last" first)
+  { is "$begins" '[0-9]{1,12}' && [ "$begins" -le "$2" ]; } ||
+    { echo "its log was written anew meanwhile, and reaches back to ${begins:-no second} only, expected $2: restore again, from a copy" >&2; exit 1; }
   as_role timeout $checking redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
   cut=$?
   { [ "$cut" = 0 ] && grep -q 'All AOF files and manifest are valid' "$work/checked"; } ||
     { echo "it cannot be cut there: $(last_words <"$work/checked")" >&2; exit 1; }
+  ends=$(moments "$1/$last" all | cut -d' ' -f2)
+  { is "$ends" '[0-9]{1,12}' && [ "$ends" -le "$2" ]; } ||
+    { echo "it was not cut: it has writes of later, ${ends:-nobody knows when}, expected none after $2" >&2; exit 1; }
 }
 
 case $1 in

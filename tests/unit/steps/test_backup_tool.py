@@ -1,6 +1,8 @@
 """The tool of backups, run here part by part: what it notes, and what it takes for a copy."""
 
+import io
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,9 @@ class Tool:
         self.data = directory / "data"
         for path in (self.records, directory / "proofs", self.data):
             path.mkdir()
+        (directory / "tools").symlink_to(SOURCES)
+        self.programs = directory / "programs"
+        self.programs.mkdir()
         self._settings = directory / "settings"
         self._settings.mkdir()
         (self._settings / "backup").write_text("RESTIC_REPOSITORY=/srv/x/crypto\nRESTIC_PASSWORD=x\nREADER=y\n")
@@ -47,8 +52,9 @@ class Tool:
             ("/var/lib/caas-redis", "records"),
             ("/run/caas-redis", "run"),
             ("/usr/local/lib/caas-redis", "tools"),
+            ("/usr/sbin:", "programs:/usr/sbin:"),
         ):
-            text = text.replace(path, str(self.directory / here))
+            text = text.replace(path, f"{self.directory}/{here}")
         return subprocess.run(
             ["sh", "-c", f"{text}\n{HERE}\n{calls}"],
             env=GIVEN | given | {"directory": str(self.data), "CREDENTIALS_DIRECTORY": str(self._settings)},
@@ -57,6 +63,12 @@ class Tool:
             timeout=60,
             check=False,
         )
+
+    def program(self, name: str, text: str) -> None:
+        """A program of the host does this."""
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
 
     def record(self, name: str) -> dict[str, str]:
         """What it has noted."""
@@ -122,3 +134,93 @@ def test_what_came_of_the_last_copy_says_how_its_data_began(tool: Tool) -> None:
     assert tool.run("to=$state; failed 'no way'").returncode == 1
     kept = tool.record("backup")
     assert (kept["result"], kept["begun"], kept["run"]) == ("failed", "empty", OTHER)
+
+
+# --- The role's own log, cut at a second
+
+
+def command(*words: bytes) -> bytes:
+    """As a log has it."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def stamp(second: int) -> bytes:
+    return b"#TS:%d\r\n" % second
+
+
+SET = command(b"SET", b"k", b"v")
+FORGED = command(b"SET", b"k", b"abc\n#TS:1\r\nz")
+INCR = "x.aof.2.incr.aof"
+
+
+def lay(tool: Tool, content: bytes, incr: str = INCR) -> None:
+    """The role's own log."""
+    log = tool.data / "log"
+    log.mkdir(exist_ok=True)
+    (log / "x.aof.manifest").write_text(f"file x.aof.1.base.rdb seq 1 type b\nfile {incr} seq 2 type i\n")
+    (log / incr).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "begins"),
+    [
+        (stamp(50) + SET + stamp(60) + SET, "50"),
+        (SET + stamp(60) + SET, "60"),
+        (FORGED + stamp(60) + SET, "60"),
+        (FORGED, ""),
+        (command(b"#TS:1\r\n") + b"#TS:70\r\n", "70"),
+        (command(b"SET", b"k", b"x" * 300_000 + b"\n#TS:1\r\n") + stamp(80), "80"),
+        (b"#note\r\n" + stamp(90), "90"),
+        (b"#TS:1x\r\n" + stamp(90), "90"),
+        (b"*2\r\n$99\r\n", ""),
+        (b"*1\r\n$99999999999999999999\r\n#TS:1\r\n", ""),
+        (b"rubbish\n#TS:1\r\n", ""),
+        (b"x" * 100_000, ""),
+        (b"", ""),
+    ],
+)
+def test_from_when_on_a_log_says_when_what_was_written_is_said_by_no_value(
+    tool: Tool, content: bytes, begins: str
+) -> None:
+    lay(tool, content)
+    assert tool.run("reach").stdout.strip() == begins
+
+
+def cut(tool: Tool, copied: bytes, second: int, leaves: bytes | None = None) -> "subprocess.CompletedProcess[str]":
+    """The log is cut; `copied`: its last file when it is read, of which redis-check-aof leaves `leaves`."""
+    lay(tool, stamp(50) + SET)
+    with tarfile.open(tool.directory / "tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        manifest = f"file x.aof.1.base.rdb seq 1 type b\nfile {INCR} seq 2 type i\n".encode()
+        for name, data in (("manifest", manifest), ("x.aof.1.base.rdb", b"REDIS"), (INCR, copied)):
+            member = tarfile.TarInfo(f"log/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    into = tool.directory / "cut"
+    (tool.directory / "leaves").write_bytes(copied if leaves is None else leaves)
+    tool.program(
+        "redis-check-aof",
+        f"cat {tool.directory}/leaves >{into}/{INCR}; echo All AOF files and manifest are valid",
+    )
+    return tool.run(f"copy() {{ cat {tool.directory}/tar; }}; cut_log {into} {second}")
+
+
+def test_a_log_is_cut_at_a_second_that_its_last_file_reaches_back_to(tool: Tool) -> None:
+    whole = stamp(50) + SET + stamp(60) + SET + stamp(70) + SET
+    done = cut(tool, whole, 60, leaves=whole[: -len(stamp(70) + SET)])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("copied", [b"", SET, stamp(61) + SET, FORGED, FORGED + stamp(61)])
+def test_a_log_that_was_written_anew_while_a_person_read_is_not_taken_for_one_that_was_cut(
+    tool: Tool, copied: bytes
+) -> None:
+    done = cut(tool, copied, 60)
+    assert done.returncode != 0
+    assert "its log was written anew meanwhile" in done.stderr
+
+
+@pytest.mark.parametrize("leaves", [None, stamp(50) + SET + stamp(61) + SET, stamp(50) + b"*1\r\n$9\r\n"])
+def test_a_log_that_has_what_was_written_later_is_not_put_in_place(tool: Tool, leaves: bytes | None) -> None:
+    done = cut(tool, stamp(50) + SET + stamp(70) + SET, 60, leaves)
+    assert done.returncode != 0
+    assert "has writes of later" in done.stderr
