@@ -152,22 +152,15 @@ def unfit_copy(instance: Instance, observed: Observed, copy: Copy, wish: Wish) -
     """Why a copy cannot take the place of a role's data. Pure."""
     problems = []
     installed, made_by = redis_number(observed.packages.get("redis-server", "")), redis_number(copy.server)
-    if made_by is None and not wish.anyway:
-        problems.append(
-            "the version of Redis that the copy is of is not known, an older server may not load it: name another, or "
-            f"add --data {ANYWAY_RESTORE}=true, and the proof tells"
-        )
-    elif installed is None or (made_by is not None and made_by > installed):
+    if installed is None or (made_by is not None and made_by > installed):
         has = "none" if installed is None else f"{installed[0]}.{installed[1]}"
         problems.append(
             f"the copy is of Redis {copy.server}, this host has {has}, expected as new a one: an older server does not "
             "load it (it has another format); upgrade the host first"
         )
-    if copy.role != wish.role and not wish.anyway:
-        problems.append(
-            f"the copy is of {copy.role}, expected one of {wish.role}: name another, or add --data "
-            f"{ANYWAY_RESTORE}=true"
-        )
+    if not wish.anyway:
+        words = _for_a_word(copy, wish)
+        problems += [f"{item}: name another, or add --data {ANYWAY_RESTORE}=true" for item in words]
     free = observed.free_of.get(data_directory(instance.name), observed.disk_free)
     needed = int(copy.size * ROOM) + RESERVE
     if "disk" not in observed.unseen and free < needed:
@@ -176,6 +169,22 @@ def unfit_copy(instance: Instance, observed: Observed, copy: Copy, wish: Wish) -
             f"the copy's {_mib(copy.size)}, and {_mib(RESERVE)} for its server: what is in place is kept; free space "
             "or enlarge the disk"
         )
+    return problems
+
+
+def passed_by(copy: Copy, wish: Wish) -> list[str]:
+    """What speaks against a copy, and is passed by by a person's word. Pure."""
+    return _for_a_word(copy, wish) if wish.anyway else []
+
+
+def _for_a_word(copy: Copy, wish: Wish) -> list[str]:
+    problems = []
+    if redis_number(copy.server) is None:
+        problems.append(
+            "the version of Redis that the copy is of is not known, an older server may not load it, as its proof tells"
+        )
+    if copy.role != wish.role:
+        problems.append(f"the copy is of {copy.role}, expected one of {wish.role}")
     return problems
 
 

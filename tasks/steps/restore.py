@@ -15,7 +15,8 @@ from tasks.catalogue.data_names import ANYWAY_RESTORE, AT, INTO, RESTORE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.compare.backups import recorded
-from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, unfit_copy
+from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, passed_by, unfit_copy
+from tasks.compare.restarts import keeps_on_disk
 from tasks.desired.backup import TOOL, tool_command
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -70,6 +71,8 @@ def _restore_role(state: State, run: Run) -> int:
     problems = unfit_copy(place.instance, place.observed, copy, wish)
     if problems:
         raise Refusal(listed("Nothing was restored", [f"{wish.role}: {problem}" for problem in problems]))
+    for words in passed_by(copy, wish):
+        place.say(f"{ANYWAY_RESTORE}=true passes by: {words}", "yellow")
     place.say(f"from the copy of {copy}{why}", "blue")
     if wish.into:
         return 0 if only_plans() or _beside(place, wish.into, lambda: _fetched(place, copy, wish.into)) else 1
@@ -182,7 +185,7 @@ def _restore(place: Place, copy: Copy, wish: Wish) -> bool:
         words = f"the copy is not usable: {proved.output.strip()}"
         if not wish.anyway:
             return place.fail(f"{words}: choose another by {AT}=, or add --data {ANYWAY_RESTORE}=true")
-        place.say(words, "yellow")
+        place.say(f"{ANYWAY_RESTORE}=true passes by: {words}", "yellow")
     else:
         place.say(printable(proved.stdout.strip().removeprefix(f"{place.instance.name}: ")))
     role = place.instance.role
@@ -191,10 +194,10 @@ def _restore(place: Place, copy: Copy, wish: Wish) -> bool:
     if not fetched.succeeded:
         swap(place, "clear")
         return place.fail(f"not restored, its own data is as it was: {fetched.output.strip()}")
-    problems = _may_stop(place)
-    if problems and not wish.anyway:
+    problems = _may_stop(place, wish)
+    if problems:
         swap(place, "clear")
-        return place.fail(f"not restored: {'; '.join(problems)}: or add --data {ANYWAY_RESTORE}=true")
+        return place.fail(f"not restored: {'; '.join(problems)}")
     return put_in_place(place, f"the copy of {copy}", manifest(fetched.stdout), copy)
 
 
@@ -222,7 +225,7 @@ def _undo(place: Place, wish: Wish, second: int) -> int:
     swap(place, "clear")
     cut = _cut(place, log_directory(place.instance.role) + NEW, second)
     problems = [] if cut.succeeded else [cut.output.strip()]
-    problems = problems or ([] if wish.anyway else _may_stop(place))
+    problems = problems or _may_stop(place, wish)
     if problems:
         swap(place, "clear")
         return 0 if place.fail(f"not restored, its own data is as it was: {printable('; '.join(problems))}") else 1
@@ -233,10 +236,20 @@ def _cut(place: Place, log: str, second: int) -> CommandResult:
     return place.run(tool_command(place.plan, "cut", log, str(second)))
 
 
-def _may_stop(place: Place) -> list[str]:
-    """What speaks against stopping a server that runs; what it has is kept."""
+def _may_stop(place: Place, wish: Wish) -> list[str]:
+    """What speaks against stopping a server that runs: what it has may be on no disk, and is to be kept.
+
+    A word passes by only that it could not be looked at, and never where it keeps nothing on disk.
+    """
     if not place.observed.is_active(place.instance.unit):
         return []
     own = place.passwords[place.instance.name]
-    _, problems = gate.before(place.state, place.host, place.instance, own, None, lambda refusal: False)
-    return problems
+    seen, problems = gate.before(place.state, place.host, place.instance, own, None, lambda refusal: False)
+    if seen is not None or len(problems) != 1:
+        return problems
+    if not keeps_on_disk(place.instance.role):
+        return [f"{problems[0]}; and it keeps nothing on disk, so its keys would be gone: let it be looked at first"]
+    if not wish.anyway:
+        return [f"{problems[0]}, or add --data {ANYWAY_RESTORE}=true"]
+    place.say(f"{ANYWAY_RESTORE}=true passes by: {problems[0]}", "yellow")
+    return []

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.compare.backups import Record
-from tasks.compare.copies import RESERVE, Wish, choose, cut_second, unfit_copy
+from tasks.compare.copies import RESERVE, Wish, choose, cut_second, passed_by, unfit_copy
 from tasks.observed.copies import Copy
 from tests.unit.builders import BACKUP, as_desired, desired
 
@@ -193,7 +193,10 @@ def test_everything_against_a_copy_is_said_at_once() -> None:
 
 
 def test_another_roles_copy_takes_a_word() -> None:
-    assert unfit_copy(CRYPTO, SEEN, replace(copy(1), role="gateway"), Wish("crypto", anyway=True)) == []
+    wish = Wish("crypto", anyway=True)
+    assert unfit_copy(CRYPTO, SEEN, replace(copy(1), role="gateway"), wish) == []
+    assert passed_by(replace(copy(1), role="gateway"), wish) == ["the copy is of gateway, expected one of crypto"]
+    assert passed_by(copy(1), wish) == []
 
 
 def test_a_copy_of_an_unknown_version_takes_a_word() -> None:
@@ -201,6 +204,7 @@ def test_a_copy_of_an_unknown_version_takes_a_word() -> None:
     (problem,) = unfit_copy(CRYPTO, SEEN, odd, Wish("crypto"))
     assert problem.startswith("the version of Redis that the copy is of is not known")
     assert unfit_copy(CRYPTO, SEEN, odd, Wish("crypto", anyway=True)) == []
+    assert len(passed_by(odd, Wish("crypto", anyway=True))) == 1
 
 
 def test_a_copy_that_would_fill_the_disk_is_refused() -> None:
