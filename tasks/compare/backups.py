@@ -48,6 +48,9 @@ class Record:
     said: str = ""
     life: str = ""  # of which data its copies are
     after: str = ""  # of which life that goes on, and until which moment (tasks/observed/copies.py); empty: began here
+    run: str = ""  # of the last copy that was made
+    where: str = ""  # to which place: tasks/catalogue/backup.py, place_of
+    repository: str = ""  # to which repository there, by restic's own number
     begun: str = ""  # what was there at the first copy of that life: empty or data; "": not known
     kept: str = ""  # why older copies could not be forgotten
 
@@ -63,6 +66,7 @@ def read_record(text: str) -> Record | None:
     at, good, first = map(int, numbers.values())
     keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
     life, after, begun = (fields.get(name, "") for name in ("life", "after", "begun"))
+    run, where, repository = (fields.get(name, "") for name in ("run", "where", "repository"))
     return Record(
         failed=fields["result"] == "failed",
         at=at,
@@ -73,6 +77,9 @@ def read_record(text: str) -> Record | None:
         kept=kept,
         life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
         after=after if re.fullmatch("[0-9a-f]{16}-[0-9]{1,12}", after) else "",
+        run=run if re.fullmatch("[0-9a-f]{16}", run) else "",
+        where=where if re.fullmatch("[0-9a-f]{16}", where) else "",
+        repository=repository if re.fullmatch("[0-9a-f]{1,64}", repository) else "",
         begun=begun if begun in ("empty", "data") else "",
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.catalogue.backup import place_of
 from tasks.catalogue.data_names import ANYWAY_RESTORE, AT
 from tasks.compare.backups import Record, in_words
 from tasks.compare.fitness import redis_number
@@ -92,6 +93,18 @@ def offered_copies(
     return line, (
         f", the last one from before the role began anew on this host {_ago(record, now)} (its "
         f"own newest is of run {newest}: name that by {AT}=)"
+    )
+
+
+def set_back(copies: Sequence[Copy], record: Record | None, repository: str) -> str:
+    """In words, that a repository has not what this host stored there last; empty where it has, or nothing is known."""
+    if record is None or not record.run or record.where != place_of(repository):
+        return ""
+    if any(item.run == record.run for item in copies):
+        return ""
+    return (
+        f"this host made a copy of run {record.run}, of {datetime.fromtimestamp(record.good, UTC):%Y-%m-%d %H:%M:%S} "
+        "UTC, which its repository has not: it was set back, or somebody deleted it"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from pyinfra.api.state import State
@@ -14,8 +14,8 @@ from tasks.catalogue.backup import NAME
 from tasks.catalogue.data_names import ANYWAY_RESTORE, AT, INTO, RESTORE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
-from tasks.compare.backups import recorded
-from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, passed_by, unfit_copy
+from tasks.compare.backups import Record, recorded
+from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, passed_by, set_back, unfit_copy
 from tasks.compare.restarts import keeps_on_disk
 from tasks.desired.backup import TOOL, tool_command
 from tasks.desired.paths import (
@@ -65,6 +65,7 @@ def _restore_role(state: State, run: Run) -> int:
         copies = known_copies(state, place.host, place.plan)
     except Unreadable as error:
         raise Refusal(f"Nothing was restored: {wish.role}: {error}") from error
+    _ask_for_a_word(place, copies, record, wish)
     copy, why = choose(copies, wish.at, record, place.observed.asked_at)
     if copy is None:
         raise Refusal(f"Nothing was restored: {wish.role}: {why}")
@@ -82,6 +83,19 @@ def _restore_role(state: State, run: Run) -> int:
     _confirm(wish.role)
     hold_now(state, {place.host.name: place.seen})
     return 0 if _restore(place, copy, wish) else 1
+
+
+def _ask_for_a_word(place: Place, copies: Sequence[Copy], record: Record | None, wish: Wish) -> None:
+    """Raises Refusal where the copies are not all that this host has made, unless a person names one or says so."""
+    words = set_back(copies, record, place.plan.backup.of(wish.role))
+    if not words:
+        return
+    if not wish.anyway and not re.fullmatch(RUN, wish.at):
+        raise Refusal(
+            f"Nothing was restored: {wish.role}: {words}: find out who (docs/runbook.md#backup-not-proved); to take "
+            f"one that is there, name its run by {AT}=, or add --data {ANYWAY_RESTORE}=true"
+        )
+    place.say(f"passes by: {words}", "yellow")
 
 
 def _wish(state: State) -> Wish:

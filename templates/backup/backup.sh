@@ -75,10 +75,12 @@ hold() {
 
 # A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
 # one at another place is.
+is_here() { case $(field where "$1") in "$where"|"$with_login") true ;; *) false ;; esac; }
 have_repository() {
-  where=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)
+  where=$(sed -nE 's/^RESTIC_REPOSITORY=//; T; s#^(rest:https?://)[^/@]*@#\1#; p' "$settings" | sha256sum | cut -c1-16)
+  with_login=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)  # as records of earlier versions have it
   known=''
-  [ "$(field where "$state")" != "$where" ] || known=$(field repository "$state")
+  ! is_here "$state" || known=$(field repository "$state")
   # restic of Debian 13 tries a quarter of an hour to reach what is not there, each time.
   bound=60
   with_restic unlock >/dev/null 2>&1
@@ -181,11 +183,22 @@ follow_life() { # $1, $2: of which life it goes on, and until which second
   continue_life "$1" "$2"
 }
 
+# What was made here last has to be there: a repository that was set back has good copies, too, but not that one. In
+# words, of the list in $work/list, that it is not.
+set_back() {
+  last_run=$(field run "$state")
+  [ -n "$last_run" ] && is_here "$state" || return 0
+  [ "$(awk -v run="$last_run" '$3 == run { print $2 }' "$work/list" | sort -u | wc -l)" = 2 ] ||
+    echo "its repository has not the copy that was made here last, run $last_run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
+}
+
 make_copy() {
   to=$state
   hold "$role.backup"
   began=$(now)
   have_repository make
+  snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
+  lost=$(set_back)
   run=$(a_life)
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
@@ -219,6 +232,8 @@ make_copy() {
     --tag "manifest,run=$run,machine=$machine,life=$own_life${after:+,after=$after}" \
     --tag "role=$role,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
     <"$work/manifest" >/dev/null 2>"$work/said" || not_stored "not stored: $(last_words <"$work/said")"
+  # Which stays known until a person has looked: what this run is called is noted nowhere, so none of the next is well.
+  [ -z "$lost" ] || failed "$lost; a new copy is stored; when that is known: rm $state on the host"
   forgotten=''
   [ -z "$keep" ] || forget || forgotten=$(last_words <"$work/said")
   {
@@ -395,10 +410,9 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   have_repository prove
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
   run=$1
-  # What was made here last has to be there: a repository that was set back has good copies, too, but not that one.
-  [ -n "$run" ] || [ "$(field where "$state")" != "$where" ] || run=$(field run "$state")
-  [ -z "$run" ] || [ -n "$1" ] || [ "$(awk -v run="$run" '$3 == run { print $2 }' "$work/list" | sort -u | wc -l)" = 2 ] ||
-    failed "its repository has not the copy that was made here last, run $run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
+  [ -n "$run" ] || ! is_here "$state" || run=$(field run "$state")
+  [ -n "$1" ] || lost=$(set_back)
+  [ -z "${lost:-}" ] || failed "$lost"
   [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
   if [ -z "$run" ] && [ "$(field empty "$state")" = yes ]; then
     printf '%s\n' "result ok" "at $began" "good $began" "keys 0" | record "$proof"

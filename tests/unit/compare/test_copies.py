@@ -1,12 +1,16 @@
 """Which copy of a role a restore takes, and which it refuses."""
 
+import re
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from tasks.catalogue.backup import place_of, with_login
 from tasks.compare.backups import Record
-from tasks.compare.copies import RESERVE, Wish, choose, cut_second, passed_by, unfit_copy
+from tasks.compare.copies import RESERVE, Wish, choose, cut_second, passed_by, set_back, unfit_copy
+from tasks.desired.backup import SOURCES
 from tasks.observed.copies import Copy
 from tests.unit.builders import BACKUP, as_desired, desired
 
@@ -211,3 +215,37 @@ def test_a_copy_that_would_fill_the_disk_is_refused() -> None:
     for free, problems in ((RESERVE + (1 << 20), 1), (RESERVE + (2 << 20), 0)):
         seen = replace(SEEN, free_of={"/var/lib/redis/crypto": free})
         assert len(unfit_copy(CRYPTO, seen, copy(1), Wish("crypto"))) == problems
+
+
+HERE = f"{BACKUP.of('crypto')}"
+MADE = replace(EMPTY, run=copy(0.5).run, good=NOW - HOUR // 2, where=place_of(HERE))
+
+
+def test_a_repository_that_has_not_the_copy_that_was_made_here_last_was_set_back() -> None:
+    words = set_back(newest(*BEGUN, *BEFORE), MADE, HERE)
+    assert f"this host made a copy of run {MADE.run}" in words
+    assert set_back([], MADE, HERE) == words
+
+
+def test_a_repository_that_has_it_or_is_not_the_one_it_went_to_was_not_set_back() -> None:
+    assert set_back(newest(*BEGUN, copy(0.5)), MADE, HERE) == ""
+    assert set_back(BEGUN, MADE, "/mnt/elsewhere/crypto") == ""
+    assert set_back(BEGUN, replace(MADE, run=""), HERE) == ""
+    assert set_back(BEGUN, None, HERE) == ""
+
+
+@pytest.mark.parametrize(
+    "repository", ["/mnt/b/crypto", "rest:http://10.0.0.9:8000/b/crypto", "rest:https://h/crypto", "sftp:u@h:/b/crypto"]
+)
+@pytest.mark.parametrize("password", ["x", "another@/:? one", ""])
+def test_where_a_copy_went_is_known_by_its_place_whoever_logs_in(repository: str, password: str) -> None:
+    login = {"RESTIC_REST_USERNAME": "caas", "RESTIC_REST_PASSWORD": password}
+    command = WHERE.search((SOURCES / "backup.sh").read_text())
+    assert command is not None
+    settings = f"RESTIC_PASSWORD=x\nRESTIC_REPOSITORY={with_login(repository, login)}\n"
+    text = f'settings=/dev/stdin\n{command[0]}\nprintf %s "$where"'
+    done = subprocess.run(["sh", "-c", text], input=settings, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == place_of(repository)
+
+
+WHERE = re.compile(r"^  where=\$\(.*\)$", re.MULTILINE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.catalogue.backup import place_of
 from tasks.desired.backup import SOURCES
 
 GIVEN = {
@@ -224,3 +225,58 @@ def test_a_log_that_has_what_was_written_later_is_not_put_in_place(tool: Tool, l
     done = cut(tool, stamp(50) + SET + stamp(70) + SET, 60, leaves)
     assert done.returncode != 0
     assert "has writes of later" in done.stderr
+
+
+# --- The repository, and what it has
+
+REPOSITORY = """
+list=$here/snapshots
+case "$*" in
+  *"cat config"*) echo '{"id": "0123abcd"}' ;;
+  *"snapshots --json"*) cat "$list" ;;
+  *" backup "*)
+    cat >/dev/null
+    run=$(echo "$*" | sed -nE 's/.*run=([0-9a-f]{16}).*/\\1/p')
+    kind=$(echo "$*" | sed -nE 's/.*--tag (copy|manifest),.*/\\1/p')
+    id=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')
+    echo '{"time":"2026-11-27T13:00:00Z","tags":["'$kind'","run='$run'"],"id":"'$id'"}' >>"$list" ;;
+esac
+"""
+SERVED = 'ask() { cat >/dev/null; :; }; copy() { echo "bytes 1\nnewest 2\nuntil 3" >"$work/report"; }; '
+
+
+def with_repository(tool: Tool, *runs: str) -> None:
+    """A repository that has these runs."""
+    tool.program("restic", f"here={tool.directory}{REPOSITORY}")
+    tool.program("redis-server", "echo Redis server v=7.0.15 sha=0")
+    rows = (
+        f'{{"time":"2026-11-27T12:00:00Z","tags":["{kind}","run={run}"],"id":"{"0" * 64}"}}'
+        for run in runs
+        for kind in ("copy", "manifest")
+    )
+    (tool.directory / "snapshots").write_text("\n".join(rows))
+
+
+HERE_IT_IS = place_of("/srv/x/crypto")
+
+
+def test_a_copy_is_made_and_noted(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    done = tool.run(f"{SERVED}make_copy")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tool.record("backup")["result"] == "ok"
+    assert tool.record("backup")["run"] != OWN
+
+
+def test_a_copy_in_a_repository_that_was_set_back_is_made_and_stays_red_until_a_person_has_looked(tool: Tool) -> None:
+    with_repository(tool, OTHER)
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    for _ in range(2):
+        done = tool.run(f"{SERVED}make_copy")
+        assert done.returncode == 1
+        assert f"has not the copy that was made here last, run {OWN} of 1970-01-01 00:00:07 UTC" in done.stdout
+        assert (tool.record("backup")["result"], tool.record("backup")["run"]) == ("failed", OWN)
+    assert (tool.directory / "snapshots").read_text().count('"manifest"') == 3
+    (tool.records / "crypto.backup").unlink()
+    assert tool.run(f"{SERVED}make_copy").returncode == 0

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from tasks.catalogue.data_names import ANYWAY_RESTORE
 from tasks.compare.copies import Wish
 from tasks.observed.connection import CommandResult
+from tasks.run.ending import Refusal as NotDone
 from tasks.run.survey import Look
 from tasks.steps import gate
 from tasks.steps import restore as step
@@ -113,3 +115,20 @@ def test_an_own_log_is_put_in_place_by_no_word_that_passes_by_the_gate(monkeypat
     assert step._undo(host.place(), ANYWAY, 5) == 1
     assert "put in place" not in host.did
     assert OF_THE_GATE in host.said[-1]
+
+
+def test_a_repository_that_was_set_back_is_restored_from_by_a_word_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wish, refused in (
+        (Wish("crypto"), True),
+        (Wish("crypto", at="2026-11-27 13:00"), True),
+        (ANYWAY, False),
+        (Wish("crypto", at=copy(1).run), False),
+    ):
+        host = Paper(monkeypatch)
+        monkeypatch.setattr(step, "set_back", lambda *words: "it was set back")
+        if refused:
+            with pytest.raises(NotDone, match=f"it was set back: .* add --data {ANYWAY_RESTORE}=true"):
+                step._ask_for_a_word(host.place(), (), None, wish)
+        else:
+            step._ask_for_a_word(host.place(), (), None, wish)
+            assert host.said == ["crypto: passes by: it was set back"]
