@@ -33,6 +33,7 @@ OURS = re.compile(
 )
 SETTINGS = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE})\.backup")
 HOUR = 3600
+SLACK = 60  # seconds that one clock may be ahead of another: what is of later than that is of a time to come
 SHOWN = 300  # characters of what a unit said
 
 
@@ -148,8 +149,10 @@ def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
     name = plan.role.name
     see = f"journalctl -u {backup_unit(name)}, then make one: tasks/backup.py"
     age = now - record.good if record is not None and record.good else None
-    if age is None or age > plan.too_old:
+    if age is None or age > plan.too_old or age < -SLACK:
         found = "no copy was ever made from here" if age is None else f"the last copy is {in_words(age)} old"
+        if age is not None and age < -SLACK:
+            found = f"the last copy is of a time to come, in {in_words(-age)}: a clock was ahead, its age is not known"
         said = f"; the last try said: {record.said}" if record is not None and record.failed else ""
         yield Health(name, Code.BACKUP_OLD, "critical", f"{found}{said}", in_words(plan.too_old), see)
     elif record is not None and record.failed:
@@ -164,8 +167,10 @@ def _proof(plan: Plan, copy: Record, record: Record | None, now: int) -> Iterato
     since = record.good if record is not None and record.good else copy.first
     if record is not None and record.failed:
         yield Health(name, Code.PROOF_FAILED, "critical", record.said, "a copy that a server loads", see)
-    elif since and now - since > plan.proof_too_old:
+    elif since and not -SLACK <= now - since <= plan.proof_too_old:
         found = f"no copy was proved for {in_words(now - since)}"
+        if since > now:
+            found = f"the last proof is of a time to come, in {in_words(since - now)}: a clock was ahead"
         yield Health(name, Code.PROOF_OLD, "warning", found, in_words(plan.proof_too_old), see)
 
 

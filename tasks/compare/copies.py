@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from tasks.catalogue.backup import place_of
 from tasks.catalogue.data_names import ANYWAY_RESTORE, AT
-from tasks.compare.backups import Record, in_words
+from tasks.compare.backups import SLACK, Record, in_words
 from tasks.compare.fitness import redis_number
 from tasks.desired.host import Instance
 from tasks.desired.paths import NEW, REPLACED, data_directory, log_directory, snapshot_file
@@ -44,6 +44,20 @@ def choose(copies: Sequence[Copy], at: str, record: Record | None, now: int) -> 
     moment = _moment(at) if at else None
     if at and moment is None:
         return None, f"{at} is no time"
+    ahead = [item for item in copies if item.at.timestamp() > now + SLACK]
+    copies = [item for item in copies if item not in ahead]
+    copy, why = _chosen(copies, at, moment, record, now)
+    odd = [f"the copy of run {item.run} is of a time to come, {item.at:%Y-%m-%d %H:%M:%S} UTC" for item in ahead[:1]]
+    more = f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+    clock = f"{odd[0]}{more}: a clock was ahead, it is taken by its run only" if odd else ""
+    return copy, "; ".join(filter(None, (why, clock)))
+
+
+def _chosen(
+    copies: Sequence[Copy], at: str, moment: datetime | None, record: Record | None, now: int
+) -> tuple[Copy | None, str]:
+    if not copies:
+        return None, "there is no other copy of it"
     offered, why = offered_copies(copies, record, now, moment)
     if not offered or moment is None:
         return (offered[0] if offered else None), why
@@ -79,7 +93,7 @@ def offered_copies(
         return mine, "" if mine else f"no copy is of this host's data: name the one that is meant by its run, {AT}="
     if moment is not None and any(item.at <= moment for item in mine):
         return mine, ""
-    if record is not None and own and record.begun != "empty":
+    if record is not None and own and (record.begun != "empty" or record.first > now + SLACK):
         return [], f"it is not known whether it began empty on this host {_ago(record, now)}: {_which(mine, copies)}"
     if len(others) != 1:
         found = "of data of several hosts" if others else "of data that another host goes on with"

@@ -102,6 +102,33 @@ def test_data_that_came_after_an_empty_beginning_is_not_passed_over_for_what_was
     assert f"the newest from before of run {BEFORE[0].run}, with 9" in why
 
 
+AHEAD = copy(-3)  # made while a clock was three hours ahead
+
+
+@pytest.mark.parametrize("record", [None, replace(EMPTY, life=OLD), replace(EMPTY, life=OLD, begun="data")])
+def test_a_copy_of_a_time_to_come_decides_nothing_unless_it_is_named(record: Record | None) -> None:
+    chosen, why = choose(newest(AHEAD, *BEFORE), "", record, NOW)
+    assert chosen == BEFORE[0]
+    assert f"run {AHEAD.run} is of a time to come" in why
+    at = f"{copy(-4).at:%Y-%m-%d %H:%M:%S}"
+    assert choose(newest(AHEAD, *BEFORE), at, record, NOW)[0] == BEFORE[0]
+    assert choose(newest(AHEAD, *BEFORE), AHEAD.run, record, NOW)[0] == AHEAD
+    chosen, why = choose([AHEAD], "", record, NOW)
+    assert chosen is None
+    assert f"run {AHEAD.run} is of a time to come" in why
+
+
+def test_a_clock_that_is_a_moment_behind_another_hides_no_copy() -> None:
+    soon = copy(-30 / HOUR)
+    assert choose(newest(soon, *BEFORE), "", None, NOW) == (soon, "")
+
+
+def test_how_a_host_began_whose_clock_was_ahead_then_is_not_known() -> None:
+    chosen, why = choose(newest(*BEGUN, *BEFORE), "", replace(EMPTY, first=NOW + HOUR), NOW)
+    assert chosen is None
+    assert "not known whether it began empty" in why
+
+
 STALE = [copy(0.5), copy(1.5)]  # what a dead host that came back copies: of its own old data, and newer than all else
 
 

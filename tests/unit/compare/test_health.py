@@ -141,6 +141,13 @@ UNSAVED: dict[str, tuple[Change, str, str]] = {
     "no copy at all": (records(copy=None), "BACKUP-OLD", "critical"),
     "none that succeeded": (records(copy="result failed\nat 1\nsaid no route\n"), "BACKUP-OLD", "critical"),
     "an old copy": (records(copy=ago(4 * HOUR)), "BACKUP-OLD", "critical"),
+    "a copy of a time to come": (records(copy=ago(-2 * HOUR)), "BACKUP-OLD", "critical"),
+    "a failed try after one of a time to come": (
+        records(copy=ago(-2 * HOUR, "failed", "said no route\n")),
+        "BACKUP-OLD",
+        "critical",
+    ),
+    "a proof of a time to come": (records(proof=ago(-8 * 24 * HOUR)), "PROOF-OLD", "warning"),
     "a try that failed": (records(copy=ago(HOUR, "failed", "said no route\n")), "BACKUP-FAILED", "warning"),
     "older ones that stay": (records(copy=ago(HOUR, said="kept locked\n")), "BACKUP-FAILED", "warning"),
     "a copy that is not usable": (records(proof=ago(HOUR, "failed", "said cut\n")), "PROOF-FAILED", "critical"),
