@@ -50,7 +50,7 @@ def choose(copies: Sequence[Copy], at: str, record: Record | None, now: int) -> 
     odd = [f"the copy of run {item.run} is of a time to come, {item.at:%Y-%m-%d %H:%M:%S} UTC" for item in ahead[:1]]
     more = f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
     clock = f"{odd[0]}{more}: a clock was ahead, it is taken by its run only" if odd else ""
-    return copy, "; ".join(filter(None, (why, clock)))
+    return copy, f"{why}; {clock}" if odd and (why or copy) else f"{why}{clock}"
 
 
 def _chosen(
