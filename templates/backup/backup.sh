@@ -268,8 +268,9 @@ not_stored() {
 
 # What is known of a copy, as lines of words. What was there before and after bounds what is in it: a key is made or goes
 # with a change, or is ended by the server, and both are counted.
+ended_by() { [ $(($1 + 1)) -ge "$until" ] || until=$(($1 + 1)); }
 write_manifest() {
-  keys='' expires='' low='' high='' same=''
+  keys='' expires='' low='' high='' same='' answered=no
   version=$(redis-server --version | sed -nE 's/.* v=([0-9.]+) .*/\1/p')
   bytes=$(field bytes "$work/report") newest=$(field newest "$work/report") until=$(field until "$work/report")
   is "$newest" '[0-9]{1,12}' || newest=0  # whoever may write the files may give them any time
@@ -277,7 +278,7 @@ write_manifest() {
   [ -z "$log" ] || kind=log
   if read -r before_keys before_expires before_changes before_ended before_saved before_version <"$work/counted.before" &&
     read -r after_keys after_expires after_changes after_ended after_saved after_version <"$work/counted.after"; then
-    version=$before_version
+    version=$before_version answered=yes
     if [ $kind = log ]; then
       keys=$after_keys
       expires=$((before_expires > after_expires ? before_expires : after_expires))
@@ -287,14 +288,19 @@ write_manifest() {
         low=$((before_keys - moved)) high=$((before_keys + moved))
       fi
       same=yes
-    elif [ "$before_saved" = "$after_saved" ] && [ "$newest" -le $((after_saved + 1)) ]; then
-      # The snapshot is that of the last save: what the server has now, if nothing was changed since, or of then.
-      if [ "$before_changes" = 0 ] && [ "$after_changes" = 0 ] && [ "$before_ended" = "$after_ended" ]; then
+    elif [ "$before_saved" = "$after_saved" ]; then
+      # The snapshot is that of the last save: what the server has now, if nothing was changed since, or of then. One
+      # that is later than that is another.
+      if [ "$newest" -gt $((after_saved + 1)) ]; then
+        ended_by "$newest"
+      elif [ "$before_changes" = 0 ] && [ "$after_changes" = 0 ] && [ "$before_ended" = "$after_ended" ]; then
         same=yes
-      elif [ $((after_saved + 1)) -lt "$until" ]; then
-        until=$((after_saved + 1))
+      else
+        ended_by "$after_saved"
       fi
     fi
+  elif [ $kind = snapshot ]; then
+    ended_by "$newest"  # nobody says that it is any younger
   fi
   # What the server has now bounds no snapshot of before: what redis-check-rdb counted in the file does.
   if [ $kind = snapshot ]; then
@@ -303,6 +309,7 @@ write_manifest() {
   fi
   printf '%s\n' "format 1" "role $role" "at $until" "host $host" "machine $machine" "life $own_life" "server $version" "kind $kind" \
     "digest $(cut -d' ' -f1 "$work/digest")" "bytes $bytes" "newest $newest"
+  printf '%s\n' "answered $answered"
   [ -z "$keys" ] || printf '%s\n' "keys $keys" "expires $expires"
   [ -z "$low" ] || printf '%s\n' "low $((low < 0 ? 0 : low))" "high $high"
   sed -nE 's/^(db[0-9]{1,5}):(keys=[0-9]+,expires=[0-9]+).*/before \1 \2/p' "$work/before"
@@ -327,12 +334,14 @@ snapshots() {
 
 # What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
 # still be under way elsewhere, unless they had one until now. Each life by itself: what began empty on a new host displaces no copy from before.
+# What was made here last stays, whatever time it bears: without it the repository would look as if it had been set back.
 forget() {
   snapshots >"$work/list" || return 1
+  last_run=$(field run "$state")
   awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u >"$work/lives"
   while read -r life; do
     # shellcheck disable=SC2086  # a list of options
-    with_restic forget --tag "manifest,life=$life" --group-by '' $keep </dev/null >/dev/null 2>"$work/said" || return 1
+    with_restic forget --tag "manifest,life=$life" --group-by '' $keep ${run:+--keep-tag "run=$run"} ${last_run:+--keep-tag "run=$last_run"} </dev/null >/dev/null 2>"$work/said" || return 1
   done <"$work/lives"
   awk '$2 == "manifest" { print $3 }' "$work/list" | sort -u >"$work/whole"
   snapshots | sort >"$work/list"
@@ -438,7 +447,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
     sleep 0.2
   done
   read -r loaded _ <"$work/counted"
-  [ -n "$1" ] || grep -qE '^(low|sample) ' "$work/manifest" ||
+  [ -n "$1" ] || is_compared ||
     failed "the copy of run $run was loaded, $loaded keys, and there is nothing to compare it with: its server did not answer reader when it was made (journalctl -u caas-redis-backup-$role)"
   low=$(field low "$work/manifest") high=$(field high "$work/manifest") expires=$(field expires "$work/manifest")
   if [ -n "$low" ] && { [ "$loaded" -gt "$high" ] || [ "$loaded" -lt $((low - expires)) ]; }; then
@@ -462,6 +471,8 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   echo "$role: the copy of $(date -u -d "@$(field at "$work/manifest")" '+%F %T') UTC was loaded by a server: $loaded keys, $(wc -l <"$work/samples") of them compared"
   [ -n "$1" ] || [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"
 }
+# A snapshot's bounds are of the very file: without its server's word that is no comparison.
+is_compared() { grep -qE '^(low|sample) ' "$work/manifest" && ! grep -qx 'answered no' "$work/manifest"; }
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"
   flock --wait 7200 8 || failed "another backup has not ended in two hours"

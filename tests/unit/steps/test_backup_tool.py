@@ -280,3 +280,68 @@ def test_a_copy_in_a_repository_that_was_set_back_is_made_and_stays_red_until_a_
     assert (tool.directory / "snapshots").read_text().count('"manifest"') == 3
     (tool.records / "crypto.backup").unlink()
     assert tool.run(f"{SERVED}make_copy").returncode == 0
+
+
+# --- What a copy is said to be of
+
+SNAPSHOT = "bytes 1\nnewest {newest}\nuntil 1000\nkeys 5\nexpires 0\n"
+
+
+def manifest(tool: Tool, newest: int, before: str = "", after: str = "", log: str = "") -> dict[str, str]:
+    """Of a copy that ended at 1000; `before`, `after`: what the server counted."""
+    tool.program("redis-server", "echo Redis server v=7.0.15 sha=0")
+    (tool.directory / "report").write_text(SNAPSHOT.format(newest=newest))
+    calls = f'cp {tool.directory}/report "$work/report"\n'
+    calls += 'for file in before after samples.before samples.after digest; do : >"$work/$file"; done\n'
+    for name, text in (("before", before), ("after", after)):
+        calls += f'{f"echo {text}" if text else ":"} >"$work/counted.{name}"\n'
+    calls += 'own_life=x machine=y; write_manifest | tee "$work/manifest"; is_compared; echo "compared $?"'
+    done = tool.run(calls, log=log)
+    return dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+
+
+SAVED = "5 0 {changes} 0 {saved} 7.0.15"
+
+
+@pytest.mark.parametrize(("newest", "at"), [(400, "401"), (999, "1000"), (5000, "1000"), (0, "1")])
+def test_a_snapshot_of_a_server_that_does_not_answer_is_of_when_it_was_saved_and_compared_with_nothing(
+    tool: Tool, newest: int, at: str
+) -> None:
+    known = manifest(tool, newest)
+    assert (known["at"], known["compared"]) == (at, "1")
+
+
+def test_a_snapshot_of_a_server_that_answers_is_compared_and_of_now_where_nothing_was_changed(tool: Tool) -> None:
+    same = SAVED.format(changes=0, saved=400)
+    known = manifest(tool, 400, same, same)
+    assert (known["at"], known["low"], known["compared"]) == ("1000", "5", "0")
+    changed = SAVED.format(changes=3, saved=400)
+    assert manifest(tool, 400, changed, changed)["at"] == "401"
+    # A file that is of after the last save, or was touched since, is not what that server has now.
+    assert manifest(tool, 700, same, same)["at"] == "701"
+    assert manifest(tool, 700, changed, changed)["at"] == "701"
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "5 0 0 0 400 7.0.15"), ("5 0 0 0 400 7.0.15", "")])
+def test_a_server_that_answers_only_once_is_none_that_answers(tool: Tool, before: str, after: str) -> None:
+    known = manifest(tool, 400, before, after)
+    assert (known["at"], known["compared"]) == ("401", "1")
+
+
+def test_a_log_of_a_server_that_does_not_answer_is_of_now_and_compared_with_nothing(tool: Tool) -> None:
+    known = manifest(tool, 400, log="log")
+    assert (known["at"], known["compared"]) == ("1000", "1")
+
+
+def test_the_copy_that_was_made_last_is_forgotten_by_no_plan_whatever_time_it_bears(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.program("restic", f'echo "$*" >>{tool.directory}/asked\nhere={tool.directory}{REPOSITORY}')
+    snapshots = (tool.directory / "snapshots").read_text()
+    life = f'"run={OWN}","life={OTHER}"'
+    (tool.directory / "snapshots").write_text(snapshots.replace(f'"run={OWN}"', life))
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    assert tool.run(f"{SERVED}make_copy", keep="--keep-last=6").returncode == 0
+    forgets = [line for line in (tool.directory / "asked").read_text().splitlines() if " forget --tag" in line]
+    assert forgets
+    for run in (OWN, tool.record("backup")["run"]):
+        assert all(f"--keep-tag run={run}" in line for line in forgets)
