@@ -52,6 +52,7 @@ class Record:
     run: str = ""  # of the last copy that was made
     where: str = ""  # to which place: tasks/catalogue/backup.py, place_of
     repository: str = ""  # to which repository there, by restic's own number
+    since: int = 0  # when the first copy went to that repository
     begun: str = ""  # what was there at the first copy of that life: empty or data; "": not known
     kept: str = ""  # why older copies could not be forgotten
 
@@ -59,12 +60,12 @@ class Record:
 def read_record(text: str) -> Record | None:
     """A record of a unit, None of what is none."""
     fields = dict(line.partition(" ")[::2] for line in text.splitlines())
-    numbers = {name: fields.get(name, "0") for name in ("at", "good", "first")}
+    numbers = {name: fields.get(name, "0") for name in ("at", "good", "first", "since")}
     if fields.get("result") not in ("ok", "failed") or not all(
         re.fullmatch("[0-9]{1,12}", item) for item in numbers.values()
     ):
         return None
-    at, good, first = map(int, numbers.values())
+    at, good, first, since = map(int, numbers.values())
     keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
     life, after, begun = (fields.get(name, "") for name in ("life", "after", "begun"))
     run, where, repository = (fields.get(name, "") for name in ("run", "where", "repository"))
@@ -73,6 +74,7 @@ def read_record(text: str) -> Record | None:
         at=at,
         good=good,
         first=first,
+        since=since,
         keys=keys,
         said=said,
         kept=kept,
@@ -164,7 +166,9 @@ def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
 def _proof(plan: Plan, copy: Record, record: Record | None, now: int) -> Iterator[Health]:
     name = plan.role.name
     see = f"journalctl -u {proof_unit(name)}, mend it, then: systemctl start {proof_unit(name)}"
-    since = record.good if record is not None and record.good else copy.first
+    if record is not None and record.repository and copy.repository and not _same_place(record, copy):
+        record = None  # of a repository to which no copies go any more
+    since = proved(record, copy) or copy.since or copy.first
     if record is not None and record.failed:
         yield Health(name, Code.PROOF_FAILED, "critical", record.said, "a copy that a server loads", see)
     elif since and not -SLACK <= now - since <= plan.proof_too_old:
@@ -172,6 +176,17 @@ def _proof(plan: Plan, copy: Record, record: Record | None, now: int) -> Iterato
         if since > now:
             found = f"the last proof is of a time to come, in {in_words(since - now)}: a clock was ahead"
         yield Health(name, Code.PROOF_OLD, "warning", found, in_words(plan.proof_too_old), see)
+
+
+def proved(proof: Record | None, copy: Record | None) -> int:
+    """When a copy of the repository that copies go to was proved last, 0 where none was."""
+    if proof is None or (copy is not None and not _same_place(proof, copy)):
+        return 0
+    return proof.good
+
+
+def _same_place(one: Record, other: Record) -> bool:
+    return (one.repository, one.where) == (other.repository, other.where)
 
 
 def in_words(seconds: int) -> str:

@@ -25,7 +25,7 @@ began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched='' bound='' unasked=''
+server='' scratched='' bound='' unasked='' where='' proved_in=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || systemctl kill --signal=KILL "$server" 2>/dev/null
@@ -64,9 +64,17 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|after|begun|repository|where|run) ' "$to" 2>/dev/null
+    still_holds
   } | record "$to"
   exit 1
+}
+# What a record says of before. A proof of another repository is none of this one.
+still_holds() {
+  if [ "$to" = "$proof" ] && [ -n "$where" ] && ! { is_here "$proof" && [ "$(field repository "$proof")" = "${proved_in:-$(field repository "$proof")}" ]; }; then
+    printf '%s\n' "where $where" ${proved_in:+"repository $proved_in"}
+  else
+    grep -E '^(first|good|keys|bytes|life|after|begun|repository|where|run|since) ' "$to" 2>/dev/null
+  fi
 }
 hold() {
   exec 9>"/run/caas-redis/$1.lock"
@@ -199,6 +207,9 @@ make_copy() {
   have_repository make
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
   lost=$(set_back)
+  since=''
+  [ -z "$known" ] || since=$(field since "$state")
+  is "$since" '[0-9]{1,12}' || since=$began  # when the first copy went to this repository
   run=$(a_life)
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
@@ -206,7 +217,7 @@ make_copy() {
     failed "it cannot be noted of which data its copies are: $lives cannot be written"
   if [ -z "$log" ] && is_empty_yet; then
     printf '%s\n' "result ok" "at $began" "first $first" "good $began" "keys 0" "empty yes" "life $own_life" \
-      ${after:+"after $after"} ${begun:+"begun $begun"} "repository $(cat "$work/id")" "where $where" | record "$state"
+      ${after:+"after $after"} ${begun:+"begun $begun"} "since $since" "repository $(cat "$work/id")" "where $where" | record "$state"
     echo "$role: it is empty and has never saved: there is nothing to copy yet"
     return 0
   fi
@@ -247,6 +258,7 @@ make_copy() {
     echo "life $own_life"
     [ -z "$after" ] || echo "after $after"
     [ -z "$begun" ] || echo "begun $begun"
+    echo "since $since"
     echo "repository $(cat "$work/id")"
     echo "where $where"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
@@ -417,6 +429,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   hold_role
   began=$(now)
   have_repository prove
+  proved_in=$(cat "$work/id")
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
   run=$1
   [ -n "$run" ] || ! is_here "$state" || run=$(field run "$state")
@@ -424,7 +437,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   [ -z "${lost:-}" ] || failed "$lost"
   [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
   if [ -z "$run" ] && [ "$(field empty "$state")" = yes ]; then
-    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" | record "$proof"
+    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
     echo "$role: it is empty and has never saved: there is nothing to prove yet"
     return 0
   fi
@@ -467,6 +480,8 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
     echo "good $began"
     echo "keys $loaded"
     echo "run $run"
+    echo "repository $proved_in"
+    echo "where $where"
   } | record "$proof"
   echo "$role: the copy of $(date -u -d "@$(field at "$work/manifest")" '+%F %T') UTC was loaded by a server: $loaded keys, $(wc -l <"$work/samples") of them compared"
   [ -n "$1" ] || [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"

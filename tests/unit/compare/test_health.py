@@ -170,6 +170,27 @@ def test_a_tier_with_backups_that_is_well_says_nothing() -> None:
     assert compare(host, as_desired(host)) == []
 
 
+ONE, OTHER = "where 00000000000000aa\nrepository aa\n", "where 00000000000000aa\nrepository bb\n"
+
+
+@pytest.mark.parametrize(
+    ("copy", "proof", "codes"),
+    [
+        (RECORD + ONE + "since 1\n", RECORD + OTHER, ["PROOF-OLD"]),
+        (RECORD + ONE + "since 1\n", RECORD, ["PROOF-OLD"]),
+        (RECORD + ONE + "since 1\n", RECORD + ONE, []),
+        (RECORD.replace(f"first {NOW - 60}", "first 1") + ONE + f"since {NOW - 60}\n", RECORD + OTHER, []),
+        (RECORD + ONE + f"since {NOW - 60}\n", ago(HOUR, "failed", "said cut\n" + OTHER), []),
+        (RECORD + ONE + f"since {NOW - 60}\n", ago(HOUR, "failed", "said cut\n" + ONE), ["PROOF-FAILED"]),
+        (RECORD + ONE + f"since {NOW - 60}\n", ago(HOUR, "failed", "said cut\n"), ["PROOF-FAILED"]),
+    ],
+    ids=["other", "unknown", "same", "new", "failed in the other", "failed", "failed, unknown where"],
+)
+def test_a_proof_is_one_of_the_repository_that_copies_go_to(copy: str, proof: str, codes: list[str]) -> None:
+    host = desired("crypto", backup=BACKUP)
+    assert [item.code for item in health(host, records(copy, proof)(as_desired(host)))] == codes
+
+
 def test_a_record_that_is_none_is_no_copy() -> None:
     host = desired("crypto", backup=BACKUP)
     (item,) = health(host, records(copy="result ok\nat tomorrow\n")(as_desired(host)))

@@ -345,3 +345,57 @@ def test_the_copy_that_was_made_last_is_forgotten_by_no_plan_whatever_time_it_be
     assert forgets
     for run in (OWN, tool.record("backup")["run"]):
         assert all(f"--keep-tag run={run}" in line for line in forgets)
+
+
+# --- Where the copies go, and which of them were proved
+
+
+def settings(tool: Tool, repository: str) -> None:
+    (tool.directory / "settings" / "backup").write_text(
+        f"RESTIC_REPOSITORY={repository}\nRESTIC_PASSWORD=x\nREADER=y\n"
+    )
+
+
+@pytest.mark.parametrize("noted", [place_of("rest:http://h:1/crypto"), place_of("rest:http://u:old@h:1/crypto")])
+def test_a_login_that_was_changed_makes_no_repository_in_an_empty_place(tool: Tool, noted: str) -> None:
+    """A server that lost its disk is empty for the new password, too; the second is a record of an earlier version."""
+    for login in ("u:old", "u:new") if noted == place_of("rest:http://h:1/crypto") else ("u:old",):
+        settings(tool, f"rest:http://{login}@h:1/crypto")
+        tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=noted)
+        tool.program("restic", f'echo "$*" >>{tool.directory}/asked; exit 1')
+        done = tool.run("make_copy")
+        assert "its repository cannot be read" in done.stdout
+        assert " init" not in (tool.directory / "asked").read_text()
+
+
+def test_another_place_gets_a_repository(tool: Tool) -> None:
+    settings(tool, "rest:http://u:new@elsewhere:1/crypto")
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    tool.program("restic", f'echo "$*" >>{tool.directory}/asked; exit 1')
+    tool.run("make_copy")
+    assert " init" in (tool.directory / "asked").read_text()
+
+
+def test_what_came_of_a_proof_says_of_which_repository_it_is(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.note("proof", result="ok", at="7", good="7", keys="5", run=OTHER, repository="ffff", where=HERE_IT_IS)
+    done = tool.run("prove_copy ''")  # which has no server here
+    assert done.returncode == 1
+    assert tool.record("proof")["where"] == HERE_IT_IS
+    assert tool.record("proof")["repository"] == "0123abcd"
+    assert "good" not in tool.record("proof")
+    tool.note("proof", result="ok", at="7", good="7", keys="5", run=OTHER, repository="0123abcd", where=HERE_IT_IS)
+    tool.run("prove_copy ''")
+    assert tool.record("proof")["good"] == "7"
+
+
+def test_a_copy_says_since_when_its_repository_is_the_one_it_goes_to(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.note(
+        "backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS, since="6"
+    )
+    assert tool.run(f"{SERVED}make_copy").returncode == 0
+    assert tool.record("backup")["since"] == "6"
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="ffff", where="0" * 16, since="6")
+    assert tool.run(f"{SERVED}make_copy").returncode == 0
+    assert tool.record("backup")["since"] == tool.record("backup")["at"]
