@@ -4,7 +4,8 @@ pyinfra [-y] INVENTORY tasks/restore.py --data restore=ROLE    the newest copy; 
   --data at='2026-11-27 13:00'    the newest copy that had ended by 13:00:00 (UTC); or a run, as
                                   tasks/backup.py --data list=true shows it
   --data into=DIRECTORY           beside: into a new directory on the role's host, the role serves on
-  --data anyway=true              another role's copy, one that fails its proof, or what the gate of a restart forbids
+  --data anyway=true              another role's copy, one that fails its proof, a server that cannot be looked at;
+                                  what it passes by is said
 """
 
 import sys

@@ -5,6 +5,7 @@ restic stores, encrypts and forgets; here is what of its settings an operator ch
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -148,6 +149,11 @@ def with_login(repository: str, settings: Mapping[str, str]) -> str:
     if match is None or not user:
         return repository
     return f"{match[1]}{quote(user, safe='')}:{quote(password or '', safe='')}@{match[2]}"
+
+
+def place_of(repository: str) -> str:
+    """How the tool on a host notes where its copies go, whoever logs in there. Pure."""
+    return hashlib.sha256(f"{repository}\n".encode()).hexdigest()[:16]
 
 
 def setting_problems(

@@ -29,10 +29,12 @@ from tasks.observed.state import Observed
 
 ROLE = "[a-z][a-z0-9_-]*"
 OURS = re.compile(
-    rf"{UNITS}/{BACKUP_UNITS}((backup|proof)-{ROLE}\.(service|timer)|begun-{ROLE}\.(service|path))|{BACKUP_TOOLS}/(backup|sample|copy\.pl|unpack\.pl)"
+    rf"{UNITS}/{BACKUP_UNITS}((backup|proof)-{ROLE}\.(service|timer)|begun-{ROLE}\.(service|path))|"
+    rf"{BACKUP_TOOLS}/(backup|sample|copy\.pl|moments\.pl|unpack\.pl)"
 )
 SETTINGS = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE})\.backup")
 HOUR = 3600
+SLACK = 60  # seconds that one clock may be ahead of another: what is of later than that is of a time to come
 SHOWN = 300  # characters of what a unit said
 
 
@@ -48,6 +50,11 @@ class Record:
     said: str = ""
     life: str = ""  # of which data its copies are
     after: str = ""  # of which life that goes on, and until which moment (tasks/observed/copies.py); empty: began here
+    run: str = ""  # of the last copy that was made
+    where: str = ""  # to which place: tasks/catalogue/backup.py, place_of
+    repository: str = ""  # to which repository there, by restic's own number
+    since: int = 0  # when the first copy went to that repository
+    begun: str = ""  # what was there at the first copy of that life: empty or data; "": not known
     kept: str = ""  # why older copies could not be forgotten
     rotated: bool = False  # the newest of two passwords opens the repository, and which key is the other's is known
 
@@ -55,25 +62,31 @@ class Record:
 def read_record(text: str) -> Record | None:
     """A record of a unit, None of what is none."""
     fields = dict(line.partition(" ")[::2] for line in text.splitlines())
-    numbers = {name: fields.get(name, "0") for name in ("at", "good", "first")}
+    numbers = {name: fields.get(name, "0") for name in ("at", "good", "first", "since")}
     if fields.get("result") not in ("ok", "failed") or not all(
         re.fullmatch("[0-9]{1,12}", item) for item in numbers.values()
     ):
         return None
-    at, good, first = map(int, numbers.values())
+    at, good, first, since = map(int, numbers.values())
     keys, said, kept = (excerpt(fields.get(name, ""), SHOWN)[1:-1] for name in ("keys", "said", "kept"))
-    life, after = fields.get("life", ""), fields.get("after", "")
+    life, after, begun = (fields.get(name, "") for name in ("life", "after", "begun"))
+    run, where, repository = (fields.get(name, "") for name in ("run", "where", "repository"))
     return Record(
         failed=fields["result"] == "failed",
         at=at,
         good=good,
         first=first,
+        since=since,
         keys=keys,
         said=said,
         kept=kept,
         life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
         rotated=fields.get("rotated") == "yes",
         after=after if re.fullmatch("[0-9a-f]{16}-[0-9]{1,12}", after) else "",
+        run=run if re.fullmatch("[0-9a-f]{16}", run) else "",
+        where=where if re.fullmatch("[0-9a-f]{16}", where) else "",
+        repository=repository if re.fullmatch("[0-9a-f]{1,64}", repository) else "",
+        begun=begun if begun in ("empty", "data") else "",
     )
 
 
@@ -154,8 +167,10 @@ def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
     name = plan.role.name
     see = f"journalctl -u {backup_unit(name)}, then make one: tasks/backup.py"
     age = now - record.good if record is not None and record.good else None
-    if age is None or age > plan.too_old:
+    if age is None or age > plan.too_old or age < -SLACK:
         found = "no copy was ever made from here" if age is None else f"the last copy is {in_words(age)} old"
+        if age is not None and age < -SLACK:
+            found = f"the last copy is of a time to come, in {in_words(-age)}: a clock was ahead, its age is not known"
         said = f"; the last try said: {record.said}" if record is not None and record.failed else ""
         yield Health(name, Code.BACKUP_OLD, "critical", f"{found}{said}", in_words(plan.too_old), see)
     elif record is not None and record.failed:
@@ -167,12 +182,27 @@ def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
 def _proof(plan: Plan, copy: Record, record: Record | None, now: int) -> Iterator[Health]:
     name = plan.role.name
     see = f"journalctl -u {proof_unit(name)}, mend it, then: systemctl start {proof_unit(name)}"
-    since = record.good if record is not None and record.good else copy.first
+    if record is not None and record.repository and copy.repository and not _same_place(record, copy):
+        record = None  # of a repository to which no copies go any more
+    since = proved(record, copy) or copy.since or copy.first
     if record is not None and record.failed:
         yield Health(name, Code.PROOF_FAILED, "critical", record.said, "a copy that a server loads", see)
-    elif since and now - since > plan.proof_too_old:
+    elif since and not -SLACK <= now - since <= plan.proof_too_old:
         found = f"no copy was proved for {in_words(now - since)}"
+        if since > now:
+            found = f"the last proof is of a time to come, in {in_words(since - now)}: a clock was ahead"
         yield Health(name, Code.PROOF_OLD, "warning", found, in_words(plan.proof_too_old), see)
+
+
+def proved(proof: Record | None, copy: Record | None) -> int:
+    """When a copy of the repository that copies go to was proved last, 0 where none was."""
+    if proof is None or (copy is not None and not _same_place(proof, copy)):
+        return 0
+    return proof.good
+
+
+def _same_place(one: Record, other: Record) -> bool:
+    return (one.repository, one.where) == (other.repository, other.where)
 
 
 def in_words(seconds: int) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.catalogue.backup import place_of
 from tasks.catalogue.data_names import ANYWAY_RESTORE, AT
-from tasks.compare.backups import Record, in_words
+from tasks.compare.backups import SLACK, Record, in_words
 from tasks.compare.fitness import redis_number
 from tasks.desired.host import Instance
 from tasks.desired.paths import NEW, REPLACED, data_directory, log_directory, snapshot_file
@@ -40,45 +41,105 @@ def choose(copies: Sequence[Copy], at: str, record: Record | None, now: int) -> 
     if re.fullmatch(RUN, at):
         named = next((item for item in copies if item.run == at), None)
         return named, "" if named else f"no copy is of run {at}: see tasks/backup.py --data list=true"
-    offered, why = offered_copies(copies, record, now)
     moment = _moment(at) if at else None
     if at and moment is None:
         return None, f"{at} is no time"
+    ahead = [item for item in copies if item.at.timestamp() > now + SLACK]
+    copies = [item for item in copies if item not in ahead]
+    copy, why = _chosen(copies, at, moment, record, now)
+    odd = [f"the copy of run {item.run} is of a time to come, {item.at:%Y-%m-%d %H:%M:%S} UTC" for item in ahead[:1]]
+    more = f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+    clock = f"{odd[0]}{more}: a clock was ahead, it is taken by its run only" if odd else ""
+    return copy, f"{why}; {clock}" if odd and (why or copy) else f"{why}{clock}"
+
+
+def _chosen(
+    copies: Sequence[Copy], at: str, moment: datetime | None, record: Record | None, now: int
+) -> tuple[Copy | None, str]:
+    if not copies:
+        return None, "there is no other copy of it"
+    offered, why = offered_copies(copies, record, now, moment)
     if not offered or moment is None:
         return (offered[0] if offered else None), why
     before = next((item for item in offered if item.at <= moment), None)
-    return before, why if before else f"no copy is of {at} UTC or before: the oldest is of {offered[-1]}"
+    if before is not None:
+        return before, why
+    other = next((item for item in copies if item.at <= moment and item not in offered), None)
+    aside = (
+        "" if other is None else f"; of other data there is one of run {other.run}: name that by {AT}= if it is meant"
+    )
+    return None, f"no copy is of {at} UTC or before: the oldest is of {offered[-1]}{aside}"
 
 
-def offered_copies(copies: Sequence[Copy], record: Record | None, now: int) -> tuple[list[Copy], str]:
+def offered_copies(
+    copies: Sequence[Copy], record: Record | None, now: int, moment: datetime | None = None
+) -> tuple[list[Copy], str]:
     """The copies that a restore takes unless one is named, the newest first, and in words which, or why none. Pure.
 
     Those of the data that this host has, or goes on with: never what another host copies that was replaced by it, or
-    that it is to be replaced by. A host that began empty lately takes the data that was before.
+    that it is to be replaced by. A host that began empty lately takes the data that was before; at a `moment` since it
+    began, its own.
     """
     own = record.life if record else ""
     ended = ended_elsewhere(copies)
     others = _lives([item for item in copies if item.life not in {own, *ended}])
-    is_fresh = record is None or not own or (not record.after and now - record.first < SETTLED)
     if own in ended:
         return [], (
             "the data of this host was restored on another one, which goes on with it: name the copy that is meant "
             f"by its run, {AT}=, as tasks/backup.py --data list=true shows it"
         )
-    if record is not None and own and not (is_fresh and others):
-        line = of_this_data(copies, own, record.after)
-        return line, "" if line else f"no copy is of this host's data: name the one that is meant by its run, {AT}="
+    mine = of_this_data(copies, own, record.after) if record is not None and own else []
+    if record is not None and own and (_is_settled(record, now) or not others):
+        return mine, "" if mine else f"no copy is of this host's data: name the one that is meant by its run, {AT}="
+    if moment is not None and any(item.at <= moment for item in mine):
+        return mine, ""
+    if record is not None and own and (record.begun != "empty" or record.first > now + SLACK):
+        return [], f"it is not known whether it began empty on this host {_ago(record, now)}: {_which(mine, copies)}"
     if len(others) != 1:
         found = "of data of several hosts" if others else "of data that another host goes on with"
         return [], f"its copies are {found}: name the one that is meant by its run, {AT}= (--data list=true shows them)"
     line = of_this_data(copies, others[0])
     if record is None or not own:
         return line, ""
-    newest = next((item.run for item in copies if item.life == own), "none")
+    if mine and line and (mine[0].keys or 0) >= (line[0].keys or 0) > 0:  # data may have been carried here by hand
+        return [], f"it began empty on this host {_ago(record, now)} and has data since: {_which(mine, line)}"
+    newest = mine[0].run if mine else "none"
     return line, (
-        f", the last one from before the role began anew on this host {in_words(max(now - record.first, 0))} ago (its "
+        f", the last one from before the role began anew on this host {_ago(record, now)} (its "
         f"own newest is of run {newest}: name that by {AT}=)"
     )
+
+
+def set_back(copies: Sequence[Copy], record: Record | None, repository: str) -> str:
+    """In words, that a repository has not what this host stored there last; empty where it has, or nothing is known."""
+    if record is None or not record.run or record.where != place_of(repository):
+        return ""
+    if any(item.run == record.run for item in copies):
+        return ""
+    return (
+        f"this host made a copy of run {record.run}, of {datetime.fromtimestamp(record.good, UTC):%Y-%m-%d %H:%M:%S} "
+        "UTC, which its repository has not: it was set back, or somebody deleted it"
+    )
+
+
+def _is_settled(record: Record, now: int) -> bool:
+    """Whether the data that a host has is the role's own: it came there, or has been there for long."""
+    return bool(record.after) or record.begun == "data" or now - record.first >= SETTLED
+
+
+def _ago(record: Record, now: int) -> str:
+    return f"{in_words(max(now - record.first, 0))} ago"
+
+
+def _which(mine: Sequence[Copy], others: Sequence[Copy]) -> str:
+    """The runs that a person chooses from."""
+    before = [item for item in others if item not in mine]
+    own, other = (f"of run {items[0].run}, with {_keys(items[0])}" if items else "none" for items in (mine, before))
+    return f"its own newest is {own}, the newest from before {other}: name the one that is meant by its run, {AT}="
+
+
+def _keys(copy: Copy) -> str:
+    return "an unknown number of keys" if copy.keys is None else f"{copy.keys} keys"
 
 
 def _lives(copies: Sequence[Copy]) -> list[str]:
@@ -118,22 +179,15 @@ def unfit_copy(instance: Instance, observed: Observed, copy: Copy, wish: Wish) -
     """Why a copy cannot take the place of a role's data. Pure."""
     problems = []
     installed, made_by = redis_number(observed.packages.get("redis-server", "")), redis_number(copy.server)
-    if made_by is None and not wish.anyway:
-        problems.append(
-            "the version of Redis that the copy is of is not known, an older server may not load it: name another, or "
-            f"add --data {ANYWAY_RESTORE}=true, and the proof tells"
-        )
-    elif installed is None or (made_by is not None and made_by > installed):
+    if installed is None or (made_by is not None and made_by > installed):
         has = "none" if installed is None else f"{installed[0]}.{installed[1]}"
         problems.append(
             f"the copy is of Redis {copy.server}, this host has {has}, expected as new a one: an older server does not "
             "load it (it has another format); upgrade the host first"
         )
-    if copy.role != wish.role and not wish.anyway:
-        problems.append(
-            f"the copy is of {copy.role}, expected one of {wish.role}: name another, or add --data "
-            f"{ANYWAY_RESTORE}=true"
-        )
+    if not wish.anyway:
+        words = _for_a_word(copy, wish)
+        problems += [f"{item}: name another, or add --data {ANYWAY_RESTORE}=true" for item in words]
     free = observed.free_of.get(data_directory(instance.name), observed.disk_free)
     needed = int(copy.size * ROOM) + RESERVE
     if "disk" not in observed.unseen and free < needed:
@@ -142,6 +196,22 @@ def unfit_copy(instance: Instance, observed: Observed, copy: Copy, wish: Wish) -
             f"the copy's {_mib(copy.size)}, and {_mib(RESERVE)} for its server: what is in place is kept; free space "
             "or enlarge the disk"
         )
+    return problems
+
+
+def passed_by(copy: Copy, wish: Wish) -> list[str]:
+    """What speaks against a copy, and is passed by by a person's word. Pure."""
+    return _for_a_word(copy, wish) if wish.anyway else []
+
+
+def _for_a_word(copy: Copy, wish: Wish) -> list[str]:
+    problems = []
+    if redis_number(copy.server) is None:
+        problems.append(
+            "the version of Redis that the copy is of is not known, an older server may not load it, as its proof tells"
+        )
+    if copy.role != wish.role:
+        problems.append(f"the copy is of {copy.role}, expected one of {wish.role}")
     return problems
 
 

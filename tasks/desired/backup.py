@@ -6,6 +6,7 @@ Nothing of it where no role is: no package, no file, no unit (docs/decisions/002
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from tasks.desired.rendering import MANAGED, render
 
 PACKAGE = "restic"
 SOURCES = Path(__file__).parents[2] / "templates" / "backup"
+PARTS = ("copy.pl", "moments.pl", "unpack.pl")
 TOOL = f"{BACKUP_TOOLS}/backup"
 SCRATCH, SCRATCH_BASE = 1.25, 128 << 20  # of maxmemory, and bytes, that the server of a proof never takes more than
 SPREAD = 12  # a timer's delay is up to a twelfth of its period
@@ -53,12 +55,18 @@ def backup_plan(host: str, instance: Instance, backup: Backup) -> Plan:
     return Plan(role, backup, parameters)
 
 
+def tool_command(plan: Plan, verb: str, *words: str) -> str:
+    """The command on the host that does what its units do, by a person's word."""
+    given = [f"{name}={value}" for name, value in plan.parameters.items()]
+    return shlex.join(["env", *given, "/bin/sh", TOOL, verb, *words])
+
+
 def backup_files(plans: Sequence[Plan], passwords: Passwords) -> Iterator[File]:
     """The files of a host's backups; of what is secret no content while a password is still to be generated."""
     if not plans:
         return
     yield File(BACKUP_TOOLS, None, mode="0755")
-    for name, source in (("backup", "backup.sh"), ("copy.pl", "copy.pl"), ("unpack.pl", "unpack.pl")):
+    for name, source in (("backup", "backup.sh"), *((name, name) for name in PARTS)):
         yield File(f"{BACKUP_TOOLS}/{name}", f"# {MANAGED}\n{_source(source)}")
     yield File(f"{BACKUP_TOOLS}/sample", f"# {MANAGED}\n{one_line(_source('sample.lua'))}")
     for plan in plans:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from tasks.compare.backups import recorded
+from tasks.compare.backups import proved, recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, OF_REMEDY, PAGE, UNSEEN, where_to_read
 from tasks.desired.host import Instance
@@ -132,6 +132,7 @@ def row(
     at = now.time if now else 0
     free = seen.free_of.get(data_directory(instance.name), seen.disk_free)
     by_address = connected(instance, now)
+    copy, proof = (recorded(path(instance.name), seen) for path in (backup_record, proof_record))
     own: dict[str, object] = {
         "role": instance.name,
         "state": state_of(instance, seen, server),
@@ -141,8 +142,8 @@ def row(
         "disk_free": None if "disk" in seen.unseen else free,
         "by_address": by_address,
         "log_rewritten": _since(log_base(instance, seen), at),
-        "copied": _done(backup_record(instance.name), seen, at),
-        "proved": _done(proof_record(instance.name), seen, at),
+        "copied": _done(copy.good if copy is not None else 0, at),
+        "proved": _done(proved(proof, copy), at),
         "up": _since(seen.time(instance.unit, "ExecMainStartTimestamp"), at) if seen.pid(instance.unit) else None,
     }
     if server is None or server.refusal is not None:
@@ -152,10 +153,9 @@ def row(
     return RoleRow(**{**own, **_told(instance, server, said, at), "refused_logins": logins})  # type: ignore[arg-type]
 
 
-def _done(record: str, seen: Observed, at: int) -> int | None:
+def _done(when: int, at: int) -> int | None:
     """Seconds since a backup's unit last did what it is for; None where it never has."""
-    found = recorded(record, seen)
-    return _since(found.good, at) if found is not None and found.good else None
+    return _since(when, at) if when else None
 
 
 def _told(instance: Instance, server: Server, said: ServerNow | None, at: int) -> dict[str, object]:

@@ -9,11 +9,16 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.compare.difference import Remedy, chosen
-from tasks.desired.paths import BACKUP_TOOLS, UNITS, backup_file, backup_record, backup_unit, proof_unit
+from tasks.desired.host import Plan
+from tasks.desired.paths import BACKUP_TOOLS, BACKUP_UNITS, UNITS, backup_file, backup_record, backup_unit
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
+from tasks.run.session import current
 from tasks.run.survey import Look
+from tasks.steps.adopt import found
+from tasks.steps.lives import begins_empty, note_beginnings
+from tasks.steps.move import Moves
 from tasks.steps.operations import call, run_commands
 
 
@@ -25,25 +30,33 @@ def begin_backups(seen: Look) -> None:
     units = [
         item.name
         for item in chosen(seen.differences, "unit", remedy=Remedy.START)
-        if item.name.startswith((backup_unit(""), proof_unit("")))
+        if item.name.startswith(BACKUP_UNITS)
     ]
     if units:
         run_commands(name="Start timers and what waits for saves", commands=[f"systemctl start {' '.join(units)}"])
     due = _due(seen)
+    empty = list(begins_empty(seen, {item.instance.name for item in found(seen)}))
+    if empty:
+        call(name="Note which roles begin empty", function=_note_beginnings, plans=empty)
     if due:
         call(name="Make a first copy", function=make_copies, roles=due)
+
+
+def _note_beginnings(state: State, host: Host, plans: Sequence[Plan]) -> bool:
+    moved = {item.role for item in current(state).kept(Moves).to(host.name)}
+    return note_beginnings(state, host, [plan for plan in plans if plan.role.name not in moved])
 
 
 def _due(seen: Look) -> list[str]:
     changed = {item.name for item in chosen(seen.differences, "file")}
     known = seen.observed.files.keys() if seen.observed else set()
-    found = []
+    late = []
     for plan in seen.desired.backups:
         name = plan.role.name
         own = {backup_file(name), f"{UNITS}/{backup_unit(name)}.service", f"{BACKUP_TOOLS}/backup"}
         if own & changed or backup_record(name) not in known:
-            found.append(name)
-    return found
+            late.append(name)
+    return late
 
 
 def make_copies(state: State, host: Host, roles: Sequence[str]) -> bool:

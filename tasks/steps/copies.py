@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from functools import partial
@@ -16,7 +15,7 @@ from tasks.catalogue.backup import NAME
 from tasks.catalogue.data_names import LIST, ONLY
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
-from tasks.desired.backup import TOOL
+from tasks.desired.backup import tool_command
 from tasks.desired.host import Plan
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import begin, run_command
@@ -91,12 +90,6 @@ def _list(state: State, chosen: list[tuple[PyinfraHost, list[Plan]]], problems: 
     for problem in problems:
         logger.error(printable(problem))
     return 1 if problems else 0
-
-
-def tool_command(plan: Plan, verb: str, *words: str) -> str:
-    """The command on the host that does what its units do, by a person's word."""
-    given = [f"{name}={value}" for name, value in plan.parameters.items()]
-    return shlex.join(["env", *given, "/bin/sh", TOOL, verb, *words])
 
 
 def known_copies(state: State, host: PyinfraHost, plan: Plan) -> tuple[Copy, ...]:

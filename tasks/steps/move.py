@@ -57,6 +57,7 @@ from tasks.steps.handover import (
     wait_until_settled,
     within,
 )
+from tasks.steps.lives import carry_life
 from tasks.steps.operations import call, file_command
 from tasks.steps.retire import Proofs, discard_command, forget_moves
 from tasks.steps.sample import differing_keys
@@ -160,6 +161,8 @@ def _move(state: State, move: Move) -> None:
         new.host.log_styled(f"{move.role}: moved from {move.source}: {said}", fg="green")
     current(state).kept(Proofs).moved.add((move.role, move.source))
     new.forget()
+    backups = current(state).tier.hosts[move.target].backups
+    carry_life(state, old.host, new.host, next((plan for plan in backups if plan.role.name == move.role), None))
     _record(state, move)
 
 

@@ -13,6 +13,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.printable import printable
+from tasks.desired.backup import tool_command
 from tasks.desired.host import Instance, Passwords, Plan
 from tasks.desired.paths import FAILED, NEW, REPLACED, log_directory, snapshot_file
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
@@ -26,7 +27,6 @@ from tasks.run.interruption import held_back
 from tasks.run.survey import Look
 from tasks.steps import ending, gate
 from tasks.steps.convert import make_logs, make_snapshots
-from tasks.steps.copies import tool_command
 from tasks.steps.sandbox import as_role
 from tasks.steps.watch import unwatch_script, watch_script, while_watched
 

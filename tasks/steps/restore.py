@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from pyinfra.api.state import State
@@ -14,9 +14,10 @@ from tasks.catalogue.backup import NAME
 from tasks.catalogue.data_names import ANYWAY_RESTORE, AT, INTO, RESTORE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
-from tasks.compare.backups import recorded
-from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, unfit_copy
-from tasks.desired.backup import TOOL
+from tasks.compare.backups import Record, recorded
+from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, passed_by, set_back, unfit_copy
+from tasks.compare.restarts import keeps_on_disk
+from tasks.desired.backup import TOOL, tool_command
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
@@ -34,7 +35,7 @@ from tasks.run.options import only_plans, options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import survey
 from tasks.steps import gate
-from tasks.steps.copies import known_copies, tool_command
+from tasks.steps.copies import known_copies
 from tasks.steps.lock import hold_now
 from tasks.steps.replace import Place, put_in_place, swap, tool
 
@@ -64,12 +65,15 @@ def _restore_role(state: State, run: Run) -> int:
         copies = known_copies(state, place.host, place.plan)
     except Unreadable as error:
         raise Refusal(f"Nothing was restored: {wish.role}: {error}") from error
+    _ask_for_a_word(place, copies, record, wish)
     copy, why = choose(copies, wish.at, record, place.observed.asked_at)
     if copy is None:
         raise Refusal(f"Nothing was restored: {wish.role}: {why}")
     problems = unfit_copy(place.instance, place.observed, copy, wish)
     if problems:
         raise Refusal(listed("Nothing was restored", [f"{wish.role}: {problem}" for problem in problems]))
+    for words in passed_by(copy, wish):
+        place.say(f"{ANYWAY_RESTORE}=true passes by: {words}", "yellow")
     place.say(f"from the copy of {copy}{why}", "blue")
     if wish.into:
         return 0 if only_plans() or _beside(place, wish.into, lambda: _fetched(place, copy, wish.into)) else 1
@@ -79,6 +83,19 @@ def _restore_role(state: State, run: Run) -> int:
     _confirm(wish.role)
     hold_now(state, {place.host.name: place.seen})
     return 0 if _restore(place, copy, wish) else 1
+
+
+def _ask_for_a_word(place: Place, copies: Sequence[Copy], record: Record | None, wish: Wish) -> None:
+    """Raises Refusal where the copies are not all that this host has made, unless a person names one or says so."""
+    words = set_back(copies, record, place.plan.backup.of(wish.role))
+    if not words:
+        return
+    if not wish.anyway and not re.fullmatch(RUN, wish.at):
+        raise Refusal(
+            f"Nothing was restored: {wish.role}: {words}: find out who (docs/runbook.md#backup-not-proved); to take "
+            f"one that is there, name its run by {AT}=, or add --data {ANYWAY_RESTORE}=true"
+        )
+    place.say(f"passes by: {words}", "yellow")
 
 
 def _wish(state: State) -> Wish:
@@ -182,7 +199,7 @@ def _restore(place: Place, copy: Copy, wish: Wish) -> bool:
         words = f"the copy is not usable: {proved.output.strip()}"
         if not wish.anyway:
             return place.fail(f"{words}: choose another by {AT}=, or add --data {ANYWAY_RESTORE}=true")
-        place.say(words, "yellow")
+        place.say(f"{ANYWAY_RESTORE}=true passes by: {words}", "yellow")
     else:
         place.say(printable(proved.stdout.strip().removeprefix(f"{place.instance.name}: ")))
     role = place.instance.role
@@ -191,10 +208,10 @@ def _restore(place: Place, copy: Copy, wish: Wish) -> bool:
     if not fetched.succeeded:
         swap(place, "clear")
         return place.fail(f"not restored, its own data is as it was: {fetched.output.strip()}")
-    problems = _may_stop(place)
-    if problems and not wish.anyway:
+    problems = _may_stop(place, wish)
+    if problems:
         swap(place, "clear")
-        return place.fail(f"not restored: {'; '.join(problems)}: or add --data {ANYWAY_RESTORE}=true")
+        return place.fail(f"not restored: {'; '.join(problems)}")
     return put_in_place(place, f"the copy of {copy}", manifest(fetched.stdout), copy)
 
 
@@ -222,7 +239,7 @@ def _undo(place: Place, wish: Wish, second: int) -> int:
     swap(place, "clear")
     cut = _cut(place, log_directory(place.instance.role) + NEW, second)
     problems = [] if cut.succeeded else [cut.output.strip()]
-    problems = problems or ([] if wish.anyway else _may_stop(place))
+    problems = problems or _may_stop(place, wish)
     if problems:
         swap(place, "clear")
         return 0 if place.fail(f"not restored, its own data is as it was: {printable('; '.join(problems))}") else 1
@@ -233,10 +250,20 @@ def _cut(place: Place, log: str, second: int) -> CommandResult:
     return place.run(tool_command(place.plan, "cut", log, str(second)))
 
 
-def _may_stop(place: Place) -> list[str]:
-    """What speaks against stopping a server that runs; what it has is kept."""
+def _may_stop(place: Place, wish: Wish) -> list[str]:
+    """What speaks against stopping a server that runs: what it has may be on no disk, and is to be kept.
+
+    A word passes by only that it could not be looked at, and never where it keeps nothing on disk.
+    """
     if not place.observed.is_active(place.instance.unit):
         return []
     own = place.passwords[place.instance.name]
-    _, problems = gate.before(place.state, place.host, place.instance, own, None, lambda refusal: False)
-    return problems
+    seen, problems = gate.before(place.state, place.host, place.instance, own, None, lambda refusal: False)
+    if seen is not None or len(problems) != 1:
+        return problems
+    if not keeps_on_disk(place.instance.role):
+        return [f"{problems[0]}; and it keeps nothing on disk, so its keys would be gone: let it be looked at first"]
+    if not wish.anyway:
+        return [f"{problems[0]}, or add --data {ANYWAY_RESTORE}=true"]
+    place.say(f"{ANYWAY_RESTORE}=true passes by: {problems[0]}", "yellow")
+    return []

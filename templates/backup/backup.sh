@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
+# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
@@ -26,7 +26,7 @@ began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched='' bound='' unasked='' by=newest rotated=''
+server='' scratched='' bound='' unasked='' by=newest rotated='' where='' proved_in=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || systemctl kill --signal=KILL "$server" 2>/dev/null
@@ -71,9 +71,17 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
-    grep -E '^(first|good|keys|bytes|life|after|repository|where|run|rotated) ' "$to" 2>/dev/null
+    still_holds
   } | record "$to"
   exit 1
+}
+# What a record says of before. A proof of another repository is none of this one.
+still_holds() {
+  if [ "$to" = "$proof" ] && [ -n "$where" ] && ! { is_here "$proof" && [ "$(field repository "$proof")" = "${proved_in:-$(field repository "$proof")}" ]; }; then
+    printf '%s\n' "where $where" ${proved_in:+"repository $proved_in"}
+  else
+    grep -E '^(first|good|keys|bytes|life|after|begun|repository|where|run|since|rotated) ' "$to" 2>/dev/null
+  fi
 }
 hold() {
   exec 9>"/run/caas-redis/$1.lock"
@@ -137,10 +145,12 @@ forget_key() {
 
 # A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
 # one at another place is.
+is_here() { case $(field where "$1") in "$where"|"$with_login") true ;; *) false ;; esac; }
 have_repository() {
-  where=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)
+  where=$(sed -nE 's/^RESTIC_REPOSITORY=//; T; s#^(rest:https?://)[^/@]*@#\1#; p' "$settings" | sha256sum | cut -c1-16)
+  with_login=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)  # as records of earlier versions have it
   known=''
-  [ "$(field where "$state")" != "$where" ] || known=$(field repository "$state")
+  ! is_here "$state" || known=$(field repository "$state")
   if open_repository; then
     sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p' "$work/config" | head -n 1 >"$work/id"
     if [ -n "$known" ] && [ "$known" != "$(cat "$work/id")" ]; then
@@ -198,23 +208,52 @@ copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" 3
 
 # Of which data the copies from here are: noted beside what came of the last one, which a person may remove. A disk that
 # was copied to another machine is other data from then on. `after`: of which life they go on, and until which moment.
-have_life() {
+# `begun`: what was there when the life began here, empty or data; unknown where nobody could say.
+have_life() { # $1, $2, $3: life, second and beginning of one that begins now
   machine=$(sha256sum </etc/machine-id | cut -c1-16)
-  own_life='' first='' after=''
+  own_life='' first='' after='' begun=''
   noted=$(field machine "$lives")
   [ -e "$lives" ] || own_life=$(field life "$state") first=$(field first "$state")  # as records without it have it
   if [ -z "$noted" ] || [ "$noted" = "$machine" ]; then
-    own_life=$(field life "$lives") first=$(field first "$lives") after=$(field after "$lives")
+    own_life=$(field life "$lives") first=$(field first "$lives") after=$(field after "$lives") begun=$(field begun "$lives")
   fi
   if ! is "$own_life $first" '[0-9a-f]{16} [0-9]{1,12}'; then
-    own_life=$1 first=$2 after=''
+    own_life=$1 first=$2 after='' begun=$3
   elif [ -e "$lives" ]; then
     return 0
   fi
   note_life
 }
 note_life() {
-  printf '%s\n' "life $own_life" "machine $machine" "first $first" ${after:+"after $after"} | record "$lives"
+  printf '%s\n' "life $own_life" "machine $machine" "first $first" ${after:+"after $after"} ${begun:+"begun $begun"} | record "$lives"
+}
+a_life() { od -An -N8 -tx1 /dev/urandom | tr -d ' \n'; }
+# What a server that was asked had.
+begun_with() {
+  read -r has _ <"$work/counted.before" || has=''
+  case $has in '') echo unknown ;; 0) echo empty ;; *) echo data ;; esac
+}
+# A deploy has just started the role with nothing: whatever is written until its first copy, that is how it began.
+begin_life() {
+  to=/dev/null
+  hold "$role.backup"
+  have_life "$(a_life)" "$began" empty || failed "$lives cannot be written"
+}
+# Its data has come from another host, by a move. One that was cut off behind this and is ended later notes it once.
+follow_life() { # $1, $2: of which life it goes on, and until which second
+  to=/dev/null
+  [ "$(field machine "$lives")" != "$(sha256sum </etc/machine-id | cut -c1-16)" ] ||
+    [ "$(field after "$lives" | cut -d- -f1)" != "$1" ] || return 0
+  continue_life "$1" "$2"
+}
+
+# What was made here last has to be there: a repository that was set back has good copies, too, but not that one. In
+# words, of the list in $work/list, that it is not.
+set_back() {
+  last_run=$(field run "$state")
+  [ -n "$last_run" ] && is_here "$state" || return 0
+  [ "$(awk -v run="$last_run" '$3 == run { print $2 }' "$work/list" | sort -u | wc -l)" = 2 ] ||
+    echo "its repository has not the copy that was made here last, run $last_run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
 }
 
 make_copy() {
@@ -223,13 +262,19 @@ make_copy() {
   began=$(now)
   have_repository make
   settle_password
-  run=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  have_life "$run" "$began" || failed "it cannot be noted of which data its copies are: $lives cannot be written"
+  snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
+  lost=$(set_back)
+  since=''
+  [ -z "$known" ] || since=$(field since "$state")
+  is "$since" '[0-9]{1,12}' || since=$began  # when the first copy went to this repository
+  run=$(a_life)
   echo INFO | ask >"$work/before"
   numbers <"$work/before" >"$work/counted.before"
+  have_life "$run" "$began" "$(begun_with)" ||
+    failed "it cannot be noted of which data its copies are: $lives cannot be written"
   if [ -z "$log" ] && is_empty_yet; then
     printf '%s\n' "result ok" "at $began" "first $first" "good $began" "keys 0" "empty yes" "life $own_life" \
-      ${after:+"after $after"} ${rotated:+"rotated yes"} "repository $(cat "$work/id")" "where $where" | record "$state"
+      ${after:+"after $after"} ${begun:+"begun $begun"} ${rotated:+"rotated yes"} "since $since" "repository $(cat "$work/id")" "where $where" | record "$state"
     echo "$role: it is empty and has never saved: there is nothing to copy yet"
     return 0
   fi
@@ -255,6 +300,8 @@ make_copy() {
     --tag "manifest,run=$run,machine=$machine,life=$own_life${after:+,after=$after}" \
     --tag "role=$role,keys=${keys:-unknown},server=$version,bytes=$bytes,newest=$newest" \
     <"$work/manifest" >/dev/null 2>"$work/said" || not_stored "not stored: $(last_words <"$work/said")"
+  # Which stays known until a person has looked: what this run is called is noted nowhere, so none of the next is well.
+  [ -z "$lost" ] || failed "$lost; a new copy is stored; when that is known: rm $state on the host"
   forgotten=''
   [ -z "$keep" ] || forget || forgotten=$(last_words <"$work/said")
   {
@@ -268,6 +315,8 @@ make_copy() {
     echo "life $own_life"
     [ -z "$after" ] || echo "after $after"
     [ -z "$rotated" ] || echo "rotated yes"
+    [ -z "$begun" ] || echo "begun $begun"
+    echo "since $since"
     echo "repository $(cat "$work/id")"
     echo "where $where"
     [ -z "$forgotten" ] || echo "kept older copies could not be forgotten: $forgotten"
@@ -289,8 +338,9 @@ not_stored() {
 
 # What is known of a copy, as lines of words. What was there before and after bounds what is in it: a key is made or goes
 # with a change, or is ended by the server, and both are counted.
+ended_by() { [ $(($1 + 1)) -ge "$until" ] || until=$(($1 + 1)); }
 write_manifest() {
-  keys='' expires='' low='' high='' same=''
+  keys='' expires='' low='' high='' same='' answered=no
   version=$(redis-server --version | sed -nE 's/.* v=([0-9.]+) .*/\1/p')
   bytes=$(field bytes "$work/report") newest=$(field newest "$work/report") until=$(field until "$work/report")
   is "$newest" '[0-9]{1,12}' || newest=0  # whoever may write the files may give them any time
@@ -298,7 +348,7 @@ write_manifest() {
   [ -z "$log" ] || kind=log
   if read -r before_keys before_expires before_changes before_ended before_saved before_version <"$work/counted.before" &&
     read -r after_keys after_expires after_changes after_ended after_saved after_version <"$work/counted.after"; then
-    version=$before_version
+    version=$before_version answered=yes
     if [ $kind = log ]; then
       keys=$after_keys
       expires=$((before_expires > after_expires ? before_expires : after_expires))
@@ -308,14 +358,19 @@ write_manifest() {
         low=$((before_keys - moved)) high=$((before_keys + moved))
       fi
       same=yes
-    elif [ "$before_saved" = "$after_saved" ] && [ "$newest" -le $((after_saved + 1)) ]; then
-      # The snapshot is that of the last save: what the server has now, if nothing was changed since, or of then.
-      if [ "$before_changes" = 0 ] && [ "$after_changes" = 0 ] && [ "$before_ended" = "$after_ended" ]; then
+    elif [ "$before_saved" = "$after_saved" ]; then
+      # The snapshot is that of the last save: what the server has now, if nothing was changed since, or of then. One
+      # that is later than that is another.
+      if [ "$newest" -gt $((after_saved + 1)) ]; then
+        ended_by "$newest"
+      elif [ "$before_changes" = 0 ] && [ "$after_changes" = 0 ] && [ "$before_ended" = "$after_ended" ]; then
         same=yes
-      elif [ $((after_saved + 1)) -lt "$until" ]; then
-        until=$((after_saved + 1))
+      else
+        ended_by "$after_saved"
       fi
     fi
+  elif [ $kind = snapshot ]; then
+    ended_by "$newest"  # nobody says that it is any younger
   fi
   # What the server has now bounds no snapshot of before: what redis-check-rdb counted in the file does.
   if [ $kind = snapshot ]; then
@@ -324,6 +379,7 @@ write_manifest() {
   fi
   printf '%s\n' "format 1" "role $role" "at $until" "host $host" "machine $machine" "life $own_life" "server $version" "kind $kind" \
     "digest $(cut -d' ' -f1 "$work/digest")" "bytes $bytes" "newest $newest"
+  printf '%s\n' "answered $answered"
   [ -z "$keys" ] || printf '%s\n' "keys $keys" "expires $expires"
   [ -z "$low" ] || printf '%s\n' "low $((low < 0 ? 0 : low))" "high $high"
   sed -nE 's/^(db[0-9]{1,5}):(keys=[0-9]+,expires=[0-9]+).*/before \1 \2/p' "$work/before"
@@ -348,12 +404,14 @@ snapshots() {
 
 # What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
 # still be under way elsewhere, unless they had one until now. Each life by itself: what began empty on a new host displaces no copy from before.
+# What was made here last stays, whatever time it bears: without it the repository would look as if it had been set back.
 forget() {
   snapshots >"$work/list" || return 1
+  last_run=$(field run "$state")
   awk '$2 == "manifest" { print $5 }' "$work/list" | sort -u >"$work/lives"
   while read -r life; do
     # shellcheck disable=SC2086  # a list of options
-    with_restic forget --tag "manifest,life=$life" --group-by '' $keep </dev/null >/dev/null 2>"$work/said" || return 1
+    with_restic forget --tag "manifest,life=$life" --group-by '' $keep ${run:+--keep-tag "run=$run"} ${last_run:+--keep-tag "run=$last_run"} </dev/null >/dev/null 2>"$work/said" || return 1
   done <"$work/lives"
   awk '$2 == "manifest" { print $3 }' "$work/list" | sort -u >"$work/whole"
   snapshots | sort >"$work/list"
@@ -435,15 +493,15 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   hold_role
   began=$(now)
   have_repository prove
+  proved_in=$(cat "$work/id")
   snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
   run=$1
-  # What was made here last has to be there: a repository that was set back has good copies, too, but not that one.
-  [ -n "$run" ] || [ "$(field where "$state")" != "$where" ] || run=$(field run "$state")
-  [ -z "$run" ] || [ -n "$1" ] || [ "$(awk -v run="$run" '$3 == run { print $2 }' "$work/list" | sort -u | wc -l)" = 2 ] ||
-    failed "its repository has not the copy that was made here last, run $run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
+  [ -n "$run" ] || ! is_here "$state" || run=$(field run "$state")
+  [ -n "$1" ] || lost=$(set_back)
+  [ -z "${lost:-}" ] || failed "$lost"
   [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
   if [ -z "$run" ] && [ "$(field empty "$state")" = yes ]; then
-    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" | record "$proof"
+    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
     echo "$role: it is empty and has never saved: there is nothing to prove yet"
     return 0
   fi
@@ -470,7 +528,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   done
   fits
   read -r loaded _ <"$work/counted"
-  [ -n "$1" ] || grep -qE '^(low|sample) ' "$work/manifest" ||
+  [ -n "$1" ] || is_compared ||
     failed "the copy of run $run was loaded, $loaded keys, and there is nothing to compare it with: its server did not answer reader when it was made (journalctl -u caas-redis-backup-$role)"
   low=$(field low "$work/manifest") high=$(field high "$work/manifest") expires=$(field expires "$work/manifest")
   if [ -n "$low" ] && { [ "$loaded" -gt "$high" ] || [ "$loaded" -lt $((low - expires)) ]; }; then
@@ -490,10 +548,14 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
     echo "good $began"
     echo "keys $loaded"
     echo "run $run"
+    echo "repository $proved_in"
+    echo "where $where"
   } | record "$proof"
   echo "$role: the copy of $(date -u -d "@$(field at "$work/manifest")" '+%F %T') UTC was loaded by a server: $loaded keys, $(wc -l <"$work/samples") of them compared"
   [ -n "$1" ] || [ -z "$keep" ] || with_restic prune >/dev/null 2>"$work/said" || echo "$role: what was forgotten could not be removed: $(last_words <"$work/said")"
 }
+# A snapshot's bounds are of the very file: without its server's word that is no comparison.
+is_compared() { grep -qE '^(low|sample) ' "$work/manifest" && ! grep -qx 'answered no' "$work/manifest"; }
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"
   flock --wait 7200 8 || failed "another backup has not ended in two hours"
@@ -517,22 +579,24 @@ fetch_copy() {
 continue_life() {
   to=/dev/null
   hold "$role.backup"
-  have_life "$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')" "$began" || failed "$lives cannot be written"
+  have_life "$(a_life)" "$began" unknown || failed "$lives cannot be written"
   if [ "$own_life" = "$1" ]; then
     [ -z "$after" ] || return 0
     after=$1-$2  # its own, by a person's word: that ends the question whether what began here is what is wanted
   else
-    own_life=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n') first=$began after=$1-$2
+    own_life=$(a_life) first=$began after=$1-$2 begun=''
   fi
   note_life || failed "$lives cannot be written"
-  [ ! -e "$state" ] || { grep -vE '^(first|life|after) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after"; } | record "$state"
+  [ ! -e "$state" ] || { grep -vE '^(first|life|after|begun) ' "$state"; printf '%s\n' "first $first" "life $own_life" "after $after" ${begun:+"begun $begun"}; } | record "$state"
 }
 
 # For an undo: from when on the last file of the role's own log says when what was written; nothing where it does not.
 reach() {
-  last=$(as_role timeout 10 sed -nE 's/^file ([A-Za-z0-9._-]+) seq [0-9]+ type i.*/\1/p' "$directory/$log/$name.manifest" | tail -n 1)
-  [ -z "$last" ] || as_role timeout 60 grep -a -m 1 -oE '^#TS:[0-9]{1,12}' "$directory/$log/$last" | cut -d: -f2
+  last=$(last_file "$directory/$log/$name.manifest")
+  [ -z "$last" ] || moments "$directory/$log/$last" first
 }
+last_file() { as_role timeout 10 sed -nE 's/^file ([A-Za-z0-9._-]+) seq [0-9]+ type i.*/\1/p' "$1" | tail -n 1; }
+moments() { as_role timeout $checking perl "$tools/moments.pl" "$1" "$2" | head -c 64; }
 
 # The role's own log, as at one moment, without what was written after a second. It stays what it is itself.
 cut_log() { # $1: where the cut one goes
@@ -542,15 +606,25 @@ cut_log() { # $1: where the cut one goes
   { copy; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
     { last_words <"$work/unpacked" >&2; exit 1; }
   [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
+  # What a rewrite has taken into the base is cut by nobody, and redis-check-aof calls that well.
+  last=$(last_file "$1/$name.manifest")
+  begins=$([ -z "$last" ] || moments "$1/$last" first)
+  { is "$begins" '[0-9]{1,12}' && [ "$begins" -le "$2" ]; } ||
+    { echo "its log was written anew meanwhile, and reaches back to ${begins:-no second} only, expected $2: restore again, from a copy" >&2; exit 1; }
   as_role timeout $checking redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
   cut=$?
   { [ "$cut" = 0 ] && grep -q 'All AOF files and manifest are valid' "$work/checked"; } ||
     { echo "it cannot be cut there: $(last_words <"$work/checked")" >&2; exit 1; }
+  ends=$(moments "$1/$last" all | cut -d' ' -f2)
+  { is "$ends" '[0-9]{1,12}' && [ "$ends" -le "$2" ]; } ||
+    { echo "it was not cut: it has writes of later, ${ends:-nobody knows when}, expected none after $2" >&2; exit 1; }
 }
 
 case $1 in
   make) make_copy ;;
   prove) prove_copy "${2:-}" ;;
+  begin) begin_life ;;
+  follow) follow_life "$2" "$3" ;;
   continue) continue_life "$2" "$3" ;;
   list) list_copies ;;
   reach) reach ;;

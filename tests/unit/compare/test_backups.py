@@ -39,7 +39,10 @@ def test_backups_that_are_turned_off_leave_no_timer_no_file_and_no_password() ->
         **{f"{units}-backup-crypto.{kind}": Remedy.REMOVE for kind in ("service", "timer")},
         **{f"{units}-proof-crypto.{kind}": Remedy.REMOVE for kind in ("service", "timer")},
         "/etc/redis/crypto.backup": Remedy.REMOVE,
-        **{f"/usr/local/lib/caas-redis/{name}": Remedy.REMOVE for name in ("backup", "copy.pl", "sample", "unpack.pl")},
+        **{
+            f"/usr/local/lib/caas-redis/{name}": Remedy.REMOVE
+            for name in ("backup", "copy.pl", "moments.pl", "sample", "unpack.pl")
+        },
     }
 
 

@@ -1,12 +1,16 @@
 """Which copy of a role a restore takes, and which it refuses."""
 
+import re
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from tasks.catalogue.backup import place_of, with_login
 from tasks.compare.backups import Record
-from tasks.compare.copies import RESERVE, Wish, choose, cut_second, unfit_copy
+from tasks.compare.copies import RESERVE, Wish, choose, cut_second, passed_by, set_back, unfit_copy
+from tasks.desired.backup import SOURCES
 from tasks.observed.copies import Copy
 from tests.unit.builders import BACKUP, as_desired, desired
 
@@ -18,15 +22,16 @@ OLD, NEW = "a" * 16, "b" * 16  # lives
 DEAD, ALIVE = "1" * 16, "2" * 16  # machines
 
 
-def copy(hours: float, life: str = OLD, machine: str = DEAD, after: str = "") -> Copy:
+def copy(hours: float, life: str = OLD, machine: str = DEAD, after: str = "", keys: int = 9) -> Copy:
     """One that had ended so many hours ago."""
     seconds = int(NOW - hours * HOUR)
     at = datetime.fromtimestamp(seconds, UTC)
-    return Copy("crypto", f"{seconds:016x}", life, at, "redis-1", 9, "7.0.15", 1 << 20, seconds, machine, after)
+    return Copy("crypto", f"{seconds:016x}", life, at, "redis-1", keys, "7.0.15", 1 << 20, seconds, machine, after)
 
 
-BEFORE, BEGUN = [copy(5), copy(6)], [copy(1, NEW, ALIVE), copy(2, NEW, ALIVE)]
-EMPTY = Record(failed=False, at=NOW, good=NOW, first=NOW - 2 * HOUR, life=NEW)
+BEFORE, BEGUN = [copy(5), copy(6)], [copy(1, NEW, ALIVE, keys=1), copy(2, NEW, ALIVE, keys=0)]
+EMPTY = Record(failed=False, at=NOW, good=NOW, first=NOW - 2 * HOUR, life=NEW, begun="empty")
+CARRIED = replace(EMPTY, begun="data")  # by hand, or by a move from a host without backups
 FROM = f"{OLD}-{BEFORE[0].newest}"  # goes on with the newest of them
 
 
@@ -58,6 +63,70 @@ def test_once_restored_or_after_a_week_the_newest_is_its_own() -> None:
 
 def test_a_host_that_was_restored_and_has_made_no_copy_since_goes_on_from_the_one_it_got() -> None:
     assert choose(BEFORE, "", replace(EMPTY, life="c" * 16, after=FROM), NOW) == (BEFORE[0], "")
+
+
+@pytest.mark.parametrize("others", [BEFORE, [*BEFORE, copy(7, "d" * 16, "3" * 16)]])
+def test_data_that_was_there_at_the_first_copy_of_a_host_is_its_own_from_then_on(others: list[Copy]) -> None:
+    own = [copy(1, NEW, ALIVE), copy(2, NEW, ALIVE)]
+    copies = newest(*own, *others)
+    assert choose(copies, "", CARRIED, NOW) == (own[0], "")
+    assert choose(copies, f"{copy(1.5).at:%Y-%m-%d %H:%M:%S}", CARRIED, NOW) == (own[1], "")
+    chosen, why = choose(copies, f"{BEFORE[0].at:%Y-%m-%d %H:%M:%S}", CARRIED, NOW)
+    assert chosen is None
+    assert f"of other data there is one of run {BEFORE[0].run}" in why
+
+
+def test_a_time_since_a_host_began_empty_takes_its_own_copies() -> None:
+    for hours, taken in ((0, BEGUN[0]), (1.5, BEGUN[1]), (3, BEFORE[0]), (5.5, BEFORE[1])):
+        at = f"{copy(hours).at:%Y-%m-%d %H:%M:%S}"
+        assert choose(newest(*BEGUN, *BEFORE), at, EMPTY, NOW)[0] == taken, at
+
+
+@pytest.mark.parametrize("begun", [""])
+def test_where_it_is_not_known_how_a_host_began_a_person_says_whose_copy_is_meant(begun: str) -> None:
+    record = replace(EMPTY, begun=begun)
+    chosen, why = choose(newest(*BEGUN, *BEFORE), "", record, NOW)
+    assert chosen is None
+    assert "not known whether it began empty" in why
+    assert BEGUN[0].run in why
+    assert BEFORE[0].run in why
+    assert choose(newest(*BEGUN, *BEFORE), f"{copy(1.5).at:%Y-%m-%d %H:%M:%S}", record, NOW)[0] == BEGUN[1]
+    assert choose(BEGUN, "", record, NOW) == (BEGUN[0], "")  # there is no other
+
+
+def test_data_that_came_after_an_empty_beginning_is_not_passed_over_for_what_was_before() -> None:
+    own = [copy(1, NEW, ALIVE, keys=9), copy(2, NEW, ALIVE, keys=0)]
+    chosen, why = choose(newest(*own, *BEFORE), "", EMPTY, NOW)
+    assert chosen is None
+    assert f"its own newest is of run {own[0].run}, with 9 keys" in why
+    assert f"the newest from before of run {BEFORE[0].run}, with 9" in why
+
+
+AHEAD = copy(-3)  # made while a clock was three hours ahead
+
+
+@pytest.mark.parametrize("record", [None, replace(EMPTY, life=OLD), replace(EMPTY, life=OLD, begun="data")])
+def test_a_copy_of_a_time_to_come_decides_nothing_unless_it_is_named(record: Record | None) -> None:
+    chosen, why = choose(newest(AHEAD, *BEFORE), "", record, NOW)
+    assert chosen == BEFORE[0]
+    assert why.startswith(f"; the copy of run {AHEAD.run} is of a time to come")
+    at = f"{copy(-4).at:%Y-%m-%d %H:%M:%S}"
+    assert choose(newest(AHEAD, *BEFORE), at, record, NOW)[0] == BEFORE[0]
+    assert choose(newest(AHEAD, *BEFORE), AHEAD.run, record, NOW)[0] == AHEAD
+    chosen, why = choose([AHEAD], "", record, NOW)
+    assert chosen is None
+    assert f"run {AHEAD.run} is of a time to come" in why
+
+
+def test_a_clock_that_is_a_moment_behind_another_hides_no_copy() -> None:
+    soon = copy(-30 / HOUR)
+    assert choose(newest(soon, *BEFORE), "", None, NOW) == (soon, "")
+
+
+def test_how_a_host_began_whose_clock_was_ahead_then_is_not_known() -> None:
+    chosen, why = choose(newest(*BEGUN, *BEFORE), "", replace(EMPTY, first=NOW + HOUR), NOW)
+    assert chosen is None
+    assert "not known whether it began empty" in why
 
 
 STALE = [copy(0.5), copy(1.5)]  # what a dead host that came back copies: of its own old data, and newer than all else
@@ -155,7 +224,10 @@ def test_everything_against_a_copy_is_said_at_once() -> None:
 
 
 def test_another_roles_copy_takes_a_word() -> None:
-    assert unfit_copy(CRYPTO, SEEN, replace(copy(1), role="gateway"), Wish("crypto", anyway=True)) == []
+    wish = Wish("crypto", anyway=True)
+    assert unfit_copy(CRYPTO, SEEN, replace(copy(1), role="gateway"), wish) == []
+    assert passed_by(replace(copy(1), role="gateway"), wish) == ["the copy is of gateway, expected one of crypto"]
+    assert passed_by(copy(1), wish) == []
 
 
 def test_a_copy_of_an_unknown_version_takes_a_word() -> None:
@@ -163,9 +235,44 @@ def test_a_copy_of_an_unknown_version_takes_a_word() -> None:
     (problem,) = unfit_copy(CRYPTO, SEEN, odd, Wish("crypto"))
     assert problem.startswith("the version of Redis that the copy is of is not known")
     assert unfit_copy(CRYPTO, SEEN, odd, Wish("crypto", anyway=True)) == []
+    assert len(passed_by(odd, Wish("crypto", anyway=True))) == 1
 
 
 def test_a_copy_that_would_fill_the_disk_is_refused() -> None:
     for free, problems in ((RESERVE + (1 << 20), 1), (RESERVE + (2 << 20), 0)):
         seen = replace(SEEN, free_of={"/var/lib/redis/crypto": free})
         assert len(unfit_copy(CRYPTO, seen, copy(1), Wish("crypto"))) == problems
+
+
+HERE = f"{BACKUP.of('crypto')}"
+MADE = replace(EMPTY, run=copy(0.5).run, good=NOW - HOUR // 2, where=place_of(HERE))
+
+
+def test_a_repository_that_has_not_the_copy_that_was_made_here_last_was_set_back() -> None:
+    words = set_back(newest(*BEGUN, *BEFORE), MADE, HERE)
+    assert f"this host made a copy of run {MADE.run}" in words
+    assert set_back([], MADE, HERE) == words
+
+
+def test_a_repository_that_has_it_or_is_not_the_one_it_went_to_was_not_set_back() -> None:
+    assert set_back(newest(*BEGUN, copy(0.5)), MADE, HERE) == ""
+    assert set_back(BEGUN, MADE, "/mnt/elsewhere/crypto") == ""
+    assert set_back(BEGUN, replace(MADE, run=""), HERE) == ""
+    assert set_back(BEGUN, None, HERE) == ""
+
+
+@pytest.mark.parametrize(
+    "repository", ["/mnt/b/crypto", "rest:http://10.0.0.9:8000/b/crypto", "rest:https://h/crypto", "sftp:u@h:/b/crypto"]
+)
+@pytest.mark.parametrize("password", ["x", "another@/:? one", ""])
+def test_where_a_copy_went_is_known_by_its_place_whoever_logs_in(repository: str, password: str) -> None:
+    login = {"RESTIC_REST_USERNAME": "caas", "RESTIC_REST_PASSWORD": password}
+    command = WHERE.search((SOURCES / "backup.sh").read_text())
+    assert command is not None
+    settings = f"RESTIC_PASSWORD=x\nRESTIC_REPOSITORY={with_login(repository, login)}\n"
+    text = f'settings=/dev/stdin\n{command[0]}\nprintf %s "$where"'
+    done = subprocess.run(["sh", "-c", text], input=settings, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == place_of(repository)
+
+
+WHERE = re.compile(r"^  where=\$\(.*\)$", re.MULTILINE)

@@ -141,6 +141,13 @@ UNSAVED: dict[str, tuple[Change, str, str]] = {
     "no copy at all": (records(copy=None), "BACKUP-OLD", "critical"),
     "none that succeeded": (records(copy="result failed\nat 1\nsaid no route\n"), "BACKUP-OLD", "critical"),
     "an old copy": (records(copy=ago(4 * HOUR)), "BACKUP-OLD", "critical"),
+    "a copy of a time to come": (records(copy=ago(-2 * HOUR)), "BACKUP-OLD", "critical"),
+    "a failed try after one of a time to come": (
+        records(copy=ago(-2 * HOUR, "failed", "said no route\n")),
+        "BACKUP-OLD",
+        "critical",
+    ),
+    "a proof of a time to come": (records(proof=ago(-8 * 24 * HOUR)), "PROOF-OLD", "warning"),
     "a try that failed": (records(copy=ago(HOUR, "failed", "said no route\n")), "BACKUP-FAILED", "warning"),
     "older ones that stay": (records(copy=ago(HOUR, said="kept locked\n")), "BACKUP-FAILED", "warning"),
     "a copy that is not usable": (records(proof=ago(HOUR, "failed", "said cut\n")), "PROOF-FAILED", "critical"),
@@ -161,6 +168,27 @@ def test_a_tier_with_backups_that_is_well_says_nothing() -> None:
     host = desired(*FIVE, backup=BACKUP)
     assert health(host, as_desired(host)) == []
     assert compare(host, as_desired(host)) == []
+
+
+ONE, OTHER = "where 00000000000000aa\nrepository aa\n", "where 00000000000000aa\nrepository bb\n"
+
+
+@pytest.mark.parametrize(
+    ("copy", "proof", "codes"),
+    [
+        (RECORD + ONE + "since 1\n", RECORD + OTHER, ["PROOF-OLD"]),
+        (RECORD + ONE + "since 1\n", RECORD, ["PROOF-OLD"]),
+        (RECORD + ONE + "since 1\n", RECORD + ONE, []),
+        (RECORD.replace(f"first {NOW - 60}", "first 1") + ONE + f"since {NOW - 60}\n", RECORD + OTHER, []),
+        (RECORD + ONE + f"since {NOW - 60}\n", ago(HOUR, "failed", "said cut\n" + OTHER), []),
+        (RECORD + ONE + f"since {NOW - 60}\n", ago(HOUR, "failed", "said cut\n" + ONE), ["PROOF-FAILED"]),
+        (RECORD + ONE + f"since {NOW - 60}\n", ago(HOUR, "failed", "said cut\n"), ["PROOF-FAILED"]),
+    ],
+    ids=["other", "unknown", "same", "new", "failed in the other", "failed", "failed, unknown where"],
+)
+def test_a_proof_is_one_of_the_repository_that_copies_go_to(copy: str, proof: str, codes: list[str]) -> None:
+    host = desired("crypto", backup=BACKUP)
+    assert [item.code for item in health(host, records(copy, proof)(as_desired(host)))] == codes
 
 
 def test_a_record_that_is_none_is_no_copy() -> None:

@@ -1,0 +1,401 @@
+"""The tool of backups, run here part by part: what it notes, and what it takes for a copy."""
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tasks.catalogue.backup import place_of
+from tasks.desired.backup import SOURCES
+
+GIVEN = {
+    "role": "crypto",
+    "unit": "redis-crypto.service",
+    "user": "root",
+    "log": "log",
+    "name": "x.aof",
+    "snapshot": "dump.rdb",
+    "databases": "16",
+    "address": "127.0.0.1",
+    "port": "6383",
+    "tls": "no",
+    "host": "redis-1",
+    "keep": "",
+    "memory": "infinity",
+}
+# What needs a server or a repository is said by the test; nobody becomes another user.
+HERE = 'as_role() { "$@"; }\nsync() { :; }\n'
+
+
+class Tool:
+    """The tool with its records below a directory, called function by function."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.records = directory / "records"
+        self.data = directory / "data"
+        for path in (self.records, directory / "proofs", self.data):
+            path.mkdir()
+        (directory / "tools").symlink_to(SOURCES)
+        self.programs = directory / "programs"
+        self.programs.mkdir()
+        self._settings = directory / "settings"
+        self._settings.mkdir()
+        (self._settings / "backup").write_text("RESTIC_REPOSITORY=/srv/x/crypto\nRESTIC_PASSWORD=x\nREADER=y\n")
+
+    def run(self, calls: str, **given: str) -> subprocess.CompletedProcess[str]:
+        """Calls of its functions in a shell of their own."""
+        text = (SOURCES / "backup.sh").read_text().partition("\ncase $1 in\n")[0]
+        for path, here in (
+            ("/var/lib/caas-redis-proof", "proofs"),
+            ("/var/lib/caas-redis", "records"),
+            ("/run/caas-redis", "run"),
+            ("/usr/local/lib/caas-redis", "tools"),
+            ("/usr/sbin:", "programs:/usr/sbin:"),
+        ):
+            text = text.replace(path, f"{self.directory}/{here}")
+        return subprocess.run(
+            ["sh", "-c", f"{text}\n{HERE}\n{calls}"],
+            env=GIVEN | given | {"directory": str(self.data), "CREDENTIALS_DIRECTORY": str(self._settings)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def program(self, name: str, text: str) -> None:
+        """A program of the host does this."""
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def record(self, name: str) -> dict[str, str]:
+        """What it has noted."""
+        lines = (self.records / f"crypto.{name}").read_text().splitlines()
+        return dict(line.partition(" ")[::2] for line in lines)
+
+    def note(self, name: str, **fields: str) -> None:
+        """It has noted this before."""
+        text = "".join(f"{field} {value}\n" for field, value in fields.items())
+        (self.records / f"crypto.{name}").write_text(text)
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Tool:
+    return Tool(tmp_path)
+
+
+# --- Of which data the copies are
+
+OWN, OTHER = "a" * 16, "b" * 16
+
+
+@pytest.mark.parametrize(
+    ("counted", "begun"), [("0 0 0 0 0 7.0.15", "empty"), ("3 0 0 0 0 7.0.15", "data"), ("", "unknown")]
+)
+def test_what_was_there_at_the_first_copy_of_a_host_is_noted(tool: Tool, counted: str, begun: str) -> None:
+    calls = f'echo "{counted}" >"$work/counted.before"; have_life {OWN} 5 "$(begun_with)"'
+    assert tool.run(calls).returncode == 0
+    assert tool.record("life")["begun"] == begun
+    assert tool.run(f"have_life {OTHER} 9 data").returncode == 0  # and stays what it was
+    assert (tool.record("life")["life"], tool.record("life")["begun"]) == (OWN, begun)
+
+
+def test_a_disk_that_was_copied_to_another_machine_begins_with_data(tool: Tool) -> None:
+    tool.note("life", life=OWN, machine="another", first="5", begun="empty")
+    assert tool.run(f"have_life {OTHER} 9 data").returncode == 0
+    assert (tool.record("life")["life"], tool.record("life")["begun"]) == (OTHER, "data")
+
+
+def test_a_deploy_that_begins_a_role_empty_is_believed_whatever_was_written_until_its_first_copy(tool: Tool) -> None:
+    assert tool.run("begin_life").returncode == 0
+    assert tool.record("life")["begun"] == "empty"
+    own = tool.record("life")["life"]
+    assert tool.run(f"have_life {OTHER} 9 data").returncode == 0
+    assert (tool.record("life")["life"], tool.record("life")["begun"]) == (own, "empty")
+    assert tool.run("begin_life").returncode == 0
+    assert tool.record("life")["life"] == own
+
+
+def test_a_host_that_goes_on_with_anothers_data_notes_until_when_that_was_its_own(tool: Tool) -> None:
+    assert tool.run(f"have_life {OWN} 5 empty; follow_life {OTHER} 77").returncode == 0
+    first = tool.record("life")
+    assert first["after"] == f"{OTHER}-77"
+    assert first["life"] not in (OWN, OTHER)
+    assert "begun" not in first
+    # A move that was cut off behind that and goes on notes nothing anew.
+    assert tool.run(f"follow_life {OTHER} 99").returncode == 0
+    assert tool.record("life") == first
+
+
+def test_what_came_of_the_last_copy_says_how_its_data_began(tool: Tool) -> None:
+    tool.note("backup", result="ok", at="7", good="7", first="5", life=OWN, begun="empty", run=OTHER)
+    assert tool.run("to=$state; failed 'no way'").returncode == 1
+    kept = tool.record("backup")
+    assert (kept["result"], kept["begun"], kept["run"]) == ("failed", "empty", OTHER)
+
+
+# --- The role's own log, cut at a second
+
+
+def command(*words: bytes) -> bytes:
+    """As a log has it."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def stamp(second: int) -> bytes:
+    return b"#TS:%d\r\n" % second
+
+
+SET = command(b"SET", b"k", b"v")
+FORGED = command(b"SET", b"k", b"abc\n#TS:1\r\nz")
+INCR = "x.aof.2.incr.aof"
+
+
+def lay(tool: Tool, content: bytes, incr: str = INCR) -> None:
+    """The role's own log."""
+    log = tool.data / "log"
+    log.mkdir(exist_ok=True)
+    (log / "x.aof.manifest").write_text(f"file x.aof.1.base.rdb seq 1 type b\nfile {incr} seq 2 type i\n")
+    (log / incr).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "begins"),
+    [
+        (stamp(50) + SET + stamp(60) + SET, "50"),
+        (SET + stamp(60) + SET, "60"),
+        (FORGED + stamp(60) + SET, "60"),
+        (FORGED, ""),
+        (command(b"#TS:1\r\n") + b"#TS:70\r\n", "70"),
+        (command(b"SET", b"k", b"x" * 300_000 + b"\n#TS:1\r\n") + stamp(80), "80"),
+        (b"#note\r\n" + stamp(90), "90"),
+        (b"#TS:1x\r\n" + stamp(90), "90"),
+        (b"*2\r\n$99\r\n", ""),
+        (b"*1\r\n$99999999999999999999\r\n#TS:1\r\n", ""),
+        (b"rubbish\n#TS:1\r\n", ""),
+        (b"x" * 100_000, ""),
+        (b"", ""),
+    ],
+)
+def test_from_when_on_a_log_says_when_what_was_written_is_said_by_no_value(
+    tool: Tool, content: bytes, begins: str
+) -> None:
+    lay(tool, content)
+    assert tool.run("reach").stdout.strip() == begins
+
+
+def cut(tool: Tool, copied: bytes, second: int, leaves: bytes | None = None) -> "subprocess.CompletedProcess[str]":
+    """The log is cut; `copied`: its last file when it is read, of which redis-check-aof leaves `leaves`."""
+    lay(tool, stamp(50) + SET)
+    with tarfile.open(tool.directory / "tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        manifest = f"file x.aof.1.base.rdb seq 1 type b\nfile {INCR} seq 2 type i\n".encode()
+        for name, data in (("manifest", manifest), ("x.aof.1.base.rdb", b"REDIS"), (INCR, copied)):
+            member = tarfile.TarInfo(f"log/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    into = tool.directory / "cut"
+    (tool.directory / "leaves").write_bytes(copied if leaves is None else leaves)
+    tool.program(
+        "redis-check-aof",
+        f"cat {tool.directory}/leaves >{into}/{INCR}; echo All AOF files and manifest are valid",
+    )
+    return tool.run(f"copy() {{ cat {tool.directory}/tar; }}; cut_log {into} {second}")
+
+
+def test_a_log_is_cut_at_a_second_that_its_last_file_reaches_back_to(tool: Tool) -> None:
+    whole = stamp(50) + SET + stamp(60) + SET + stamp(70) + SET
+    done = cut(tool, whole, 60, leaves=whole[: -len(stamp(70) + SET)])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("copied", [b"", SET, stamp(61) + SET, FORGED, FORGED + stamp(61)])
+def test_a_log_that_was_written_anew_while_a_person_read_is_not_taken_for_one_that_was_cut(
+    tool: Tool, copied: bytes
+) -> None:
+    done = cut(tool, copied, 60)
+    assert done.returncode != 0
+    assert "its log was written anew meanwhile" in done.stderr
+
+
+@pytest.mark.parametrize("leaves", [None, stamp(50) + SET + stamp(61) + SET, stamp(50) + b"*1\r\n$9\r\n"])
+def test_a_log_that_has_what_was_written_later_is_not_put_in_place(tool: Tool, leaves: bytes | None) -> None:
+    done = cut(tool, stamp(50) + SET + stamp(70) + SET, 60, leaves)
+    assert done.returncode != 0
+    assert "has writes of later" in done.stderr
+
+
+# --- The repository, and what it has
+
+REPOSITORY = """
+list=$here/snapshots
+case "$*" in
+  *"cat config"*) echo '{"id": "0123abcd"}' ;;
+  *"snapshots --json"*) cat "$list" ;;
+  *" backup "*)
+    cat >/dev/null
+    run=$(echo "$*" | sed -nE 's/.*run=([0-9a-f]{16}).*/\\1/p')
+    kind=$(echo "$*" | sed -nE 's/.*--tag (copy|manifest),.*/\\1/p')
+    id=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')
+    echo '{"time":"2026-11-27T13:00:00Z","tags":["'$kind'","run='$run'"],"id":"'$id'"}' >>"$list" ;;
+esac
+"""
+SERVED = 'ask() { cat >/dev/null; :; }; copy() { echo "bytes 1\nnewest 2\nuntil 3" >"$work/report"; }; '
+
+
+def with_repository(tool: Tool, *runs: str) -> None:
+    """A repository that has these runs."""
+    tool.program("restic", f"here={tool.directory}{REPOSITORY}")
+    tool.program("redis-server", "echo Redis server v=7.0.15 sha=0")
+    rows = (
+        f'{{"time":"2026-11-27T12:00:00Z","tags":["{kind}","run={run}"],"id":"{"0" * 64}"}}'
+        for run in runs
+        for kind in ("copy", "manifest")
+    )
+    (tool.directory / "snapshots").write_text("\n".join(rows))
+
+
+HERE_IT_IS = place_of("/srv/x/crypto")
+
+
+def test_a_copy_is_made_and_noted(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    done = tool.run(f"{SERVED}make_copy")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tool.record("backup")["result"] == "ok"
+    assert tool.record("backup")["run"] != OWN
+
+
+def test_a_copy_in_a_repository_that_was_set_back_is_made_and_stays_red_until_a_person_has_looked(tool: Tool) -> None:
+    with_repository(tool, OTHER)
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    for _ in range(2):
+        done = tool.run(f"{SERVED}make_copy")
+        assert done.returncode == 1
+        assert f"has not the copy that was made here last, run {OWN} of 1970-01-01 00:00:07 UTC" in done.stdout
+        assert (tool.record("backup")["result"], tool.record("backup")["run"]) == ("failed", OWN)
+    assert (tool.directory / "snapshots").read_text().count('"manifest"') == 3
+    (tool.records / "crypto.backup").unlink()
+    assert tool.run(f"{SERVED}make_copy").returncode == 0
+
+
+# --- What a copy is said to be of
+
+SNAPSHOT = "bytes 1\nnewest {newest}\nuntil 1000\nkeys 5\nexpires 0\n"
+
+
+def manifest(tool: Tool, newest: int, before: str = "", after: str = "", log: str = "") -> dict[str, str]:
+    """Of a copy that ended at 1000; `before`, `after`: what the server counted."""
+    tool.program("redis-server", "echo Redis server v=7.0.15 sha=0")
+    (tool.directory / "report").write_text(SNAPSHOT.format(newest=newest))
+    calls = f'cp {tool.directory}/report "$work/report"\n'
+    calls += 'for file in before after samples.before samples.after digest; do : >"$work/$file"; done\n'
+    for name, text in (("before", before), ("after", after)):
+        calls += f'{f"echo {text}" if text else ":"} >"$work/counted.{name}"\n'
+    calls += 'own_life=x machine=y; write_manifest | tee "$work/manifest"; is_compared; echo "compared $?"'
+    done = tool.run(calls, log=log)
+    return dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+
+
+SAVED = "5 0 {changes} 0 {saved} 7.0.15"
+
+
+@pytest.mark.parametrize(("newest", "at"), [(400, "401"), (999, "1000"), (5000, "1000"), (0, "1")])
+def test_a_snapshot_of_a_server_that_does_not_answer_is_of_when_it_was_saved_and_compared_with_nothing(
+    tool: Tool, newest: int, at: str
+) -> None:
+    known = manifest(tool, newest)
+    assert (known["at"], known["compared"]) == (at, "1")
+
+
+def test_a_snapshot_of_a_server_that_answers_is_compared_and_of_now_where_nothing_was_changed(tool: Tool) -> None:
+    same = SAVED.format(changes=0, saved=400)
+    known = manifest(tool, 400, same, same)
+    assert (known["at"], known["low"], known["compared"]) == ("1000", "5", "0")
+    changed = SAVED.format(changes=3, saved=400)
+    assert manifest(tool, 400, changed, changed)["at"] == "401"
+    # A file that is of after the last save, or was touched since, is not what that server has now.
+    assert manifest(tool, 700, same, same)["at"] == "701"
+    assert manifest(tool, 700, changed, changed)["at"] == "701"
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "5 0 0 0 400 7.0.15"), ("5 0 0 0 400 7.0.15", "")])
+def test_a_server_that_answers_only_once_is_none_that_answers(tool: Tool, before: str, after: str) -> None:
+    known = manifest(tool, 400, before, after)
+    assert (known["at"], known["compared"]) == ("401", "1")
+
+
+def test_a_log_of_a_server_that_does_not_answer_is_of_now_and_compared_with_nothing(tool: Tool) -> None:
+    known = manifest(tool, 400, log="log")
+    assert (known["at"], known["compared"]) == ("1000", "1")
+
+
+def test_the_copy_that_was_made_last_is_forgotten_by_no_plan_whatever_time_it_bears(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.program("restic", f'echo "$*" >>{tool.directory}/asked\nhere={tool.directory}{REPOSITORY}')
+    snapshots = (tool.directory / "snapshots").read_text()
+    life = f'"run={OWN}","life={OTHER}"'
+    (tool.directory / "snapshots").write_text(snapshots.replace(f'"run={OWN}"', life))
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    assert tool.run(f"{SERVED}make_copy", keep="--keep-last=6").returncode == 0
+    forgets = [line for line in (tool.directory / "asked").read_text().splitlines() if " forget --tag" in line]
+    assert forgets
+    for run in (OWN, tool.record("backup")["run"]):
+        assert all(f"--keep-tag run={run}" in line for line in forgets)
+
+
+# --- Where the copies go, and which of them were proved
+
+
+def settings(tool: Tool, repository: str) -> None:
+    (tool.directory / "settings" / "backup").write_text(
+        f"RESTIC_REPOSITORY={repository}\nRESTIC_PASSWORD=x\nREADER=y\n"
+    )
+
+
+@pytest.mark.parametrize("noted", [place_of("rest:http://h:1/crypto"), place_of("rest:http://u:old@h:1/crypto")])
+def test_a_login_that_was_changed_makes_no_repository_in_an_empty_place(tool: Tool, noted: str) -> None:
+    """A server that lost its disk is empty for the new password, too; the second is a record of an earlier version."""
+    for login in ("u:old", "u:new") if noted == place_of("rest:http://h:1/crypto") else ("u:old",):
+        settings(tool, f"rest:http://{login}@h:1/crypto")
+        tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=noted)
+        tool.program("restic", f'echo "$*" >>{tool.directory}/asked; exit 1')
+        done = tool.run("make_copy")
+        assert "its repository cannot be read" in done.stdout
+        assert " init" not in (tool.directory / "asked").read_text()
+
+
+def test_another_place_gets_a_repository(tool: Tool) -> None:
+    settings(tool, "rest:http://u:new@elsewhere:1/crypto")
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
+    tool.program("restic", f'echo "$*" >>{tool.directory}/asked; exit 1')
+    tool.run("make_copy")
+    assert " init" in (tool.directory / "asked").read_text()
+
+
+def test_what_came_of_a_proof_says_of_which_repository_it_is(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.note("proof", result="ok", at="7", good="7", keys="5", run=OTHER, repository="ffff", where=HERE_IT_IS)
+    done = tool.run("prove_copy ''")  # which has no server here
+    assert done.returncode == 1
+    assert tool.record("proof")["where"] == HERE_IT_IS
+    assert tool.record("proof")["repository"] == "0123abcd"
+    assert "good" not in tool.record("proof")
+    tool.note("proof", result="ok", at="7", good="7", keys="5", run=OTHER, repository="0123abcd", where=HERE_IT_IS)
+    tool.run("prove_copy ''")
+    assert tool.record("proof")["good"] == "7"
+
+
+def test_a_copy_says_since_when_its_repository_is_the_one_it_goes_to(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.note(
+        "backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS, since="6"
+    )
+    assert tool.run(f"{SERVED}make_copy").returncode == 0
+    assert tool.record("backup")["since"] == "6"
+    tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="ffff", where="0" * 16, since="6")
+    assert tool.run(f"{SERVED}make_copy").returncode == 0
+    assert tool.record("backup")["since"] == tool.record("backup")["at"]

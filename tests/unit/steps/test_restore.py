@@ -1,0 +1,134 @@
+"""What a restore does before anything is replaced: what it refuses, what a word passes by, and what it says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from tasks.catalogue.data_names import ANYWAY_RESTORE
+from tasks.compare.copies import Wish
+from tasks.observed.connection import CommandResult
+from tasks.run.ending import Refusal as NotDone
+from tasks.run.survey import Look
+from tasks.steps import gate
+from tasks.steps import restore as step
+from tasks.steps.gate import Before
+from tasks.steps.replace import Place
+from tests.unit.builders import BACKUP, as_desired, desired
+from tests.unit.compare.test_copies import copy
+
+DONE, FAILED = CommandResult(True, "", ""), CommandResult(False, "", "why not")
+OF_THE_GATE = "the gate says no"
+
+
+class Paper:
+    """A host on which every step does what a test says, and what was done and said is noted."""
+
+    name = "redis-1"
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
+        self.did: list[str] = []
+        self.said: list[str] = []
+        self.answers = answers
+        monkeypatch.setattr(step, "swap", lambda place, way, stamp="": self.does(way))
+        monkeypatch.setattr(step, "tool", lambda place, item, verb, *words: self.does(verb))
+        monkeypatch.setattr(step, "put_in_place", lambda *words: self.does("put in place", True))
+        monkeypatch.setattr(step, "hold_now", lambda *words: None)
+        monkeypatch.setattr(step, "_confirm", lambda role: None)
+        monkeypatch.setattr(step, "only_plans", lambda: False)
+        monkeypatch.setattr(gate, "before", lambda *words: self.does("gate", (Before({}), [])))
+
+    def does(self, what: str, otherwise: Any = DONE) -> Any:
+        self.did.append(what)
+        return self.answers.get(what, otherwise)
+
+    def log_styled(self, words: str, **_: Any) -> None:
+        self.said.append(words)
+
+    def place(self, **overrides: Any) -> Place:
+        host = desired("crypto", version=None, backup=BACKUP, **cast(Any, {"crypto": overrides} if overrides else {}))
+        look = cast(Callable[..., Look], lambda **given: type("Seen", (), given)())
+        (instance,), (plan,) = host.instances, host.backups
+        seen = look(observed=as_desired(host), passwords={"crypto": {}})
+        return Place(cast(Any, None), cast(Any, self), instance, plan, seen)
+
+    def restores(self, wish: Wish, **overrides: Any) -> bool:
+        return step._restore(self.place(**overrides), copy(1), wish)
+
+
+NOT_SEEN = (None, ["it cannot be looked at: no answer"])
+ANYWAY = Wish("crypto", anyway=True)
+
+
+def test_a_copy_is_proved_fetched_and_put_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch)
+    assert host.restores(Wish("crypto"))
+    assert host.did == ["prove", "clear", "fetch", "gate", "put in place"]
+
+
+@pytest.mark.parametrize("problems", [[OF_THE_GATE], [OF_THE_GATE, "and another"]])
+def test_a_word_given_for_a_copy_passes_by_no_gate(monkeypatch: pytest.MonkeyPatch, problems: Sequence[str]) -> None:
+    """What the server has and its files do not would be gone."""
+    host = Paper(monkeypatch, prove=FAILED, gate=(Before({}), list(problems)))
+    assert not host.restores(ANYWAY)
+    assert host.did == ["prove", "clear", "fetch", "gate", "clear"]
+    assert OF_THE_GATE in host.said[-1]
+    assert "anyway" not in host.said[-1]
+
+
+def test_a_server_that_cannot_be_looked_at_takes_a_word_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch, gate=NOT_SEEN)
+    assert not host.restores(Wish("crypto"))
+    assert "anyway=true" in host.said[-1]
+    host = Paper(monkeypatch, gate=NOT_SEEN)
+    assert host.restores(ANYWAY)
+    assert any("anyway=true passes by: it cannot be looked at" in line for line in host.said)
+
+
+def test_what_else_is_wrong_with_a_server_that_cannot_be_looked_at_takes_no_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = Paper(monkeypatch, gate=(None, [OF_THE_GATE, "its host cannot be looked at"]))
+    assert not host.restores(ANYWAY)
+    assert "put in place" not in host.did
+
+
+def test_no_word_stops_a_server_whose_keys_are_nowhere_but_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch, gate=NOT_SEEN)
+    assert not host.restores(ANYWAY, appendonly=False, save="")
+    assert "put in place" not in host.did
+
+
+def test_a_copy_that_fails_its_proof_takes_a_word_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch, prove=FAILED)
+    assert not host.restores(Wish("crypto"))
+    host = Paper(monkeypatch, prove=FAILED)
+    assert host.restores(ANYWAY)
+    assert any("anyway=true passes by: the copy is not usable: why not" in line for line in host.said)
+
+
+def test_an_own_log_is_put_in_place_by_no_word_that_passes_by_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch, gate=(Before({}), [OF_THE_GATE]))
+    monkeypatch.setattr(step, "_cut", lambda *words: DONE)
+    assert step._undo(host.place(), ANYWAY, 5) == 1
+    assert "put in place" not in host.did
+    assert OF_THE_GATE in host.said[-1]
+
+
+def test_a_repository_that_was_set_back_is_restored_from_by_a_word_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wish, refused in (
+        (Wish("crypto"), True),
+        (Wish("crypto", at="2026-11-27 13:00"), True),
+        (ANYWAY, False),
+        (Wish("crypto", at=copy(1).run), False),
+    ):
+        host = Paper(monkeypatch)
+        monkeypatch.setattr(step, "set_back", lambda *words: "it was set back")
+        if refused:
+            with pytest.raises(NotDone, match=f"it was set back: .* add --data {ANYWAY_RESTORE}=true"):
+                step._ask_for_a_word(host.place(), (), None, wish)
+        else:
+            step._ask_for_a_word(host.place(), (), None, wish)
+            assert host.said == ["crypto: passes by: it was set back"]
