@@ -17,6 +17,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
 from tasks.desired.paths import unit_name
+from tasks.observed.bounds import GLANCE
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import operator_login
 from tasks.observed.moment import HostNow, ServerNow
@@ -125,7 +126,7 @@ def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
 def status_of(state: State, run: Run, role: str = "") -> StatusReport:
     """One look at every host, now. `role`: which one is asked for its biggest keys, too."""
     checked_at, began = datetime.now(UTC), time.monotonic()
-    looks = look_at_all(state, run)
+    looks = look_at_all(state, run, GLANCE)
     jobs = {
         host.name: begin(partial(_ask, state, host, looks[host.name], role))
         for host in state.inventory.get_active_hosts()
