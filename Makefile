@@ -75,14 +75,16 @@ bench: system ## how long a deploy with nothing to do takes, and what its fences
 golden: setup ## write the rendered files anew after a wanted change
 	$(RUN) -m tests.golden.update
 
-monitoring: setup ## write monitoring/alerts.yaml anew after a change of tasks/reports/alerts.py
+monitoring: setup ## write monitoring/ anew after a change of tasks/reports/alerts.py or dashboard.py
 	$(RUN) -m tasks.reports.alerts >monitoring/alerts.yaml
+	$(RUN) -m tasks.reports.dashboard >monitoring/dashboard.json
 
 lock: setup ## pin the newest allowed versions of all requirements
 	$(RUN) -m pip install --quiet pip-tools
 	$(VENV)/bin/pip-compile $(LOCK) --upgrade -o requirements.txt pyproject.toml
 	$(VENV)/bin/pip-compile $(LOCK) --upgrade --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 	$(VENV)/bin/pip-compile $(LOCK) --upgrade -o tests/hosts/moto/requirements.txt tests/hosts/moto/requirements.in
+	$(VENV)/bin/pip-compile $(LOCK) --upgrade -o tests/hosts/grafana/requirements.txt tests/hosts/grafana/requirements.in
 	cd tests/hosts/ioredis && npm update --package-lock-only --no-progress
 
 LOCK := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header \

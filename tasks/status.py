@@ -3,7 +3,7 @@
 pyinfra [-y] INVENTORY tasks/status.py     exit 0 when every host was looked at and is as it should be
   --data status_report=FILE   the same as JSON
   --data status_metrics=FILE  as a Prometheus textfile
-  --data role=ROLE            one role whole: clients by address, slow commands, latency, refused logins, last deploy
+  --data role=ROLE            one role whole: clients, slow commands, latency, who was refused, big keys, last deploy
   --data history=true         what deploys have changed on each host, who made them, and what came of it
   --data watch=SECONDS        again and again, until Ctrl-C
 """

@@ -19,20 +19,23 @@ DEFAULT_LINE = f"user {DEFAULT} off {DEFAULT_RULES}"  # of an ACL file
 
 OPERATOR = "operator"  # the user of this tool
 RESERVED_PREFIX = "caas-verify:"  # of keys and channels of a proof or a drill; each service has them, none may use them
+PROOF = f"{RESERVED_PREFIX}proof"  # the name of this tool's connection that tries wrong passwords
 
-# What it sends, and what this tool's words and README tell a person to send as it. No key but those that a drill wrote.
+# What it sends, and what this tool's words and README tell a person to send as it. It changes no key but those that a
+# drill wrote, and of others it learns the name and the size: no command of it tells a value.
 _OPERATOR_COMMANDS = (
     "ping info config|get config|set config|resetstat",  # a look, a change, health
     "acl|users acl|cat acl|getuser acl|setuser acl|deluser acl|load acl|log",
-    "multi exec client|kill client|list",  # nobody stays logged in as `default`; who holds the connections
+    "multi exec client|kill client|list client|setname",  # nobody stays logged in as `default`; who is who
     "slowlog|get latency|latest",  # what holds it up (docs/decisions/0027)
+    "select scan memory|usage",  # its biggest keys
     "bgsave bgrewriteaof shutdown",
     "script|kill function|kill function|stats",  # what keeps a server busy
     "function|load function|list function|delete",  # services may not (docs/decisions/0018)
     "exists unlink",  # what a drill wrote
 )
 OPERATOR_RULES = " ".join(
-    [f"~{RESERVED_PREFIX}*", "-@all", *(f"+{name}" for words in _OPERATOR_COMMANDS for name in words.split())]
+    ["%R~*", f"~{RESERVED_PREFIX}*", "-@all", *(f"+{name}" for words in _OPERATOR_COMMANDS for name in words.split())]
 )
 
 # Of `reader`, where a role is backed up: what a copy's manifest says of its keys. It writes nothing.

@@ -30,6 +30,7 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.CERTIFICATE_ENDS: "certificate-runs-out",
     Code.CRASHED: "a-server-crashes",
     Code.DISK_FULL: "disk-full",
+    Code.DISK_SLOW: "disk-slow",
     Code.HOST_MEMORY: "host-memory-short",
     Code.BACKUP_OLD: "backup-failed",
     Code.BACKUP_FAILED: "backup-failed",
@@ -74,6 +75,8 @@ OF_UNFIT: Mapping[Unfit, str] = {
     Unfit.ROTATION: "rotate-a-password",
 }
 UNSEEN = "host-not-seen"  # of every host that could not be looked at
+NOT_CHECKED = "nobody-has-looked"  # where status or drift does not run any more: an alert alone says so
+LOADS_LONG = "a-server-loads-long"  # nothing is wrong with one that loads; an alert says when it lasts
 DRIFT = "drift-found"  # of every difference that has no entry of its own
 OF_REMEDY: Mapping[Remedy, str] = {Remedy.OWN: "log-owned-by-root", Remedy.START: "an-instance-will-not-start"}
 OF_PERSISTENCE: Mapping[str, str] = {  # by the difference's name

@@ -176,7 +176,7 @@ def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
             "writes that waited for fsync",
             number(server, "aof_delayed_fsync"),
             limits.delayed_fsyncs_warning,
-            "see what else writes to the disk (iostat -x), or move the role",
+            "see what else writes to the disk, or move the role",
         ),
     )
 

@@ -173,11 +173,6 @@ def proof_record(role: str) -> str:
     return f"{RECORDS}/{role}.proof"
 
 
-def life_record(role: str) -> str:
-    """Of which data the copies of a role from this host are."""
-    return f"{RECORDS}/{role}.life"
-
-
 def rotation_file(role: str) -> str:
     """Where it is written since when users of a role have more than one password: names and times, nothing else."""
     return f"{RECORDS}/{role}.rotation"

@@ -56,6 +56,10 @@ CHANGE = Bound("the command", 3600, 16 << 20, ends=False)
 # so. In all: the longest, 100 KiB of CONFIG and INFO, takes a tenth of a second, a quarter of a minute on 64 kbit/s.
 EXCHANGE = Bound("the conversation with the server", 60, 4 << 20, silence=10)
 
+# The same for who looks on and waits (status): nothing is done about what it says, and it may be asked again. A server
+# whose disk or script holds it up answers within these seconds, or what it does is what the person came to see.
+GLANCE = Bound("the conversation with the server", 60, 4 << 20, silence=3)
+
 # The word of the process that holds a host for a deploy, and what a login prints before it.
 HOLD = Bound("the command that holds the host", 120, 1 << 20, silence=SILENCE + 5)
 

@@ -32,7 +32,7 @@ from tasks.desired.paths import (
     tls_files,
     trusted_file,
 )
-from tasks.observed.bounds import PROGRAM
+from tasks.observed.bounds import EXCHANGE, PROGRAM, Bound
 from tasks.observed.connection import (
     ConnectionBroken,
     TunnelForbidden,
@@ -70,8 +70,11 @@ UNIT_PROPERTIES = (
 )
 
 
-def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords) -> Observed:
-    """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read."""
+def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound = EXCHANGE) -> Observed:
+    """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read.
+
+    `bound`: for how long a server may say nothing before it is silent.
+    """
     seen = with_foreign(state, host, desired, _look_at(state, host, desired), passwords)
     seen = with_leftovers(host, desired, seen, passwords)
     running = [instance for instance in desired.instances if seen.is_active(instance.unit)]
@@ -79,7 +82,8 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     found = {item.name: endpoint(item, seen) for item in running}
     learn(host, {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()})
     jobs = {
-        item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name])) for item in running
+        item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name], bound))
+        for item in running
     }
     servers = {name: job.result() for name, job in jobs.items()}
     shown = {item.name: begin(partial(second_port, host, item, seen)) for item in running if has_second_port(item)}
@@ -204,7 +208,11 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
 
 
 def observe_server(
-    host: PyinfraHost, instance: Instance, where: tuple[str, int] | Refusal, password: str | None
+    host: PyinfraHost,
+    instance: Instance,
+    where: tuple[str, int] | Refusal,
+    password: str | None,
+    bound: Bound = EXCHANGE,
 ) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
     if isinstance(where, Refusal):
@@ -223,7 +231,7 @@ def observe_server(
         *([CLIENTS] if instance.finishing else []),
     ]
     try:
-        replies, served = converse(host, *where, commands)
+        replies, served = converse(host, *where, commands, bound=bound)
         found = read_server(categories, names, replies[: -1 if instance.finishing else None])
         clients = read_clients(replies[-1]) if instance.finishing and found.refusal is None else ()
         return replace(found, endpoint=where, clients=clients, certificate=served)

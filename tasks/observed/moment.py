@@ -48,6 +48,31 @@ class Denied:
     count: int
     age: int
     address: str
+    proofs: int = 0  # how many of them this tool's own proof has tried
+
+
+@dataclass(frozen=True)
+class BigKey:
+    """A key of one database and the bytes that it takes, by MEMORY USAGE."""
+
+    database: int
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class BigKeys:
+    """The biggest of the keys that were looked at: `seen` of `keys`. `unreadable`: so many have names that are no text.
+
+    `whole`: no key is bigger than those. `untold`: why the server said no more.
+    """
+
+    keys: int = 0
+    seen: int = 0
+    biggest: tuple[BigKey, ...] = ()
+    unreadable: int = 0
+    whole: bool = False
+    untold: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,8 @@ class ServerNow:
     clients: tuple[Client, ...] | None = None
     slow: tuple[Slow, ...] = ()
     latency: tuple[Latency, ...] = ()
-    denied: tuple[Denied, ...] = ()
+    denied: tuple[Denied, ...] = ()  # the newest of all that its log has
     evicted: int | None = None  # keys, since its start
     at: float = 0.0  # time.monotonic() when that was asked
+    big_keys: BigKeys | None = None  # None: nobody asked for them
     untold: tuple[str, ...] = ()

@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import COMMANDS, OPERATOR
+from tasks.catalogue.acl_rules import COMMANDS, OPERATOR, PROOF
 from tasks.catalogue.printable import printable
 from tasks.desired.host import Instance
 from tasks.desired.paths import DEPLOYS_FILE
+from tasks.observed.big_keys import Command, biggest_keys, databases_in
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.observed.look import CLIENTS, read_clients
-from tasks.observed.moment import Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
 from tasks.observed.own_server import exchange_as
 from tasks.observed.records import Unreadable, lines_of, matching, number, split_parts
+from tasks.observed.refusal import refusal
 from tasks.observed.replies import StrangeReply
 from tasks.observed.state import Observed, Server
 
 PARTS = ("time", "connections", "resident", "deploys")
 JOURNAL_LINES = 400  # of the journal of deploys, which has no more
 JOURNAL_BYTES = 512 << 10
-SHOWN = 10  # entries of a server's slow log and of its refused logins
+SHOWN = 10  # entries of a server's slow log
+LOGGED = 128  # entries of a server's log of refusals, which has no more unless somebody set acllog-max-len
+# An entry of that log counts alike tries within a minute: a deploy and some verifies may fall into one, each with two
+# ports. What is more is not the proof's, whoever came last and is named by it.
+MOST_PROOFS = 8
 MOST_CLIENTS = 5000  # more are counted, not listed: 5000 take 1.5 MiB and some milliseconds of the server
 WORD = 64  # characters that are shown of a name
 
@@ -84,29 +90,50 @@ def _resident(line: str) -> tuple[int, int]:
     return int(found[1]), int(found[2]) * 1024
 
 
-def ask_server(host: PyinfraHost, unit: str, server: Server, password: str) -> ServerNow:
-    """What a server that has answered a look says of this moment; nothing of what it does not tell."""
+def ask_server(host: PyinfraHost, unit: str, server: Server, password: str, addresses: Collection[str]) -> ServerNow:
+    """What a server that has answered a look says of this moment; nothing of what it does not tell.
+
+    `addresses`: those of its host, from one of which this tool connects.
+    """
     few = int(server.info.get("connected_clients") or 0) <= MOST_CLIENTS
     commands: list[tuple[str, ...]] = [
         ("INFO", "stats"),
         ("SLOWLOG", "GET", str(SHOWN)),
         ("LATENCY", "LATEST"),
-        ("ACL", "LOG", str(SHOWN)),
+        ("ACL", "LOG", str(LOGGED)),
         *([CLIENTS] if few else []),
     ]
     try:
         login, replies = exchange_as(host, unit, server.endpoint, (OPERATOR, password), commands)
         if isinstance(login, ReplyError):
             return ServerNow(untold=(f"this moment: {printable(str(login))[:120]}",))
-        return read_now(replies, time.monotonic())
+        return read_now(replies, time.monotonic(), addresses)
     except ExchangeError as error:
         return ServerNow(untold=(f"this moment: {error.refusal}",))
     except StrangeReply as error:
         return ServerNow(untold=(f"this moment: it does not speak as Redis does: {error}",))
 
 
-def read_now(replies: Sequence[Reply], at: float) -> ServerNow:
-    """The replies behind the login. Raises StrangeReply for what no Redis says."""
+def ask_big_keys(host: PyinfraHost, unit: str, server: Server, password: str) -> BigKeys:
+    """The biggest keys of a server that has answered a look; in `untold` why it says nothing, or no more, of them."""
+    databases = databases_in(server.info)
+
+    def ask(commands: list[Command]) -> list[Reply]:
+        login, replies = exchange_as(host, unit, server.endpoint, (OPERATOR, password), commands)
+        if isinstance(login, ReplyError):
+            raise ExchangeError(refusal(login).cause, printable(str(login))[:120])
+        return replies
+
+    try:
+        return biggest_keys(ask, databases)
+    except ExchangeError as error:
+        return BigKeys(sum(databases.values()), untold=str(error.refusal))
+    except StrangeReply as error:
+        return BigKeys(sum(databases.values()), untold=f"it does not speak as Redis does: {error}")
+
+
+def read_now(replies: Sequence[Reply], at: float, addresses: Collection[str]) -> ServerNow:
+    """The replies behind the login to a server of a host with `addresses`. Raises StrangeReply: no Redis says it."""
     info, slow, latency, denied, *clients = replies
     names = ("counters", "slow commands", "latency events", "refused logins", "clients")
     untold = tuple(
@@ -119,7 +146,7 @@ def read_now(replies: Sequence[Reply], at: float) -> ServerNow:
         clients=None if listed is None else read_clients(listed),
         slow=tuple(_slow(item) for item in _items(slow)),
         latency=tuple(_latency(item) for item in _items(latency)),
-        denied=tuple(_denied(item) for item in _items(denied)),
+        denied=tuple(_denied(item, addresses) for item in _items(denied)),
         evicted=_evicted(info),
         at=at,
         untold=untold,
@@ -168,15 +195,22 @@ def _latency(entry: list[Reply]) -> Latency:
     return Latency(_name(entry[0]), *(_whole(value, "a latency") for value in entry[1:4]))
 
 
-def _denied(entry: list[Reply]) -> Denied:
-    """Name and value in turn. What it was about may be the name of a key, and is left out."""
+def _denied(entry: list[Reply], addresses: Collection[str]) -> Denied:
+    """Name and value in turn. What it was about may be the name of a key, and is left out.
+
+    This tool's proof has given its connection a name, which only who logs in can, and comes from the host itself.
+    """
     said = {str(name): value for name, value in zip(entry[::2], entry[1::2], strict=False)}
     age = re.match(r"([0-9]{1,12})", str(said.get("age-seconds", "")))
-    address = re.search(r"(?:^| )addr=(\S{1,64})", str(said.get("client-info", "")))
+    client = str(said.get("client-info", ""))
+    address = re.search(r"(?:^| )addr=(\S{1,64})", client)
+    count = _whole(said.get("count"), "a number of refusals")
+    own = address is not None and address[1].rpartition(":")[0] in addresses and f" name={PROOF} " in f" {client} "
     return Denied(
         reason=_name(said.get("reason")),
         user=_name(said.get("username")),
-        count=_whole(said.get("count"), "a number of refusals"),
+        count=count,
         age=int(age[1]) if age else 0,
         address=printable(address[1]) if address else "",
+        proofs=min(count, MOST_PROOFS) if own and said.get("reason") == "auth" else 0,
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.catalogue.acl_rules import RESERVED_PREFIX
+from tasks.catalogue.acl_rules import OPERATOR, PROOF, RESERVED_PREFIX
 from tasks.catalogue.glob import example
 from tasks.catalogue.printable import printable
 from tasks.catalogue.rights import Rights
@@ -86,8 +86,9 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
     """
     first, made_up = role.services[0], f"wrong-{token}"
     checks = [
-        Check(f"{first} with a wrong password", ("AUTH", first, made_up), f"{ERROR}WRONGPASS"),
         Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
+        *_marked(passwords),
+        Check(f"{first} with a wrong password", ("AUTH", first, made_up), f"{ERROR}WRONGPASS"),
         Check(f"{stranger}, a service of another role", ("AUTH", stranger, made_up), f"{ERROR}WRONGPASS"),
     ]
     for service in known_services(role, passwords):
@@ -105,6 +106,16 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
             *(Check(f"{service} asks {' '.join(words)}", words, NOPERM) for words in ADMINISTRATION),
         ]
     return [*checks, RUN_ID]
+
+
+def _marked(passwords: Mapping[str, str | None]) -> Iterator[Check]:
+    """What gives this connection a name, so that ACL LOG tells its tries from those of others (tasks/observed/now.py).
+
+    Only who has logged in has a name. A server that refuses it is no finding of a proof.
+    """
+    if passwords.get(OPERATOR):
+        yield Check("this tool logs in", ("AUTH", OPERATOR, passwords[OPERATOR] or ""), "")
+        yield Check("this tool says who it is", ("CLIENT", "SETNAME", PROOF), "")
 
 
 def _limits(role: Role, service: str, token: str) -> Iterator[Check]:

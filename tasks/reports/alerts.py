@@ -12,7 +12,17 @@ from dataclasses import dataclass
 import yaml
 
 from tasks.compare.difference import Remedy
-from tasks.compare.runbook import DRIFT, OF_HEALTH, OF_REFUSAL, OF_REMEDY, OF_UNKNOWN, PAGE, UNSEEN
+from tasks.compare.runbook import (
+    DRIFT,
+    LOADS_LONG,
+    NOT_CHECKED,
+    OF_HEALTH,
+    OF_REFUSAL,
+    OF_REMEDY,
+    OF_UNKNOWN,
+    PAGE,
+    UNSEEN,
+)
 from tasks.compare.unknown import Kind
 from tasks.compare.unwell import Code, Severity
 from tasks.observed.refusal import Cause
@@ -29,7 +39,7 @@ class Alert:
     expr: str
     severity: Severity
     says: str
-    entry: str  # of docs/runbook.md; empty where the summary is all there is to say
+    entry: str  # of docs/runbook.md
     holds: str = "0s"
 
 
@@ -44,7 +54,7 @@ STATES = (
     _state("RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], "1m"),
     _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], "1m"),
     _state("RedisNotSeen", "unknown", "critical", "does not tell how it is", OF_REFUSAL[Cause.CLOSED], "5m"),
-    _state("RedisLoadsLong", "loading", "critical", "has not loaded its data yet", "a-server-is-silent", "15m"),
+    _state("RedisLoadsLong", "loading", "critical", "has not loaded its data yet", LOADS_LONG, "15m"),
 )
 WORDS: dict[Code, str] = {
     Code.MEM_FULL: "has used up its memory, or nearly, and has nothing to evict",
@@ -58,7 +68,7 @@ WORDS: dict[Code, str] = {
     Code.PASSWORDS_REFUSED: "is asked again and again with a wrong password",
     Code.CRASHED: "was started again by systemd",
     Code.DISK_FULL: "has too little room on its disk",
-    Code.DISK_SLOW: "waits for its disk: see what else writes to it (iostat -x), or move the role",
+    Code.DISK_SLOW: "waits for its disk",
     Code.CERTIFICATE_ENDS: "shows a certificate that ends soon",
     Code.BACKUP_OLD: "has no copy off its host that is recent enough",
     Code.BACKUP_FAILED: "could not be copied off its host",
@@ -78,10 +88,14 @@ def _of_health(code: Code, severity: Severity) -> Alert:
     name = "Redis" + "".join(part.capitalize() for part in code.split("-"))
     expr = f'caas_redis_status_health{{code="{code}",severity="{severity}"}} == 1 {BROUGHT.get(code, "")}'.strip()
     who = "{{ $labels.role }} on {{ $labels.host }}" if code is not Code.HOST_MEMORY else "{{ $labels.host }}"
-    entry = OF_HEALTH.get(code, "")
     soon = "" if severity == "critical" else "Warning"
     return Alert(
-        f"{name}{soon}", expr, severity, f"{who} {WORDS[code]}", entry, "1m" if severity == "critical" else "5m"
+        f"{name}{soon}",
+        expr,
+        severity,
+        f"{who} {WORDS[code]}",
+        OF_HEALTH[code],
+        "1m" if severity == "critical" else "5m",
     )
 
 
@@ -137,16 +151,16 @@ OTHERS = (
         "RedisStatusOld",
         f"time() - {STATUS_TIME} > {STATUS_AGE} or absent({STATUS_TIME})",
         "critical",
-        f"nobody has looked at the tier for {STATUS_AGE // 60} minutes: see why tasks/status.py does not run",
-        "",
+        f"nobody has looked at the tier for {STATUS_AGE // 60} minutes: tasks/status.py does not run",
+        NOT_CHECKED,
         "5m",
     ),
     Alert(
         "RedisDriftCheckOld",
         f"time() - {DRIFT_TIME} > {DRIFT_AGE} or absent({DRIFT_TIME})",
         "warning",
-        f"drift was not checked for {DRIFT_AGE // 3600} hours: see why tasks/drift.py does not run",
-        "",
+        f"drift was not checked for {DRIFT_AGE // 3600} hours: tasks/drift.py does not run",
+        NOT_CHECKED,
         "5m",
     ),
 )
@@ -161,13 +175,12 @@ def to_alerts(alerts: tuple[Alert, ...] = ALERTS) -> str:
 
 
 def _rule(item: Alert) -> dict[str, object]:
-    read = {"runbook": f"{PAGE}#{item.entry}"} if item.entry else {}
     return {
         "alert": item.name,
         "expr": item.expr,
         "for": item.holds,
         "labels": {"severity": item.severity},
-        "annotations": {"summary": item.says, **read},
+        "annotations": {"summary": item.says, "runbook": f"{PAGE}#{item.entry}"},
     }
 
 

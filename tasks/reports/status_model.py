@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -14,7 +14,7 @@ from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, OF_REMEDY, PAGE, UNSEEN, where_to_read
 from tasks.desired.host import Instance
 from tasks.desired.paths import backup_record, data_directory, proof_record
-from tasks.observed.moment import Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server, count_keys
 from tasks.reports.deploys import Deploy
@@ -80,7 +80,10 @@ class RoleRow:
     refused_logins: Mapping[str, int] = field(default_factory=dict)
     slow: tuple[Slow, ...] = ()
     latency: tuple[Latency, ...] = ()
+    wrong_passwords: int | None = None  # since its start, without those that this tool's proofs have tried
+    wrong_passwords_exact: bool = True  # False: there were at most that many
     denied: tuple[Denied, ...] = ()
+    big_keys: BigKeys | None = None  # only of a role that is asked for
     untold: tuple[str, ...] = ()
 
     @property
@@ -150,7 +153,23 @@ def row(
         used = now.resident.get(seen.pid(instance.unit)) if now else None
         clients = sum(by_address.values()) if now else None
         return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
-    return RoleRow(**{**own, **_told(instance, server, said, at), "refused_logins": logins})  # type: ignore[arg-type]
+    told = _told(instance, server, said, at)
+    if (counted := logins.get("wrong_password")) is not None:
+        most, exact = wrong_passwords(counted, said.denied if said else ())
+        told |= {"wrong_passwords": most, "wrong_passwords_exact": exact}
+    return RoleRow(**{**own, **told, "refused_logins": logins})  # type: ignore[arg-type]
+
+
+def wrong_passwords(counted: int, denied: Iterable[Denied]) -> tuple[int, bool]:
+    """How many logins of others were refused, and whether exactly that many: (most, exact).
+
+    A server's counter has those of this tool's proofs, too; only its log of refusals tells whose they were, and that
+    keeps the last ones. Where it has fewer than were counted, older ones of proofs may be among the others; where it
+    has more, the counter was set back, and nobody knows which of them came before.
+    """
+    of_logins = [item for item in denied if item.reason == "auth"]
+    logged, proofs = (sum(getattr(item, what) for item in of_logins) for what in ("count", "proofs"))
+    return (counted - proofs, logged == counted) if logged <= counted else (counted, counted == 0)
 
 
 def _done(when: int, at: int) -> int | None:
@@ -185,6 +204,7 @@ def _told(instance: Instance, server: Server, said: ServerNow | None, at: int) -
         "slow": told.slow,
         "latency": told.latency,
         "denied": told.denied,
+        "big_keys": told.big_keys,
         "untold": told.untold,
     }
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tasks.catalogue.moments import FORM, from_utc
 from tasks.catalogue.printable import printable
+from tasks.observed.moment import BigKeys, Denied
 from tasks.reports.deploys import Deploy
 from tasks.reports.status_model import Finding, HostStatus, Level, RoleRow, State, StatusReport
 from tasks.reports.words import number
@@ -20,6 +21,7 @@ STYLES: Mapping[Level, str] = {"critical": "bold red", "unknown": "red", "warnin
 STATES: Mapping[State, str] = {"up": "green", "loading": "yellow"}
 NARROWEST = 60
 NOTHING = "–"
+MOST_DENIED = 10  # that a role's refusals show
 MOST_DEPLOYS = 20  # that a history shows
 
 
@@ -98,7 +100,7 @@ DATA: tuple[tuple[str, Cell], ...] = (
     ("disk", lambda _, row: size(row.disk_free)),
     ("lasts", lambda _, row: ago(row.disk_lasts) if row.disk_lasts is not None else "> 1y" if row.used else NOTHING),
     ("restarts", lambda _, row: count(row.restarts)),
-    ("refused", lambda _, row: count(row.refused_logins.get("wrong_password"))),
+    ("refused", lambda _, row: refused(row)),
     ("deploy", lambda host, _: _deployed(host)),
     ("backup", lambda _, row: NOTHING if row.copied is None else f"{ago(row.copied)}/{ago(row.proved)}"),
 )
@@ -162,10 +164,29 @@ def _whole(host: HostStatus, row: RoleRow) -> Iterator[RenderableType]:
     )
     yield _list(
         "refused",
-        [f"{ago(item.age):>6}  {item.count} × {item.reason}, {item.user} from {item.address}" for item in row.denied],
+        [
+            f"{ago(item.age):>6}  {item.count} × {item.reason}, {item.user} from {item.address}{_of_proofs(item)}"
+            for item in row.denied[:MOST_DENIED]
+        ],
     )
+    yield _big_keys(row.big_keys)
     if host.deploys:
         yield _list("last deploy", list(deploy_lines(host.deploys[0], row.role)))
+
+
+def _big_keys(found: BigKeys | None) -> RenderableType:
+    """How much of the role was looked at stands beside it: a sample may miss the biggest."""
+    if found is None:
+        return _list("big keys", ["not looked at: the server tells nothing"])
+    seen = "all" if found.whole else f"a sample: {count(found.seen)} of {count(found.keys)} keys, others may be bigger"
+    lines = [
+        f"{size(item.size):>6}  db{item.database}  {printable(item.name) or '(empty name)'}" for item in found.biggest
+    ]
+    if found.unreadable:
+        lines.append(f"{number(found.unreadable, 'key')} not weighed: the name is no text")
+    if found.untold:
+        lines.append(f"no more is told: {printable(found.untold)}")
+    return _list(f"big keys ({seen})", lines)
 
 
 def _list(title: str, lines: Sequence[str]) -> RenderableType:
@@ -213,6 +234,17 @@ def evicted(row: RoleRow) -> str:
     return f"{count(row.evicted_per_hour)} {sign}"
 
 
+def refused(row: RoleRow) -> str:
+    """Logins of others with a wrong password; `≤12` where their number is not known."""
+    return f"{'' if row.wrong_passwords_exact else '≤'}{count(row.wrong_passwords)}"
+
+
+def _of_proofs(item: Denied) -> str:
+    if not item.proofs:
+        return ""
+    return ", this tool's proof" if item.proofs == item.count else f", {item.proofs} of them this tool's proof"
+
+
 def ago(seconds: int | None) -> str:
     """`40s`, `12m`, `5h`, `3d`, `2y`."""
     if seconds is None:
@@ -240,7 +272,7 @@ def size(value: int | None) -> str:
     for unit, length in (("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20)):
         if value >= length:
             return f"{value / length:.1f}{unit}" if value < 10 * length else f"{value // length}{unit}"
-    return f"{value >> 10}k"
+    return f"{value >> 10}k" if value >= 1 << 10 else f"{value}B"
 
 
 def milliseconds(micros: int) -> str:

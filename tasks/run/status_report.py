@@ -17,10 +17,11 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
 from tasks.desired.paths import unit_name
+from tasks.observed.bounds import GLANCE
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import operator_login
 from tasks.observed.moment import HostNow, ServerNow
-from tasks.observed.now import ask_host, ask_server
+from tasks.observed.now import ask_big_keys, ask_host, ask_server
 from tasks.observed.state import Observed, Server
 from tasks.reports import write_whole
 from tasks.reports.deploys import read_deploys
@@ -110,7 +111,7 @@ def _show(state: State, run: Run, wanted: Asked) -> int:
 
 
 def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
-    report = status_of(state, run)
+    report = status_of(state, run, wanted.role)
     for name, path in wanted.files.items():
         try:
             write_whole(path, FORMS[name](report))
@@ -122,12 +123,12 @@ def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
     return report.exit_code
 
 
-def status_of(state: State, run: Run) -> StatusReport:
-    """One look at every host, now."""
+def status_of(state: State, run: Run, role: str = "") -> StatusReport:
+    """One look at every host, now. `role`: which one is asked for its biggest keys, too."""
     checked_at, began = datetime.now(UTC), time.monotonic()
-    looks = look_at_all(state, run)
+    looks = look_at_all(state, run, GLANCE)
     jobs = {
-        host.name: begin(partial(_ask, state, host, looks[host.name]))
+        host.name: begin(partial(_ask, state, host, looks[host.name], role))
         for host in state.inventory.get_active_hosts()
         if host.name in looks
     }
@@ -137,13 +138,16 @@ def status_of(state: State, run: Run) -> StatusReport:
     return StatusReport(drift.checked_at, hosts, time.monotonic() - began, drift.notes)
 
 
-def _ask(state: State, host: PyinfraHost, seen: Look) -> Now:
+def _ask(state: State, host: PyinfraHost, seen: Look, whole: str) -> Now:
     """What a host says beside its look; a fault is that host's, and hides no other."""
     if seen.observed is None:
         return Now()
     try:
         answering = {name: server for name, server in seen.observed.servers.items() if server.refusal is None}
-        jobs = {name: begin(partial(_ask_server, host, seen, name, server)) for name, server in answering.items()}
+        jobs = {
+            name: begin(partial(_ask_server, host, seen, name, server, name == whole))
+            for name, server in answering.items()
+        }
         own = begin(partial(ask_host, state, host, seen.observed, seen.desired.instances))
         servers = {name: job.result() for name, job in jobs.items()}
         return Now(own.result(), servers)
@@ -153,9 +157,12 @@ def _ask(state: State, host: PyinfraHost, seen: Look) -> Now:
         return Now(error=fault(error))
 
 
-def _ask_server(host: PyinfraHost, seen: Look, role: str, server: Server) -> ServerNow:
+def _ask_server(host: PyinfraHost, seen: Look, role: str, server: Server, whole: bool) -> ServerNow:
     password = operator_login(role, seen.passwords[role].get(OPERATOR), seen.observed) if seen.observed else None
-    return ask_server(host, unit_name(role), server, password) if password else ServerNow()
+    if seen.observed is None or not password:
+        return ServerNow()
+    said = ask_server(host, unit_name(role), server, password, seen.observed.addresses)
+    return replace(said, big_keys=ask_big_keys(host, unit_name(role), server, password)) if whole else said
 
 
 def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:

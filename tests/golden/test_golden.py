@@ -111,7 +111,7 @@ def test_an_acl_file_shuts_the_default_user_first_and_holds_hashes_only(role: st
     assert lines[0] == "user default off ~* &* +@all"
     assert [line.split()[1] for line in lines[1:]] == sorted([*roles()[role].services, "operator"])
     for line in lines[1:]:
-        rules = r"~caas-verify:\* -@all " if line.startswith("user operator ") else r"~\* &\* \+@all "
+        rules = r"%R~\* ~caas-verify:\* -@all " if line.startswith("user operator ") else r"~\* &\* \+@all "
         assert re.fullmatch(rf"user \S+ on #[0-9a-f]{{64}} {rules}.*", line)
 
 

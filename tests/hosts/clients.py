@@ -37,7 +37,7 @@ class WithEveryRight(Connection):
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Called by redis-py for each new connection: the login, and what follows it."""
-        wanted, self.db = self.db, 0  # the operator alone may not SELECT
+        wanted, self.db = self.db, 0  # selected by who may do everything
         try:
             super().on_connect_check_health(check_health)  # type: ignore[no-untyped-call]
         finally:

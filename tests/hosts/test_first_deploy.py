@@ -264,14 +264,24 @@ SENT = (
     *("ACL USERS", "ACL CAT admin", "ACL GETUSER default", "ACL SETUSER default off", "ACL DELUSER nobody"),
     *("MULTI", "CLIENT KILL USER nobody", "EXEC", "BGREWRITEAOF", "BGSAVE SCHEDULE", "FUNCTION LIST", "FUNCTION STATS"),
     *("EXISTS caas-verify:x", "UNLINK caas-verify:x"),
+    *(
+        "SELECT 0",
+        "SCAN 0 COUNT 10",
+        "MEMORY USAGE other SAMPLES 5",
+        "EXISTS other",
+        "CLIENT SETNAME caas-verify:proof",
+    ),
 )
 NOT_SENT = (
     *(
         "GET caas-verify:x",
         "SET caas-verify:x 1",
-        "EXISTS other",
         "UNLINK other",
-        "SCAN 0",
+        "TYPE other",
+        "DUMP other",
+        "OBJECT ENCODING other",
+        "HSCAN other 0",
+        "SETNX other 1",
         "KEYS *",
         "DBSIZE",
         "RANDOMKEY",
@@ -281,7 +291,7 @@ NOT_SENT = (
 )
 
 
-def test_the_operator_may_send_what_the_tool_sends_and_reads_no_key(one_box: Tier) -> None:
+def test_the_operator_may_send_what_the_tool_sends_and_reads_no_value(one_box: Tier) -> None:
     with one_box.client("shared", "operator") as operator:
         connection = operator.connection_pool.get_connection()
         for command in SENT:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hosts.conftest import wait_for
+from tests.hosts.conftest import output, wait_for
 from tests.lab.container import Container
 from tests.lab.containers import ContainerLab, HostSpec
+from tests.runbook import entries
 from tests.tree import REPOSITORY
 
 pytestmark = pytest.mark.hosts
@@ -73,3 +74,22 @@ def test_the_timer_can_be_enabled_and_systemd_finds_nothing_wrong_with_it(host: 
     said = host.call("systemd-analyze verify --man=no caas-redis-drift.service caas-redis-drift.timer")
     assert "caas-redis" not in said.stdout + said.stderr
     assert host.sh("systemctl is-active caas-redis-drift.timer") == "active\n"
+
+
+def test_nobody_has_looked(host: Container) -> None:
+    there, said, file, anew, now = entries()["nobody-has-looked"].commands
+    host.sh("echo 0 >/srv/caas-redis/exit; systemctl disable --now caas-redis-drift.timer")
+    host.sh("systemctl start caas-redis-drift.service")  # the last run, long ago
+    host.sh(f"touch -d '2026-01-01' {METRICS}; mv /srv/caas-redis/.venv /srv/caas-redis/.gone")
+    host.call("systemctl start caas-redis-drift.service")
+    shown = [host.call(command) for command in (there, said, file)]
+    assert [done.returncode for done in shown] == [0, 0, 0]
+    assert not re.search(r"\bleft\b.*caas-redis-drift|ago.*left", shown[0].stdout)
+    assert "caas-redis-drift" in shown[1].stdout
+    assert "2026-01-01" in shown[2].stdout
+    host.sh("mv /srv/caas-redis/.gone /srv/caas-redis/.venv")  # what the journal leads to
+    for command in (anew, now):
+        done = host.call(command)
+        assert done.returncode == 0, output(done)
+    assert host.sh("systemctl is-active caas-redis-drift.timer") == "active\n"
+    assert "2026-01-01" not in host.sh(file)

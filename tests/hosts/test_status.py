@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.hosts.clients import client
 from tests.hosts.conftest import TABLE, Finished, Tier, output, overriding, wait_for
 
 pytestmark = pytest.mark.hosts
@@ -61,6 +62,79 @@ def test_a_tier_that_is_well_is_shown_in_80_columns_with_who_is_connected(tier: 
     assert "test:status" not in output(done)
 
 
+def test_refused_logins_are_those_of_others_and_not_the_proof_s(tier: Tier, tmp_path: Path) -> None:
+    with tier.operator("crypto") as operator:
+        operator.config_resetstat()
+        operator.acl_log_reset()
+    for _ in range(2):
+        assert tier.run("tasks/verify.py", *overriding({"crypto": FEW})).returncode == 0
+    done, host = status(tier, tmp_path, "--data", "role=crypto")
+    row = host["roles"]["crypto"]
+    counted = row["refused_logins"]["wrong_password"]
+    assert counted >= 4
+    assert (row["wrong_passwords"], row["wrong_passwords_exact"]) == (0, True)
+    assert "this tool's proof" in done.stdout
+    address = TABLE["crypto"]["address"]
+    for _ in range(3):
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            client(tier.lab.netns, address, TABLE["crypto"]["port"], "crypto-service", "guessed").ping()
+    _, host = status(tier, tmp_path)
+    row = host["roles"]["crypto"]
+    assert (row["wrong_passwords"], row["wrong_passwords_exact"]) == (3, True)
+    with tier.operator("crypto") as operator:
+        operator.acl_log_reset()
+    _, host = status(tier, tmp_path)
+    row = host["roles"]["crypto"]
+    assert (row["wrong_passwords"], row["wrong_passwords_exact"]) == (counted + 3, False)
+
+
+def biggest(tier: Tier, tmp_path: Path) -> tuple[Finished, dict[str, Any]]:
+    done, host = status(tier, tmp_path, "--data", "role=crypto")
+    found: dict[str, Any] = host["roles"]["crypto"]["big_keys"]
+    return done, found
+
+
+def test_the_biggest_keys_of_every_database_are_named_also_of_a_role_that_is_full(tier: Tier, tmp_path: Path) -> None:
+    with tier.operator("crypto") as operator:
+        for number in range(0, 12_000, 1000):
+            operator.mset({f"test:small:{number + n}": "x" for n in range(1000)})
+        operator.select(3)
+        operator.rpush("test:large\x1b[31m", *["secret-value" * 80] * 5000)
+        operator.set(b"test:\xff", "y" * 100_000)
+        before = operator.info("keyspace")
+        operator.config_set("maxmemory", operator.info("memory")["used_memory"])
+        try:
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                operator.set("test:more", "x" * 100_000)
+            done, found = biggest(tier, tmp_path)
+            assert operator.info("keyspace") == before
+        finally:
+            operator.config_set("maxmemory", TABLE["crypto"]["maxmemory"])
+    top = found["biggest"][0]
+    assert (top["database"], top["name"]) == (3, "test:large\\x1b[31m")
+    assert 4_000_000 < top["size"] < 8_000_000
+    assert (found["keys"], found["unreadable"], found["whole"], found["untold"]) == (12_002, 1, False, "")
+    assert 1_000 < found["seen"] <= 10_400  # two seconds of a busy machine
+    assert "db3  test:large\\x1b[31m" in done.stdout
+    assert "secret-value" not in output(done)
+    with tier.operator("crypto") as operator:
+        operator.flushall()
+        operator.set("test:only", "x")
+        _, few = biggest(tier, tmp_path)
+        operator.flushall()
+    assert (few["whole"], [item["name"] for item in few["biggest"]]) == (True, ["test:only"])
+
+
+def test_the_operator_learns_no_value_and_changes_no_key(tier: Tier) -> None:
+    with tier.operator("crypto") as setting, tier.client("crypto", "operator") as operator:
+        setting.set("test:value", "secret-value")
+        assert operator.memory_usage("test:value")
+        for words in (("GET", "test:value"), ("UNLINK", "test:value"), ("DUMP", "test:value"), ("TYPE", "test:value")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                operator.execute_command(*words)
+        setting.flushall()
+
+
 @contextmanager
 def looping(tier: Tier, role: str) -> Iterator[None]:
     """A script keeps the server busy."""
@@ -91,6 +165,13 @@ def test_a_busy_server_is_said_to_be_busy_and_its_host_tells_who_is_connected(ti
     assert row["used"] > 1 << 20
     assert "docs/runbook.md#busy" in done.stdout
     assert host["roles"]["gateway"]["state"] == "up"
+
+
+def test_big_keys_of_a_busy_server_are_said_not_to_be_told(tier: Tier, tmp_path: Path) -> None:
+    with looping(tier, "crypto"):
+        done, found = status(tier, tmp_path, "--data", "role=crypto")
+    assert found["roles"]["crypto"]["big_keys"] is None
+    assert "not looked at: the server tells nothing" in done.stdout
 
 
 def test_a_server_without_a_connection_left_is_said_to_have_none_and_how_many_hold_them(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from tests.lab import debian
@@ -23,6 +24,7 @@ NEEDED_PROGRAMS = {
 HOSTS = Path(__file__).parents[1] / "hosts"
 PINNED = HOSTS / "ioredis"
 PINNED_S3 = HOSTS / "moto" / "requirements.txt"
+PINNED_GRAFANA = HOSTS / "grafana" / "requirements.txt"
 RECIPE = ("package.json", "package-lock.json", ".npmrc")
 
 
@@ -47,13 +49,21 @@ def _install(target: Path) -> None:
 
 def moto() -> Path:
     """A PYTHONPATH of its own, as its lock file pins it: `python -m moto.server` there speaks S3."""
-    return build_once(cache_dir() / "moto" / recipe_key(PINNED_S3.read_text()), _packages)
+    return build_once(cache_dir() / "moto" / recipe_key(PINNED_S3.read_text()), partial(_packages, PINNED_S3))
 
 
-def _packages(target: Path) -> None:
+def grafana_schema() -> Path:
+    """A PYTHONPATH of its own, as its lock file pins it: what Grafana generates of its schema for Python."""
+    key = recipe_key(PINNED_GRAFANA.read_text())
+    return build_once(cache_dir() / "grafana" / key, partial(_packages, PINNED_GRAFANA))
+
+
+def _packages(pinned: Path, target: Path) -> None:
     log = cache_dir() / f"{target.name}.log"
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes"]
-    run_logged([*pip, "--target", str(target), "-r", str(PINNED_S3)], "fetching moto", log, "once, some seconds")
+    run_logged(
+        [*pip, "--target", str(target), "-r", str(pinned)], f"fetching {pinned.parent.name}", log, "once, some seconds"
+    )
 
 
 def prometheus() -> Path:

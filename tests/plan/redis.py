@@ -8,7 +8,7 @@ from typing import Protocol
 
 import hiredis
 
-from tasks.catalogue.acl_rules import COMMANDS, may
+from tasks.catalogue.acl_rules import COMMANDS, PROOF, may
 from tasks.desired.host import Instance
 from tasks.observed.state import Server, count_keys
 from tasks.steps.witness import SCRIPT, SCRIPT_SHA1
@@ -21,6 +21,7 @@ DENIED = {
     "age-seconds": "12.5",
     "client-info": "id=3 addr=172.28.2.66:4 name=",
 }
+BIG = "session:\x1b[2J:4711"  # a name that somebody chose who knows terminals
 Answer = object  # str, int, None, list of answers, or Error
 
 
@@ -91,10 +92,11 @@ class ScriptedRedis:
             "INFO default commandstats": lambda: info,
             "INFO everything": lambda: info,
             "PING": lambda: "PONG",
+            f"CLIENT SETNAME {PROOF}": lambda: "OK",
             "INFO stats": lambda: "# Stats\r\nevicted_keys:0\r\n",
             "SLOWLOG GET 10": lambda: [[1, 1700000000, 12000, ["SET", "user:4711", "secret"], "172.28.2.9:1", "name"]],
             "LATENCY LATEST": lambda: [["command", 1700000000, 120, 250]],
-            "ACL LOG 10": lambda: [_flat(DENIED)],
+            "ACL LOG 128": lambda: [_flat(DENIED)],
             "INFO server": lambda: f"# Server\r\nrun_id:{self.state.info['run_id']}\r\n",
             "ACL USERS": lambda: list(self.state.users),
             "EVAL return 1 0": lambda: 1,
@@ -107,6 +109,8 @@ class ScriptedRedis:
             return {"PUBLISH": 0, "FCALL": Error("ERR Function not found"), "SCRIPT": [1]}[command[0]]
         if text in answers:
             return answers[text]()
+        if user == "operator" and command[0] in ("SELECT", "SCAN", "MEMORY"):
+            return {"SELECT": "OK", "SCAN": ["0", [BIG]], "MEMORY": 123 << 20}[command[0]]
         if command[:2] == ["ACL", "CAT"] and command[2] in self.state.categories:
             return sorted(self.state.categories[command[2]])
         if command[:2] == ["ACL", "GETUSER"]:

@@ -1,6 +1,7 @@
 """Status: one look, told in a table and in JSON, whatever state servers and hosts are in; nothing is changed."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,38 @@ def test_what_services_store_and_passwords_are_in_no_form_of_it(secrets_file: Pa
     for users in passwords(*roles().values()).values():
         for password in users.values():
             assert password and password not in said
+
+
+def in_database(seen: Observed, **databases: str) -> Observed:
+    return with_server(seen, "crypto", info={**seen.servers["crypto"].info, **databases})
+
+
+def test_a_role_s_biggest_keys_are_named_when_it_is_asked_for_alone_and_steer_no_terminal(
+    secrets_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "status.json"
+    site = saying(lambda seen: in_database(seen, db0="keys=1,expires=0", db7="keys=1,expires=0"))
+    asked = ("--data", f"status_report={file}", "--data", "role=crypto")
+    result = status(site, secrets_file, *asked)
+    assert "big keys (all):" in result.stdout
+    assert re.search(r"123M +db0 +session:.+:4711", result.stdout)
+    assert re.search(r"123M +db7 ", result.stdout)
+    assert "\x1b[2J" not in result.output + file.read_text()
+    found = crypto(result, file)["roles"]["crypto"]["big_keys"]
+    assert (found["keys"], found["seen"], found["whole"], found["untold"]) == (2, 2, True, "")
+    sent = [event.text for event in result.events if event.host == "redis-crypto" and event.kind == "exchange"]
+    assert [text for text in sent if "SCAN" in text] == ["crypto: SCAN 0 COUNT 400"] * 2
+    others = [event for event in result.events if event.host != "redis-crypto" and "SCAN" in event.text]
+    assert others == []
+
+
+def test_nobody_s_keys_are_looked_at_unless_a_role_is_asked_for(secrets_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "status.json"
+    site = saying(lambda seen: in_database(seen, db0="keys=1,expires=0"))
+    result = status(site, secrets_file, "--data", f"status_report={file}")
+    assert [event for event in result.events if "SCAN" in event.text] == []
+    assert "big keys" not in result.stdout
+    assert crypto(result, file)["roles"]["crypto"]["big_keys"] is None
 
 
 REFUSED = {

@@ -304,7 +304,7 @@ def _user(passwords_sha256: tuple[str, ...], rules: str) -> dict[str, object]:
         "flags": ["on", "sanitize-payload"],
         "passwords": [*passwords_sha256],
         "commands": " ".join(word for word in words if word[0] in "+-"),
-        "keys": " ".join(word for word in words if word[0] == "~"),
+        "keys": " ".join(word for word in words if word[0] in "~%"),
         "channels": " ".join(word for word in words if word[0] == "&"),
         "selectors": [],
     }

@@ -17,7 +17,6 @@ from tests.tree import REPOSITORY
 
 # What has no entry, and why.
 EXEMPT: dict[Code | Cause | Kind | Unfit, str] = {
-    Code.DISK_SLOW: "no lab has a slow disk to run an entry on; its remedy says what to look at",
     Cause.LOADING: "nothing is wrong: it ends by itself",
     Kind.LOADING: "nothing is wrong: it ends by itself",
     Kind.UNTRIED: "of another host that could not try: that one has its own finding",
@@ -34,7 +33,14 @@ POINTED: dict[Code | Cause | Kind | Unfit, str] = dict(
         *runbook.OF_UNFIT.items(),
     ]
 )
-DIFFERENCES = {runbook.DRIFT, runbook.UNSEEN, *runbook.OF_REMEDY.values(), *runbook.OF_PERSISTENCE.values()}
+DIFFERENCES = {
+    runbook.DRIFT,
+    runbook.UNSEEN,
+    runbook.NOT_CHECKED,
+    runbook.LOADS_LONG,
+    *runbook.OF_REMEDY.values(),
+    *runbook.OF_PERSISTENCE.values(),
+}
 # Of an entry that a person comes to from another one, or from what a deploy says when it fails.
 ELSEWHERE = {"log-damaged", "a-host-is-lost"}
 # What somebody plans to do, or meets in words that have no key.

@@ -60,12 +60,30 @@ def test_a_service_may_work_and_ask_info_but_not_administer() -> None:
     assert [may(SERVICE_RULES, command) for command in ("config", "flushall", "keys", "acl")] == [False] * 4
 
 
-def test_the_operator_has_no_key_of_anybody_no_script_and_only_what_is_listed() -> None:
+def test_the_operator_reads_and_changes_no_value_runs_no_script_and_has_only_what_is_listed() -> None:
     base, granted = allowed(OPERATOR_RULES, acl_rules.CATEGORIES)
     assert base == "none"
     assert granted <= acl_rules.COMMANDS.keys()
-    assert patterns(OPERATOR_RULES) == ["~caas-verify:*"]
-    for command in ("get", "set", "scan", "keys", "eval", "fcall", "flushall", "debug", "replicaof", "module|load"):
+    assert patterns(OPERATOR_RULES) == ["%R~*", "~caas-verify:*"]
+    for command in (
+        "get",
+        "set",
+        "keys",
+        "type",
+        "dump",
+        "sort_ro",
+        "object|encoding",
+        "memory|doctor",
+        "copy",
+        "eval",
+        "fcall",
+        "flushall",
+        "debug",
+        "replicaof",
+        "module|load",
+    ):
+        assert not acl_rules.may(OPERATOR_RULES, command)
+    for command in ("mget", "getrange", "hgetall", "lrange", "smembers", "zrange", "xrange", "hscan", "sscan", "zscan"):
         assert not acl_rules.may(OPERATOR_RULES, command)
     for command in ("monitor", "config|rewrite", "acl|save", "function|flush", "function|restore", "script|flush"):
         assert not acl_rules.may(OPERATOR_RULES, command)

@@ -14,6 +14,7 @@ from tasks.prove.behaviour import (
     evicted_meanwhile,
     judge,
     key,
+    let_in,
     reading_checks,
     same_instance,
     writing_checks,
@@ -139,10 +140,22 @@ def test_what_others_wrote_in_a_transaction_must_be_there_in_full() -> None:
 
 
 @pytest.mark.parametrize("role", EVERY)
-def test_strangers_are_tried_before_anybody_is_logged_in(role: str) -> None:
-    first = checks_of(role)[:3]
-    assert [check.expected for check in first] == ["error WRONGPASS", "error NOAUTH", "error WRONGPASS"]
-    assert first[2].command == ("AUTH", STRANGER, "wrong-t0k3n")
+def test_strangers_are_tried_before_a_service_is_logged_in_by_a_connection_that_says_whose_it_is(role: str) -> None:
+    first = checks_of(role)[:5]
+    assert [check.expected for check in first] == ["error NOAUTH", "", "", "error WRONGPASS", "error WRONGPASS"]
+    assert [check.command[:2] for check in first[1:3]] == [("AUTH", "operator"), ("CLIENT", "SETNAME")]
+    assert first[2].command[2] == "caas-verify:proof"
+    assert first[4].command == ("AUTH", STRANGER, "wrong-t0k3n")
+
+
+def test_strangers_are_tried_also_where_nobody_knows_the_operator_s_password() -> None:
+    found = writing_checks(roles()["crypto"], {"operator": None, "crypto-service": "x"}, STRANGER, "t0k3n")
+    assert [check.expected for check in found[:3]] == ["error NOAUTH", "error WRONGPASS", "error WRONGPASS"]
+
+
+def test_the_tool_s_own_login_is_no_service_s() -> None:
+    found = writing_checks(roles()["crypto"], passwords(roles()["crypto"])["crypto"], STRANGER, "t0k3n")
+    assert let_in(found[:3], ["", "OK", "OK"]) == frozenset()
 
 
 @pytest.mark.parametrize("role", EVERY)
@@ -158,7 +171,7 @@ def limits(**rights: object) -> dict[str, str]:
     """What crypto's service, with these rights, asks and must be told, but for what it writes."""
     role = roles(crypto=rights)["crypto"]
     found = writing_checks(role, passwords(role)["crypto"], STRANGER, "t0k3n")
-    checks = found[[check.command[0] for check in found].index("PING") + 3 : -1]
+    checks = found[[check.command[0] for check in found].index("PING") + 5 : -1]
     return {" ".join(check.command): check.expected for check in checks}
 
 
