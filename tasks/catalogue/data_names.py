@@ -12,6 +12,7 @@ from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.metrics import NAME as METRICS
 from tasks.catalogue.requested import WORDS
 from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.scaling import SCALE
@@ -45,6 +46,7 @@ NAMES = (
         IGNORE,
         TRIED,
         BACKUP,
+        METRICS,
     ),
     *(
         "allow_eviction",

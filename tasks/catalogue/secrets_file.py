@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import PASSWORD, READER
+from tasks.catalogue.metrics import METRICS
 from tasks.catalogue.moments import from_utc, in_utc
 from tasks.catalogue.private_files import exposed, write_private
 from tasks.catalogue.requested import FINISH, ROTATE
@@ -28,7 +29,8 @@ from tasks.catalogue.secrets_text import PLACEHOLDER, Passwords, Secrets, as_yam
 
 def users_of(role: Role) -> tuple[str, ...]:
     """Every ACL user of a role that has a password."""
-    return (*role.services, OPERATOR, *([READER] if role.backed_up else []))
+    beside = [READER] * role.backed_up + [METRICS] * role.measured
+    return (*role.services, OPERATOR, *beside)
 
 
 def entries_of(role: Role) -> tuple[str, ...]:

@@ -131,6 +131,12 @@ def begun_file(role: str) -> str:
 
 BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
 BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
+METRICS_UNIT = f"{BACKUP_UNITS}metrics.service"
+PACKAGED_EXPORTER = "prometheus-redis-exporter.service"
+# Of what it is started with: no file of a role has such a name, whatever that is called.
+EXPORTER_PASSWORDS = f"{CONFIG_DIRECTORY}/metrics.passwords"
+EXPORTER_CA = f"{CONFIG_DIRECTORY}/metrics.authorities"
+EXPORTER_PAIR = f"{CONFIG_DIRECTORY}/metrics.shown"
 
 
 def backup_unit(role: str) -> str:
@@ -161,6 +167,11 @@ def proof_record(role: str) -> str:
 def rotation_file(role: str) -> str:
     """Where it is written since when users of a role have more than one password: names and times, nothing else."""
     return f"{RECORDS}/{role}.rotation"
+
+
+def credential(unit: str, name: str) -> str:
+    """Where it lies, for as long as its process lives, what a unit was started with."""
+    return f"/run/credentials/{unit}/{name}"
 
 
 def copy_file(role: str) -> str:

@@ -19,7 +19,9 @@ from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
     LOCK_FILE,
+    METRICS_UNIT,
     backup_record,
+    credential,
     data_directory,
     log_directory,
     marker_file,
@@ -139,6 +141,8 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets = {file.path for file in desired.files if file.secret}
     # Of one that speaks TLS no more, too.
     secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
+    if desired.exporter is not None:
+        secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles)}
     own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}

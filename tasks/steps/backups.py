@@ -22,7 +22,7 @@ def begin_backups(seen: Look) -> None:
     timers = [
         item.name
         for item in chosen(seen.differences, "unit", remedy=Remedy.START)
-        if item.name.startswith(BACKUP_UNITS)
+        if item.name.startswith(BACKUP_UNITS) and item.name.endswith(".timer")
     ]
     if timers:
         run_commands(name="Start the timers of backups", commands=[f"systemctl start {' '.join(timers)}"])
