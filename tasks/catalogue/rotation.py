@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.moments import in_utc
 from tasks.catalogue.requested import FINISH, ROTATE, ROTATIONS, UNDO, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.secret import MOST, all_of
+from tasks.catalogue.users import users_of
 
 ANYWAY = "rotate_anyway"  # of finish: who is still there from before is meant to be turned away when it comes again
 Pair = tuple[str, str]  # role, user
@@ -77,10 +77,9 @@ def undone(known: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
 
 def named(asked: Iterable[str], role: Role) -> list[str]:
     """The users of a role that a word names: `ROLE` is all of them, the tool's own among them."""
-    users = (*role.services, OPERATOR)
     pairs = [item.partition(":") for item in asked]
     wanted = {user for name, _, user in pairs if name == role.name}
-    return [user for user in users if user in wanted or "" in wanted]
+    return [user for user in users_of(role) if user in wanted or "" in wanted]
 
 
 def undoable(asked: Collection[str], role: Role, kept: Kept, now: int) -> list[str]:

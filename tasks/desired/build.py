@@ -14,8 +14,8 @@ from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import finished, named
 from tasks.catalogue.secret import all_of
-from tasks.catalogue.secrets_file import users_of
 from tasks.catalogue.tls import Credentials, server_settings
+from tasks.catalogue.users import users_of
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.backup import backup_files, backup_plan, backup_timers
 from tasks.desired.host import (

@@ -132,6 +132,7 @@ def begun_file(role: str) -> str:
 BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
 BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
 METRICS_UNIT = f"{BACKUP_UNITS}metrics.service"
+EXPORTER_ROOT = "/run/caas-redis-metrics"  # what is / for it: mounts only, made before each start
 PACKAGED_EXPORTER = "prometheus-redis-exporter.service"
 # Of what it is started with: no file of a role has such a name, whatever that is called.
 EXPORTER_PASSWORDS = f"{CONFIG_DIRECTORY}/metrics.passwords"

@@ -53,10 +53,10 @@ from tasks.catalogue.secrets_file import (
     read_kept,
     read_secrets,
     to_paste,
-    users_of,
 )
 from tasks.catalogue.secrets_text import Secrets
 from tasks.catalogue.tls import Credentials, read_credentials
+from tasks.catalogue.users import users_of
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
 from tasks.desired.metrics import pair_problems

@@ -4,7 +4,9 @@ import pytest
 
 from tasks.catalogue.acl_rules import COMMANDS, METRICS_RULES, may, patterns
 from tasks.catalogue.metrics import Metrics, measured, read_metrics, same_place
-from tasks.catalogue.secrets_file import entries_of, users_of
+from tasks.catalogue.rotation import named
+from tasks.catalogue.secrets_file import entries_of
+from tasks.catalogue.users import users_of
 from tests.unit.builders import roles
 
 GATEWAY = roles()["gateway"]
@@ -67,3 +69,10 @@ def test_the_user_has_no_key_no_channel_and_four_commands_that_show_no_value() -
     assert patterns(METRICS_RULES) == []
     allowed = {name for name in COMMANDS if may(METRICS_RULES, name)}
     assert allowed == {"info", "latency|histogram", "latency|latest", "slowlog|len"}
+
+
+def test_its_password_is_rotated_as_every_user_s() -> None:
+    (role,) = measured([GATEWAY], Metrics(address="172.28.2.1:9121"))
+    assert named(["gateway:metrics"], role) == ["metrics"]
+    assert "metrics" in named(["gateway"], role)
+    assert named(["gateway:metrics"], GATEWAY) == []
