@@ -36,11 +36,9 @@ TAIL = f"""
 
 No service has their passwords. Why no more: docs/decisions/0019, 0025 and 0030.
 
-| user | of which roles | keys | commands |
-|---|---|---|---|
 """
 OWN = (
-    (OPERATOR, "all", OPERATOR_RULES),
+    (OPERATOR, "all roles", OPERATOR_RULES),
     (READER, "those that are backed up (`redis_backup`)", READER_RULES),
     (METRICS, "those that are measured (`redis_metrics`)", METRICS_RULES),
 )
@@ -69,8 +67,9 @@ def rights_page(roles: Iterable[Role]) -> str:
 
 
 def _own(user: str, roles: str, rules: str) -> str:
-    granted = " ".join(word for word in rules.split() if word[0] in "+-").replace("|", "\\|")
-    return f"| {user} | {roles} | {_code(item[1:] for item in patterns(rules))} | `{granted}` |\n"
+    granted = ", ".join(word[1:].replace("|", " ").upper() for word in rules.split() if word[0] == "+")
+    text = f"- **{user}**, of {roles}. Keys: {_code(item[1:] for item in patterns(rules))}. Commands: {granted}."
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n"
 
 
 def _refused(who: str, commands: Iterable[str]) -> str:
