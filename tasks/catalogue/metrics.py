@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from tasks.catalogue.roles import Role, describe
+from tasks.catalogue.roles import Role, describe, networks
 
 NAME = "redis_metrics"
 METRICS = "metrics"  # the ACL user that the exporter logs in as
@@ -34,11 +34,12 @@ def _place(value: str) -> str:
 
 
 class Metrics(BaseModel):
-    """Where one host's exporter listens, for all roles of the host."""
+    """Where one host's exporter listens, for all of its roles; `allow_from`: who may connect, everybody if None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: Annotated[str, Field(strict=True, max_length=21), AfterValidator(_place)]
+    allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(networks)] = None
 
     @property
     def host(self) -> str:

@@ -40,7 +40,7 @@ def _plain_address(value: IPv4Address) -> IPv4Address:
 NO_NETWORK = "is no IPv4 network: write it as 10.8.0.0/16, or one address as 10.9.1.7"
 
 
-def _networks(value: object) -> tuple[IPv4Network, ...] | None:
+def networks(value: object) -> tuple[IPv4Network, ...] | None:
     """Networks in order, none of them in another, or None; what is wrong with them in words."""
     if value is None:
         return None
@@ -86,7 +86,7 @@ class Role(Settings, Rights):
     purpose: Text
     address: Annotated[IPv4Address, AfterValidator(_plain_address)]
     inner_port: Port | None
-    allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(_networks)] = None
+    allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(networks)] = None
     tls: Tls | None = None
     plain_inner_port: Flag = False
     services: Annotated[tuple[UserName, ...], Field(min_length=1)]

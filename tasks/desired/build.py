@@ -99,6 +99,8 @@ def desired_host(
         if role.allow_from is not None
         for port in role.listens_on
     )
+    if metrics is not None and metrics.allow_from is not None:
+        fences = (*fences, Fence(METRICS, metrics.host, metrics.port, tuple(map(_as_listed, metrics.allow_from))))
     instances = tuple(
         replace(
             _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),

@@ -86,7 +86,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Fence:
-    """Who may connect to a role from elsewhere: networks as nft lists them."""
+    """Who may connect to a role, or to the exporter of metrics, from elsewhere: networks as nft lists them."""
 
     role: str
     address: str

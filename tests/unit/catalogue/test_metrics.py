@@ -20,6 +20,7 @@ REFUSED = {
     "every address": "address: '0.0.0.0:9121' is no address of one host",
     "nothing": "address: missing: add it",
     "another word": "port: unknown key",
+    "everybody": "allow_from: '0.0.0.0/0' is everybody: leave allow_from out",
     "a port of a role": "address: 172.28.2.1:6379 is a port of gateway: choose another one",
 }
 GIVEN: dict[str, object] = {
@@ -31,6 +32,7 @@ GIVEN: dict[str, object] = {
     "every address": {"address": "0.0.0.0:9121"},
     "nothing": {},
     "another word": {**PLACE, "port": 9121},
+    "everybody": {**PLACE, "allow_from": ["0.0.0.0/0"]},
     "a port of a role": {"address": "172.28.2.1:6379"},
 }
 

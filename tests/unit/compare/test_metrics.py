@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.catalogue.metrics import Metrics
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.fitness import unfit
 from tasks.compare.host import compare
@@ -205,3 +206,12 @@ def test_a_sixth_role_needs_no_code() -> None:
     assert compare(host, as_desired(host)) == []
     assert host.exporter is not None
     assert set(host.exporter.targets) == {"scratch"}
+
+
+def test_who_may_scrape_is_in_the_owned_table_and_nobody_else_gets_in() -> None:
+    metrics = Metrics.model_validate({"address": "172.28.2.5:9121", "allow_from": ["10.9.0.8"]})
+    host = desired("crypto", metrics=metrics)
+    assert [(item.address, item.port, item.networks) for item in host.fences] == [("172.28.2.5", 9121, ("10.9.0.8",))]
+    assert compare(host, as_desired(host)) == []
+    open_again = replace(as_desired(host), fences={})
+    assert {item.remedy for item in compare(host, open_again)} == {Remedy.LEAD}
