@@ -399,3 +399,67 @@ def test_a_copy_says_since_when_its_repository_is_the_one_it_goes_to(tool: Tool)
     tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="ffff", where="0" * 16, since="6")
     assert tool.run(f"{SERVED}make_copy").returncode == 0
     assert tool.record("backup")["since"] == tool.record("backup")["at"]
+
+
+# --- What is said of a copy that is not what the server had
+
+KEY, VALUE = b"customer:4711".hex(), "d" * 40
+
+
+def compared(tool: Tool, samples: list[str], found: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Samples of the manifest, and what the server of the proof has; how many differ is said."""
+    for name, lines in (("samples", samples), ("found", found)):
+        (tool.directory / name).write_text("".join(f"{line}\n" for line in lines))
+    trace = f'cp {tool.directory}/samples {tool.directory}/found "$work/"; differing; echo "$?"'
+    return tool.run(trace)
+
+
+SOON, LATER = "1000", "99999999999999"  # milliseconds
+
+
+@pytest.mark.parametrize(
+    ("samples", "found", "said"),
+    [
+        ([f"0 {KEY} {VALUE} -1"], [f"0 {KEY} {VALUE} -1"], ""),
+        ([f"0 {KEY} {VALUE} -1"], [], "1 of 1 samples in database 0"),
+        ([f"0 {KEY} {VALUE} -1"], [f"0 {KEY} {'e' * 40} -1"], "1 of 1 samples in database 0"),
+        ([f"0 {KEY} {VALUE} -1"], [f"1 {KEY} {VALUE} -1"], "1 of 1 samples in database 0"),
+        ([f"0 {KEY} {VALUE} {SOON}"], [], ""),
+        ([f"0 {KEY} {VALUE} {LATER}"], [], "1 of 1 samples in database 0"),
+        (
+            [f"0 {KEY} {VALUE} -1", f"3 {KEY} {VALUE} -1", f"3 {KEY}ff {VALUE} -1"],
+            [f"3 {KEY} {VALUE} -1"],
+            "1 of 1 samples in database 0, 1 of 2 samples in database 3",
+        ),
+        ([], [], ""),
+    ],
+)
+def test_how_many_keys_differ_is_said_and_never_which(
+    tool: Tool, samples: list[str], found: list[str], said: str
+) -> None:
+    assert compared(tool, samples, found).stdout == f"{said}\n0\n" if said else "0\n"
+
+
+def test_a_key_stands_in_no_argument_of_a_process(tool: Tool) -> None:
+    for name in ("awk", "cut", "grep", "paste", "sed", "sort"):
+        tool.program(name, f'echo "$*" >>{tool.directory}/arguments\nexec /usr/bin/{name} "$@"')
+    assert compared(tool, [f"0 {KEY} {VALUE} -1"], []).stdout.startswith("1 of 1")
+    assert KEY not in (tool.directory / "arguments").read_text()
+
+
+DAMAGED = """[offset 0] Checking RDB file dump.rdb
+--- RDB ERROR DETECTED ---
+[offset 91] Unexpected EOF reading RDB file
+[additional info] While doing: read-object-value
+[additional info] Reading key 'customer:4711
+born 1970'
+[additional info] Reading type 0 (string)
+"""
+
+
+def test_what_redis_check_rdb_was_reading_is_not_said(tool: Tool) -> None:
+    (tool.directory / "checked").write_text(DAMAGED)
+    said = tool.run(f"checked_words <{tool.directory}/checked").stdout
+    assert "Unexpected EOF" in said
+    assert "customer" not in said
+    assert "born" not in said
