@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
+# make | prove [RUN] | sweep | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
@@ -150,7 +150,7 @@ sample_again() { # $1 = ask or ask_scratch, $2 = the file
   done
 }
 
-copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" 3>"$work/report" 2>"$work/copier"; }
+copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" "${1:-whole}" 3>"$work/report" 2>"$work/copier"; }
 
 # Of which data the copies from here are: noted beside what came of the last one, which a person may remove. A disk that
 # was copied to another machine is other data from then on. `after`: of which life they go on, and until which moment.
@@ -202,7 +202,18 @@ set_back() {
     echo "its repository has not the copy that was made here last, run $last_run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
 }
 
+# What a proof left that was killed: a copy of a role's data, and maybe its server. Nothing while one is under way.
+sweep() (
+  flock --nonblock 7 || exit 0
+  for left in "$scratch"/*; do
+    [ -e "$left" ] || continue
+    systemctl stop "caas-redis-scratch-${left##*/}.service" 2>/dev/null
+    rm -rf --one-file-system "$left"
+  done
+) 7>/run/caas-redis/proof.lock
+
 make_copy() {
+  sweep
   to=$state
   hold "$role.backup"
   began=$(now)
@@ -540,7 +551,8 @@ cut_log() { # $1: where the cut one goes
   free=$(df -B1 --output=avail "${1%/*}" | tail -n 1)
   needed=$(($(as_role timeout 60 du -sb -- "$directory/$log" | cut -f1) + reserve))
   [ "$free" -gt "$needed" ] || { echo "no room: ${1%/*} has $free bytes free, expected $needed: another log, and $reserve that stay free" >&2; exit 1; }
-  { copy; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
+  # A log that is damaged behind the second is whole until then: whether it is, is for redis-check-aof to say.
+  { copy any; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
     { last_words <"$work/unpacked" >&2; exit 1; }
   [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
   # What a rewrite has taken into the base is cut by nobody, and redis-check-aof calls that well.
@@ -563,6 +575,7 @@ case $1 in
   begin) begin_life ;;
   follow) follow_life "$2" "$3" ;;
   continue) continue_life "$2" "$3" ;;
+  sweep) sweep ;;
   list) list_copies ;;
   reach) reach ;;
   cut) cut_log "$2" "$3" ;;
