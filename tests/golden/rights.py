@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from tasks.catalogue.acl_rules import RESERVED_PREFIX
+from tasks.catalogue.acl_rules import READER_RULES, RESERVED_PREFIX
+from tasks.catalogue.backup import READER
 from tasks.catalogue.rights import Rights
 from tasks.catalogue.roles import Role, build_roles, read_catalogue
 from tasks.reports.rights import refused
@@ -29,6 +30,9 @@ TAIL = f"""
 - **commands**: rules of Redis, of which the last one that names a command decides. What they refuse is listed below.
 - **scripts**: EVAL, EVALSHA and SCRIPT LOAD. **functions**: FCALL; the operator alone loads functions.
 - What is refused is answered by NOPERM and shows in `ACL LOG`. Nobody but `operator` administers (docs/decisions/0018).
+- A role that is backed up has one user more, `{READER}`, no service's: it reads every key, and writes none, for what a
+  copy is compared with (`{READER_RULES}`).
+  Its password is in clear on the role's host, for root alone (README, Backups).
 
 ## Refused commands
 """
