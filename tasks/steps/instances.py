@@ -35,7 +35,7 @@ from tasks.steps.install import ACCOUNT_RULES, PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.log import own_data
-from tasks.steps.operations import call, run_commands, write_files
+from tasks.steps.operations import call, remove_commands, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.rotation import record_since
 from tasks.steps.sandbox import as_role
@@ -241,7 +241,7 @@ def remove_leftovers(seen: Look) -> None:
     paths = [path for path in removable(seen) if not path.endswith(PREVIOUS) and path not in later]
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []
-        run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *reload])
+        run_commands(name="Remove files no role needs", commands=[*remove_commands(paths), *reload])
 
 
 def load_units(seen: Look) -> None:

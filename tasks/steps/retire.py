@@ -22,7 +22,6 @@ from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
     NEW,
-    PROOFS,
     UNITS,
     acl_file,
     begun_file,
@@ -33,7 +32,6 @@ from tasks.desired.paths import (
     handed_over_drop_in,
     old_tls_files,
     role_of,
-    scratch_directory,
     tls_files,
     unit_name,
 )
@@ -150,9 +148,7 @@ def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str
     differences = seen.differences
     units = [item.name for item in chosen(differences, "unit", remedy=Remedy.RETIRE)]
     stopped = [item.name for item in chosen(differences, "unit", remedy=Remedy.DISABLE)]
-    files = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
-    scratch = [path for path in files if path.startswith(f"{PROOFS}/")]
-    removed = [path for path in files if path not in scratch]
+    removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
     purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
     commands = retire_commands(units) if units else []
     commands += [
@@ -162,7 +158,6 @@ def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str
     ]
     commands += [f"systemctl disable --now {unit}" for unit in stopped]
     commands += [f"rm -f {' '.join(removed)}", "systemctl daemon-reload"] if removed else []
-    commands += [f"rm -rf --one-file-system {' '.join(scratch)}"] if scratch else []
     return [
         *((command, None) for command in commands),
         *_inner_port_commands(seen),
@@ -200,13 +195,7 @@ def forget_moves(role: str) -> str:
 
 def purge_command(role: str) -> str:
     """Delete a role's data, unless its unit or another process still uses it. Pure; `role` is a checked name."""
-    return script(
-        "purge-data",
-        unit=unit_name(role),
-        directory=data_directory(role),
-        begun=begun_file(role),
-        scratch=scratch_directory(role),
-    )
+    return script("purge-data", unit=unit_name(role), directory=data_directory(role), begun=begun_file(role))
 
 
 def _say_what_is_kept(state: State, host: Host, seen: Look) -> None:

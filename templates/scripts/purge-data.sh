@@ -1,6 +1,6 @@
 #!/bin/sh
 # A role's data is deleted, unless its unit or another process still uses it (tasks/steps/retire.py).
-: "${unit?}" "${directory?}" "${begun?}" "${scratch?}"
+: "${unit?}" "${directory?}" "${begun?}"
 busy() {
   echo "$directory: in use by $1, expected by nobody: stop it first"
   exit 1
@@ -9,5 +9,4 @@ busy() {
 for process in /proc/[0-9]*; do
   ! [ "$process/cwd" -ef "$directory" ] || busy "$process"
 done
-# What a proof left that was killed is a copy of it.
-rm -rf --one-file-system "$directory" "$scratch" && rm -f "$begun"
+rm -rf --one-file-system "$directory" && rm -f "$begun"
