@@ -180,6 +180,14 @@ def proof_record(role: str) -> str:
     return f"{RECORDS}/{role}.proof"
 
 
+PROOFS = "/var/lib/caas-redis-proof"  # where copies are unpacked that are proved
+
+
+def scratch_directory(role: str) -> str:
+    """Where a copy of a role lies while it is proved."""
+    return f"{PROOFS}/{role}"
+
+
 def rotation_file(role: str) -> str:
     """Where it is written since when users of a role have more than one password: names and times, nothing else."""
     return f"{RECORDS}/{role}.rotation"

@@ -74,7 +74,7 @@ grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space
   /etc/passwd /etc/group
 part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
 others=''
-for file in /etc/systemd/system/caas-redis-* /etc/redis/*.backup /usr/local/lib/caas-redis/*; do  # of backups that the host has no more, too
+for file in /etc/systemd/system/caas-redis-* /etc/redis/*.backup /usr/local/lib/caas-redis/* /var/lib/caas-redis-proof/*; do  # of backups that the host has no more, too
   case ${file##*/} in *[!a-z0-9_.-]*) continue ;; esac
   case " $files $secrets " in *" $file "*) ;; *) others="$others $file" ;; esac
 done
