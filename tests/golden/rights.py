@@ -31,13 +31,11 @@ TAIL = f"""
 - **commands**: rules of Redis, of which the last one that names a command decides. What they refuse is listed below.
 - **scripts**: EVAL, EVALSHA and SCRIPT LOAD. **functions**: FCALL; the operator alone loads functions.
 - What is refused is answered by NOPERM and shows in `ACL LOG`. Nobody but `operator` administers (docs/decisions/0018).
-- A role that is backed up has one user more, `{READER}`, no service's: it reads every key, and writes none, for what a
-  copy is compared with (`{READER_RULES}`).
-  Its password is in clear on the role's host, for root alone (README, Backups).
 
 ## Users of this tool
 
-No service has their passwords. Why no more: docs/decisions/0019, 0025 and 0030.
+No service has their passwords; that of `reader` is in clear on the role's host, for root alone (README, Backups). Why they
+may no more: docs/decisions/0019, 0025 and 0030.
 
 """
 OWN = (
