@@ -34,8 +34,8 @@ TAIL = f"""
 
 ## Users of this tool
 
-No service has their passwords; that of `reader` is in clear on the role's host, for root alone (README, Backups). Why they
-may no more: docs/decisions/0019, 0025 and 0030.
+No service has their passwords; that of `reader` is in clear on the role's host, for root alone (README, Backups).
+Why they may no more: docs/decisions/0019, 0025 and 0030.
 
 """
 OWN = (
