@@ -15,6 +15,16 @@ from tests.tree import REPOSITORY, ROLES
 PAGE = REPOSITORY / "docs" / "rights.md"
 WIDTH = 120  # columns
 
+
+def _reader() -> str:
+    text = (
+        f"- A role that is backed up has one user more, `{READER}`, no service's: it reads every key, and writes none, "
+        f"for what a copy is compared with (`{READER_RULES}`). Its password is in clear on the role's host, "
+        "for root alone (README, Backups)."
+    )
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+
+
 HEAD = """\
 # What each service may do
 
@@ -30,9 +40,7 @@ TAIL = f"""
 - **commands**: rules of Redis, of which the last one that names a command decides. What they refuse is listed below.
 - **scripts**: EVAL, EVALSHA and SCRIPT LOAD. **functions**: FCALL; the operator alone loads functions.
 - What is refused is answered by NOPERM and shows in `ACL LOG`. Nobody but `operator` administers (docs/decisions/0018).
-- A role that is backed up has one user more, `{READER}`, no service's: it reads every key, and writes none, for what a
-  copy is compared with (`{READER_RULES}`).
-  Its password is in clear on the role's host, for root alone (README, Backups).
+{_reader()}
 
 ## Refused commands
 """
