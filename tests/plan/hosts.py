@@ -36,11 +36,17 @@ def first_deploy(*roles: str) -> list[str]:
     unit_of = "/etc/systemd/system/redis-{}.service".format
     written = {f"/etc/redis/{role}.{kind}": f"root:redis-{role} 0640" for role in roles for kind in ("acl", "conf")}
     written |= {unit_of(role): "root:root 0644" for role in roles}
+    begun = [f"caas-redis-begun-{role}" for role in started if not all_roles()[role].appendonly]
+    written |= {
+        f"/etc/systemd/system/{unit}.{kind}": "root:root 0644" for unit in begun for kind in ("path", "service")
+    }
     written |= {"/etc/redis/inner-port.nft": "root:root 0644", unit_of("inner-port"): "root:root 0644"} if led else {}
     steps = {path: f"write {path} {mode}" for path, mode in written.items()}
     steps |= {f"/var/lib/redis/{role}": data_directory(role) for role in roles}
     steps |= {"/etc/redis": directory("root", "root", "0711", "/etc/redis")}
-    units = " ".join([*(["redis-inner-port.service"] if led else []), *(f"redis-{role}.service" for role in started)])
+    saved = [f"{unit}.path" for unit in begun]
+    own = [f"redis-{role}.service" for role in started]
+    units = " ".join([*saved, *(["redis-inner-port.service"] if led else []), *own])
     first = " ".join(f"redis-{role}.service" for role in started)
     return [
         "systemctl mask --now redis-server.service",
@@ -61,9 +67,9 @@ def first_deploy(*roles: str) -> list[str]:
         f"sysctl --quiet --load={FILES[2]}",
         f"systemd-tmpfiles --create {FILES[3]}",
         "own-root /var/lib/redis",
-        *(steps[path] for path in sorted(steps) if path.endswith(".service")),
+        *(steps[path] for path in sorted(steps) if path.startswith("/etc/systemd/")),
         "systemctl daemon-reload",
-        *(steps[path] for path in sorted(steps) if not path.endswith(".service")),
+        *(steps[path] for path in sorted(steps) if not path.startswith("/etc/systemd/")),
         f"systemctl unmask --quiet {units}",
         f"systemctl enable --quiet {units}",
         *(["systemctl reload-or-restart redis-inner-port.service"] if led else []),
@@ -72,6 +78,7 @@ def first_deploy(*roles: str) -> list[str]:
         directory("root", "root", "0700", "/var/lib/caas-redis"),
         # Without a log there is no data on disk yet, which a start could lack.
         *(f"write /var/lib/caas-redis/{role} root:root 0644" for role in started if all_roles()[role].appendonly),
+        *([f"systemctl start {' '.join(saved)}"] if saved else []),
     ]
 
 
