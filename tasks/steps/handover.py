@@ -7,6 +7,7 @@ What may not be left half done is a unit on the hosts: a controller that is kill
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from typing import TypeVar
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import HANDOVER_RULES, OPERATOR, REPLICATION
-from tasks.catalogue.secret import revealed
+from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REPLICATION, TAKEOVER_RULES
+from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
 from tasks.desired.paths import LOCK_DIRECTORY, copy_drop_in, copy_file, handed_over_drop_in, unit_name
 from tasks.observed.bounds import CHANGE
@@ -87,14 +88,14 @@ class Side:
         except ExchangeError as error:
             raise MoveFailed(f"{self.host.name}: {error}") from error
 
-    def allow(self, rules: str, password: str) -> None:
-        """The user of replication may do what `rules` say, by this password alone."""
+    def allow(self, user: str, rules: str, password: str) -> None:
+        """A user of the move may do what `rules` say, by this password alone."""
         digest = hashlib.sha256(revealed(password).encode()).hexdigest()
-        self.ask(("ACL", "SETUSER", REPLICATION, "reset", "on", f"#{digest}", *rules.split()))
+        self.ask(("ACL", "SETUSER", user, "reset", "on", f"#{digest}", *rules.split()))
 
     def forget(self) -> None:
         """Nobody may copy it any more, it logs in nowhere, and nothing that it was told for a move is left."""
-        self.ask(("ACL", "DELUSER", REPLICATION), ("CONFIG", "SET", *OWN))
+        self.ask(("ACL", "DELUSER", REPLICATION, HANDOVER), ("CONFIG", "SET", *OWN))
 
     def says(self, command: str, first: str = "") -> str:
         """The word that a command on the host prints; `first`, which may fail, is run before. Raises MoveFailed."""
@@ -108,15 +109,20 @@ class Side:
 def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
     """The role's writers are served by the new server, and by it alone; how long they waited, in words.
 
-    Raises MoveFailed when they are served by the old one as before; or, in words that say so, when it is not known.
+    `password`: the new server's. That by which the old one is told is made here, and valid there alone: the new host, to
+    which its own is said in clear, never sees it. Raises MoveFailed when they are served by the old one as before; or, in
+    words that say so, when it is not known.
     """
-    for side in (old, new):
-        side.allow(HANDOVER_RULES, password)
+    of_old = Secret(secrets.token_hex(32), ())
+    old.allow(HANDOVER, HANDOVER_RULES, of_old)
+    new.allow(REPLICATION, TAKEOVER_RULES, password)
     old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH))
     begun = run_command(new.state, new.host, take_over_script(move, "no"), f"{revealed(password)}\n")
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
-    done = run_command(old.state, old.host, hand_over_script(move), f"{revealed(password)}\n", CHANGE)
+    done = run_command(
+        old.state, old.host, hand_over_script(move), f"{revealed(of_old)} {revealed(password)}\n", CHANGE
+    )
     said = done.stdout.strip().rpartition("\n")[2]
     if said.startswith(NOT_HANDED_OVER):
         raise MoveFailed(f"{move.source}: {said}")
@@ -162,7 +168,7 @@ def settle(move: Move, old: Side, new: Side, password: str) -> None:
     unit = taking_over(move.role)
     if (found := new.says(_state_of(unit), f"systemctl stop {unit} 2>/dev/null; ")) not in ENDED:
         raise MoveFailed(f"{move.target}: {unit} is {found}, expected that it has ended: deploy again")
-    new.allow(HANDOVER_RULES, password)
+    new.allow(REPLICATION, TAKEOVER_RULES, password)
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
     begun = run_command(new.state, new.host, take_over_script(move, "yes"), f"{revealed(password)}\n", CHANGE)
@@ -228,7 +234,8 @@ def hand_over_script(move: Move) -> str:
     )
     job = script(
         "hand-over",
-        user=REPLICATION,
+        old_user=HANDOVER,
+        new_user=REPLICATION,
         host=move.where[0],
         port=move.where[1],
         new_host=move.to[0],

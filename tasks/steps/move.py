@@ -237,7 +237,7 @@ def _set_aside(move: Move, instance: Instance, new: Side) -> None:
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
     """A copy follows the old server, by a password that is made for it."""
     password = Secret(secrets.token_hex(32), ())
-    old.allow(REPLICATION_RULES, password)
+    old.allow(REPLICATION, REPLICATION_RULES, password)
     text = copy_text(move, password, is_persistent(instance.role))
     command = script(
         "start-copy",

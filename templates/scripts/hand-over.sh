@@ -4,12 +4,12 @@
 # Its writers wait, the copy has all they wrote, it serves no more, and only then the copy does: never two at once. What fails
 # before that is undone. From the moment in which the copy may have been told, only the copy's own word counts.
 # What it prints last says which of the three it was: `handed over`, `not handed over` or `not known`.
-: "${user?}" "${host?}" "${port?}" "${new_host?}" "${new_port?}" "${fence?}" "${words?}" "${pause?}" "${lag?}" "${patience?}"
-IFS= read -r REDISCLI_AUTH
-export REDISCLI_AUTH
-ask() { timeout 3 redis-cli -h "$1" -p "$2" --user "$user" "${@:3}" 2>&1 | tr -d '\r'; }
-old() { ask "$host" "$port" "$@"; }
-new() { ask "$new_host" "$new_port" "$@"; }
+# Standard input: its password at the old server, and another one, that of the new server, which learns no other.
+: "${old_user?}" "${new_user?}" "${host?}" "${port?}" "${new_host?}" "${new_port?}" "${fence?}" "${words?}" "${pause?}" "${lag?}" "${patience?}"
+read -r old_password new_password
+ask() { REDISCLI_AUTH=$4 timeout 3 redis-cli -h "$1" -p "$2" --user "$3" "${@:5}" 2>&1 | tr -d '\r'; }
+old() { ask "$host" "$port" "$old_user" "$old_password" "$@"; }
+new() { ask "$new_host" "$new_port" "$new_user" "$new_password" "$@"; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
 now() { date +%s%3N; }
 undo() {

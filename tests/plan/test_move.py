@@ -219,7 +219,7 @@ def test_each_server_is_told_this_in_this_order_and_nothing_of_it_is_left(moved:
         "ACL SETUSER replication",  # by which the copy comes
         "ACL SETUSER replication",  # by which some keys are read
         "ACL SETUSER replication",  # by which they are no more
-        "ACL SETUSER replication",  # by which it is handed over
+        "ACL SETUSER handover",  # by which it is handed over
         "CONFIG SET masteruser",  # by which it would follow
     ]
     assert told_servers(moved, NEW) == [
@@ -249,12 +249,18 @@ def test_the_old_server_is_told_first_that_it_answers_nobody_with_old_data(moved
 
 
 def test_no_password_is_in_a_command_and_none_in_what_is_printed(moved: Result) -> None:
-    secret = [event.stdin.strip() for event in moved.events if short(event.text).startswith("detach")]
-    assert len({*secret}) == 1  # both sides of the handover have the same
-    assert re.fullmatch("[0-9a-f]{64}", secret[0])
+    secret = [word for event in moved.events if short(event.text).startswith("detach") for word in event.stdin.split()]
+    assert len(secret) == 3  # two on the old host, one of which is the new one's
+    assert re.fullmatch("([0-9a-f]{64} ?){3}", " ".join(secret))
+    (hands,), (takes,) = (
+        [event.stdin.split() for event in moved.events if short(event.text).startswith(f"detach redis-{what}")]
+        for what in ("hand-over", "take-over")
+    )
+    assert takes == hands[1:]
+    assert hands[0] != hands[1]
     (copy,) = [event.stdin for event in moved.events if short(event.text).startswith("start-copy")]
     secret += re.findall('masterauth "([^"]+)"', copy)
-    assert len(set(secret)) == 2
+    assert len(set(secret)) == 3
     for text in (*secret, *secrets_of(roles()["crypto"])):
         assert text not in moved.output
         assert not [

@@ -16,10 +16,12 @@ from tasks.observed.script import script
 
 # A redis-cli whose servers are a file. A fault happens at the nth command to a server: `refused` (an error, nothing
 # done), `lost` (done, and no answer), `dead` (no answer, now and for ever) or `dead later` (from the one behind it on).
+LOGINS = {"old": ("handover", "a-password-of-old"), "new": ("replication", "a-password-of-new")}
 REDIS_CLI = f"""#!{sys.executable} -SE
-import json, sys
+import json, os, sys
 from pathlib import Path
 file = Path(__file__).with_name("servers.json")
+LOGINS = {LOGINS}
 state = json.loads(file.read_text())
 side = "old" if sys.argv[2] == "10.0.0.1" else "new"
 words = " ".join(sys.argv[7:])
@@ -28,6 +30,8 @@ fault = state["faults"].get(key)
 own = state[side]
 state["log"].append(f"{{side}} {{words}}")
 said = "OK"
+if (sys.argv[6], os.environ.get("REDISCLI_AUTH")) != LOGINS[side]:
+    state["log"].append(f"{{side}}: WRONG LOGIN {{sys.argv[6]}} {{os.environ.get('REDISCLI_AUTH')}}")
 if fault == "dead later":  # its next command
     fault, state["faults"][key] = None, "dead"
 if fault == "dead" or own.get("dead"):
@@ -92,7 +96,8 @@ def run(
     fence = tmp_path / "redis-crypto.service.d" / "handed-over.conf"
     job = script(
         "hand-over",
-        user="replication",
+        old_user=LOGINS["old"][0],
+        new_user=LOGINS["new"][0],
         host="10.0.0.1",
         port=6383,
         new_host="10.0.0.2",
@@ -105,11 +110,18 @@ def run(
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["sh", "-c", job], input="a-password\n", env=environment, capture_output=True, text=True, timeout=60
+        ["sh", "-c", job],
+        input=f"{LOGINS['old'][1]} {LOGINS['new'][1]}\n",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert "a-password" not in done.stdout + done.stderr
     found = Handover(done.returncode, done.stdout, json.loads((tmp_path / "servers.json").read_text()), fence)
     assert "TWO SERVE" not in found.state["log"]
+    # Neither host ever sees by what the other one is told.
+    assert not [line for line in found.state["log"] if "WRONG LOGIN" in line]
     return found
 
 

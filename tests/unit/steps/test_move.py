@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tasks.catalogue.acl_rules import HANDOVER_RULES, OPERATOR_RULES, REPLICATION_RULES, SAMPLE_RULES, may
+from tasks.catalogue.acl_rules import (
+    HANDOVER_RULES,
+    OPERATOR_RULES,
+    REPLICATION_RULES,
+    SAMPLE_RULES,
+    TAKEOVER_RULES,
+    may,
+)
 from tasks.catalogue.secret import Secret
 from tasks.compare.moving import Move
 from tasks.observed.exchange import secrets_in
@@ -86,6 +93,9 @@ def test_what_a_copy_may_do_is_little_and_the_operator_gets_nothing_more() -> No
         assert not may(REPLICATION_RULES, command)
     for command in ("get", "set", "config|set", "acl|setuser", "shutdown"):
         assert not may(HANDOVER_RULES, command)
+        assert not may(TAKEOVER_RULES, command)
+    assert not may(HANDOVER_RULES, "psync")
+    assert not may(TAKEOVER_RULES, "client|pause")
     for command in ("set", "del", "replicaof", "config|get"):
         assert not may(SAMPLE_RULES, command)
     for command in ("replicaof", "failover", "client|pause"):
