@@ -46,8 +46,8 @@ _READER_COMMANDS = (
 READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMANDS for name in words.split())])
 REPLICATION = "replication"  # a user that there is while a role moves
 REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as; without one of them it does not begin
-# Of whom the new server is told to serve as, and whom the old one then follows it as. The old one has no such user: its copy's
-# connection would have these rights, and belongs to the new host.
+# Whom the new server is told to serve as, and whom the old one then follows it as. On the old one the connection of its
+# copy, which is the new host's, would have these rights: nobody of this name has them there.
 TAKEOVER_RULES = f"{REPLICATION_RULES} +info +replicaof"
 HANDOVER = "handover"  # another one, of the old server alone, by a password that the new host never sees
 HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +client|kill"

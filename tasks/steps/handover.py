@@ -19,7 +19,15 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REPLICATION, TAKEOVER_RULES
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
-from tasks.desired.paths import LOCK_DIRECTORY, copy_drop_in, copy_file, handed_over_drop_in, unit_name
+from tasks.desired.paths import (
+    LOCK_DIRECTORY,
+    begun_file,
+    copy_drop_in,
+    copy_file,
+    handed_over_drop_in,
+    moved_file,
+    unit_name,
+)
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
@@ -55,6 +63,16 @@ def within(seconds: float, look: Callable[[], Seen], poll: float = POLL) -> Seen
             if time.monotonic() > deadline:
                 raise
         time.sleep(poll)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the new host notes of a role that serves there: that it has run, in words; of one without a log, with this
+    snapshot only.
+    """
+
+    text: str
+    snapshot: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,18 +124,18 @@ class Side:
         return word
 
 
-def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
+def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> str:
     """The role's writers are served by the new server, and by it alone; how long they waited, in words.
 
-    `password`: the new server's. That by which the old one is told is made here, and valid there alone: the new host, to
-    which its own is said in clear, never sees it. Raises MoveFailed when they are served by the old one as before; or, in
-    words that say so, when it is not known.
+    `password`: the new server's. That by which the old one is told is made here, and valid there alone: the new host,
+    to which its own is said in clear, never sees it. Raises MoveFailed when they are served by the old one as before;
+    or, in words that say so, when it is not known.
     """
     of_old = Secret(secrets.token_hex(32), ())
     old.allow(HANDOVER, HANDOVER_RULES, of_old)
     new.allow(REPLICATION, TAKEOVER_RULES, password)
     old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH))
-    begun = run_command(new.state, new.host, take_over_script(move, "no"), f"{revealed(password)}\n")
+    begun = run_command(new.state, new.host, take_over_script(move, note, "no"), f"{revealed(password)}\n")
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
     done = run_command(
@@ -128,9 +146,9 @@ def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
         raise MoveFailed(f"{move.source}: {said}")
     if not said.startswith(HANDED_OVER):
         wait_until_over(move, old)
-        settle(move, old, new, password)
+        settle(move, old, new, password, note)
         said = f"{HANDED_OVER}: {said or done.output or 'the connection broke amid it'}"
-    wait_until_settled(move, new)
+    wait_until_settled(move, new, note)
     return said
 
 
@@ -148,7 +166,7 @@ def _state_of(unit: str) -> str:
     return f"systemctl show -P ActiveState {unit}"
 
 
-def settle(move: Move, old: Side, new: Side, password: str) -> None:
+def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
     """A handover of which nobody knows how far it got is finished: the old server is seen to follow, the new serves.
 
     No handover is under way any more (wait_until_over). Raises MoveFailed where the old one serves, where nobody tells,
@@ -171,7 +189,7 @@ def settle(move: Move, old: Side, new: Side, password: str) -> None:
     new.allow(REPLICATION, TAKEOVER_RULES, password)
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
-    begun = run_command(new.state, new.host, take_over_script(move, "yes"), f"{revealed(password)}\n", CHANGE)
+    begun = run_command(new.state, new.host, take_over_script(move, note, "yes"), f"{revealed(password)}\n", CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
 
@@ -215,14 +233,21 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() else None
 
 
-def wait_until_settled(move: Move, new: Side) -> None:
+def wait_until_settled(move: Move, new: Side, note: Note) -> None:
     """The new server's next start is that of the role's server. Raises MoveFailed unless that is seen."""
-    drop_in, unit = copy_drop_in(move.role), unit_name(move.role)
-    command = f"test ! -e {drop_in} && systemctl is-enabled --quiet {unit} && echo settled || echo waiting"
+    drop_in, moved, begun = copy_drop_in(move.role), moved_file(move.role), begun_file(move.role)
+    noted = f"test -s {begun}" + (f" || test ! -s {note.snapshot}" if note.snapshot else "")
+    command = (
+        f"test ! -e {drop_in} && test ! -e {moved} && {{ {noted}; }} && systemctl is-enabled --quiet "
+        f"{unit_name(move.role)} && echo settled || echo waiting"
+    )
 
     def look() -> None:
         if new.says(command) != "settled":
-            raise MoveFailed(f"{move.target}: it serves, and {drop_in} is still there: deploy again")
+            raise MoveFailed(
+                f"{move.target}: it serves, and its next start is not settled: expected neither {drop_in} nor {moved}, "
+                f"{begun} written, and its unit enabled: deploy again"
+            )
 
     within(WATCH, look, 0.1)
 
@@ -249,7 +274,7 @@ def hand_over_script(move: Move) -> str:
     return _detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 
-def take_over_script(move: Move, waits: str) -> str:
+def take_over_script(move: Move, note: Note, waits: str) -> str:
     """Shell that waits until a copy serves, in a unit of its own, and then makes it last. Pure."""
     job = script(
         "take-over",
@@ -260,6 +285,10 @@ def take_over_script(move: Move, waits: str) -> str:
         copy=copy_file(move.role),
         unit=unit_name(move.role),
         patience=WATCH,
+        begun=begun_file(move.role),
+        moved=moved_file(move.role),
+        text=note.text,
+        snapshot=note.snapshot,
     )
     return _detached("take-over", move.role, job, WATCH + 30, waits)
 

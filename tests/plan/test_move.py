@@ -126,7 +126,6 @@ ON_NEW = {
     "test -s /var/lib/redis/crypto/.*": "",
     "(?s)detach redis-take-over-crypto.service .*": "",
     "test ! -e .*": "settled",
-    "rm -f /var/lib/caas-redis/crypto.moved": "",
     "systemctl show -P MainPID redis-crypto.service": "0",
     "(?s)(systemctl stop redis-take-over|purge-data|forget-move|rm -f) ?.*": "",
 }
@@ -201,7 +200,6 @@ def test_the_new_server_starts_by_its_move_alone_behind_its_files_and_before_the
         position(texts, NEW, "start-copy"),
         position(texts, NEW, "detach redis-take-over-crypto"),
         position(texts, OLD, "detach redis-hand-over-crypto"),
-        position(texts, NEW, "write /var/lib/caas-redis/crypto "),
         position(texts, OLD, "supersede /var/lib/caas-redis/crypto "),
         position(texts, OLD, "end to stop redis-crypto.service"),
         position(texts, OLD, "forget-move"),

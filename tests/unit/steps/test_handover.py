@@ -4,7 +4,7 @@ import pytest
 
 from tasks.compare.moving import Move
 from tasks.steps import handover
-from tasks.steps.handover import MoveFailed, lacks, wait_until_over, wait_until_settled, within
+from tasks.steps.handover import MoveFailed, Note, lacks, wait_until_over, wait_until_settled, within
 
 TO = ("10.0.0.2", 6379)
 OLD = {
@@ -56,6 +56,7 @@ def test_what_the_copy_does_not_tell_is_not_taken_for_held(name: str) -> None:
 # --- What is waited for
 
 
+NOTE = Note("It has run here.")
 MOVE = Move("crypto", "a", "b", ("10.0.0.1", 6379), TO, 1, 1)
 
 
@@ -107,5 +108,5 @@ def test_a_handover_that_is_not_seen_to_have_ended_is_none(word: str | None) -> 
 @pytest.mark.parametrize("word", ["waiting", None])
 def test_a_next_start_that_is_not_seen_to_be_settled_is_not(word: str | None) -> None:
     with pytest.raises(MoveFailed):
-        wait_until_settled(MOVE, Host(word))  # type: ignore[arg-type]
-    wait_until_settled(MOVE, Host("settled"))  # type: ignore[arg-type]
+        wait_until_settled(MOVE, Host(word), NOTE)  # type: ignore[arg-type]
+    wait_until_settled(MOVE, Host("settled"), NOTE)  # type: ignore[arg-type]

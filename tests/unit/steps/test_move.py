@@ -17,7 +17,7 @@ from tasks.catalogue.acl_rules import (
 from tasks.catalogue.secret import Secret
 from tasks.compare.moving import Move
 from tasks.observed.exchange import secrets_in
-from tasks.steps.handover import TOLD, WATCH, hand_over_script, take_over_script
+from tasks.steps.handover import TOLD, WATCH, Note, hand_over_script, take_over_script
 from tasks.steps.move import copy_problem, copy_text, is_persistent
 from tasks.steps.retire import forget_moves
 from tests.unit.builders import EVERY, roles
@@ -77,7 +77,7 @@ def test_a_copy_of_a_role_without_persistence_keeps_nothing_that_its_next_start_
 
 
 def test_a_handover_is_two_units_that_outlive_their_controller_and_are_told_the_password_by_nobody_else() -> None:
-    hands, takes = call(hand_over_script(MOVE)), call(take_over_script(MOVE, "no"))
+    hands, takes = call(hand_over_script(MOVE)), call(take_over_script(MOVE, Note("It has run here."), "no"))
     assert {hands.name, takes.name} == {"detach"}
     assert hands.parameters["unit"] == "redis-hand-over-crypto.service"
     assert takes.parameters["unit"] == "redis-take-over-crypto.service"
