@@ -163,7 +163,11 @@ def _obstacles(
     if role.tls is not None:
         yield "it has tls, expected none while it moves, for a copy is made in clear: see README, A role that moves"
     if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
-        yield "its server follows another one, expected one that serves: REPLICAOF NO ONE there if it does"
+        yield (
+            "its server follows another one, expected one that serves: if that one has no newer data, there systemctl "
+            f"restart {instance.unit}, for it follows by a command only, which a start forgets (a role without a log "
+            "or snapshots begins empty so); then deploy again"
+        )
     if was_newer := _newer(info.get("redis_version", ""), version_to_be(desired, observed)):
         yield f"{was_newer}: data never goes back to an older version: install the newer one here"
     yield from _passwords(instance, leftover)

@@ -259,6 +259,7 @@ def hand_over_script(move: Move) -> str:
     )
     job = script(
         "hand-over",
+        unit=unit_name(move.role),
         old_user=HANDOVER,
         new_user=REPLICATION,
         host=move.where[0],
