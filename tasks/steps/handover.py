@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
@@ -33,6 +34,7 @@ from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, exchange_as
 from tasks.observed.script import script
+from tasks.run.session import current
 
 PAUSE = 10_000  # milliseconds after which a server whose handover nobody ends lets its writers go on by itself
 LAG = 1_500  # milliseconds that a copy in sync may take for the last bytes, before its writers go on as before
@@ -155,11 +157,45 @@ def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> st
 def wait_until_over(move: Move, old: Side) -> None:
     """No handover of before, which outlives its controller, is under way. Raises MoveFailed unless that is seen."""
 
+    _wait_until_over(move.role, old, move.source)
+
+
+def _wait_until_over(role: str, old: Side, where: str) -> None:
     def look() -> None:
-        if (found := old.says(_state_of(handing_over(move.role)))) not in ENDED:
-            raise MoveFailed(f"{move.source}: a handover is under way there ({found}): wait until it has ended")
+        if (found := old.says(_state_of(handing_over(role)))) not in ENDED:
+            raise MoveFailed(f"{where}: a handover is under way there ({found}): wait until it has ended")
 
     within(TOLD + 60, look)  # longer than it may take
+
+
+def wait_until_serving(role: str, side: Side) -> None:
+    """A server serves, and no handover of it is under way. Raises MoveFailed unless both are seen."""
+    _wait_until_over(role, side, "here")
+    if (found := within(BACK, side.info).get("role")) != "master":
+        raise MoveFailed(f"its role is {found} meanwhile, expected master: deploy again")
+
+
+def forget_handovers(
+    state: State, host: Host, roles: Sequence[str], passwords: Mapping[str, Mapping[str, str | None]]
+) -> bool:
+    """What keeps roles that serve from their next start is gone, when that is seen right before: the look is older.
+
+    A handover that a controller has begun goes on when that one is gone.
+    """
+    instances = {item.name: item for item in current(state).tier.hosts[host.name].instances}
+    done = True
+    for role in roles:
+        where = (instances[role].address, instances[role].role.port)
+        side = Side(state, host, role, where, passwords.get(role, {}).get(OPERATOR) or "")
+        fence = handed_over_drop_in(role)
+        directory = fence.rpartition("/")[0]
+        try:
+            wait_until_serving(role, side)
+            side.says(f"rm -f {fence}; rmdir {directory} 2>/dev/null; systemctl daemon-reload && echo gone")
+        except MoveFailed as error:
+            host.log_styled(f"{role}: {fence} stays: {error}", fg="red", log_func=logger.error)
+            done = False
+    return done
 
 
 def _state_of(unit: str) -> str:

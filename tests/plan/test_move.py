@@ -13,11 +13,12 @@ import pytest
 
 from tasks.catalogue.acl_rules import may
 from tasks.desired.host import Host
+from tasks.desired.paths import handed_over_drop_in
 from tasks.observed.state import Listener, Observed
 from tests.plan.harness import Result, Site, run, short, write_secrets
 from tests.plan.hosts import bare_takes, changing
 from tests.plan.redis import Answer, Error, ScriptedRedis, name_of
-from tests.unit.builders import as_desired, desired, fresh, passwords, roles, secrets_of
+from tests.unit.builders import as_desired, desired, fresh, passwords, roles, secrets_of, with_server, with_unit
 
 OLD, NEW = "redis-crypto", "redis-gateway"
 WHERE, TO = ("172.28.2.5", 6383), ("172.28.2.1", 6383)
@@ -305,3 +306,27 @@ def test_a_copy_of_which_nobody_knows_whether_it_serves_is_left_as_it_is(tmp_pat
     lost = deployed(tmp_path, secrets_file, value="y", new=running, copy_says="sentinel")
     assert "is left as it is" in lost.output
     assert not [text for text in lost.commands(NEW) if text.startswith("purge-data")]
+
+
+FENCE = handed_over_drop_in("crypto")
+ENDED = "systemctl show -P ActiveState redis-hand-over-crypto.service"
+
+
+@pytest.mark.parametrize(("state", "gone"), [("inactive", True), ("activating", False)])
+def test_what_keeps_a_role_from_its_next_start_goes_only_when_no_handover_is_seen_right_before(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch, state: str, gone: bool
+) -> None:
+    monkeypatch.setattr("tasks.steps.handover.TOLD", -60)
+
+    def before(host: Host) -> Observed:
+        served = with_server(as_desired(host), "crypto", info={**as_desired(host).servers["crypto"].info, **MOVES})
+        return with_unit(served, UNIT, DropInPaths=FENCE)
+
+    inventory = tmp_path / "alone.py"
+    inventory.write_text('redis_crypto = ["redis-crypto"]\n')
+    sites = {OLD: Site([before, as_desired], {ENDED: state, f"(?s)rm -f {FENCE}.*": "gone"})}
+    result = run(sites, "-y", secrets_file=secrets_file, inventory=str(inventory))
+    assert (result.exit_code == 0) == gone, result.output
+    asked, *removed = result.commands(OLD)
+    assert asked == ENDED
+    assert [text.startswith(f"rm -f {FENCE}") for text in removed] == [True] * gone
