@@ -49,8 +49,11 @@ READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMAN
 METRICS_RULES = "-@all +info +slowlog|len +latency|latest +latency|histogram"
 REPLICATION = "replication"  # a user that there is while a role moves
 REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as; without one of them it does not begin
-# Of whom the handover logs in as, on both sides, and of whom the old server then follows the new one as.
-HANDOVER_RULES = f"{REPLICATION_RULES} +info +replicaof +client|pause +client|unpause +client|kill"
+# Whom the new server is told to serve as, and whom the old one then follows it as. On the old one the connection of its
+# copy, which is the new host's, would have these rights: nobody of this name has them there.
+TAKEOVER_RULES = f"{REPLICATION_RULES} +info +replicaof"
+HANDOVER = "handover"  # another one, of the old server alone, by a password that the new host never sees
+HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +client|kill"
 # Who copies has every key anyway. This reads some of them on both sides.
 SAMPLE_RULES = (
     f"%R~* {REPLICATION_RULES} +select +randomkey +memory|usage +type +strlen +getrange +llen +lrange +scard +smembers "

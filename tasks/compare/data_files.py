@@ -142,15 +142,21 @@ def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
 
 def _replaced_last(instance: Instance, observed: Observed) -> str:
     """What a restore put aside last, in words: one whose host died amid it has left nothing in its place."""
+    commands = put_back_commands(instance, observed)
+    if not commands:
+        return ""
+    return f"if its host went down amid a restore, give what that had put aside its name again ({commands}); else "
+
+
+def put_back_commands(instance: Instance, observed: Observed) -> str:
+    """What gives the data that a restore or a move put aside last its name again; empty where there is none."""
     log, snapshot = log_directory(instance.role), snapshot_file(instance.role)
     found = [path for path in set_aside(instance, observed).paths if REPLACED in path and not path.endswith(FAILED)]
     if not found:
         return ""
     stamp = max(path.rpartition(REPLACED)[2] for path in found)
     names = [f"mv -T {path}{REPLACED}{stamp} {path}" for path in (log, snapshot) if f"{path}{REPLACED}{stamp}" in found]
-    return (
-        f"if its host went down amid a restore, give what that had put aside its name again ({'; '.join(names)}); else "
-    )
+    return "; ".join(names)
 
 
 def pieces(role: str, observed: Observed) -> list[str]:

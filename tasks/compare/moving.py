@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tasks.compare.adoption import adoptions, has_own_data
+from tasks.compare.data_files import pieces, put_back_commands
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.passwords import keep_password
 from tasks.desired.host import Host, Instance, User
@@ -78,7 +79,7 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
             problems += [f"{name}: {item}" for item in _replaced(instance, observed)]
             sources = list(_sources(name, instance, hosts))
             if len(sources) != 1 or not _begins_here(instance, desired, observed):
-                problems += [f"{name}: {item}" for item in _stranded(instance, observed)]
+                problems += [f"{name}: {item}" for item in _stranded(instance, desired, observed)]
                 continue
             source, leftover = sources[0]
             wrong = list(_obstacles(instance, desired, observed, leftover, hosts[source][1]))
@@ -120,7 +121,7 @@ def _replaced(instance: Instance, observed: Observed) -> Iterator[str]:
         )
 
 
-def _stranded(instance: Instance, observed: Observed) -> Iterator[str]:
+def _stranded(instance: Instance, desired: Host, observed: Observed) -> Iterator[str]:
     """What a move has left that this run cannot finish, begin anew or begin with: nothing begins with it unasked."""
     role = instance.name
     unseen = "was not seen to run and to tell what it holds, expected that its host is in this run: deploy to both"
@@ -137,6 +138,20 @@ def _stranded(instance: Instance, observed: Observed) -> Iterator[str]:
             f"there {unseen}, which moves it back; to begin with what is here, without what was written since: --data "
             f"accept_loss={role}"
         )
+    elif _is_aside_only(instance, observed) and role not in desired.requests.begin_empty:
+        yield (
+            f"{role}: would begin empty: what it kept here of before it moved is set aside, as a move back that was "
+            f"cut off leaves it, and its server elsewhere {unseen}; to begin with what was set aside: "
+            f"{put_back_commands(instance, observed)}, and deploy again; to begin empty: --data begin_empty={role}"
+        )
+
+
+def _is_aside_only(instance: Instance, observed: Observed) -> bool:
+    """Whether all that a role that has moved away keeps here is what a move back has set aside."""
+    role = instance.name
+    if moved_file(role) not in observed.files or observed.is_active(instance.unit) or pieces(role, observed):
+        return False
+    return bool(put_back_commands(instance, observed))
 
 
 def _begins_here(instance: Instance, desired: Host, observed: Observed) -> bool:
@@ -163,7 +178,11 @@ def _obstacles(
     if role.tls is not None:
         yield "it has tls, expected none while it moves, for a copy is made in clear: see README, A role that moves"
     if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
-        yield "its server follows another one, expected one that serves: REPLICAOF NO ONE there if it does"
+        yield (
+            "its server follows another one, expected one that serves: if that one has no newer data, there systemctl "
+            f"restart {instance.unit}, for it follows by a command only, which a start forgets (a role without a log "
+            "or snapshots begins empty so); then deploy again"
+        )
     if was_newer := _newer(info.get("redis_version", ""), version_to_be(desired, observed)):
         yield f"{was_newer}: data never goes back to an older version: install the newer one here"
     yield from _passwords(instance, leftover)
@@ -249,6 +268,15 @@ def serves_nobody(leftover: Leftover, observed: Observed) -> bool:
     """
     follows = leftover.info.get("role") == "slave"
     return follows and (is_copy(leftover.role, observed) or is_handed_over(leftover.role, observed))
+
+
+def keeps_older_data(role: str, observed: Observed) -> bool:
+    """Whether what a host keeps of a role that ends there is of before a move, or half of what came by one.
+
+    So it is where a move has left what says so and the server does not say that it serves: also where it does not run.
+    Where that is not known, it is older: nothing begins with it unasked.
+    """
+    return has_moved(role, observed) and _says(role, observed) != "master"
 
 
 def _says(role: str, observed: Observed) -> str:

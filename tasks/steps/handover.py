@@ -7,23 +7,34 @@ What may not be left half done is a unit on the hosts: a controller that is kill
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import HANDOVER_RULES, OPERATOR, REPLICATION
-from tasks.catalogue.secret import revealed
+from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REPLICATION, TAKEOVER_RULES
+from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
-from tasks.desired.paths import LOCK_DIRECTORY, copy_drop_in, copy_file, handed_over_drop_in, unit_name
+from tasks.desired.paths import (
+    LOCK_DIRECTORY,
+    begun_file,
+    copy_drop_in,
+    copy_file,
+    handed_over_drop_in,
+    moved_file,
+    unit_name,
+)
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, exchange_as
 from tasks.observed.script import script
+from tasks.run.session import current
 
 PAUSE = 10_000  # milliseconds after which a server whose handover nobody ends lets its writers go on by itself
 LAG = 1_500  # milliseconds that a copy in sync may take for the last bytes, before its writers go on as before
@@ -57,6 +68,16 @@ def within(seconds: float, look: Callable[[], Seen], poll: float = POLL) -> Seen
 
 
 @dataclass(frozen=True)
+class Note:
+    """What the new host notes of a role that serves there: that it has run, in words; of one without a log, with this
+    snapshot only.
+    """
+
+    text: str
+    snapshot: str = ""
+
+
+@dataclass(frozen=True)
 class Side:
     """A role's server on one host, where it listens, and its operator's password."""
 
@@ -87,14 +108,14 @@ class Side:
         except ExchangeError as error:
             raise MoveFailed(f"{self.host.name}: {error}") from error
 
-    def allow(self, rules: str, password: str) -> None:
-        """The user of replication may do what `rules` say, by this password alone."""
+    def allow(self, user: str, rules: str, password: str) -> None:
+        """A user of the move may do what `rules` say, by this password alone."""
         digest = hashlib.sha256(revealed(password).encode()).hexdigest()
-        self.ask(("ACL", "SETUSER", REPLICATION, "reset", "on", f"#{digest}", *rules.split()))
+        self.ask(("ACL", "SETUSER", user, "reset", "on", f"#{digest}", *rules.split()))
 
     def forget(self) -> None:
         """Nobody may copy it any more, it logs in nowhere, and nothing that it was told for a move is left."""
-        self.ask(("ACL", "DELUSER", REPLICATION), ("CONFIG", "SET", *OWN))
+        self.ask(("ACL", "DELUSER", REPLICATION, HANDOVER), ("CONFIG", "SET", *OWN))
 
     def says(self, command: str, first: str = "") -> str:
         """The word that a command on the host prints; `first`, which may fail, is run before. Raises MoveFailed."""
@@ -105,44 +126,83 @@ class Side:
         return word
 
 
-def hand_over(move: Move, old: Side, new: Side, password: str) -> str:
+def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> str:
     """The role's writers are served by the new server, and by it alone; how long they waited, in words.
 
-    Raises MoveFailed when they are served by the old one as before; or, in words that say so, when it is not known.
+    `password`: the new server's. That by which the old one is told is made here, and valid there alone: the new host,
+    to which its own is said in clear, never sees it. Raises MoveFailed when they are served by the old one as before;
+    or, in words that say so, when it is not known.
     """
-    for side in (old, new):
-        side.allow(HANDOVER_RULES, password)
+    of_old = Secret(secrets.token_hex(32), ())
+    old.allow(HANDOVER, HANDOVER_RULES, of_old)
+    new.allow(REPLICATION, TAKEOVER_RULES, password)
     old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH))
-    begun = run_command(new.state, new.host, take_over_script(move, "no"), f"{revealed(password)}\n")
+    begun = run_command(new.state, new.host, take_over_script(move, note, "no"), f"{revealed(password)}\n")
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
-    done = run_command(old.state, old.host, hand_over_script(move), f"{revealed(password)}\n", CHANGE)
+    done = run_command(
+        old.state, old.host, hand_over_script(move), f"{revealed(of_old)} {revealed(password)}\n", CHANGE
+    )
     said = done.stdout.strip().rpartition("\n")[2]
     if said.startswith(NOT_HANDED_OVER):
         raise MoveFailed(f"{move.source}: {said}")
     if not said.startswith(HANDED_OVER):
         wait_until_over(move, old)
-        settle(move, old, new, password)
+        settle(move, old, new, password, note)
         said = f"{HANDED_OVER}: {said or done.output or 'the connection broke amid it'}"
-    wait_until_settled(move, new)
+    wait_until_settled(move, new, note)
     return said
 
 
 def wait_until_over(move: Move, old: Side) -> None:
     """No handover of before, which outlives its controller, is under way. Raises MoveFailed unless that is seen."""
 
+    _wait_until_over(move.role, old, move.source)
+
+
+def _wait_until_over(role: str, old: Side, where: str) -> None:
     def look() -> None:
-        if (found := old.says(_state_of(handing_over(move.role)))) not in ENDED:
-            raise MoveFailed(f"{move.source}: a handover is under way there ({found}): wait until it has ended")
+        if (found := old.says(_state_of(handing_over(role)))) not in ENDED:
+            raise MoveFailed(f"{where}: a handover is under way there ({found}): wait until it has ended")
 
     within(TOLD + 60, look)  # longer than it may take
+
+
+def wait_until_serving(role: str, side: Side) -> None:
+    """A server serves, and no handover of it is under way. Raises MoveFailed unless both are seen."""
+    _wait_until_over(role, side, "here")
+    if (found := within(BACK, side.info).get("role")) != "master":
+        raise MoveFailed(f"its role is {found} meanwhile, expected master: deploy again")
+
+
+def forget_handovers(
+    state: State, host: Host, roles: Sequence[str], passwords: Mapping[str, Mapping[str, str | None]]
+) -> bool:
+    """What keeps roles that serve from their next start is gone, when that is seen right before: the look is older.
+
+    A handover that a controller has begun goes on when that one is gone.
+    """
+    instances = {item.name: item for item in current(state).tier.hosts[host.name].instances}
+    done = True
+    for role in roles:
+        where = (instances[role].address, instances[role].role.port)
+        side = Side(state, host, role, where, passwords.get(role, {}).get(OPERATOR) or "")
+        fence = handed_over_drop_in(role)
+        directory = fence.rpartition("/")[0]
+        try:
+            wait_until_serving(role, side)
+            side.says(f"rm -f {fence}; rmdir {directory} 2>/dev/null; systemctl daemon-reload && echo gone")
+        except MoveFailed as error:
+            host.log_styled(f"{role}: {fence} stays: {error}", fg="red", log_func=logger.error)
+            done = False
+    return done
 
 
 def _state_of(unit: str) -> str:
     return f"systemctl show -P ActiveState {unit}"
 
 
-def settle(move: Move, old: Side, new: Side, password: str) -> None:
+def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
     """A handover of which nobody knows how far it got is finished: the old server is seen to follow, the new serves.
 
     No handover is under way any more (wait_until_over). Raises MoveFailed where the old one serves, where nobody tells,
@@ -162,10 +222,10 @@ def settle(move: Move, old: Side, new: Side, password: str) -> None:
     unit = taking_over(move.role)
     if (found := new.says(_state_of(unit), f"systemctl stop {unit} 2>/dev/null; ")) not in ENDED:
         raise MoveFailed(f"{move.target}: {unit} is {found}, expected that it has ended: deploy again")
-    new.allow(HANDOVER_RULES, password)
+    new.allow(REPLICATION, TAKEOVER_RULES, password)
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
-    begun = run_command(new.state, new.host, take_over_script(move, "yes"), f"{revealed(password)}\n", CHANGE)
+    begun = run_command(new.state, new.host, take_over_script(move, note, "yes"), f"{revealed(password)}\n", CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
 
@@ -209,14 +269,21 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() else None
 
 
-def wait_until_settled(move: Move, new: Side) -> None:
+def wait_until_settled(move: Move, new: Side, note: Note) -> None:
     """The new server's next start is that of the role's server. Raises MoveFailed unless that is seen."""
-    drop_in, unit = copy_drop_in(move.role), unit_name(move.role)
-    command = f"test ! -e {drop_in} && systemctl is-enabled --quiet {unit} && echo settled || echo waiting"
+    drop_in, moved, begun = copy_drop_in(move.role), moved_file(move.role), begun_file(move.role)
+    noted = f"test -s {begun}" + (f" || test ! -s {note.snapshot}" if note.snapshot else "")
+    command = (
+        f"test ! -e {drop_in} && test ! -e {moved} && {{ {noted}; }} && systemctl is-enabled --quiet "
+        f"{unit_name(move.role)} && echo settled || echo waiting"
+    )
 
     def look() -> None:
         if new.says(command) != "settled":
-            raise MoveFailed(f"{move.target}: it serves, and {drop_in} is still there: deploy again")
+            raise MoveFailed(
+                f"{move.target}: it serves, and its next start is not settled: expected neither {drop_in} nor {moved}, "
+                f"{begun} written, and its unit enabled: deploy again"
+            )
 
     within(WATCH, look, 0.1)
 
@@ -228,7 +295,9 @@ def hand_over_script(move: Move) -> str:
     )
     job = script(
         "hand-over",
-        user=REPLICATION,
+        unit=unit_name(move.role),
+        old_user=HANDOVER,
+        new_user=REPLICATION,
         host=move.where[0],
         port=move.where[1],
         new_host=move.to[0],
@@ -242,7 +311,7 @@ def hand_over_script(move: Move) -> str:
     return _detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 
-def take_over_script(move: Move, waits: str) -> str:
+def take_over_script(move: Move, note: Note, waits: str) -> str:
     """Shell that waits until a copy serves, in a unit of its own, and then makes it last. Pure."""
     job = script(
         "take-over",
@@ -253,6 +322,10 @@ def take_over_script(move: Move, waits: str) -> str:
         copy=copy_file(move.role),
         unit=unit_name(move.role),
         patience=WATCH,
+        begun=begun_file(move.role),
+        moved=moved_file(move.role),
+        text=note.text,
+        snapshot=note.snapshot,
     )
     return _detached("take-over", move.role, job, WATCH + 30, waits)
 

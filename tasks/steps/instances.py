@@ -19,6 +19,7 @@ from tasks.desired.paths import (
     RECORDS,
     UNITS,
     begun_file,
+    handed_over_drop_in,
     log_directory,
     old_tls_files,
     previous_file,
@@ -33,6 +34,7 @@ from tasks.run.survey import Look
 from tasks.steps.addresses import address_paths
 from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
+from tasks.steps.handover import forget_handovers
 from tasks.steps.inner_port import lead_inner_ports
 from tasks.steps.install import ACCOUNT_RULES, PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
@@ -253,7 +255,16 @@ def remove_leftovers(seen: Look) -> None:
     units = [item.name for item in chosen(seen.differences, "unit", remedy=Remedy.DISABLE)]
     if units:
         run_commands(name="Stop units no role needs", commands=[f"systemctl disable --now {unit}" for unit in units])
-    later = certificates(seen)
+    fences = {handed_over_drop_in(item.name): item.name for item in seen.desired.instances}
+    served = [fences[path] for path in removable(seen) if path in fences]
+    if served:
+        call(
+            name="Let roles start again that were not handed over",
+            function=forget_handovers,
+            roles=served,
+            passwords=seen.passwords,
+        )
+    later = {*certificates(seen), *fences}
     paths = [path for path in removable(seen) if not path.endswith(PREVIOUS) and path not in later]
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []

@@ -32,7 +32,6 @@ from tasks.desired.paths import (
     copy_file,
     log_directory,
     manifest_file,
-    moved_file,
     snapshot_file,
     unit_name,
     user_name,
@@ -49,6 +48,7 @@ from tasks.steps.handover import (
     FRESH,
     POLL,
     MoveFailed,
+    Note,
     Side,
     hand_over,
     settle,
@@ -58,7 +58,7 @@ from tasks.steps.handover import (
     within,
 )
 from tasks.steps.lives import carry_life
-from tasks.steps.operations import call, file_command
+from tasks.steps.operations import call
 from tasks.steps.retire import Proofs, discard_command, forget_moves
 from tasks.steps.sample import differing_keys
 from tasks.steps.sandbox import as_role
@@ -70,10 +70,9 @@ HELD_BACK = 30.0  # seconds between two words about a copy that is made
 
 @dataclass
 class Moves:
-    """The roles that move in this run, and what was seen of their new hosts."""
+    """The roles that move in this run."""
 
     due: list[Move] = field(default_factory=list)
-    seen: dict[str, Look] = field(default_factory=dict, repr=False)
 
     def to(self, name: str) -> list[Move]:
         """Those that come to a host."""
@@ -82,9 +81,7 @@ class Moves:
 
 def before_the_move(state: State, seen: Look) -> Look:
     """`seen` without the start of roles that move: they have nothing to start with, and the move starts them."""
-    moving = current(state).kept(Moves)
-    due = moving.to(seen.desired.name)
-    moving.seen[seen.desired.name] = seen
+    due = current(state).kept(Moves).to(seen.desired.name)
     return replace(seen, differences=of_moves(seen.differences, due)) if due else seen
 
 
@@ -149,24 +146,23 @@ def _move(state: State, move: Move) -> None:
     old, new = _sides(state, move)
     wait_until_over(move, old)
     instance = _instance(state, move)
-    password = Secret(secrets.token_hex(32), ())
+    password, note = Secret(secrets.token_hex(32), ()), _note(state, move, instance.role)
     role = within(BACK, old.info).get("role")
     if role != ("slave" if move.handed_over else "master"):
         raise MoveFailed(f"{move.source}: its role is {role} meanwhile: deploy again")
     if move.handed_over:
-        settle(move, old, new, password)
-        wait_until_settled(move, new)
+        settle(move, old, new, password, note)
+        wait_until_settled(move, new, note)
     else:
-        said = _copied_and_handed_over(move, instance, old, new, password)
+        said = _copied_and_handed_over(move, instance, old, new, password, note)
         new.host.log_styled(f"{move.role}: moved from {move.source}: {said}", fg="green")
     current(state).kept(Proofs).moved.add((move.role, move.source))
     new.forget()
     backups = current(state).tier.hosts[move.target].backups
     carry_life(state, old.host, new.host, next((plan for plan in backups if plan.role.name == move.role), None))
-    _record(state, move)
 
 
-def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side, password: str) -> str:
+def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side, password: str, note: Note) -> str:
     """How long its writers waited. Raises MoveFailed when the old server serves on; the copy is discarded then."""
     try:
         if move.aside:
@@ -178,7 +174,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
             new.ask(("BGSAVE",))
             _wait_for_copy(move, instance, old, new)
         _compare(old, new)
-        return hand_over(move, old, new, password)
+        return hand_over(move, old, new, password, note)
     except Exception as error:  # a fault of this tool leaves no more behind than what a host does
         why = str(error) if isinstance(error, MoveFailed) else fault(error)
         raise MoveFailed(f"{why}: {_undone(move, old, new)}") from error
@@ -237,7 +233,7 @@ def _set_aside(move: Move, instance: Instance, new: Side) -> None:
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
     """A copy follows the old server, by a password that is made for it."""
     password = Secret(secrets.token_hex(32), ())
-    old.allow(REPLICATION_RULES, password)
+    old.allow(REPLICATION, REPLICATION_RULES, password)
     text = copy_text(move, password, is_persistent(instance.role))
     command = script(
         "start-copy",
@@ -374,18 +370,11 @@ def _discard(new: Side) -> None:
             raise MoveFailed(f"{new.host.name}: the copy is not discarded: {done.output}")
 
 
-def _record(state: State, move: Move) -> None:
-    """It is written on the new host that the role has run there. Raises MoveFailed when that cannot be."""
-    seen = current(state).kept(Moves).seen[move.target]
-    hosts = {item.name: item for item in state.active_hosts}
-    for file in seen.desired.files:
-        if file.path == begun_file(move.role):
-            done = run_command(state, hosts[move.target], file_command(file).get_raw_value(), file.content)
-            if not done.succeeded:
-                raise MoveFailed(f"it serves on {move.target}, and {file.path} cannot be written: {done.output}")
-    done = run_command(state, hosts[move.target], f"rm -f {moved_file(move.role)}")
-    if not done.succeeded:
-        raise MoveFailed(f"it serves on {move.target}, and {moved_file(move.role)} is still there: {done.output}")
+def _note(state: State, move: Move, role: Role) -> Note:
+    """What its new host notes of a role when it serves there."""
+    files = current(state).tier.hosts[move.target].files
+    text = next(file.content or "" for file in files if file.path == begun_file(move.role))
+    return Note(text, "" if role.appendonly else snapshot_file(role))
 
 
 def _instance(state: State, move: Move) -> Instance:

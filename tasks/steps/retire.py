@@ -17,7 +17,7 @@ from tasks.compare.adoption import adoptions, snapshot_of
 from tasks.compare.difference import Remedy, chosen
 from tasks.compare.elsewhere import kept_data
 from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
-from tasks.compare.moving import has_moved, serves_nobody
+from tasks.compare.moving import has_moved, keeps_older_data
 from tasks.desired.build import with_forwards
 from tasks.desired.host import File
 from tasks.desired.paths import (
@@ -154,9 +154,12 @@ def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str
     stopped = [item.name for item in chosen(differences, "unit", remedy=Remedy.DISABLE)]
     removed = [item.name for item in chosen(differences, "file", remedy=Remedy.REMOVE)]
     purged = [item.role for item in chosen(differences, "persistence", remedy=Remedy.PURGE) if item.role]
-    replaced = {*moved, *_replaced(seen)}
     addresses = [item.name for item in chosen(differences, "address", remedy=Remedy.RETIRE)]
-    commands = [supersede_command(role) for role in map(role_of, units) if role in replaced]
+    commands = [
+        supersede_command(role)
+        for role in map(role_of, units)
+        if role in moved or (seen.observed is not None and keeps_older_data(role, seen.observed))
+    ]
     commands += retire_commands(units) if units else []
     commands += retire_address_commands(addresses) if addresses else []
     commands += [
@@ -171,12 +174,6 @@ def end_commands(seen: Look, moved: Collection[str] = ()) -> list[tuple[str, str
         *_inner_port_commands(seen),
         *((purge_command(role), None) for role in purged),
     ]
-
-
-def _replaced(seen: Look) -> list[str]:
-    """Roles whose servers here are seen to be copies that never served, or to follow the ones that replaced them."""
-    observed = seen.observed
-    return [] if observed is None else [it.role for it in observed.leftovers if serves_nobody(it, observed)]
 
 
 def _inner_port_commands(seen: Look) -> Iterator[tuple[str, str | None]]:

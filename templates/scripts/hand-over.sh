@@ -4,21 +4,29 @@
 # Its writers wait, the copy has all they wrote, it serves no more, and only then the copy does: never two at once. What fails
 # before that is undone. From the moment in which the copy may have been told, only the copy's own word counts.
 # What it prints last says which of the three it was: `handed over`, `not handed over` or `not known`.
-: "${user?}" "${host?}" "${port?}" "${new_host?}" "${new_port?}" "${fence?}" "${words?}" "${pause?}" "${lag?}" "${patience?}"
-IFS= read -r REDISCLI_AUTH
-export REDISCLI_AUTH
-ask() { timeout 3 redis-cli -h "$1" -p "$2" --user "$user" "${@:3}" 2>&1 | tr -d '\r'; }
-old() { ask "$host" "$port" "$@"; }
-new() { ask "$new_host" "$new_port" "$@"; }
+# Standard input: its password at the old server, and another one, that of the new server, which learns no other.
+: "${unit?}" "${old_user?}" "${new_user?}" "${host?}" "${port?}" "${new_host?}" "${new_port?}" "${fence?}" "${words?}" "${pause?}" "${lag?}" "${patience?}"
+read -r old_password new_password
+ask() { REDISCLI_AUTH=$4 timeout 3 redis-cli -h "$1" -p "$2" --user "$3" "${@:5}" 2>&1 | tr -d '\r'; }
+old() { ask "$host" "$port" "$old_user" "$old_password" "$@"; }
+new() { ask "$new_host" "$new_port" "$new_user" "$new_password" "$@"; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
 now() { date +%s%3N; }
+serves() { [ "$(field role "$(old INFO replication)")" = master ]; }
 undo() {
-  [ -z "$demoted" ] || old REPLICAOF NO ONE >&2
+  # One that was told to follow, and is slow, may do so at any time: until it says that it serves, or has ended, it may not start.
+  if [ -n "$demoted" ]; then
+    until old REPLICAOF NO ONE >&2; serves || [ "$(systemctl show -P MainPID -- "$unit")" = 0 ]; do
+      [ $(($(now) - began)) -lt $((patience * 1000)) ] ||
+        { echo "not known: $1, and the old one, which was told to follow, does not say that it serves"; exit 4; }
+      sleep 0.2
+    done
+  fi
   [ -z "$paused" ] || old CLIENT UNPAUSE >&2
   # Only what this run has put there goes, and only when it was seen who serves: the old one says that it does, or the copy, which
   # nobody has told anything, that it follows. Else it is not known whether another run has replaced the old one.
   if [ -n "$fenced" ]; then
-    if [ "$(field role "$(old INFO replication)")" != master ] && [ "$(field role "$(new INFO replication)")" != slave ]; then
+    if ! serves && [ "$(field role "$(new INFO replication)")" != slave ]; then
       echo "not known: $1, and neither says that the old one serves"
       exit 4
     fi
@@ -39,7 +47,7 @@ mkdir -p "${fence%/*}"
 fenced=yes
 printf '%s\n' "# $words" '[Service]' "ExecStartPre=+/bin/sh -c 'echo \"$words\"; exit 1'" >"$fence.new"
 sync "$fence.new"
-{ mv -fT "$fence.new" "$fence" && sync "${fence%/*}" && systemctl daemon-reload; } || undo "$fence cannot be written"
+{ mv -fT "$fence.new" "$fence" && sync "${fence%/*}" "${fence%/*/*}" && systemctl daemon-reload; } || undo "$fence cannot be written"
 began=$(now)
 said=$(old CLIENT PAUSE "$pause" WRITE)
 paused=yes
@@ -57,7 +65,10 @@ done
 said=$(old REPLICAOF "$new_host" "$new_port")
 demoted=yes
 [ "$said" = OK ] || undo "REPLICAOF: ${said:0:200}"
-said=$(old INFO replication)
+until said=$(old INFO replication); [ -n "$(field role "$said")" ]; do
+  [ $(($(now) - began)) -lt "$pause" ] || undo "it does not answer after REPLICAOF"
+  sleep 0.1
+done
 [ "$(field role "$said")" = slave ] || undo "its role is $(field role "$said") after REPLICAOF"
 # Whatever let writers go on meanwhile, what they wrote is not given up. A server's PING to its copies, each ten seconds, is
 # 14 bytes and no write.

@@ -13,11 +13,12 @@ import pytest
 
 from tasks.catalogue.acl_rules import may
 from tasks.desired.host import Host
+from tasks.desired.paths import handed_over_drop_in
 from tasks.observed.state import Listener, Observed
 from tests.plan.harness import Result, Site, run, short, write_secrets
 from tests.plan.hosts import bare_takes, changing
 from tests.plan.redis import Answer, Error, ScriptedRedis, name_of
-from tests.unit.builders import as_desired, desired, fresh, passwords, roles, secrets_of
+from tests.unit.builders import as_desired, desired, fresh, passwords, roles, secrets_of, with_server, with_unit
 
 OLD, NEW = "redis-crypto", "redis-gateway"
 WHERE, TO = ("172.28.2.5", 6383), ("172.28.2.1", 6383)
@@ -126,7 +127,6 @@ ON_NEW = {
     "test -s /var/lib/redis/crypto/.*": "",
     "(?s)detach redis-take-over-crypto.service .*": "",
     "test ! -e .*": "settled",
-    "rm -f /var/lib/caas-redis/crypto.moved": "",
     "systemctl show -P MainPID redis-crypto.service": "0",
     "(?s)(systemctl stop redis-take-over|purge-data|forget-move|rm -f) ?.*": "",
 }
@@ -201,7 +201,6 @@ def test_the_new_server_starts_by_its_move_alone_behind_its_files_and_before_the
         position(texts, NEW, "start-copy"),
         position(texts, NEW, "detach redis-take-over-crypto"),
         position(texts, OLD, "detach redis-hand-over-crypto"),
-        position(texts, NEW, "write /var/lib/caas-redis/crypto "),
         position(texts, OLD, "supersede /var/lib/caas-redis/crypto "),
         position(texts, OLD, "end to stop redis-crypto.service"),
         position(texts, OLD, "forget-move"),
@@ -219,7 +218,7 @@ def test_each_server_is_told_this_in_this_order_and_nothing_of_it_is_left(moved:
         "ACL SETUSER replication",  # by which the copy comes
         "ACL SETUSER replication",  # by which some keys are read
         "ACL SETUSER replication",  # by which they are no more
-        "ACL SETUSER replication",  # by which it is handed over
+        "ACL SETUSER handover",  # by which it is handed over
         "CONFIG SET masteruser",  # by which it would follow
     ]
     assert told_servers(moved, NEW) == [
@@ -249,12 +248,18 @@ def test_the_old_server_is_told_first_that_it_answers_nobody_with_old_data(moved
 
 
 def test_no_password_is_in_a_command_and_none_in_what_is_printed(moved: Result) -> None:
-    secret = [event.stdin.strip() for event in moved.events if short(event.text).startswith("detach")]
-    assert len({*secret}) == 1  # both sides of the handover have the same
-    assert re.fullmatch("[0-9a-f]{64}", secret[0])
+    secret = [word for event in moved.events if short(event.text).startswith("detach") for word in event.stdin.split()]
+    assert len(secret) == 3  # two on the old host, one of which is the new one's
+    assert re.fullmatch("([0-9a-f]{64} ?){3}", " ".join(secret))
+    (hands,), (takes,) = (
+        [event.stdin.split() for event in moved.events if short(event.text).startswith(f"detach redis-{what}")]
+        for what in ("hand-over", "take-over")
+    )
+    assert takes == hands[1:]
+    assert hands[0] != hands[1]
     (copy,) = [event.stdin for event in moved.events if short(event.text).startswith("start-copy")]
     secret += re.findall('masterauth "([^"]+)"', copy)
-    assert len(set(secret)) == 2
+    assert len(set(secret)) == 3
     for text in (*secret, *secrets_of(roles()["crypto"])):
         assert text not in moved.output
         assert not [
@@ -301,3 +306,27 @@ def test_a_copy_of_which_nobody_knows_whether_it_serves_is_left_as_it_is(tmp_pat
     lost = deployed(tmp_path, secrets_file, value="y", new=running, copy_says="sentinel")
     assert "is left as it is" in lost.output
     assert not [text for text in lost.commands(NEW) if text.startswith("purge-data")]
+
+
+FENCE = handed_over_drop_in("crypto")
+ENDED = "systemctl show -P ActiveState redis-hand-over-crypto.service"
+
+
+@pytest.mark.parametrize(("state", "gone"), [("inactive", True), ("activating", False)])
+def test_what_keeps_a_role_from_its_next_start_goes_only_when_no_handover_is_seen_right_before(
+    tmp_path: Path, secrets_file: Path, monkeypatch: pytest.MonkeyPatch, state: str, gone: bool
+) -> None:
+    monkeypatch.setattr("tasks.steps.handover.TOLD", -60)
+
+    def before(host: Host) -> Observed:
+        served = with_server(as_desired(host), "crypto", info={**as_desired(host).servers["crypto"].info, **MOVES})
+        return with_unit(served, UNIT, DropInPaths=FENCE)
+
+    inventory = tmp_path / "alone.py"
+    inventory.write_text('redis_crypto = ["redis-crypto"]\n')
+    sites = {OLD: Site([before, as_desired], {ENDED: state, f"(?s)rm -f {FENCE}.*": "gone"})}
+    result = run(sites, "-y", secrets_file=secrets_file, inventory=str(inventory))
+    assert (result.exit_code == 0) == gone, result.output
+    asked, *removed = result.commands(OLD)
+    assert asked == ENDED
+    assert [text.startswith(f"rm -f {FENCE}") for text in removed] == [True] * gone

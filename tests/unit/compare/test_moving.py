@@ -312,6 +312,30 @@ def test_it_is_begun_with_when_that_is_asked_for_and_then_it_is_the_roles() -> N
     assert [item.name for item in compare(host, runs) if item.remedy == Remedy.REMOVE] == [moved_file("crypto")]
 
 
+ASIDE = ".replaced-20261128000000"
+
+
+def test_what_a_failed_move_back_has_set_aside_is_not_given_up_by_beginning_with_what_is_here() -> None:
+    host = new()[0]
+    asked = replace(host, instances=tuple(replace(item, accepts_loss=True) for item in host.instances))
+    log, snapshot = (f"/var/lib/redis/crypto/{name}" for name in ("appendonlydir", "dump.rdb"))
+    stored = {
+        f"{log}{ASIDE}": FileState("directory", "redis-crypto", "redis-crypto", "0700", ""),
+        f"{snapshot}{ASIDE}": FileState("file", "redis-crypto", "redis-crypto", "0600", ""),
+    }
+    files = {f"{log}{ASIDE}/x.manifest": 9, f"{snapshot}{ASIDE}": 5000}
+    observed = replace(kept(asked), data_files=files, stored=stored)
+    found, (problem,) = moves({"b": (asked, observed)})
+    assert found == []
+    assert problem.startswith("b: crypto: would begin empty: what it kept here of before it moved is set aside")
+    assert f"mv -T {log}{ASIDE} {log}; mv -T {snapshot}{ASIDE} {snapshot}" in problem
+    # Where its server runs elsewhere, it moves with its data; where it is to begin empty, it does.
+    assert [move.source for move in moves({"a": old(), "b": (asked, observed)})[0]] == ["a"]
+    assert moves({"b": (replace(asked, requests=Requests(begin_empty=("crypto",))), observed)}) == ([], [])
+    # One that has given it its name again begins with it.
+    assert moves({"b": (asked, kept(asked))}) == ([], [])
+
+
 def test_one_key_is_one_key() -> None:
     move = Move("crypto", "a", "b", OLD_PLACE, OLD_PLACE, 1, 1 << 20)
     assert str(move) == "move: crypto from a to b, 1 key, 1.0 MiB, clients pause about 1 s"

@@ -15,11 +15,14 @@ import pytest
 from tasks.observed.script import script
 
 # A redis-cli whose servers are a file. A fault happens at the nth command to a server: `refused` (an error, nothing
-# done), `lost` (done, and no answer), `dead` (no answer, now and for ever) or `dead later` (from the one behind it on).
+# done), `lost` (done, and no answer), `stalled N` (done, and the N behind it are neither done nor answered), `dead` (no
+# answer, now and for ever) or `dead later` (from the one behind it on).
+LOGINS = {"old": ("handover", "a-password-of-old"), "new": ("replication", "a-password-of-new")}
 REDIS_CLI = f"""#!{sys.executable} -SE
-import json, sys
+import json, os, sys
 from pathlib import Path
 file = Path(__file__).with_name("servers.json")
+LOGINS = {LOGINS}
 state = json.loads(file.read_text())
 side = "old" if sys.argv[2] == "10.0.0.1" else "new"
 words = " ".join(sys.argv[7:])
@@ -28,9 +31,17 @@ fault = state["faults"].get(key)
 own = state[side]
 state["log"].append(f"{{side}} {{words}}")
 said = "OK"
+if (sys.argv[6], os.environ.get("REDISCLI_AUTH")) != LOGINS[side]:
+    state["log"].append(f"{{side}}: WRONG LOGIN {{sys.argv[6]}} {{os.environ.get('REDISCLI_AUTH')}}")
 if fault == "dead later":  # its next command
     fault, state["faults"][key] = None, "dead"
-if fault == "dead" or own.get("dead"):
+if own.get("stalled"):
+    own["stalled"], said, words = own["stalled"] - 1, "", ""
+elif fault and fault.startswith("stalled"):
+    own["stalled"], state["faults"] = int(fault.split()[1]), {{}}
+if not words:
+    pass
+elif fault == "dead" or own.get("dead"):
     own["dead"], said = True, ""
 elif fault == "refused":
     said = "ERR a fault"
@@ -53,7 +64,7 @@ if fault == "lost":
 file.write_text(json.dumps(state))
 print(said)
 """
-SYSTEMCTL = "#!/bin/sh\n"
+SYSTEMCTL = "#!/bin/sh\n[ \"$1 $3\" != 'show MainPID' ] || echo {pid}\n"
 
 
 @dataclass
@@ -82,34 +93,53 @@ def run(
     catches_up: bool = True,
     late: int = 0,
     roles: tuple[str, str] = ("master", "slave"),
+    pause: int = 10_000,
+    patience: int = 1,
+    ended: bool = False,
 ) -> Handover:
-    """The script's run; the copy is `behind` bytes, and what is written amid it has `late` bytes."""
+    """The script's run; the copy is `behind` bytes, and what is written amid it has `late` bytes.
+
+    `ended`: systemd knows of no process of the old server.
+    """
     servers = {"old": {"role": roles[0], "offset": 1000}, "new": {"role": roles[1], "offset": 1000 - behind}}
     state = {**servers, "faults": faults, "log": [], "catches_up": catches_up, "late": late}
-    for name, text in (("redis-cli", REDIS_CLI), ("systemctl", SYSTEMCTL), ("servers.json", json.dumps(state))):
+    for name, text in (
+        ("redis-cli", REDIS_CLI),
+        ("systemctl", SYSTEMCTL.format(pid=0 if ended else 700)),
+        ("servers.json", json.dumps(state)),
+    ):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     fence = tmp_path / "redis-crypto.service.d" / "handed-over.conf"
     job = script(
         "hand-over",
-        user="replication",
+        old_user=LOGINS["old"][0],
+        new_user=LOGINS["new"][0],
         host="10.0.0.1",
         port=6383,
         new_host="10.0.0.2",
         new_port=6383,
         fence=str(fence),
         words="deploy again",
-        pause=10_000,
+        unit="redis-crypto.service",
+        pause=pause,
         lag=400,
-        patience=1,
+        patience=patience,
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["sh", "-c", job], input="a-password\n", env=environment, capture_output=True, text=True, timeout=60
+        ["sh", "-c", job],
+        input=f"{LOGINS['old'][1]} {LOGINS['new'][1]}\n",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert "a-password" not in done.stdout + done.stderr
     found = Handover(done.returncode, done.stdout, json.loads((tmp_path / "servers.json").read_text()), fence)
     assert "TWO SERVE" not in found.state["log"]
+    # Neither host ever sees by what the other one is told.
+    assert not [line for line in found.state["log"] if "WRONG LOGIN" in line]
     return found
 
 
@@ -170,10 +200,26 @@ def test_what_keeps_a_server_that_was_replaced_from_its_next_start_stays(
 
 @pytest.mark.parametrize("told", ["old CLIENT PAUSE 10000 WRITE", "old REPLICAOF"])
 def test_an_old_server_that_dies_before_the_copy_is_told_may_start_again(tmp_path: Path, told: str) -> None:
-    found = run(tmp_path, {told: "dead"})
+    found = run(tmp_path, {told: "dead"}, ended=True)
     assert found.code == 3
     assert found.said.startswith("not handed over: ")
     assert not found.fence.exists()
+
+
+def test_an_old_server_that_is_slow_to_say_that_it_follows_is_asked_again(tmp_path: Path) -> None:
+    found = run(tmp_path, {"old REPLICAOF": "stalled 3"})
+    assert (found.code, found.roles) == (0, ("slave", "master"))
+
+
+def test_an_old_server_that_was_told_to_follow_is_told_to_serve_until_it_says_that_it_does(tmp_path: Path) -> None:
+    served_as_before(run(tmp_path, {"old REPLICAOF": "stalled 3"}, late=40, pause=0, patience=30))
+
+
+def test_one_that_never_says_so_stays_kept_from_its_next_start_and_that_is_said(tmp_path: Path) -> None:
+    found = run(tmp_path, {"old REPLICAOF": "stalled 1000"}, pause=0)
+    assert (found.code, found.roles) == (4, ("slave", "slave"))
+    assert found.said.startswith("not known: ")
+    assert found.fence.exists()
 
 
 def test_where_neither_tells_who_serves_the_old_server_does_not_start_and_that_is_said(tmp_path: Path) -> None:

@@ -4,7 +4,15 @@ import pytest
 
 from tasks.compare.moving import Move
 from tasks.steps import handover
-from tasks.steps.handover import MoveFailed, lacks, wait_until_over, wait_until_settled, within
+from tasks.steps.handover import (
+    MoveFailed,
+    Note,
+    lacks,
+    wait_until_over,
+    wait_until_serving,
+    wait_until_settled,
+    within,
+)
 
 TO = ("10.0.0.2", 6379)
 OLD = {
@@ -56,6 +64,7 @@ def test_what_the_copy_does_not_tell_is_not_taken_for_held(name: str) -> None:
 # --- What is waited for
 
 
+NOTE = Note("It has run here.")
 MOVE = Move("crypto", "a", "b", ("10.0.0.1", 6379), TO, 1, 1)
 
 
@@ -64,6 +73,11 @@ class Host:
 
     def __init__(self, *words: str | None) -> None:
         self.words = list(words)
+
+    role = "master"
+
+    def info(self) -> dict[str, str]:
+        return {"role": self.role}
 
     def says(self, command: str, first: str = "") -> str:
         word = self.words.pop(0) if len(self.words) > 1 else self.words[0]
@@ -107,5 +121,21 @@ def test_a_handover_that_is_not_seen_to_have_ended_is_none(word: str | None) -> 
 @pytest.mark.parametrize("word", ["waiting", None])
 def test_a_next_start_that_is_not_seen_to_be_settled_is_not(word: str | None) -> None:
     with pytest.raises(MoveFailed):
-        wait_until_settled(MOVE, Host(word))  # type: ignore[arg-type]
-    wait_until_settled(MOVE, Host("settled"))  # type: ignore[arg-type]
+        wait_until_settled(MOVE, Host(word), NOTE)  # type: ignore[arg-type]
+    wait_until_settled(MOVE, Host("settled"), NOTE)  # type: ignore[arg-type]
+
+
+def test_a_server_that_serves_behind_its_handover_is_seen_to() -> None:
+    wait_until_serving("crypto", Host("inactive"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["slave", ""])
+def test_one_that_says_anything_else_is_not(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Host, "role", role)
+    with pytest.raises(MoveFailed, match="its role is"):
+        wait_until_serving("crypto", Host("inactive"))  # type: ignore[arg-type]
+
+
+def test_one_whose_handover_is_not_over_is_not() -> None:
+    with pytest.raises(MoveFailed, match="a handover is under way"):
+        wait_until_serving("crypto", Host("active"))  # type: ignore[arg-type]

@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
-from tasks.catalogue.acl_rules import HANDOVER_RULES, OPERATOR_RULES, REPLICATION_RULES, SAMPLE_RULES, may
+from tasks.catalogue.acl_rules import (
+    HANDOVER_RULES,
+    OPERATOR_RULES,
+    REPLICATION_RULES,
+    SAMPLE_RULES,
+    TAKEOVER_RULES,
+    may,
+)
 from tasks.catalogue.secret import Secret
 from tasks.compare.moving import Move
 from tasks.observed.exchange import secrets_in
-from tasks.steps.handover import TOLD, WATCH, hand_over_script, take_over_script
+from tasks.steps.handover import TOLD, WATCH, Note, hand_over_script, take_over_script
 from tasks.steps.move import copy_problem, copy_text, is_persistent
 from tasks.steps.retire import forget_moves
 from tests.unit.builders import EVERY, roles
@@ -70,7 +77,7 @@ def test_a_copy_of_a_role_without_persistence_keeps_nothing_that_its_next_start_
 
 
 def test_a_handover_is_two_units_that_outlive_their_controller_and_are_told_the_password_by_nobody_else() -> None:
-    hands, takes = call(hand_over_script(MOVE)), call(take_over_script(MOVE, "no"))
+    hands, takes = call(hand_over_script(MOVE)), call(take_over_script(MOVE, Note("It has run here."), "no"))
     assert {hands.name, takes.name} == {"detach"}
     assert hands.parameters["unit"] == "redis-hand-over-crypto.service"
     assert takes.parameters["unit"] == "redis-take-over-crypto.service"
@@ -86,6 +93,9 @@ def test_what_a_copy_may_do_is_little_and_the_operator_gets_nothing_more() -> No
         assert not may(REPLICATION_RULES, command)
     for command in ("get", "set", "config|set", "acl|setuser", "shutdown"):
         assert not may(HANDOVER_RULES, command)
+        assert not may(TAKEOVER_RULES, command)
+    assert not may(HANDOVER_RULES, "psync")
+    assert not may(TAKEOVER_RULES, "client|pause")
     for command in ("set", "del", "replicaof", "config|get"):
         assert not may(SAMPLE_RULES, command)
     for command in ("replicaof", "failover", "client|pause"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
@@ -19,6 +21,7 @@ from tasks.steps.retire import before_the_end, end_commands, ending, forget_move
 from tests.unit.builders import as_desired, desired, with_setting
 
 NOBODY = host_without_roles("old")
+DOWN = {"ActiveState": "inactive", "MainPID": "0"}
 
 
 def left(host: Host, *carried: str, purge: tuple[str, ...] = ()) -> Look:
@@ -153,3 +156,25 @@ def test_it_is_not_recorded_of_a_server_that_serves_whatever_was_begun_with_it()
     for seen in (moved_away("master", handed_over_drop_in("crypto")), moved_away("master", copy_drop_in("crypto"))):
         assert supersede_command("crypto") not in commands(seen)
         assert forget_moves("crypto") in commands(seen)
+
+
+@pytest.mark.parametrize("drop_in", [handed_over_drop_in("crypto"), copy_drop_in("crypto")])
+def test_it_is_recorded_where_the_server_that_was_replaced_or_never_served_does_not_run_or_tell(drop_in: str) -> None:
+    seen = moved_away(drop_in=drop_in)
+    assert seen.observed is not None
+    for runs in (True, False):
+        left_over = tuple(
+            replace(item, running=runs, info={}, keys=None, because="it does not tell")
+            for item in seen.observed.leftovers
+        )
+        state = {**seen.observed.unit("redis-crypto.service"), **({} if runs else DOWN)}
+        silent = look(NOBODY, replace(seen.observed, leftovers=left_over, units={"redis-crypto.service": state}))
+        assert commands(silent)[0] == supersede_command("crypto")
+        assert forget_moves("crypto") in commands(silent)
+
+
+def test_a_server_that_is_down_and_of_no_move_keeps_the_record_that_it_has_run() -> None:
+    seen = moved_away()
+    assert seen.observed is not None
+    left_over = tuple(replace(item, running=False, info={}) for item in seen.observed.leftovers)
+    assert supersede_command("crypto") not in commands(look(NOBODY, replace(seen.observed, leftovers=left_over)))

@@ -119,6 +119,68 @@ def test_what_another_host_has_newer_is_recorded_in_place_of_that_it_has_run_her
     assert "Another host has newer data" in moved.read_text()
 
 
+def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str = "crypto") -> int:
+    """take-over.sh's exit code where the copy says that it is `role`; what it kept was of before it moved."""
+    for name, text in (("redis-cli", f"#!/bin/sh\necho role:{role}\n"), ("systemctl", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    if not (tmp_path / "crypto").exists():
+        (tmp_path / "d").mkdir()
+        for name in ("d/copy.conf", "crypto.copy", "crypto.moved"):
+            (tmp_path / name).touch()
+    if saved:
+        (tmp_path / "dump.rdb").write_text("REDIS")
+    command = script(
+        "take-over",
+        user="replication",
+        host="10.0.0.2",
+        port=6383,
+        drop_in=f"{tmp_path}/d/copy.conf",
+        copy=f"{tmp_path}/crypto.copy",
+        unit="redis-crypto.service",
+        patience=0,
+        begun=f"{tmp_path}/{begun}",
+        moved=f"{tmp_path}/crypto.moved",
+        text="# It has run\n# here.\n",
+        snapshot="" if log else f"{tmp_path}/dump.rdb",
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["sh", "-c", command], input="a-password\n", env=environment, text=True, timeout=60
+    ).returncode
+
+
+def left_there(tmp_path: Path) -> set[str]:
+    return {path.name for path in tmp_path.iterdir()} - {"redis-cli", "systemctl", "dump.rdb"}
+
+
+@pytest.mark.parametrize(("log", "saved"), [(True, False), (False, True)])
+def test_a_copy_that_serves_is_the_roles_own_server_without_any_controller(
+    tmp_path: Path, log: bool, saved: bool
+) -> None:
+    for _ in range(2):  # the next deploy may find it done
+        assert taken_over(tmp_path, "master", log=log, saved=saved) == 0
+        assert left_there(tmp_path) == {"crypto"}
+    assert (tmp_path / "crypto").read_text() == "# It has run\n# here.\n"
+    assert (tmp_path / "crypto").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_copy_that_has_saved_nothing_is_not_recorded_for_its_next_start_may_find_nothing(tmp_path: Path) -> None:
+    assert taken_over(tmp_path, "master", log=False, saved=False) == 0
+    assert left_there(tmp_path) == set()
+
+
+def test_a_copy_that_is_not_told_stays_one_with_all_that_says_so(tmp_path: Path) -> None:
+    assert taken_over(tmp_path, "slave", log=True, saved=True) == 0
+    assert left_there(tmp_path) == {"crypto.copy", "crypto.moved", "d"}
+
+
+def test_a_server_that_cannot_be_recorded_starts_as_no_copy_and_that_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert taken_over(tmp_path, "master", log=True, saved=True, begun="file/crypto") != 0
+    assert not left_there(tmp_path) & {"crypto.copy", "d", "crypto.moved"}
+
+
 SYSTEMCTL = """#!/bin/sh
 echo "systemctl $*: $(ls {place}/d {place}/etc | tr '\\n' ' ')" >>{place}/log
 case $1 in show) echo {state} ;; esac
