@@ -125,7 +125,9 @@ OTHERS = (
     ),
     Alert(
         "RedisHostNotSeen",
-        'caas_redis_status_host{status="unreachable"} == 1',
+        # Of a host whose look failed no role has a state. One series a host, whichever of both it is.
+        'max by (host) (caas_redis_status_host{status="unreachable"} or '
+        '(caas_redis_status_host{status="error"} unless on (host) caas_redis_status_state)) == 1',
         "critical",
         "{{ $labels.host }} cannot be looked at",
         UNSEEN,

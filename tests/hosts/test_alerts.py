@@ -30,6 +30,7 @@ pytestmark = pytest.mark.hosts
 RULES = REPOSITORY / "monitoring" / "alerts.yaml"
 SMALL = overriding({"crypto": {"maxmemory": "16mb", "maxclients": 80}})
 WHERE = 'host="redis-5",role="crypto",policy="noeviction"'
+HOST_ERROR = 'caas_redis_status_host{host="redis-5",status="error"}'
 HEALTHY = {
     "caas_redis_status_timestamp_seconds": "0+60x60",
     "caas_redis_drift_check_timestamp_seconds": "0+60x60",
@@ -105,6 +106,30 @@ def test_series_of_a_healthy_tier_raise_none_at_any_minute_of_an_hour(tmp_path: 
     done = promtool(tmp_path, [healthy])
     assert done.returncode == 0, done.stdout + done.stderr
     assert promtool(tmp_path, [case("healthy", CASES["RedisDown"], {})]).returncode != 0
+
+
+UP = f'caas_redis_status_state{{{WHERE},state="up"}}'
+# What happens → the series of it beside a tier that is well otherwise (None: none), and the alerts at minute 40.
+HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
+    "a look at a host failed": ({HOST_ERROR: "1x60", UP: None}, {"RedisHostNotSeen"}),
+    "a host is unreachable now, and its look fails then": (
+        {
+            HOST_ERROR: "1 _ " * 30,
+            'caas_redis_status_host{host="redis-5",status="unreachable"}': "_ 1 " * 30,
+            UP: None,
+        },
+        {"RedisHostNotSeen"},
+    ),
+    "one role of a host does not tell all": ({HOST_ERROR: "1x60"}, set()),
+}
+
+
+@pytest.mark.parametrize(("series", "expected"), HAPPENS.values(), ids=HAPPENS)
+def test_what_happens_raises_these_alerts_and_no_other(
+    tmp_path: Path, series: Mapping[str, str | None], expected: set[str]
+) -> None:
+    done = promtool(tmp_path, [case("happens", series, dict.fromkeys(expected, 1))])
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_alert_names_an_entry_of_the_runbook_that_there_is() -> None:
