@@ -76,22 +76,43 @@ WORDS: dict[Code, str] = {
     Code.PROOF_OLD: "has copies that nobody has tried to restore for too long",
     Code.HOST_MEMORY: "has hardly any memory left",
 }
-# What one thing brings along raises one alert: refused writes of a role that is full, refused clients of one that is.
-FULL = 'caas_redis_status_health{code="MEM-FULL",severity="critical"}'
+# What one thing brings along raises one alert: refused writes of a role that is full or was within the hour, refused
+# clients of one that has no place.
+FULL = 'max_over_time(caas_redis_status_health{code="MEM-FULL",severity="critical"}[1h])'
+NOT_WRITTEN = "max_over_time(caas_redis_status_broken[1h])"
 BROUGHT: dict[Code, str] = {
-    Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or caas_redis_status_broken)",
-    Code.REFUSED_CLIENTS: 'unless on (host, role) caas_redis_status_health{code="CLIENTS-FULL"}',
+    Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or {NOT_WRITTEN})",
+    Code.REFUSED_CLIENTS: 'unless on (host, role) max_over_time(caas_redis_status_health{code="CLIENTS-FULL"}[1h])',
 }
+# What servers count is judged by how much was added within the hour: health, which has no memory of the look before,
+# knows the average since the start only. Keys that were to stay and were dropped stay a loss whenever that was.
+COUNTED = (
+    Code.EVICTED,
+    Code.WRITES_REFUSED,
+    Code.REFUSED_CLIENTS,
+    Code.EVICTED_CLIENTS,
+    Code.PASSWORDS_REFUSED,
+    Code.DISK_SLOW,
+)
+LOST = 'or caas_redis_status_health{code="EVICTED",policy="noeviction"} == 1'
+
+
+def _expression(code: Code, severity: Severity) -> str:
+    brought = BROUGHT.get(code, "")
+    if code not in COUNTED:
+        return f'caas_redis_status_health{{code="{code}",severity="{severity}"}} == 1 {brought}'.strip()
+    which = f'{{code="{code}"}}'
+    more = f"increase(caas_redis_status_counted{which}[1h]) >= caas_redis_status_counted_limit{which}"
+    return f"max by (host, role, policy, code) ({more} {LOST})" if code is Code.EVICTED else f"{more} {brought}".strip()
 
 
 def _of_health(code: Code, severity: Severity) -> Alert:
     name = "Redis" + "".join(part.capitalize() for part in code.split("-"))
-    expr = f'caas_redis_status_health{{code="{code}",severity="{severity}"}} == 1 {BROUGHT.get(code, "")}'.strip()
     who = "{{ $labels.role }} on {{ $labels.host }}" if code is not Code.HOST_MEMORY else "{{ $labels.host }}"
     soon = "" if severity == "critical" else "Warning"
     return Alert(
         f"{name}{soon}",
-        expr,
+        _expression(code, severity),
         severity,
         f"{who} {WORDS[code]}",
         OF_HEALTH[code],

@@ -6,7 +6,7 @@ nobody told has no series, because 0 would be a claim.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -44,6 +44,9 @@ def to_status_metrics(report: StatusReport) -> str:
     state = gauge("state", "1 for what the role does.", "host", "role", "policy", "state")
     health = gauge("health", "1 for each thing that is not well.", "host", "role", "policy", "code", "severity")
     broken = gauge("broken", "1 for what Redis reports of its files as failed.", "host", "role", "policy", "what")
+    of_code = ("host", "role", "policy", "code")
+    counted = gauge("counted", "What health counts, since the server's start or CONFIG RESETSTAT.", *of_code)
+    limit = gauge("counted_limit", "How much of that an hour is too much, by redis_health.", *of_code)
     numbers = {name: gauge(name, text, "host", "role", "policy") for name, (text, _) in BY_ROLE.items()}
     for item in report.hosts:
         host.labels(item.report.host, item.report.status).set(1)
@@ -51,9 +54,11 @@ def to_status_metrics(report: StatusReport) -> str:
         for row in item.rows:
             labels = (item.report.host, row.role, row.policy)
             state.labels(*labels, row.state).set(1)
-            for name, (_, number) in BY_ROLE.items():
-                if (value := number(row)) is not None:
-                    numbers[name].labels(*labels).set(value)
+            told = {name: number(row) for name, (_, number) in BY_ROLE.items()}
+            _set(numbers, labels, {name: value for name, value in told.items() if value is not None})
+            for code, count in row.counted.items():
+                counted.labels(*labels, code).set(count)
+                limit.labels(*labels, code).set(row.counted_limit[code])
         for sick in item.report.health:
             role = sick.role or ""
             health.labels(item.report.host, role, policies.get(role, ""), sick.code, sick.severity).set(1)
@@ -62,6 +67,11 @@ def to_status_metrics(report: StatusReport) -> str:
     gauge("seconds", "Duration of the look.").set(report.seconds)
     gauge("timestamp_seconds", "Time of the look.").set(report.checked_at.timestamp())
     return generate_latest(registry).decode()
+
+
+def _set(gauges: Mapping[str, Gauge], labels: tuple[str, ...], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        gauges[name].labels(*labels).set(value)
 
 
 def _broken(item: HostStatus) -> set[tuple[str, str]]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from tasks.catalogue.limits import Limits
 from tasks.compare.backups import proved, recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, OF_REMEDY, PAGE, UNSEEN, where_to_read
+from tasks.compare.server_health import counters, evictions
 from tasks.desired.host import Instance
 from tasks.desired.paths import backup_record, data_directory, proof_record
 from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
@@ -84,6 +86,10 @@ class RoleRow:
     wrong_passwords_exact: bool = True  # False: there were at most that many
     denied: tuple[Denied, ...] = ()
     big_keys: BigKeys | None = None  # only of a role that is asked for
+    counted: Mapping[str, int] = field(default_factory=dict)  # code of health → how often, since its start
+    counted_limit: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of the same: from how many an hour on it is too much
     untold: tuple[str, ...] = ()
 
     @property
@@ -128,7 +134,12 @@ class StatusReport:
 
 
 def row(
-    instance: Instance, seen: Observed, now: HostNow | None, said: ServerNow | None, logins: Mapping[str, int]
+    instance: Instance,
+    seen: Observed,
+    now: HostNow | None,
+    said: ServerNow | None,
+    logins: Mapping[str, int],
+    limits: Limits,
 ) -> RoleRow:
     """A role's row: by what it says of itself, and by its host where it says nothing."""
     server = seen.servers.get(instance.name)
@@ -154,6 +165,10 @@ def row(
         clients = sum(by_address.values()) if now else None
         return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
     told = _told(instance, server, said, at)
+    if server.info.get("loading", "0") == "0":
+        counts = (evictions(instance.role.maxmemory_policy, server, limits), *counters(server, limits))
+        told["counted"] = {item.code.value: item.count for item in counts}
+        told["counted_limit"] = {item.code.value: item.limit for item in counts}
     if (counted := logins.get("wrong_password")) is not None:
         most, exact = wrong_passwords(counted, said.denied if said else ())
         told |= {"wrong_passwords": most, "wrong_passwords_exact": exact}

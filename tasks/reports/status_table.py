@@ -148,6 +148,10 @@ def _whole(host: HostStatus, row: RoleRow) -> Iterator[RenderableType]:
     yield from _slowest(row)
     yield _list("clients by address", [f"{count(many):>6}  {printable(name)}" for name, many in row.by_address.items()])
     yield _list(
+        "counted since its start, or CONFIG RESETSTAT",
+        [f"{count(many):>6}  {code}" for code, many in row.counted.items() if many],
+    )
+    yield _list(
         "slow commands",
         [
             f"{ago(host.at - item.at if host.at else None):>6}  {milliseconds(item.micros):>9}  {item.command}, "

@@ -18,7 +18,7 @@ import redis
 import yaml
 
 from tasks.compare.unwell import Code
-from tasks.reports.alerts import ALERTS, CRITICAL
+from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL
 from tests.hosts.conftest import TABLE, Tier, output, overriding, wait_for
 from tests.hosts.test_status import looping
 from tests.lab.tools import prometheus
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.hosts
 RULES = REPOSITORY / "monitoring" / "alerts.yaml"
 SMALL = overriding({"crypto": {"maxmemory": "16mb", "maxclients": 80}})
 WHERE = 'host="redis-5",role="crypto",policy="noeviction"'
+CACHE = 'host="redis-1",role="gateway",policy="allkeys-lru"'
 HOST_ERROR = 'caas_redis_status_host{host="redis-5",status="error"}'
 HEALTHY = {
     "caas_redis_status_timestamp_seconds": "0+60x60",
@@ -48,6 +49,12 @@ def health(code: Code, severity: str) -> dict[str, str]:
     return {f'caas_redis_status_health{{{WHERE},code="{code}",severity="{severity}"}}': "1x60"}
 
 
+def counted(code: Code, values: str, limit: float = 1, where: str = WHERE) -> dict[str, str]:
+    """What a server has counted since its start, and how much of it an hour is too much."""
+    labels = f'{{{where},code="{code}"}}'
+    return {f"caas_redis_status_counted{labels}": values, f"caas_redis_status_counted_limit{labels}": f"{limit}x60"}
+
+
 def state(name: str) -> dict[str, str]:
     return {f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x60"}
 
@@ -62,10 +69,11 @@ CASES: dict[str, Mapping[str, str | None]] = {
     "RedisNotSeen": state("unknown"),
     "RedisLoadsLong": state("loading"),
     **{word(code): health(code, "critical") for code in CRITICAL},
-    **{f"{word(code)}Warning": health(code, "warning") for code in Code},
-    "RedisLogBroken": {**BROKEN, **health(Code.WRITES_REFUSED, "warning")},
-    "RedisMemFull": {**health(Code.MEM_FULL, "critical"), **health(Code.WRITES_REFUSED, "warning")},
-    "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **health(Code.REFUSED_CLIENTS, "warning")},
+    **{f"{word(code)}Warning": health(code, "warning") for code in Code if code not in COUNTED},
+    **{f"{word(code)}Warning": counted(code, "0x30 2x30") for code in COUNTED},
+    "RedisLogBroken": {**BROKEN, **counted(Code.WRITES_REFUSED, "0x30 2x30")},
+    "RedisMemFull": {**health(Code.MEM_FULL, "critical"), **counted(Code.WRITES_REFUSED, "0x30 2x30")},
+    "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **counted(Code.REFUSED_CLIENTS, "0x30 2x30")},
     "RedisHostNotSeen": {'caas_redis_status_host{host="redis-5",status="unreachable"}': "1x60"},
     "RedisDrifted": {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "1x60"},
     "RedisNotKnown": {'caas_redis_drift_host_status{host="redis-5",status="error"}': "1x60"},
@@ -121,6 +129,37 @@ HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
         {"RedisHostNotSeen"},
     ),
     "one role of a host does not tell all": ({HOST_ERROR: "1x60"}, set()),
+    "writes are refused after a hundred days": (
+        counted(Code.WRITES_REFUSED, "5x30 2005x30"),
+        {"RedisWritesRefusedWarning"},
+    ),
+    "a slow disk, less than the limit": (counted(Code.DISK_SLOW, "0+0.5x60", limit=60), set()),
+    "a slow disk": (counted(Code.DISK_SLOW, "0+2x60", limit=60), {"RedisDiskSlowWarning"}),
+    "a burst long ago, of which health still speaks": (
+        {**counted(Code.REFUSED_CLIENTS, "1000x60"), **health(Code.REFUSED_CLIENTS, "warning")},
+        set(),
+    ),
+    "counters set back": (counted(Code.WRITES_REFUSED, "2000x30 0x30"), set()),
+    "a role that was full, and is no more": (
+        {
+            f'caas_redis_status_health{{{WHERE},code="MEM-FULL",severity="critical"}}': "_x9 1x9 _x40",
+            **counted(Code.WRITES_REFUSED, "0x9 50x50"),
+        },
+        set(),
+    ),
+    "a cache evicts as ever": (counted(Code.EVICTED, "0+2x60", 900, CACHE), set()),
+    "a cache evicts far more than it holds": (counted(Code.EVICTED, "0+60x60", 900, CACHE), {"RedisEvictedWarning"}),
+    "a cache that evicted once, and is idle": (
+        {
+            **counted(Code.EVICTED, "10000x60", 0.1, CACHE),
+            f'caas_redis_status_health{{{CACHE},code="EVICTED",severity="warning"}}': "1x60",
+        },
+        set(),
+    ),
+    "keys that were to stay were dropped, whenever": (
+        {**counted(Code.EVICTED, "3x60"), **health(Code.EVICTED, "warning")},
+        {"RedisEvictedWarning"},
+    ),
 }
 
 

@@ -273,6 +273,16 @@ def test_an_old_burst_fades_and_one_that_goes_on_stays(field: str) -> None:
     assert "since its start 25 days ago" in lasting.observed
 
 
+def test_a_cache_that_evicted_once_and_holds_nothing_now_is_well() -> None:
+    change = info("gateway", uptime_in_seconds=720 * HOUR, evicted_keys=10_000, db0="keys=0,expires=0,avg_ttl=0")
+    assert found("gateway", change) == []
+
+
+def test_a_rate_since_the_start_is_said_to_be_an_average() -> None:
+    (item,) = found("gateway", info("gateway", uptime_in_seconds=480 * HOUR, rejected_connections=1000))
+    assert item.limit == "1 an hour on average"
+
+
 def test_the_refusals_of_a_verify_every_hour_are_no_alarm() -> None:
     assert found("gateway", info("gateway", errorstat_WRONGPASS="count=480")) == []
 

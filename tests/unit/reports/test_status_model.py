@@ -10,7 +10,7 @@ from tasks.observed.moment import Denied, HostNow
 from tasks.observed.state import FileState
 from tasks.reports.status_model import RoleRow, row, wrong_passwords
 from tasks.reports.status_table import refused
-from tests.unit.builders import as_desired, desired
+from tests.unit.builders import as_desired, desired, limits
 
 HOST = desired("crypto", backup=Backup(repository="/mnt/backups", roles=("crypto",)))
 (CRYPTO,) = HOST.instances
@@ -23,7 +23,7 @@ def recorded(**records: str) -> RoleRow:
     files = {paths[name]: FileState("file", "root", "root", "0600", text) for name, text in records.items()}
     seen = as_desired(HOST)
     others = {path: state for path, state in seen.files.items() if path not in paths.values()}
-    return row(CRYPTO, replace(seen, files={**others, **files}), HostNow(NOW), None, {})
+    return row(CRYPTO, replace(seen, files={**others, **files}), HostNow(NOW), None, {}, limits())
 
 
 def test_how_old_the_last_copy_and_its_proof_are_is_what_their_units_recorded_as_good() -> None:
