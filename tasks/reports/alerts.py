@@ -17,6 +17,7 @@ from tasks.compare.runbook import (
     LOADS_LONG,
     NOT_CHECKED,
     OF_HEALTH,
+    OF_PERSISTENCE,
     OF_REFUSAL,
     OF_REMEDY,
     OF_UNKNOWN,
@@ -28,6 +29,8 @@ from tasks.compare.unwell import Code, Severity
 from tasks.observed.refusal import Cause
 
 STATUS_AGE, DRIFT_AGE = 600, 7200  # seconds; status runs each minute, drift each hour
+# One look may meet a planned restart, and one check a deploy: these need the next one to see the same.
+TWO_LOOKS, TWO_CHECKS = "2m30s", "70m"
 STATUS_TIME, DRIFT_TIME = "caas_redis_status_timestamp_seconds", "caas_redis_drift_check_timestamp_seconds"
 
 
@@ -49,12 +52,35 @@ def _state(name: str, state: str, severity: Severity, says: str, entry: str, hol
 
 
 STATES = (
-    _state("RedisDown", "down|starting", "critical", "does not run", OF_REMEDY[Remedy.START], "1m"),
-    _state("RedisBusy", "busy", "critical", "answers nobody: a script runs", OF_REFUSAL[Cause.BUSY], "1m"),
-    _state("RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], "1m"),
-    _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], "1m"),
+    _state("RedisDown", "down|starting", "critical", "does not run", OF_REMEDY[Remedy.START], TWO_LOOKS),
+    _state("RedisBusy", "busy", "critical", "answers nobody: a script runs", OF_REFUSAL[Cause.BUSY], TWO_LOOKS),
+    _state(
+        "RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], TWO_LOOKS
+    ),
+    _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], TWO_LOOKS),
     _state("RedisNotSeen", "unknown", "critical", "does not tell how it is", OF_REFUSAL[Cause.CLOSED], "5m"),
     _state("RedisLoadsLong", "loading", "critical", "has not loaded its data yet", LOADS_LONG, "15m"),
+)
+# A state is a label, so that one which changes begins anew each time: these two are of whatever trouble there is.
+PAGED = f'ALERTS{{alertname=~"{"|".join(item.name for item in STATES)}",alertstate="firing"}}'
+TROUBLE = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|loading"})'
+NOT_UP = 'max by (host, role, policy) (caas_redis_status_state{state!="up"})'
+CHANGING = (
+    Alert(
+        "RedisFlaps",
+        f"count_over_time(({TROUBLE})[20m:1m]) >= 7 unless on (host, role) max_over_time({PAGED}[20m])",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} was not up at a third of the last twenty looks, each time otherwise",
+        OF_HEALTH[Code.CRASHED],
+    ),
+    Alert(
+        "RedisNeverUp",
+        f"count_over_time(({NOT_UP})[20m:1m]) >= 20 unless on (host, role) "
+        f'({PAGED} or ALERTS{{alertname="RedisFlaps",alertstate="firing"}})',
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} was not up at any of the last twenty looks",
+        OF_HEALTH[Code.CRASHED],
+    ),
 )
 WORDS: dict[Code, str] = {
     Code.MEM_FULL: "has used up its memory, or nearly, and has nothing to evict",
@@ -76,10 +102,18 @@ WORDS: dict[Code, str] = {
     Code.PROOF_OLD: "has copies that nobody has tried to restore for too long",
     Code.HOST_MEMORY: "has hardly any memory left",
 }
+
+
+def _broken(entry: str) -> str:
+    """What Redis reports of its files that this entry is about."""
+    which = "|".join(name for name, anchor in OF_PERSISTENCE.items() if anchor == entry)
+    return f'caas_redis_status_broken{{what=~"{which}"}}'
+
+
 # What one thing brings along raises one alert: refused writes of a role that is full or was within the hour, refused
 # clients of one that has no place.
 FULL = 'max_over_time(caas_redis_status_health{code="MEM-FULL",severity="critical"}[1h])'
-NOT_WRITTEN = "max_over_time(caas_redis_status_broken[1h])"
+NOT_WRITTEN = f"max_over_time({_broken('disk-full')}[1h])"
 BROUGHT: dict[Code, str] = {
     Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or {NOT_WRITTEN})",
     Code.REFUSED_CLIENTS: 'unless on (host, role) max_over_time(caas_redis_status_health{code="CLIENTS-FULL"}[1h])',
@@ -116,7 +150,7 @@ def _of_health(code: Code, severity: Severity) -> Alert:
         severity,
         f"{who} {WORDS[code]}",
         OF_HEALTH[code],
-        "1m" if severity == "critical" else "5m",
+        TWO_LOOKS if severity == "critical" else "5m",
     )
 
 
@@ -138,11 +172,19 @@ HEALTH = (
 OTHERS = (
     Alert(
         "RedisLogBroken",
-        "caas_redis_status_broken == 1",
+        f"{_broken('disk-full')} == 1",
         "critical",
         "{{ $labels.role }} on {{ $labels.host }} cannot write its log or its snapshot: {{ $labels.what }}",
         "disk-full",
-        "1m",
+        TWO_LOOKS,
+    ),
+    Alert(
+        "RedisLogCutOff",
+        f"{_broken('log-cut-off')} == 1",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} started without the end of its log: deploy before it restarts",
+        "log-cut-off",
+        TWO_LOOKS,
     ),
     Alert(
         "RedisHostNotSeen",
@@ -152,7 +194,7 @@ OTHERS = (
         "critical",
         "{{ $labels.host }} cannot be looked at",
         UNSEEN,
-        "2m",
+        TWO_LOOKS,
     ),
     Alert(
         "RedisDrifted",
@@ -160,7 +202,7 @@ OTHERS = (
         "warning",
         "{{ $labels.host }} is not as desired",
         DRIFT,
-        "10m",
+        TWO_CHECKS,
     ),
     Alert(
         "RedisNotKnown",
@@ -168,7 +210,7 @@ OTHERS = (
         "warning",
         "not everything of {{ $labels.host }} could be looked at: tasks/drift.py says what, and why",
         OF_UNKNOWN[Kind.LISTENERS],
-        "10m",
+        TWO_CHECKS,
     ),
     Alert(
         "RedisStatusOld",
@@ -187,7 +229,7 @@ OTHERS = (
         "5m",
     ),
 )
-ALERTS = (*STATES, *HEALTH, *OTHERS)
+ALERTS = (*STATES, *CHANGING, *HEALTH, *OTHERS)
 
 
 def to_alerts(alerts: tuple[Alert, ...] = ALERTS) -> str:

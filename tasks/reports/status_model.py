@@ -139,7 +139,7 @@ def row(
     now: HostNow | None,
     said: ServerNow | None,
     logins: Mapping[str, int],
-    limits: Limits,
+    limits: Limits | None,
 ) -> RoleRow:
     """A role's row: by what it says of itself, and by its host where it says nothing."""
     server = seen.servers.get(instance.name)
@@ -165,7 +165,7 @@ def row(
         clients = sum(by_address.values()) if now else None
         return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
     told = _told(instance, server, said, at)
-    if server.info.get("loading", "0") == "0":
+    if limits is not None and server.info.get("loading", "0") == "0":
         counts = (evictions(instance.role.maxmemory_policy, server, limits), *counters(server, limits))
         told["counted"] = {item.code.value: item.count for item in counts}
         told["counted_limit"] = {item.code.value: item.limit for item in counts}

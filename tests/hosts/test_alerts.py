@@ -17,6 +17,7 @@ import pytest
 import redis
 import yaml
 
+from tasks.compare.runbook import OF_PERSISTENCE
 from tasks.compare.unwell import Code
 from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL
 from tests.hosts.conftest import TABLE, Tier, output, overriding, wait_for
@@ -31,13 +32,14 @@ RULES = REPOSITORY / "monitoring" / "alerts.yaml"
 SMALL = overriding({"crypto": {"maxmemory": "16mb", "maxclients": 80}})
 WHERE = 'host="redis-5",role="crypto",policy="noeviction"'
 CACHE = 'host="redis-1",role="gateway",policy="allkeys-lru"'
+UP = f'caas_redis_status_state{{{WHERE},state="up"}}'
 HOST_ERROR = 'caas_redis_status_host{host="redis-5",status="error"}'
 HEALTHY = {
-    "caas_redis_status_timestamp_seconds": "0+60x60",
-    "caas_redis_drift_check_timestamp_seconds": "0+60x60",
-    f'caas_redis_status_state{{{WHERE},state="up"}}': "1x60",
-    'caas_redis_status_host{host="redis-5",status="in_sync"}': "1x60",
-    'caas_redis_drift_host_status{host="redis-5",status="in_sync"}': "1x60",
+    "caas_redis_status_timestamp_seconds": "0+60x120",
+    "caas_redis_drift_check_timestamp_seconds": "0+60x120",
+    f'caas_redis_status_state{{{WHERE},state="up"}}': "1x120",
+    'caas_redis_status_host{host="redis-5",status="in_sync"}': "1x120",
+    'caas_redis_drift_host_status{host="redis-5",status="in_sync"}': "1x120",
 }
 
 
@@ -46,20 +48,20 @@ def word(code: Code) -> str:
 
 
 def health(code: Code, severity: str) -> dict[str, str]:
-    return {f'caas_redis_status_health{{{WHERE},code="{code}",severity="{severity}"}}': "1x60"}
+    return {f'caas_redis_status_health{{{WHERE},code="{code}",severity="{severity}"}}': "1x120"}
 
 
 def counted(code: Code, values: str, limit: float = 1, where: str = WHERE) -> dict[str, str]:
     """What a server has counted since its start, and how much of it an hour is too much."""
     labels = f'{{{where},code="{code}"}}'
-    return {f"caas_redis_status_counted{labels}": values, f"caas_redis_status_counted_limit{labels}": f"{limit}x60"}
+    return {f"caas_redis_status_counted{labels}": values, f"caas_redis_status_counted_limit{labels}": f"{limit}x120"}
 
 
-def state(name: str) -> dict[str, str]:
-    return {f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x60"}
+def state(name: str) -> dict[str, str | None]:
+    return {UP: None, f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x120"}
 
 
-BROKEN = {f'caas_redis_status_broken{{{WHERE},what="aof_last_write_status"}}': "1x60"}
+BROKEN = {f'caas_redis_status_broken{{{WHERE},what="aof_last_write_status"}}': "1x120"}
 # Alert → the series that raise it, beside a tier that is well otherwise; None: the series that is not there.
 CASES: dict[str, Mapping[str, str | None]] = {
     "RedisDown": state("down"),
@@ -74,12 +76,20 @@ CASES: dict[str, Mapping[str, str | None]] = {
     "RedisLogBroken": {**BROKEN, **counted(Code.WRITES_REFUSED, "0x30 2x30")},
     "RedisMemFull": {**health(Code.MEM_FULL, "critical"), **counted(Code.WRITES_REFUSED, "0x30 2x30")},
     "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **counted(Code.REFUSED_CLIENTS, "0x30 2x30")},
-    "RedisHostNotSeen": {'caas_redis_status_host{host="redis-5",status="unreachable"}': "1x60"},
-    "RedisDrifted": {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "1x60"},
-    "RedisNotKnown": {'caas_redis_drift_host_status{host="redis-5",status="error"}': "1x60"},
-    "RedisStatusOld": {"caas_redis_status_timestamp_seconds": "0x60"},
+    "RedisLogCutOff": {f'caas_redis_status_broken{{{WHERE},what="end of the log"}}': "1x120"},
+    "RedisFlaps": {UP: "1 stale " * 60, f'caas_redis_status_state{{{WHERE},state="down"}}': "stale 1 " * 60},
+    "RedisNeverUp": {
+        UP: None,
+        f'caas_redis_status_state{{{WHERE},state="starting"}}': "1 stale stale stale stale " * 24,
+        f'caas_redis_status_state{{{WHERE},state="loading"}}': "stale 1 1 1 1 " * 24,
+    },
+    "RedisHostNotSeen": {'caas_redis_status_host{host="redis-5",status="unreachable"}': "1x120"},
+    "RedisDrifted": {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "1x120"},
+    "RedisNotKnown": {'caas_redis_drift_host_status{host="redis-5",status="error"}': "1x120"},
+    "RedisStatusOld": {"caas_redis_status_timestamp_seconds": "0x120"},
     "RedisDriftCheckOld": {"caas_redis_drift_check_timestamp_seconds": None},
 }
+HOURLY = {"RedisDrifted": "100m", "RedisNotKnown": "100m"}  # two checks, one an hour
 
 
 def firing(count: Mapping[str, int], at: str) -> dict[str, Any]:
@@ -95,16 +105,18 @@ def promtool(directory: Path, tests: list[dict[str, Any]]) -> subprocess.Complet
     return subprocess.run(words, capture_output=True, text=True, timeout=120)
 
 
-def case(name: str, series: Mapping[str, str | None], expected: Mapping[str, int]) -> dict[str, Any]:
+def case(name: str, series: Mapping[str, str | None], expected: Mapping[str, int], at: str = "40m") -> dict[str, Any]:
     known = {**HEALTHY, **series}
     values = [{"series": key, "values": value} for key, value in known.items() if value is not None]
-    checks = [firing({}, "0m"), firing(expected, "40m")] if name != "RedisStatusOld" else [firing(expected, "40m")]
+    checks = [firing({}, "0m"), firing(expected, at)] if name != "RedisStatusOld" else [firing(expected, at)]
     return {"name": name, "interval": "1m", "input_series": values, "promql_expr_test": checks}
 
 
 def test_each_alert_fires_for_its_own_and_no_other_does(tmp_path: Path) -> None:
     assert CASES.keys() == {item.name for item in ALERTS}
-    done = promtool(tmp_path, [case(name, series, {name: 1}) for name, series in CASES.items()])
+    done = promtool(
+        tmp_path, [case(name, series, {name: 1}, HOURLY.get(name, "40m")) for name, series in CASES.items()]
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -116,51 +128,96 @@ def test_series_of_a_healthy_tier_raise_none_at_any_minute_of_an_hour(tmp_path: 
     assert promtool(tmp_path, [case("healthy", CASES["RedisDown"], {})]).returncode != 0
 
 
-UP = f'caas_redis_status_state{{{WHERE},state="up"}}'
 # What happens → the series of it beside a tier that is well otherwise (None: none), and the alerts at minute 40.
 HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
-    "a look at a host failed": ({HOST_ERROR: "1x60", UP: None}, {"RedisHostNotSeen"}),
+    "a look at a host failed": ({HOST_ERROR: "1x120", UP: None}, {"RedisHostNotSeen"}),
     "a host is unreachable now, and its look fails then": (
         {
-            HOST_ERROR: "1 _ " * 30,
-            'caas_redis_status_host{host="redis-5",status="unreachable"}': "_ 1 " * 30,
+            HOST_ERROR: "1 stale " * 30,
+            'caas_redis_status_host{host="redis-5",status="unreachable"}': "stale 1 " * 30,
             UP: None,
         },
         {"RedisHostNotSeen"},
     ),
-    "one role of a host does not tell all": ({HOST_ERROR: "1x60"}, set()),
+    "one role of a host does not tell all": ({HOST_ERROR: "1x120"}, set()),
+    "a role goes from one trouble to the next": (
+        {
+            UP: None,
+            f'caas_redis_status_state{{{WHERE},state="down"}}': "1 1 stale stale " * 15,
+            f'caas_redis_status_state{{{WHERE},state="silent"}}': "stale stale 1 1 " * 15,
+        },
+        {"RedisFlaps"},
+    ),
+    "a role is up at every other look": (
+        {UP: "1 stale " * 30, f'caas_redis_status_state{{{WHERE},state="down"}}': "stale 1 " * 30},
+        {"RedisFlaps"},
+    ),
+    "a role starts, loads and ends, again and again": (
+        {
+            UP: None,
+            f'caas_redis_status_state{{{WHERE},state="starting"}}': "1 stale stale stale stale " * 12,
+            f'caas_redis_status_state{{{WHERE},state="loading"}}': "stale 1 1 1 1 " * 12,
+        },
+        {"RedisNeverUp"},
+    ),
+    "a role was down for ten minutes, and is up": (
+        {UP: "1x19 stale _x9 1x40", f'caas_redis_status_state{{{WHERE},state="down"}}': "_x20 1x10 stale"},
+        set(),
+    ),
+    "one look meets a restart": (
+        {UP: "1x38 stale _ 1x20", f'caas_redis_status_state{{{WHERE},state="down"}}': "_x39 1 1 stale"},
+        set(),
+    ),
+    "two looks meet a full role": (
+        {f'caas_redis_status_health{{{WHERE},code="MEM-FULL",severity="critical"}}': "_x39 1 1 stale"},
+        set(),
+    ),
+    "one check finds a drift": (
+        {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "_x4 1x60 _x120"},
+        set(),
+    ),
     "writes are refused after a hundred days": (
         counted(Code.WRITES_REFUSED, "5x30 2005x30"),
         {"RedisWritesRefusedWarning"},
     ),
-    "a slow disk, less than the limit": (counted(Code.DISK_SLOW, "0+0.5x60", limit=60), set()),
-    "a slow disk": (counted(Code.DISK_SLOW, "0+2x60", limit=60), {"RedisDiskSlowWarning"}),
+    "a slow disk, less than the limit": (counted(Code.DISK_SLOW, "0+0.5x120", limit=60), set()),
+    "a slow disk": (counted(Code.DISK_SLOW, "0+2x120", limit=60), {"RedisDiskSlowWarning"}),
     "a burst long ago, of which health still speaks": (
-        {**counted(Code.REFUSED_CLIENTS, "1000x60"), **health(Code.REFUSED_CLIENTS, "warning")},
+        {**counted(Code.REFUSED_CLIENTS, "1000x120"), **health(Code.REFUSED_CLIENTS, "warning")},
         set(),
     ),
     "counters set back": (counted(Code.WRITES_REFUSED, "2000x30 0x30"), set()),
     "a role that was full, and is no more": (
         {
-            f'caas_redis_status_health{{{WHERE},code="MEM-FULL",severity="critical"}}': "_x9 1x9 _x40",
+            f'caas_redis_status_health{{{WHERE},code="MEM-FULL",severity="critical"}}': "_x9 1x9 stale",
             **counted(Code.WRITES_REFUSED, "0x9 50x50"),
         },
         set(),
     ),
-    "a cache evicts as ever": (counted(Code.EVICTED, "0+2x60", 900, CACHE), set()),
-    "a cache evicts far more than it holds": (counted(Code.EVICTED, "0+60x60", 900, CACHE), {"RedisEvictedWarning"}),
+    "a cache evicts as ever": (counted(Code.EVICTED, "0+2x120", 900, CACHE), set()),
+    "a cache evicts far more than it holds": (counted(Code.EVICTED, "0+60x120", 900, CACHE), {"RedisEvictedWarning"}),
     "a cache that evicted once, and is idle": (
         {
-            **counted(Code.EVICTED, "10000x60", 0.1, CACHE),
-            f'caas_redis_status_health{{{CACHE},code="EVICTED",severity="warning"}}': "1x60",
+            **counted(Code.EVICTED, "10000x120", 0.1, CACHE),
+            f'caas_redis_status_health{{{CACHE},code="EVICTED",severity="warning"}}': "1x120",
         },
         set(),
     ),
     "keys that were to stay were dropped, whenever": (
-        {**counted(Code.EVICTED, "3x60"), **health(Code.EVICTED, "warning")},
+        {**counted(Code.EVICTED, "3x120"), **health(Code.EVICTED, "warning")},
         {"RedisEvictedWarning"},
     ),
 }
+
+
+@pytest.mark.parametrize("what", OF_PERSISTENCE)
+def test_what_redis_reports_of_its_files_raises_the_alert_of_the_entry_that_status_names(
+    tmp_path: Path, what: str
+) -> None:
+    (alert,) = (item for item in ALERTS if "status_broken" in item.expr and item.entry == OF_PERSISTENCE[what])
+    series = {f'caas_redis_status_broken{{{WHERE},what="{what}"}}': "1x120"}
+    done = promtool(tmp_path, [case("happens", series, {alert.name: 1})])
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("series", "expected"), HAPPENS.values(), ids=HAPPENS)
