@@ -51,8 +51,18 @@ def _state(name: str, state: str, severity: Severity, says: str, entry: str, hol
     return Alert(name, expr, severity, f"{{{{ $labels.role }}}} on {{{{ $labels.host }}}} {says}", entry, holds)
 
 
+# A role that is not deployed yet is no outage; one that was up within the week has lost its host.
+GONE = 'caas_redis_status_state{state="absent"} == 1 and on (host, role) '
+GONE += 'max_over_time(caas_redis_status_state{state="up"}[7d])'
 STATES = (
-    _state("RedisDown", "down|starting", "critical", "does not run", OF_REMEDY[Remedy.START], TWO_LOOKS),
+    Alert(
+        "RedisDown",
+        f'caas_redis_status_state{{state=~"down|starting"}} == 1 or {GONE}',
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} does not run",
+        OF_REMEDY[Remedy.START],
+        TWO_LOOKS,
+    ),
     _state("RedisBusy", "busy", "critical", "answers nobody: a script runs", OF_REFUSAL[Cause.BUSY], TWO_LOOKS),
     _state(
         "RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], TWO_LOOKS
@@ -63,8 +73,8 @@ STATES = (
 )
 # A state is a label, so that one which changes begins anew each time: these two are of whatever trouble there is.
 PAGED = f'ALERTS{{alertname=~"{"|".join(item.name for item in STATES)}",alertstate="firing"}}'
-TROUBLE = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|loading"})'
-NOT_UP = 'max by (host, role, policy) (caas_redis_status_state{state!="up"})'
+TROUBLE = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|loading|absent"})'
+NOT_UP = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|absent"})'
 CHANGING = (
     Alert(
         "RedisFlaps",

@@ -164,6 +164,11 @@ HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
         {UP: "1x19 stale _x9 1x40", f'caas_redis_status_state{{{WHERE},state="down"}}': "_x20 1x10 stale"},
         set(),
     ),
+    "a host was added and is not deployed yet": (state("absent"), set()),
+    "a host was installed anew": (
+        {UP: "1x9 stale", f'caas_redis_status_state{{{WHERE},state="absent"}}': "_x10 1x60"},
+        {"RedisDown"},
+    ),
     "one look meets a restart": (
         {UP: "1x38 stale _ 1x20", f'caas_redis_status_state{{{WHERE},state="down"}}': "_x39 1 1 stale"},
         set(),

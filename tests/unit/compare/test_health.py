@@ -22,6 +22,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     limits,
+    with_file,
     with_server,
     with_setting,
     with_unit,
@@ -162,6 +163,20 @@ def test_a_copy_that_is_not_there_or_not_proved_is_said(change: Change, code: st
     (item,) = health(host, change(as_desired(host)))
     assert (item.role, item.code, item.severity) == ("crypto", code, severity)
     assert compare(host, change(as_desired(host))) == []
+
+
+@pytest.mark.parametrize("record", [None, "result failed\nat 1\nsaid no route\n"], ids=["not tried", "failed"])
+@pytest.mark.parametrize(
+    ("age", "severity"),
+    [(60, "warning"), (2 * HOUR, "warning"), (4 * HOUR, "critical"), (-2 * HOUR, "critical")],
+    ids=["just turned on", "soon due", "too old", "a clock was ahead"],
+)
+def test_without_any_copy_it_is_critical_once_one_would_be_too_old(record: str | None, age: int, severity: str) -> None:
+    host = desired("crypto", backup=BACKUP)
+    seen = with_file(records(copy=record)(as_desired(host)), "/etc/redis/crypto.backup", modified=NOW - age)
+    (item,) = health(host, seen)
+    assert (item.code, item.severity) == ("BACKUP-OLD", severity)
+    assert ("no route" in item.observed) == (record is not None)
 
 
 def test_a_tier_with_backups_that_is_well_says_nothing() -> None:
