@@ -104,6 +104,13 @@ def entry_of(found: Finding) -> str:
     return OF_PERSISTENCE.get(found.name, "") if found.subject == "persistence" else ""
 
 
+def where_to_begin(found: Unknown) -> str:
+    """The anchor of what is not known, of whatever kind."""
+    if found.kind in (Kind.LOADING, Cause.LOADING):
+        return LOADS_LONG
+    return entry_of(found) or UNSEEN
+
+
 def where_to_read(found: Finding) -> str:
     """The entry as a person finds it: `docs/runbook.md#busy`; empty where there is none."""
     return f"{PAGE}#{anchor}" if (anchor := entry_of(found)) else ""

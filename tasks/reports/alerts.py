@@ -20,11 +20,9 @@ from tasks.compare.runbook import (
     OF_PERSISTENCE,
     OF_REFUSAL,
     OF_REMEDY,
-    OF_UNKNOWN,
     PAGE,
     UNSEEN,
 )
-from tasks.compare.unknown import Kind
 from tasks.compare.unwell import Code, Severity
 from tasks.observed.refusal import Cause
 
@@ -32,6 +30,7 @@ STATUS_AGE, DRIFT_AGE = 600, 7200  # seconds; status runs each minute, drift eac
 # One look may meet a planned restart, and one check a deploy: these need the next one to see the same.
 TWO_LOOKS, TWO_CHECKS = "2m30s", "70m"
 STATUS_TIME, DRIFT_TIME = "caas_redis_status_timestamp_seconds", "caas_redis_drift_check_timestamp_seconds"
+OF_CAUSE = "{{ $labels.entry }}"  # the entry of what is not known is a label: tasks/compare/runbook.py, where_to_begin
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,14 @@ STATES = (
         "RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], TWO_LOOKS
     ),
     _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], TWO_LOOKS),
-    _state("RedisNotSeen", "unknown", "critical", "does not tell how it is", OF_REFUSAL[Cause.CLOSED], "5m"),
+    Alert(
+        "RedisNotSeen",
+        "caas_redis_status_not_told == 1",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} does not tell how it is",
+        OF_CAUSE,
+        "5m",
+    ),
     _state("RedisLoadsLong", "loading", "critical", "has not loaded its data yet", LOADS_LONG, "15m"),
 )
 # A state is a label, so that one which changes begins anew each time: these two are of whatever trouble there is.
@@ -216,10 +222,10 @@ OTHERS = (
     ),
     Alert(
         "RedisNotKnown",
-        'caas_redis_drift_host_status{status="error"} == 1',
+        "caas_redis_not_known == 1",
         "warning",
         "not everything of {{ $labels.host }} could be looked at: tasks/drift.py says what, and why",
-        OF_UNKNOWN[Kind.LISTENERS],
+        OF_CAUSE,
         TWO_CHECKS,
     ),
     Alert(
