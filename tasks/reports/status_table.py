@@ -37,7 +37,7 @@ def to_status(report: StatusReport, width: int, colour: bool = False, role: str 
         for part in _parts(report, role, history):
             console.print(part, overflow="fold")
         style = "bold green" if report.exit_code == 0 else "bold red"
-        console.print(Text(summary(report), style), soft_wrap=True)
+        console.print(Text(summary(report), style), overflow="fold")
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
@@ -112,7 +112,9 @@ LEFT = ("role", "state", "version", "copies")
 def _table(columns: Sequence[tuple[str, Cell]], rows: Sequence[tuple[HostStatus, RoleRow]]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", collapse_padding=True)
     for name, _ in columns:
-        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
+        # Where a line is too long, it is the role's name that goes on below: a number that is cut is another one.
+        folds = name == "role"
+        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=not folds, overflow="fold")
     for item, row in rows:
         cells = [Text(cell(item, row)) for _, cell in columns]
         if columns is LOAD:
