@@ -271,7 +271,7 @@ def test_what_nobody_knows_names_the_entry_of_its_cause(tmp_path: Path, name: st
 
 
 class Watched:
-    """A Prometheus on 127.0.0.1 with the alerts, `for:` left out, and what it scrapes: a file that status writes."""
+    """A Prometheus on 127.0.0.1 with the alerts, `for:` left out and an hour as ten seconds, and what it scrapes: a file that status writes."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.file, self.port = directory / "status.prom", port
@@ -309,6 +309,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     rules = yaml.safe_load(RULES.read_text())
     for rule in rules["groups"][0]["rules"]:
         rule["for"] = "0s"
+        rule["expr"] = rule["expr"].replace("[1h]", "[10s]")
     (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
     scrape = {"job_name": "status", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
     config = {
