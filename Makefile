@@ -67,10 +67,11 @@ lab-ssh: system ## a shell on a container host: make lab-ssh HOST=redis-crypto
 lab-status: system ## the labs of this machine and their hosts
 	@$(AS_ROOT) $(RUN) -m tests.lab status
 
-bench: system ## how long a deploy with nothing to do takes, and what its fences cost clients
+bench: system ## how long a deploy with nothing to do takes, and what its fences and metrics cost
 	$(AS_ROOT) $(RUN) -m tests.bench
 	$(AS_ROOT) $(RUN) -m tests.bench.clients
 	$(AS_ROOT) $(RUN) -m tests.bench.backups
+	$(AS_ROOT) $(RUN) -m tests.bench.metrics
 
 golden: setup ## write the rendered files anew after a wanted change
 	$(RUN) -m tests.golden.update

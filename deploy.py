@@ -20,6 +20,7 @@ from tasks.steps.install import install_redis
 from tasks.steps.instances import converge_instances
 from tasks.steps.kernel import tune_kernel
 from tasks.steps.lock import hold_host
+from tasks.steps.metrics import serve_metrics
 from tasks.steps.move import before_the_move, discard_copies, move_roles
 from tasks.steps.passwords import keep_passwords, keep_rotation
 from tasks.steps.preflight import check_fitness
@@ -44,6 +45,7 @@ if seen is not None:
     own_addresses(now)
     converge_instances(ctx_state.get(), now, rotation)
     move_roles(ctx_state.get(), first)
+    serve_metrics(first)
     begin_backups(first)
     say_what_is_adopted(first)
     prove(name="Prove the tier", seen=first)

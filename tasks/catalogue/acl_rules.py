@@ -44,6 +44,9 @@ _READER_COMMANDS = (
     "get lrange smembers hgetall zrange xrange",
 )
 READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMANDS for name in words.split())])
+# Of `metrics`, where a role is measured: no key, no value of one (SLOWLOG GET shows arguments), no setting, no client
+# (docs/decisions/0030).
+METRICS_RULES = "-@all +info +slowlog|len +latency|latest +latency|histogram"
 REPLICATION = "replication"  # a user that there is while a role moves
 REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as; without one of them it does not begin
 # Of whom the handover logs in as, on both sides, and of whom the old server then follows the new one as.

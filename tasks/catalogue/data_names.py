@@ -13,6 +13,7 @@ from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.interface import NAME as INTERFACE
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
+from tasks.catalogue.metrics import NAME as METRICS
 from tasks.catalogue.requested import WORDS
 from tasks.catalogue.rotation import ANYWAY
 from tasks.catalogue.scaling import SCALE
@@ -47,6 +48,7 @@ NAMES = (
         TRIED,
         BACKUP,
         INTERFACE,
+        METRICS,
     ),
     *(
         "allow_eviction",

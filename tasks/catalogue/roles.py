@@ -40,7 +40,7 @@ def _plain_address(value: IPv4Address) -> IPv4Address:
 NO_NETWORK = "is no IPv4 network: write it as 10.8.0.0/16, or one address as 10.9.1.7"
 
 
-def _networks(value: object) -> tuple[IPv4Network, ...] | None:
+def networks(value: object) -> tuple[IPv4Network, ...] | None:
     """Networks in order, none of them in another, or None; what is wrong with them in words."""
     if value is None:
         return None
@@ -69,7 +69,7 @@ Text = Annotated[str, text_rule(str)]
 # Of the length that, with .env behind it, is the name of a file everywhere.
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-OURS = ("name", OWN_RIGHTS, "backed_up")  # fields of a Role that no file says
+OURS = ("name", OWN_RIGHTS, "backed_up", "measured")  # fields of a Role that no file says
 # With redis- before it, it is the name of a user, of at most 31 characters.
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME, max_length=25)]
 
@@ -86,7 +86,7 @@ class Role(Settings, Rights):
     purpose: Text
     address: Annotated[IPv4Address, AfterValidator(_plain_address)]
     inner_port: Port | None
-    allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(_networks)] = None
+    allow_from: Annotated[tuple[IPv4Network, ...] | None, BeforeValidator(networks)] = None
     tls: Tls | None = None
     plain_inner_port: Flag = False
     services: Annotated[tuple[UserName, ...], Field(min_length=1)]
@@ -94,6 +94,7 @@ class Role(Settings, Rights):
     stores: tuple[Text, ...]
     reason: Text
     backed_up: Flag = False  # as its host's redis_backup says (tasks/catalogue/backup.py)
+    measured: Flag = False  # as its host's redis_metrics says (tasks/catalogue/metrics.py)
 
     @model_validator(mode="after")
     def _services_are_distinct_users(self) -> Role:

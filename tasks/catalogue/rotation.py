@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import PASSWORD as REPOSITORY
-from tasks.catalogue.backup import READER
 from tasks.catalogue.moments import in_utc
 from tasks.catalogue.requested import FINISH, ROTATE, ROTATIONS, UNDO, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.secret import MOST, all_of
+from tasks.catalogue.users import users_of
 
 ANYWAY = "rotate_anyway"  # of finish: who is still there from before is meant to be turned away when it comes again
 Pair = tuple[str, str]  # role, user
@@ -82,11 +81,10 @@ def named(asked: Iterable[str], role: Role) -> list[str]:
 
     Its repository of backups, which is no user of Redis, is meant only where it is named (`ROLE:backup`).
     """
-    users = (*role.services, OPERATOR, *([READER] if role.backed_up else []))
     pairs = [item.partition(":") for item in asked]
     wanted = {user for name, _, user in pairs if name == role.name}
     repository = [REPOSITORY] if role.backed_up and REPOSITORY in wanted else []
-    return [user for user in users if user in wanted or "" in wanted] + repository
+    return [user for user in users_of(role) if user in wanted or "" in wanted] + repository
 
 
 def undoable(asked: Collection[str], role: Role, kept: Kept, now: int) -> list[str]:

@@ -15,8 +15,7 @@ import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tasks.catalogue.acl_rules import OPERATOR
-from tasks.catalogue.backup import PASSWORD, READER
+from tasks.catalogue.backup import PASSWORD
 from tasks.catalogue.moments import from_utc, in_utc
 from tasks.catalogue.private_files import exposed, write_private
 from tasks.catalogue.requested import FINISH, ROTATE
@@ -24,11 +23,7 @@ from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import Edit, Kept
 from tasks.catalogue.secret import Secret, all_of
 from tasks.catalogue.secrets_text import PLACEHOLDER, Passwords, Secrets, as_yaml, parse_secrets
-
-
-def users_of(role: Role) -> tuple[str, ...]:
-    """Every ACL user of a role that has a password."""
-    return (*role.services, OPERATOR, *([READER] if role.backed_up else []))
+from tasks.catalogue.users import users_of
 
 
 def entries_of(role: Role) -> tuple[str, ...]:

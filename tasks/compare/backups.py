@@ -18,12 +18,14 @@ from tasks.desired.paths import (
     BACKUP_TOOLS,
     BACKUP_UNITS,
     CONFIG_DIRECTORY,
+    PROOFS,
     UNITS,
     backup_file,
     backup_record,
     backup_unit,
     proof_record,
     proof_unit,
+    scratch_directory,
 )
 from tasks.observed.state import Observed
 
@@ -32,6 +34,7 @@ OURS = re.compile(
     rf"{UNITS}/{BACKUP_UNITS}((backup|proof)-{ROLE}\.(service|timer)|begun-{ROLE}\.(service|path))|"
     rf"{BACKUP_TOOLS}/(backup|sample|copy\.pl|moments\.pl|unpack\.pl)"
 )
+SCRATCH = re.compile(rf"{PROOFS}/({ROLE})")
 SETTINGS = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE})\.backup")
 HOUR = 3600
 SLACK = 60  # seconds that one clock may be ahead of another: what is of later than that is of a time to come
@@ -97,8 +100,12 @@ def recorded(path: str, observed: Observed) -> Record | None:
 
 
 def backup_leftovers(desired: Host, observed: Observed) -> Iterator[Difference]:
-    """Timers and files of backups that the host is not to have; its copies stay where they are."""
-    wanted = {unit.name for unit in desired.units} | {file.path for file in desired.files}
+    """Timers and files of backups that the host is not to have; its copies stay where they are.
+
+    Of a role that is backed up a copy lies there while it is proved; what a proof left is removed by the next run.
+    """
+    proved = {scratch_directory(plan.role.name) for plan in desired.backups}
+    wanted = proved | {unit.name for unit in desired.units} | {file.path for file in desired.files}
     for name, state in sorted(observed.units.items()):
         ours = OURS.fullmatch(f"{UNITS}/{name}")
         if ours and name not in wanted and state["LoadState"] != "not-found":
@@ -112,7 +119,7 @@ def _is_ours(path: str, files: Collection[str]) -> bool:
     """Whether this tool has written a file. Anybody may call a copy of a file `*.backup`: ours has a unit beside it."""
     settings = SETTINGS.fullmatch(path)
     if settings is None:
-        return OURS.fullmatch(path) is not None
+        return SCRATCH.fullmatch(path) is not None or OURS.fullmatch(path) is not None
     return f"{UNITS}/{backup_unit(settings[1])}.service" in files
 
 

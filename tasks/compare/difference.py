@@ -39,6 +39,7 @@ class Remedy(Enum):
     ASIDE = "save a snapshot, then put the log aside"
     RESTART = "restart"
     LEAD = "load the inner port's rules"
+    AFRESH = "start the exporter anew"
     RECORD = "record since when"
     PLACE = "put it there, and keep it there"
 

@@ -17,6 +17,7 @@ from tasks.compare.difference import ByHand, Difference, RefusedRestart
 from tasks.compare.elsewhere import leftovers_in_place
 from tasks.compare.leftovers import purge_problems
 from tasks.compare.listeners import NO_OTHER
+from tasks.compare.metrics import ALONE
 from tasks.compare.server import GET_BACK_FIRST, keeps_log
 from tasks.compare.unfit import Reason, Unfit, of_kind
 from tasks.compare.unknown import part_in_words
@@ -60,6 +61,7 @@ def unfit(
         *of_kind(Unfit.GONE, map(_in_words, missed_data(desired, observed))),
         *_refused(differences),
         *of_kind(Unfit.PORT, _swapped_ports(desired, observed)),
+        *of_kind(Unfit.PORT, (_in_words(item) for item in differences if item.expected == ALONE)),
         *of_kind(Unfit.DATA, _data_without_manifest(desired, observed), _renamed_data(desired, observed)),
         *of_kind(Unfit.DATA, _left_log(desired, observed)),
         *of_kind(Unfit.LIMIT, _too_full(desired, observed, allow_eviction)),

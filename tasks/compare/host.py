@@ -27,6 +27,7 @@ from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
+from tasks.compare.metrics import metrics_differences
 from tasks.compare.moving import handover_differences, named_copies
 from tasks.compare.passwords import keep_password, keeps_other_passwords
 from tasks.compare.planted import planted
@@ -34,10 +35,13 @@ from tasks.compare.restarts import restart_refusals
 from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
 from tasks.compare.set_aside import set_aside_notices
-from tasks.desired.backup import PACKAGE
+from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
+from tasks.desired.metrics import PACKAGE as EXPORTER
 from tasks.desired.paths import (
     DATA_ROOT,
+    EXPORTER_PASSWORDS,
+    METRICS_UNIT,
     SYSCTL_FILE,
     THP_FILE,
     account_file,
@@ -77,6 +81,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *adoption_differences(desired, observed),
         *leftover_differences(desired, observed),
         *backup_leftovers(desired, observed),
+        *metrics_differences(desired, observed),
         *handover_differences(desired, observed),
     ]
     found += _certificates(desired, observed, found)
@@ -160,7 +165,7 @@ def _packages(desired: Host, observed: Observed) -> Iterator[Difference]:
             yield Difference(
                 None, "package", name, version or "installed", installed or "not installed", Remedy.INSTALL
             )
-        elif name in observed.automatic and name != PACKAGE:
+        elif name in observed.automatic and name not in (RESTIC, EXPORTER):
             # redis-tools takes /var/lib/redis with it when it is purged (redis-facts §1).
             found = "installed automatically: apt autoremove --purge may delete it, and /var/lib/redis"
             yield Difference(None, "package", name, "installed for itself", found, Remedy.KEEP)
@@ -177,7 +182,7 @@ def _accounts(desired: Host, observed: Observed) -> Iterator[Difference]:
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
-    backups = {backup_file(plan.role.name) for plan in desired.backups}
+    told = {*(backup_file(plan.role.name) for plan in desired.backups), EXPORTER_PASSWORDS}
     refused = refused_switches(desired, observed)
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:
@@ -185,7 +190,7 @@ def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
             unbegun - observed.files.keys()
         ) | missed:
             continue
-        unknown = file.content == "" and (file.path in backups or has_all_users(desired, observed, file.path))
+        unknown = file.content == "" and (file.path in told or has_all_users(desired, observed, file.path))
         file = _with_its_owner(file, desired, observed)
         for item in _file(file, observed.files.get(file.path), unknown):
             yield _without_asking(desired, observed, item, refused)
@@ -295,10 +300,11 @@ def _enabled(unit: Unit, desired: Host, observed: Observed) -> Iterator[Differen
         yield Difference(unit.role, "unit", unit.name, "loaded as on disk", "changed on disk", Remedy.RELOAD)
     if unit.digest and state["ActiveState"] == "active" and observed.started.get(unit.name) != unit.digest:
         expected, found = "started from the unit as it is", "started before it changed"
-        yield Difference(unit.role, "unit", unit.name, expected, found, Remedy.LEAD)
+        anew = Remedy.AFRESH if unit.name == METRICS_UNIT else Remedy.LEAD
+        yield Difference(unit.role, "unit", unit.name, expected, found, anew)
     drop_ins = [path for path in _foreign_drop_ins(state) if path not in _of_moves(unit)]
     if drop_ins:
-        remedy = ByHand("remove it, or bring what it says into templates/redis.service.j2")
+        remedy = ByHand(f"remove it, or bring what it says into templates/{_template(unit)}")
         yield Difference(unit.role, "unit", unit.name, "no drop-in", ", ".join(drop_ins), remedy)
     elif unit.role is not None:
         yield from _descriptors(unit, state, desired)
@@ -308,6 +314,10 @@ def _enabled(unit: Unit, desired: Host, observed: Observed) -> Iterator[Differen
         if state.get("NRestarts", "0") != "0":
             found += f" ({state.get('Result')}, {state['NRestarts']} restarts)"
         yield Difference(unit.role, "unit", unit.name, "active", found, Remedy.START)
+
+
+def _template(unit: Unit) -> str:
+    return "metrics.service.j2" if unit.name == METRICS_UNIT else "redis.service.j2"
 
 
 def _descriptors(unit: Unit, state: Mapping[str, str], desired: Host) -> Iterator[Difference]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from types import MappingProxyType
 
-from tasks.catalogue.acl_rules import OPERATOR, OPERATOR_RULES, READER_RULES
+from tasks.catalogue.acl_rules import METRICS_RULES, OPERATOR, OPERATOR_RULES, READER_RULES
 from tasks.catalogue.backup import READER, Backup
+from tasks.catalogue.metrics import METRICS, Metrics
 from tasks.catalogue.requested import NOTHING, Requests
 from tasks.catalogue.roles import Role
 from tasks.catalogue.rotation import finished, named
 from tasks.catalogue.secret import all_of, revealed
-from tasks.catalogue.secrets_file import users_of
 from tasks.catalogue.tls import Credentials, server_settings
+from tasks.catalogue.users import users_of
 from tasks.desired.address import ARPING, address_files, address_plans
-from tasks.desired.backup import PACKAGE, backup_files, backup_plan, backup_timers
+from tasks.desired.backup import PACKAGE as RESTIC
+from tasks.desired.backup import backup_files, backup_plan, backup_timers
 from tasks.desired.host import (
     Fence,
     File,
@@ -31,6 +32,8 @@ from tasks.desired.host import (
     fence_chains,
     sha256,
 )
+from tasks.desired.metrics import NO_UNIT, exporter, exporter_files, exporter_units, no_exporter_files
+from tasks.desired.metrics import PACKAGE as EXPORTER
 from tasks.desired.paths import (
     APT_PIN_FILE,
     CONFIG_DIRECTORY,
@@ -62,7 +65,9 @@ from tasks.desired.paths import (
     unit_name,
     user_name,
 )
-from tasks.desired.rendering import acl_text, config_text, process_part, render
+from tasks.desired.rendering import acl_text, config_text, render, unit_digest
+
+OWN_USERS = {OPERATOR: OPERATOR_RULES, READER: READER_RULES, METRICS: METRICS_RULES}
 
 
 def desired_host(
@@ -76,6 +81,7 @@ def desired_host(
     credentials: Mapping[str, Credentials] = MappingProxyType({}),
     backup: Backup | None = None,
     interface: str | None = None,
+    metrics: Metrics | None = None,
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`; `credentials` of those that speak TLS.
 
@@ -93,6 +99,8 @@ def desired_host(
         if role.allow_from is not None
         for port in role.listens_on
     )
+    if metrics is not None and metrics.allow_from is not None:
+        fences = (*fences, Fence(METRICS, metrics.host, metrics.port, tuple(map(_as_listed, metrics.allow_from))))
     instances = tuple(
         replace(
             _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),
@@ -111,15 +119,23 @@ def desired_host(
     files += backup_files(plans, passwords)
     addresses = address_plans(roles, interface)
     files += address_files(addresses)
+    measuring = None if metrics is None else exporter(metrics, instances, passwords)
+    files += [] if measuring is None else exporter_files(measuring)
     return Host(
         name=name,
         roles=roles,
         packages=_packages(bool(forwards or fences), redis_version)
-        | ({PACKAGE: None} if plans else {})
-        | ({ARPING: None} if addresses else {}),
+        | ({RESTIC: None} if plans else {})
+        | ({ARPING: None} if addresses else {})
+        | ({EXPORTER: None} if measuring else {}),
         files=tuple(sorted(files, key=lambda file: file.path)),
-        absent=_absent(roles, bool(forwards or fences), redis_version),
-        units=(*_units(roles, bool(forwards or fences)), *_begun_units(roles), *backup_timers(plans)),
+        absent=(*_absent(roles, bool(forwards or fences), redis_version), *no_exporter_files(measuring)),
+        units=(
+            *_units(roles, bool(forwards or fences)),
+            *_begun_units(roles),
+            *backup_timers(plans),
+            *([NO_UNIT] if measuring is None else exporter_units(measuring)),
+        ),
         sysctls=values,
         thp="never",
         forwards=forwards,
@@ -130,6 +146,7 @@ def desired_host(
         requests=requests,
         backups=plans,
         addresses=addresses,
+        exporter=measuring,
     )
 
 
@@ -151,8 +168,8 @@ def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
         roles=(),
         packages={},
         files=(),
-        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}"),
-        units=(Unit(INNER_PORT_UNIT, "absent", "inactive"),),
+        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}", *no_exporter_files(None)),
+        units=(Unit(INNER_PORT_UNIT, "absent", "inactive"), NO_UNIT),
         sysctls={},
         thp="",
         forwards=(),
@@ -175,7 +192,7 @@ def _absent(roles: Sequence[Role], rules: bool, version: str | None) -> tuple[st
 def _units(roles: Sequence[Role], rules: bool) -> tuple[Unit, ...]:
     inner_port = Unit(INNER_PORT_UNIT, "absent", "inactive")
     if rules:
-        inner_port = Unit(INNER_PORT_UNIT, "enabled", "active", digest=_digest(_inner_port_unit("")))
+        inner_port = Unit(INNER_PORT_UNIT, "enabled", "active", digest=unit_digest(_inner_port_unit("")))
     return (
         Unit(PACKAGED_UNIT, "masked", "inactive"),
         inner_port,
@@ -206,7 +223,7 @@ def _host_files(
     if forwards or fences:
         files += [
             File(INNER_PORT_RULES, _inner_port_rules(forwards, fences)),
-            File(f"{UNITS}/{INNER_PORT_UNIT}", _inner_port_unit(_digest(_inner_port_unit("")))),
+            File(f"{UNITS}/{INNER_PORT_UNIT}", _inner_port_unit(unit_digest(_inner_port_unit("")))),
         ]
     return files
 
@@ -280,19 +297,14 @@ def _instance(
         )
         for name, known in wanted.items()
     )
-    digest = _digest(_unit_text(role, ""))
+    digest = unit_digest(_unit_text(role, ""))
     return Instance(role, settings(role), users, digest, _unit_text(role, digest), finishing=finishing)
 
 
 def _user(role: Role, name: str, passwords: Sequence[str], awaits: bool) -> User:
     hashes = tuple(filter(None, map(sha256, passwords)))
-    rules = {OPERATOR: OPERATOR_RULES, READER: READER_RULES}.get(name) or role.rights_of(name).rules
+    rules = OWN_USERS.get(name) or role.rights_of(name).rules
     return User(name, tuple(sorted(hashes)), rules, hashes[0] if hashes else None, awaits)
-
-
-def _digest(unit_text: str) -> str:
-    """What a running process says of the text of the unit that it was started from."""
-    return hashlib.sha256(process_part(unit_text).encode()).hexdigest()[:16]
 
 
 def _as_listed(network: IPv4Network) -> str:

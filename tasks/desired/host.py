@@ -86,7 +86,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Fence:
-    """Who may connect to a role from elsewhere: networks as nft lists them."""
+    """Who may connect to a role, or to the exporter of metrics, from elsewhere: networks as nft lists them."""
 
     role: str
     address: str
@@ -179,6 +179,24 @@ class OwnAddress:
 
 
 @dataclass(frozen=True)
+class Exporter:
+    """What measures the roles of one host: where it listens, how a scrape names each role, and what it is started with.
+
+    `files`: by the name of the credential that its process gets each one as.
+    """
+
+    address: str
+    port: int
+    targets: Mapping[str, str]
+    files: Mapping[str, File] = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        """Where Prometheus finds it."""
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
 class Host:
     """Everything that must be true of one host."""
 
@@ -200,6 +218,7 @@ class Host:
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
     backups: tuple[Plan, ...] = ()
     addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
+    exporter: Exporter | None = None  # of metrics
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
 
     @property

@@ -131,6 +131,13 @@ def begun_file(role: str) -> str:
 
 BACKUP_TOOLS = "/usr/local/lib/caas-redis"  # what the units of backups run
 BACKUP_UNITS = "caas-redis-"  # begins their names: `redis-ROLE.service` is a role's, whatever that is called
+METRICS_UNIT = f"{BACKUP_UNITS}metrics.service"
+EXPORTER_ROOT = "/run/caas-redis-metrics"  # what is / for it: mounts only, made before each start
+PACKAGED_EXPORTER = "prometheus-redis-exporter.service"
+# Of what it is started with: no file of a role has such a name, whatever that is called.
+EXPORTER_PASSWORDS = f"{CONFIG_DIRECTORY}/metrics.passwords"
+EXPORTER_CA = f"{CONFIG_DIRECTORY}/metrics.authorities"
+EXPORTER_PAIR = f"{CONFIG_DIRECTORY}/metrics.shown"
 
 
 def begun_unit(role: str) -> str:
@@ -173,6 +180,14 @@ def proof_record(role: str) -> str:
     return f"{RECORDS}/{role}.proof"
 
 
+PROOFS = "/var/lib/caas-redis-proof"  # where copies are unpacked that are proved
+
+
+def scratch_directory(role: str) -> str:
+    """Where a copy of a role lies while it is proved."""
+    return f"{PROOFS}/{role}"
+
+
 def rotation_file(role: str) -> str:
     """Where it is written since when users of a role have more than one password: names and times, nothing else."""
     return f"{RECORDS}/{role}.rotation"
@@ -186,6 +201,11 @@ def moved_file(role: str) -> str:
 def trusted_file(role: str) -> str:
     """Where it is written which `ca` a role's clients were last checked by: its SHA-256, which is no secret."""
     return f"{RECORDS}/{role}.ca"
+
+
+def credential(unit: str, name: str) -> str:
+    """Where it lies, for as long as its process lives, what a unit was started with."""
+    return f"/run/credentials/{unit}/{name}"
 
 
 def copy_file(role: str) -> str:

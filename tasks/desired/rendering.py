@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,11 @@ def process_part(unit_text: str) -> str:
     """What of a unit's text its running process depends on: not what only the next start asks before it begins."""
     asked = ("#", "Assert", "ExecStartPre=")
     return "".join(line for line in unit_text.splitlines(keepends=True) if not line.startswith(asked))
+
+
+def unit_digest(unit_text: str) -> str:
+    """What a running process says of the text of the unit that it was started from."""
+    return hashlib.sha256(process_part(unit_text).encode()).hexdigest()[:16]
 
 
 @cache

@@ -19,9 +19,11 @@ from tasks.desired.paths import (
     CONFIG_DIRECTORY,
     DATA_ROOT,
     LOCK_FILE,
+    METRICS_UNIT,
     NEW,
     backup_record,
     copy_file,
+    credential,
     data_directory,
     log_directory,
     marker_file,
@@ -148,6 +150,8 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     # Of one that speaks TLS no more, too.
     secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
     secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW)}
+    if desired.exporter is not None:
+        secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
     own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}

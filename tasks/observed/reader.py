@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
-from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, METRICS_UNIT
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, fences, forwards, legacy_takings, owner, read_rules, takings
@@ -23,7 +23,7 @@ PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
     *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
 )
-PACKAGES = ("redis-server", "redis-tools", "nftables", "restic", "iputils-arping")
+PACKAGES = ("redis-server", "redis-tools", "nftables", "restic", "iputils-arping", "prometheus-redis-exporter")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -444,7 +444,8 @@ def _descriptors(matches: Texts) -> Iterator[tuple[int, int]]:
 def _started(texts: Texts) -> dict[str, str]:
     """The digest that a unit was started with, from `/run/credentials/UNIT/unit-digest`."""
     found = ((path.split("/"), lines[0]) for path, lines in texts.items() if path.startswith("/run/credentials/"))
-    return {words[3]: text for words, text in found if len(words) == 5 and STARTED_UNIT.fullmatch(words[3])}
+    units = {words[3]: text for words, text in found if len(words) == 5}
+    return {unit: text for unit, text in units.items() if unit == METRICS_UNIT or STARTED_UNIT.fullmatch(unit)}
 
 
 def _statoverrides(lines: Sequence[str]) -> dict[str, str]:

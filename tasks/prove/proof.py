@@ -20,8 +20,8 @@ from tasks.catalogue.secret import newest
 from tasks.compare.backups import without_backup
 from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
-from tasks.desired.host import Instance, Passwords
-from tasks.desired.paths import unit_name
+from tasks.desired.host import Exporter, Instance, Passwords
+from tasks.desired.paths import METRICS_UNIT, unit_name
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, exchange
 from tasks.observed.own_server import is_its_own, is_led_inward, sockets_of
@@ -37,6 +37,7 @@ from tasks.prove.behaviour import (
     turned_away,
     writing_checks,
 )
+from tasks.prove.scrape import scrape
 from tasks.run.fault import fault
 from tasks.run.network import try_from_others
 from tasks.run.options import options
@@ -59,7 +60,9 @@ def findings(
     result = seen if seen is not None and seen.still_holds else look(state, run, host)
     if result.observed is None:
         return [printable(f"could not be read: {result.error}")]
-    clients = [begin(partial(_behave, host, result, item)) for item in served(result)] if as_clients else []
+    serving = served(result) if as_clients else []
+    clients = [begin(partial(_behave, host, result, item)) for item in serving]
+    clients += [begin(partial(_scrape, host, item, instance)) for item in measuring(result) for instance in serving]
     differences = before_the_end(result).differences if ends_later else result.differences
     critical = [item for item in result.health if item.severity == "critical"]
     for warning in result.health:
@@ -83,6 +86,16 @@ def served(seen: Look) -> list[Instance]:
         for item in seen.desired.instances
         if known[item.name].refusal is None and known[item.name].endpoint == (item.address, item.role.port)
     ]
+
+
+def measuring(seen: Look) -> list[Exporter]:
+    """The exporter of the host, where its own process listens; else what is wrong with it is listed already."""
+    item, observed = seen.desired.exporter, seen.observed
+    if item is None or observed is None:
+        return []
+    pid = observed.pid(METRICS_UNIT)
+    there = {(it.address, it.port) for it in observed.listeners if it.is_of(pid)}
+    return [item] if (item.address, item.port) in there else []
 
 
 def verify_tier(state: State) -> int:
@@ -136,6 +149,13 @@ def _behave(host: Host, seen: Look, instance: Instance) -> list[str]:
         return [in_words(item) if isinstance(item, Unknown) else str(item) for item in found]
     except Exception as error:
         return [f"{instance.name}: what a client meets: {fault(error)}"]
+
+
+def _scrape(host: Host, exporter: Exporter, instance: Instance) -> list[str]:
+    try:
+        return scrape(host, exporter, instance)
+    except Exception as error:
+        return [f"{instance.name}: what Prometheus is told: {fault(error)}"]
 
 
 def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:

@@ -185,10 +185,12 @@ HEALTH = (
     *(_of_health(code, "critical") for code in CRITICAL),
     *(_of_health(code, "warning") for code in Code),
 )
+# A log that cannot be written because its disk is full is that disk's alert; one disk of several roles has no role.
+FULL_DISK = 'caas_redis_status_health{code="DISK-FULL",severity="critical"'
 OTHERS = (
     Alert(
         "RedisLogBroken",
-        f"{_broken('disk-full')} == 1",
+        f'{_broken("disk-full")} == 1 unless on (host, role) {FULL_DISK}}} unless on (host) {FULL_DISK},role=""}}',
         "critical",
         "{{ $labels.role }} on {{ $labels.host }} cannot write its log or its snapshot: {{ $labels.what }}",
         "disk-full",

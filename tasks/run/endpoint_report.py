@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import stat
 import sys
@@ -17,18 +16,14 @@ from pyinfra.api.state import State
 from rich.console import Console
 
 from tasks.catalogue.data_names import ENDPOINTS_DIR, ENDPOINTS_PORT
-from tasks.catalogue.given_tls import CLIENTS, TLS
 from tasks.catalogue.private_files import exposed, owners, write_together
-from tasks.catalogue.roles import RESERVED_USERS
 from tasks.catalogue.secret import revealed
 from tasks.catalogue.secrets_command import SecretsCommand
-from tasks.catalogue.secrets_file import entries_of
 from tasks.compare.handed_out import handed_out
 from tasks.compare.ways_in import closed_ways
 from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import (
     INNER,
-    OURS,
     PORTS,
     Access,
     accesses,
@@ -38,6 +33,7 @@ from tasks.reports.endpoint_files import (
 )
 from tasks.reports.endpoint_table import endpoint_table, rights_table
 from tasks.run.ending import Refusal, listed
+from tasks.run.endpoint_leftovers import handed_out_again, left_over, named_copies
 from tasks.run.interruption import held_back
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import survey
@@ -130,7 +126,7 @@ def write_files(
     problems += _unreadable_path(directory, copies)
     if problems:
         raise Refusal(listed("No file was written: not every service would have got its way in", problems))
-    before = _named(directory)
+    before = named_copies(directory)
     try:
         with held_back("The services' files are being written, which is not left half-done: this ends in a moment."):
             _write(directory, {LIST: as_json(found, kept), **files}, copies)
@@ -139,8 +135,8 @@ def write_files(
     logger.info(f"--> {len(files)} files of services and {LIST} are in {directory}")
     for note in (
         *_lacking(directory / LIST, others - kept.keys()),
-        *_left_over(run, directory, before),
-        *_handed_out_again(run, hosts),
+        *left_over(run, directory, before),
+        *handed_out_again(run, hosts),
     ):
         logger.warning(f"note: {note}")
 
@@ -260,67 +256,3 @@ def _unfit_as_seen(directory: Path, names: list[str]) -> Iterator[str]:
     for name in names:
         if (directory / name).is_dir():
             yield f"{directory / name}: a directory stands in the place of this file: move it away"
-
-
-NAMED = re.compile(r"^REDIS_[A-Z0-9_]+_(?:CA|CERTIFICATE|KEY)=(.+)$", re.MULTILINE)
-
-
-def _named(directory: Path) -> dict[Path, set[str]]:
-    """Copies of certificates and keys beside files of ours → the names of those files, which name them."""
-    found: dict[Path, set[str]] = {}
-    for file in directory.glob("*.env"):
-        if file.is_file() and _is_ours(file):
-            for text in NAMED.findall(file.read_text(encoding="utf-8", errors="replace")):
-                found.setdefault(Path(text), set()).add(file.name)
-    return {path: names for path, names in found.items() if path.parent == directory.absolute() and path.is_file()}
-
-
-def _left_over(run: Run, directory: Path, before: Iterable[Path]) -> Iterator[str]:
-    """Files that an earlier run wrote and nobody needs now, in words; not those of roles that this run leaves out.
-
-    `before`: copies that files of services named before this run.
-    """
-    services = {
-        f"{service}.env" for host in run.tier.hosts.values() for role in host.roles for service in role.services
-    }
-    for path in sorted(directory.glob("*.env")):
-        if path.name not in services and path.is_file() and _is_ours(path):
-            yield f"{path}: no role names this service any more: once it has ended: {_removal(path)}"
-    now = _named(directory)
-    for path in sorted({*before, *now}):
-        if path.is_file() and not now.get(path, set()) & services:
-            yield f"{path}: no service shows it or checks by it any more: {_removal(path)}"
-
-
-def _removal(*paths: Path) -> str:
-    return f"rm -- {shlex.join(map(str, paths))}"
-
-
-def _handed_out_again(run: Run, hosts: Sequence[Host]) -> Iterator[str]:
-    """What services have left behind where passwords and keys are: a service of the name would have it again."""
-    services = {service for host in run.tier.hosts.values() for role in host.roles for service in role.services}
-    again = "is called so any more, and one that is again would be handed out what this has"
-    named: dict[str, list[Path]] = {}
-    for host in hosts:
-        source = run.tier.sources[host.name]
-        for instance in host.instances:
-            role = instance.role
-            known = {*entries_of(role), *RESERVED_USERS}
-            own = instance.credentials
-            left = [name for name in run.tier.passwords[host.name][role.name] if name not in known]
-            left += [f"{TLS}: {CLIENTS}: {name}" for name in (own.given_others if own else ()) if name not in known]
-            for name in sorted(left):
-                yield f"{source}: {role.name}: {name}: no service of the role {again}: remove it there"
-            for path in own.other_files if own else ():
-                if path.stem not in services:
-                    named.setdefault(str(path.with_suffix("")), []).append(path)
-    for paths in named.values():
-        files = sorted({*paths})
-        yield f"tls.{CLIENTS}: {files[0]}: no service of the tier {again}: {_removal(*files)}"
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return bool(OURS.match(path.read_text(encoding="utf-8", errors="replace")))
-    except OSError:
-        return False  # what this user may not read an earlier run of his has not written

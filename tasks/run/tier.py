@@ -27,6 +27,9 @@ from tasks.catalogue.interface import interface_of, interface_problems
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
+from tasks.catalogue.metrics import METRICS, measured, read_metrics, same_place
+from tasks.catalogue.metrics import NAME as METRICS_NAME
+from tasks.catalogue.metrics import Source as MetricsSource
 from tasks.catalogue.requested import FINISH, ROTATIONS, WORDS, Requests, malformed, requests, unmet
 from tasks.catalogue.roles import Role, build_roles, same_endpoint
 from tasks.catalogue.rotation import (
@@ -58,12 +61,14 @@ from tasks.catalogue.secrets_text import Secrets
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
 from tasks.desired.host import Host, Passwords
+from tasks.desired.metrics import pair_problems
 from tasks.desired.paths import unit_name
 from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
 
 Source = Path | SecretsCommand  # of passwords
 LIKE_ITSELF = Likeness()
 NO_BACKUP = BackupSource(None)
+NO_METRICS = MetricsSource(None)
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class HostInput:
     backups: BackupSource = NO_BACKUP
     interface: str | None = None
     ssh: str = ""  # where SSH goes to
+    metrics: MetricsSource = NO_METRICS
 
 
 def build_tier(
@@ -143,6 +149,7 @@ def build_tier(
     """
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
+    problems += same_place({host.name: host.metrics.metrics for host in inputs if host.roles})
     secrets: dict[Source, Secrets] = {}
     read: dict[Source, dict[str, dict[str, str]]] = {}
     kept: dict[Source, Kept] = {}
@@ -238,11 +245,13 @@ def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict
     problems: list[str] = []
     for role in host.roles:
         if role.tls is not None:
-            read, wrong = read_credentials(
-                role.tls, role.address, (*role.services, OPERATOR), now, secrets.tls.get(role.name, NOTHING_GIVEN)
-            )
+            users = (*role.services, OPERATOR, *([METRICS] if role.measured else []))
+            given = secrets.tls.get(role.name, NOTHING_GIVEN)
+            read, wrong = read_credentials(role.tls, role.address, users, now, given)
             found |= {} if read is None else {role.name: read}
             problems += [f"{host.name}: {role.name}: {problem}" for problem in wrong]
+    if host.metrics.metrics is not None:
+        problems += [f"{host.name}: {problem}" for problem in pair_problems(found)]
     return found, problems
 
 
@@ -265,6 +274,7 @@ def _desired(
         credentials,
         host.backups.backup,
         host.interface,
+        host.metrics.metrics,
     )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
@@ -350,11 +360,12 @@ def read_inputs(
             problems += wrong
         backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
         carried = backed_up(carried, backups.backup)
+        metrics = read_metrics(host.name, data.get(METRICS_NAME), carried)
+        carried = measured(carried, metrics.metrics)
         made = _input(host.name, carried, data, inventory_file, likeness.scale)
         ssh = str(host.data.get("ssh_hostname") or host.name)
-        inputs.append(
-            replace(made, smaller=smaller, backups=backups, interface=interface_of(data.get(INTERFACE)), ssh=ssh)
-        )
+        interface = interface_of(data.get(INTERFACE))
+        inputs.append(replace(made, smaller=smaller, backups=backups, interface=interface, ssh=ssh, metrics=metrics))
         problems += _check(inputs[-1], data)
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
@@ -408,6 +419,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
         if not isinstance(data.get(word, False), bool):
             yield f"{host.name}: {word}: expected true or false, observed {data.get(word)!r}"
     yield from host.backups.problems
+    yield from host.metrics.problems
     yield from _check_users(host)
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])

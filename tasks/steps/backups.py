@@ -30,7 +30,7 @@ def begin_backups(seen: Look) -> None:
     units = [
         item.name
         for item in chosen(seen.differences, "unit", remedy=Remedy.START)
-        if item.name.startswith(BACKUP_UNITS)
+        if item.name.startswith(BACKUP_UNITS) and item.name.endswith(".timer")
     ]
     if units:
         run_commands(name="Start timers and what waits for saves", commands=[f"systemctl start {' '.join(units)}"])

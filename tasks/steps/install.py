@@ -14,7 +14,7 @@ from tasks.compare.adoption import packaged_is_adopted
 from tasks.compare.difference import ByHand, Remedy, chosen
 from tasks.compare.packages import packages_due
 from tasks.desired.host import File
-from tasks.desired.paths import DATA_ROOT, PACKAGED_UNIT, SYSUSERS, account_file
+from tasks.desired.paths import DATA_ROOT, PACKAGED_EXPORTER, PACKAGED_UNIT, SYSUSERS, account_file
 from tasks.observed.bounds import APT_PATIENCE, WORD
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
@@ -28,12 +28,7 @@ ACCOUNT_RULES = (SYSUSERS,)
 def install_redis(seen: Look) -> None:
     """The packages are installed in the wanted versions, without the packaged unit starting for a moment."""
     differences = seen.differences
-    if chosen(differences, "unit", remedy=Remedy.MASK):
-        # One whose data is adopted serves until then. Masked all the same: an upgrade would restart it. Masked it has
-        # systemd's own 90 s to save before it is killed, so a stop must not be systemd's (tasks/steps/adopt.py).
-        stays = seen.observed is not None and packaged_is_adopted(seen.desired, seen.observed)
-        now = "" if stays else " --now"
-        run_commands(name="Mask the packaged Redis service", commands=[f"systemctl mask{now} {PACKAGED_UNIT}"])
+    mask_packaged(seen)
     rules = files_of(seen, PACKAGE_RULES)
     if rules:
         write_files(name="Write the package rules", files=rules)
@@ -63,6 +58,19 @@ def install_redis(seen: Look) -> None:
     if overrides:
         commands = [override_command(seen.desired.statoverrides[item.name], item.name) for item in overrides]
         run_commands(name="Keep the modes of Redis' directories over upgrades", commands=commands)
+
+
+def mask_packaged(seen: Look) -> None:
+    """No unit of the packages ever starts. Before they are installed, which would start it."""
+    masked = {item.name for item in chosen(seen.differences, "unit", remedy=Remedy.MASK)}
+    if PACKAGED_UNIT in masked:
+        # One whose data is adopted serves until then. Masked all the same: an upgrade would restart it. Masked it has
+        # systemd's own 90 s to save before it is killed, so a stop must not be systemd's (tasks/steps/adopt.py).
+        stays = seen.observed is not None and packaged_is_adopted(seen.desired, seen.observed)
+        now = "" if stays else " --now"
+        run_commands(name="Mask the packaged Redis service", commands=[f"systemctl mask{now} {PACKAGED_UNIT}"])
+    if PACKAGED_EXPORTER in masked:
+        run_commands(name="Mask the packaged exporter", commands=[f"systemctl mask --now {PACKAGED_EXPORTER}"])
 
 
 def wait_for_apt(state: State, host: Host) -> bool:

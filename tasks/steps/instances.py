@@ -38,7 +38,7 @@ from tasks.steps.install import ACCOUNT_RULES, PACKAGE_RULES, files_of
 from tasks.steps.kernel import KERNEL_FILES
 from tasks.steps.live import change_live
 from tasks.steps.log import own_data
-from tasks.steps.operations import call, run_commands, write_files
+from tasks.steps.operations import call, remove_commands, run_commands, write_files
 from tasks.steps.restart import restart_one_at_a_time, start
 from tasks.steps.rotation import record_since
 from tasks.steps.sandbox import as_role
@@ -260,7 +260,7 @@ def remove_leftovers(seen: Look) -> None:
         # Drop-ins of this tool's: with the last of them their directory goes.
         within = sorted({path.rpartition("/")[0] for path in paths if path.rpartition("/")[0].endswith(".service.d")})
         empty = [f"rmdir --ignore-fail-on-non-empty {directory}" for directory in within]
-        run_commands(name="Remove files no role needs", commands=[f"rm -f {' '.join(paths)}", *empty, *reload])
+        run_commands(name="Remove files no role needs", commands=[*remove_commands(paths), *empty, *reload])
 
 
 def load_units(seen: Look) -> None:

@@ -14,9 +14,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.desired.host import File
-from tasks.desired.paths import DATA_ROOT, UNITS, previous_file
+from tasks.desired.paths import DATA_ROOT, PROOFS, UNITS, previous_file
 from tasks.observed.script import prepared, script
 from tasks.run.fault import fault
+
+
+def remove_commands(paths: Collection[str]) -> list[str]:
+    """Files are gone; what a proof of backups left, which is a directory, with all that is in it. Pure."""
+    scratch = [path for path in paths if path.startswith(f"{PROOFS}/")]
+    files = [path for path in paths if path not in scratch]
+    ways = (("rm -f", files), ("rm -rf --one-file-system", scratch))
+    return [f"{way} {' '.join(items)}" for way, items in ways if items]
 
 
 def file_command(file: File, keep: bool = False) -> StringCommand:

@@ -17,7 +17,7 @@ from tasks.desired.backup import tool_command
 from tasks.desired.host import Instance, Passwords, Plan
 from tasks.desired.paths import FAILED, NEW, REPLACED, log_directory, snapshot_file
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
-from tasks.observed.connection import CommandResult, run_command
+from tasks.observed.connection import CommandResult, is_connected, reconnect, run_command
 from tasks.observed.copies import Copy
 from tasks.observed.refusal import Refusal as Unanswered
 from tasks.observed.script import script
@@ -31,6 +31,7 @@ from tasks.steps.sandbox import as_role
 from tasks.steps.watch import unwatch_script, watch_script, while_watched
 
 NO_LIFE = "0" * 16  # of a copy of which it is not known
+AWAY = 60.0  # seconds for a host to which the connection was lost amid a restore
 OWN_PATH = r"/[A-Za-z0-9_./-]{1,300}"
 
 
@@ -155,7 +156,7 @@ def _replace(place: Place, what: str, known: Mapping[str, str], stamp: str) -> b
         problems = [fault(error)]
     finally:  # of GreenletExit, too
         if problems:
-            said = _go_back(place, swapped, stamp) if stopped else f"its data is as it was; {by_hand}"
+            said = _settled(place, swapped, stamp, stopped, by_hand)
             place.fail(f"not restored: {printable('; '.join(problems))}: {said}")
     if problems:
         return False
@@ -166,10 +167,39 @@ def _replace(place: Place, what: str, known: Mapping[str, str], stamp: str) -> b
     return True
 
 
+def _settled(place: Place, swapped: CommandResult, stamp: str, stopped: bool, by_hand: str) -> str:
+    """What was in place is there, and served if it was before; in words, also where nobody can say."""
+    if is_connected(place.host):
+        return _go_back(place, swapped, stamp) if stopped else f"its data is as it was; {by_hand}"
+    # Whatever was asked last may have been done: going back finds out, step by step.
+    if _connected_anew(place):
+        return _go_back(place, swapped, stamp)
+    log = log_directory(place.instance.role)
+    return (
+        f"the connection to {place.host.name} is lost and did not come back in {AWAY:.0f} s: which data is in place is "
+        f"not known, and it may be down. There: where {log}{REPLACED}{stamp} is and {log} is not, or a snapshot "
+        f"that ends so and not its own, give it its name again; then systemctl start {place.instance.unit}. Nothing "
+        "was deleted"
+    )
+
+
+def _connected_anew(place: Place) -> bool:
+    """Whether a connection that was lost amid a restore is there again."""
+    deadline = time.monotonic() + AWAY
+    place.say("the connection is lost: connecting anew", "yellow")
+    while not reconnect(place.host):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
+
+
 def _note(place: Place, copy: Copy) -> bool:
     """Of which data the next copies are is noted on the host."""
     words = _life_of(copy)
     noted = tool(place, copy, "continue", *words)
+    if not noted.succeeded and not is_connected(place.host) and _connected_anew(place):
+        noted = tool(place, copy, "continue", *words)
     if not noted.succeeded:
         return place.fail(
             f"restored, and its host could not note of which data its next copies are: {noted.output.strip()}: until "
@@ -229,6 +259,8 @@ def _start(place: Place, known: Mapping[str, str]) -> list[str]:
         journal = place.run(f"journalctl --no-pager -n 8 -o cat -u {instance.unit}").output
         return [f"it does not start: {printable(journal.strip())}"]
     found = gate.after(place.host, instance, place.passwords, None)
+    if isinstance(found, Unanswered) and not is_connected(place.host) and _connected_anew(place):
+        found = gate.after(place.host, instance, place.passwords, None)
     if isinstance(found, Unanswered):  # which says nothing against it: it has started, and may have served
         place.say(f"it runs, and cannot be looked at: {found}", "yellow")
         return []

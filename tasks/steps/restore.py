@@ -230,7 +230,10 @@ def _undo(place: Place, wish: Wish, second: int) -> int:
     what = f"its own log as it was at {datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S} UTC"
     place.say(f"from {what}, whose end is that second's", "blue")
     if wish.into:
-        return 0 if only_plans() or _beside(place, wish.into, lambda: _cut(place, f"{wish.into}/log", second)) else 1
+        if only_plans() or _beside(place, wish.into, lambda: _cut(place, f"{wish.into}/log", second)):
+            return 0
+        place.fail(_instead(place, wish))
+        return 1
     place.say(f"in the place of {in_place(place.instance, place.observed)}", "blue")
     if only_plans():
         return 0
@@ -238,12 +241,25 @@ def _undo(place: Place, wish: Wish, second: int) -> int:
     hold_now(place.state, {place.host.name: place.seen})
     swap(place, "clear")
     cut = _cut(place, log_directory(place.instance.role) + NEW, second)
-    problems = [] if cut.succeeded else [cut.output.strip()]
+    problems = [] if cut.succeeded else [cut.output.strip(), _instead(place, wish)]
     problems = problems or _may_stop(place, wish)
     if problems:
         swap(place, "clear")
         return 0 if place.fail(f"not restored, its own data is as it was: {printable('; '.join(problems))}") else 1
     return 0 if put_in_place(place, what, {"kind": "log"}) else 1
+
+
+def _instead(place: Place, wish: Wish) -> str:
+    """In words, the copy that a person may take where the role's own log cannot be cut."""
+    try:
+        copies = known_copies(place.state, place.host, place.plan)
+    except Unreadable as error:
+        return f"nor is there a copy instead: {error}"
+    record = recorded(backup_record(wish.role), place.observed)
+    copy, why = choose(copies, wish.at, record, place.observed.asked_at)
+    if copy is None:
+        return f"nor is there a copy instead: {why}"
+    return f"the newest copy that had ended by then is of run {copy.run}: --data {AT}={copy.run}{why}"
 
 
 def _cut(place: Place, log: str, second: int) -> CommandResult:

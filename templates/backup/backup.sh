@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
+# make | prove [RUN] | sweep | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
@@ -41,6 +41,8 @@ trap 'exit 1' INT TERM HUP
 now() { date +%s; }
 # One line of what somebody said last, in letters that steer nothing, and without what a URL has before its host.
 last_words() { tail -c 65536 | tr -c '[:print:]\n' '?' | sed -E 's#(//|rest:)[^[:space:]"]*@#\1#g' | grep -v '^ *$' | tail -n 3 | paste -sd ' ' | tail -c 400; }
+# Of redis-check-rdb and -aof, without the key that they were at: it may be of several lines.
+checked_words() { sed '/Reading key/,$d' | last_words; }
 field() { sed -n "s/^$1 //p" "$2" 2>/dev/null | head -n 1; }
 is() { printf '%s' "$1" | grep -qxE "$2"; }
 
@@ -204,7 +206,7 @@ sample_again() { # $1 = ask or ask_scratch, $2 = the file
   done
 }
 
-copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" 3>"$work/report" 2>"$work/copier"; }
+copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" "${1:-whole}" 3>"$work/report" 2>"$work/copier"; }
 
 # Of which data the copies from here are: noted beside what came of the last one, which a person may remove. A disk that
 # was copied to another machine is other data from then on. `after`: of which life they go on, and until which moment.
@@ -256,7 +258,18 @@ set_back() {
     echo "its repository has not the copy that was made here last, run $last_run of $(date -u -d "@$(field good "$state")" '+%F %T') UTC: it was set back, or somebody deleted it"
 }
 
+# What a proof left that was killed: a copy of a role's data, and maybe its server. Nothing while one is under way.
+sweep() (
+  flock --nonblock 7 || exit 0
+  for left in "$scratch"/*; do
+    [ -e "$left" ] || continue
+    systemctl stop "caas-redis-scratch-${left##*/}.service" 2>/dev/null
+    rm -rf --one-file-system "$left"
+  done
+) 7>/run/caas-redis/proof.lock
+
 make_copy() {
+  sweep
   to=$state
   hold "$role.backup"
   began=$(now)
@@ -449,7 +462,7 @@ unpack() { # $2, $3: where its log, or its snapshot, goes
     grep -q 'All AOF files and manifest are valid' "$work/checked"
   else
     as_role timeout $checking redis-check-rdb "$3" </dev/null >"$work/checked" 2>&1
-  fi || { echo "redis-check finds it damaged: $(last_words <"$work/checked")"; return 1; }
+  fi || { echo "redis-check finds it damaged: $(checked_words <"$work/checked")"; return 1; }
 }
 
 # The server of the proof: no port, no log of its own, nothing that it may drop.
@@ -536,12 +549,8 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   fi
   sed -n 's/^sample //p' "$work/manifest" >"$work/samples"
   sample_again ask_scratch "$work/samples" | sort >"$work/found"
-  soon=$(($(now) + 60))
-  while read -r database key digest expiry; do
-    # One that has expired since may be gone.
-    [ "$expiry" -gt 0 ] && [ $((expiry / 1000)) -lt "$soon" ] && continue
-    grep -qxF "$database $key $digest $expiry" "$work/found" || failed "the copy of run $run has another value of a key than the server had: database $database, key in hexadecimal $key"
-  done <"$work/samples"
+  differs=$(differing)
+  [ -z "$differs" ] || failed "the copy of run $run has other values than the server had: $differs"
   [ -n "$1" ] || {
     echo "result ok"
     echo "at $began"
@@ -556,6 +565,15 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
 }
 # A snapshot's bounds are of the very file: without its server's word that is no comparison.
 is_compared() { grep -qE '^(low|sample) ' "$work/manifest" && ! grep -qx 'answered no' "$work/manifest"; }
+# How many samples the server of the proof has not, by database. Which, is nobody's who reads journals or processes. One
+# that has expired since may be gone.
+differing() {
+  awk -v soon=$(($(now) + 60)) 'FILENAME == ARGV[1] { found[$0]; next }
+    { asked[$1]++ }
+    !($0 in found) && !($4 > 0 && int($4 / 1000) < soon) { lacks[$1]++ }
+    END { for (database in lacks) print database, lacks[database] " of " asked[database] " samples in database " database }' \
+    "$work/found" "$work/samples" | sort -n | cut -d' ' -f2- | paste -sd, | sed 's/,/, /g'
+}
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"
   flock --wait 7200 8 || failed "another backup has not ended in two hours"
@@ -603,7 +621,8 @@ cut_log() { # $1: where the cut one goes
   free=$(df -B1 --output=avail "${1%/*}" | tail -n 1)
   needed=$(($(as_role timeout 60 du -sb -- "$directory/$log" | cut -f1) + reserve))
   [ "$free" -gt "$needed" ] || { echo "no room: ${1%/*} has $free bytes free, expected $needed: another log, and $reserve that stay free" >&2; exit 1; }
-  { copy; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
+  # A log that is damaged behind the second is whole until then: whether it is, is for redis-check-aof to say.
+  { copy any; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
     { last_words <"$work/unpacked" >&2; exit 1; }
   [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
   # What a rewrite has taken into the base is cut by nobody, and redis-check-aof calls that well.
@@ -614,7 +633,7 @@ cut_log() { # $1: where the cut one goes
   as_role timeout $checking redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
   cut=$?
   { [ "$cut" = 0 ] && grep -q 'All AOF files and manifest are valid' "$work/checked"; } ||
-    { echo "it cannot be cut there: $(last_words <"$work/checked")" >&2; exit 1; }
+    { echo "it cannot be cut there: $(checked_words <"$work/checked")" >&2; exit 1; }
   ends=$(moments "$1/$last" all | cut -d' ' -f2)
   { is "$ends" '[0-9]{1,12}' && [ "$ends" -le "$2" ]; } ||
     { echo "it was not cut: it has writes of later, ${ends:-nobody knows when}, expected none after $2" >&2; exit 1; }
@@ -626,6 +645,7 @@ case $1 in
   begin) begin_life ;;
   follow) follow_life "$2" "$3" ;;
   continue) continue_life "$2" "$3" ;;
+  sweep) sweep ;;
   list) list_copies ;;
   reach) reach ;;
   cut) cut_log "$2" "$3" ;;

@@ -60,7 +60,7 @@ done
 # the lines that are no text. What is no regular file is not waited for. What is secret does not leave the host.
 part texts
 LC_ALL=C.UTF-8 grep -sH -d skip -D skip '' /etc/os-release /run/systemd/container /proc/net/fib_trie $sysctls \
-  /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/redis-*.service/unit-digest /run/credentials/caas-redis-address-*.service/unit-digest \
+  /sys/kernel/mm/transparent_hugepage/enabled /run/credentials/*redis-*.service/unit-digest \
   /var/lib/dpkg/statoverride /etc/machine-id /proc/sys/kernel/random/boot_id "$lock" $files
 part digests; sha256sum /dev/null $secrets 2>/dev/null
 part users  # names, and how the hashes of their passwords begin; of a password in plain words only that it is one
@@ -74,7 +74,7 @@ grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space
   /etc/passwd /etc/group
 part found  # all that lies in data directories, of roles of other hosts too, and other paths themselves
 others=''
-for file in /etc/systemd/system/caas-redis-* /etc/redis/*.backup /usr/local/lib/caas-redis/*; do  # of backups that the host has no more, too
+for file in /etc/systemd/system/caas-redis-* /etc/redis/*.backup /usr/local/lib/caas-redis/* /var/lib/caas-redis-proof/*; do  # of backups that the host has no more, too
   case ${file##*/} in *[!a-z0-9_.-]*) continue ;; esac
   case " $files $secrets " in *" $file "*) ;; *) others="$others $file" ;; esac
 done

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.desired.host import Host
-from tests.unit.builders import BACKUP, FIVE, OTHERS, TLS, VERSION, desired
+from tests.unit.builders import BACKUP, FIVE, METRICS, OTHERS, TLS, VERSION, desired
 
 FILES = Path(__file__).parent / "files"
 UPDATE = "python -m tests.golden.update"
@@ -23,6 +23,7 @@ HOSTS: dict[str, Callable[[], Host]] = {
     "gateway-alone": lambda: desired("gateway"),
     "fenced": lambda: desired("gateway", "crypto", **FENCED),
     "tls": lambda: desired("crypto", crypto={"tls": TLS, "plain_inner_port": True, "allow_from": ["10.8.0.0/16"]}),
+    "measured": lambda: desired("crypto", "gateway", metrics=METRICS, crypto={"tls": TLS}),
     "backed-up": lambda: desired("crypto", backup=BACKUP),
     "own-address": lambda: desired("crypto", interface="eth0"),
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),

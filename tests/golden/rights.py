@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from tasks.catalogue.acl_rules import RESERVED_PREFIX
+from tasks.catalogue.acl_rules import METRICS_RULES, OPERATOR, OPERATOR_RULES, READER_RULES, RESERVED_PREFIX, patterns
+from tasks.catalogue.backup import READER
+from tasks.catalogue.metrics import METRICS
 from tasks.catalogue.rights import Rights
 from tasks.catalogue.roles import Role, build_roles, read_catalogue
 from tasks.reports.rights import refused
@@ -29,9 +31,20 @@ TAIL = f"""
 - **commands**: rules of Redis, of which the last one that names a command decides. What they refuse is listed below.
 - **scripts**: EVAL, EVALSHA and SCRIPT LOAD. **functions**: FCALL; the operator alone loads functions.
 - What is refused is answered by NOPERM and shows in `ACL LOG`. Nobody but `operator` administers (docs/decisions/0018).
+- A role that is backed up has one user more, `{READER}`, no service's: it reads every key, and writes none, for what a
+  copy is compared with (`{READER_RULES}`).
+  Its password is in clear on the role's host, for root alone (README, Backups).
 
-## Refused commands
+## Users of this tool
+
+No service has their passwords. Why no more: docs/decisions/0019, 0025 and 0030.
+
 """
+OWN = (
+    (OPERATOR, "all roles", OPERATOR_RULES),
+    (READER, "those that are backed up (`redis_backup`)", READER_RULES),
+    (METRICS, "those that are measured (`redis_metrics`)", METRICS_RULES),
+)
 
 
 def page() -> str:
@@ -52,7 +65,14 @@ def rights_page(roles: Iterable[Role]) -> str:
     sections = [
         _refused("every service" if len(denied) == 1 else ", ".join(who), names) for names, who in denied.items()
     ]
-    return HEAD + "".join(_row(*item) for item in found) + TAIL + "".join(sections)
+    own = "".join(_own(*item) for item in OWN)
+    return HEAD + "".join(_row(*item) for item in found) + TAIL + own + "\n## Refused commands\n" + "".join(sections)
+
+
+def _own(user: str, roles: str, rules: str) -> str:
+    granted = ", ".join(word[1:].replace("|", " ").upper() for word in rules.split() if word[0] == "+")
+    text = f"- **{user}**, of {roles}. Keys: {_code(item[1:] for item in patterns(rules))}. Commands: {granted}."
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n"
 
 
 def _refused(who: str, commands: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,12 +16,17 @@ from typing import Any
 import pytest
 import redis
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.compare.runbook import OF_PERSISTENCE
 from tasks.compare.unwell import Code
 from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL
-from tests.hosts.conftest import TABLE, Tier, output, overriding, wait_for
+from tests.hosts.clients import client as stranger
+from tests.hosts.conftest import FIVE, TABLE, Tier, output, overriding, wait_for
+from tests.hosts.test_health import small_disk
+from tests.hosts.test_runbook_troubles import deaf
 from tests.hosts.test_status import looping
+from tests.hosts.test_status_outages import loading
 from tests.lab.tools import prometheus
 from tests.runbook import entries
 from tests.tree import REPOSITORY
@@ -74,6 +79,7 @@ CASES: dict[str, Mapping[str, str | None]] = {
     **{f"{word(code)}Warning": health(code, "warning") for code in Code if code not in COUNTED},
     **{f"{word(code)}Warning": counted(code, "0x30 2x30") for code in COUNTED},
     "RedisLogBroken": {**BROKEN, **counted(Code.WRITES_REFUSED, "0x30 2x30")},
+    "RedisDiskFull": {**BROKEN, **health(Code.DISK_FULL, "critical")},
     "RedisMemFull": {**health(Code.MEM_FULL, "critical"), **counted(Code.WRITES_REFUSED, "0x30 2x30")},
     "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **counted(Code.REFUSED_CLIENTS, "0x30 2x30")},
     "RedisLogCutOff": {f'caas_redis_status_broken{{{WHERE},what="end of the log"}}': "1x120"},
@@ -236,12 +242,9 @@ def test_what_happens_raises_these_alerts_and_no_other(
 def test_each_alert_names_an_entry_of_the_runbook_that_there_is() -> None:
     rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
     for rule in rules:
-        where = rule["annotations"].get("runbook", "")
-        if where.endswith("#{{ $labels.entry }}"):
-            assert rule["alert"] in OF_CAUSE
-            continue
-        says_all = rule["alert"] in ("RedisStatusOld", "RedisDriftCheckOld", "RedisDiskSlowWarning")
-        assert says_all or where.removeprefix("docs/runbook.md#") in entries(), rule["alert"]
+        page, _, entry = rule["annotations"].get("runbook", "").partition("#")
+        there = entry in entries() or (rule["alert"] in OF_CAUSE and entry == "{{ $labels.entry }}")
+        assert (page, there) == ("docs/runbook.md", True), rule["alert"]
 
 
 OF_CAUSE = ("RedisNotSeen", "RedisNotKnown")
@@ -271,10 +274,16 @@ def test_what_nobody_knows_names_the_entry_of_its_cause(tmp_path: Path, name: st
 
 
 class Watched:
-    """A Prometheus on 127.0.0.1 with the alerts, `for:` left out and an hour as ten seconds, and what it scrapes: a file that status writes."""
+    """A Prometheus on 127.0.0.1 with the alerts, no `for:` and hours of ten seconds, and what it scrapes of both."""
 
     def __init__(self, directory: Path, port: int) -> None:
-        self.file, self.port = directory / "status.prom", port
+        self.file, self.drift, self.port = directory / "status.prom", directory / "drift.prom", port
+
+    def metrics(self) -> str:
+        """What both have written; where drift has not run, when it would have."""
+        text = self.file.read_text() if self.file.exists() else ""
+        checked = f"caas_redis_drift_check_timestamp_seconds {time.time()}\n"
+        return text + (self.drift.read_text() if self.drift.exists() else checked)
 
     def firing(self) -> set[str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/alerts", timeout=10) as answer:
@@ -295,11 +304,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            text = found.file.read_text() if found.file.exists() else ""
-            drift = f"caas_redis_drift_check_timestamp_seconds {time.time()}\n"
             self.send_response(200)
             self.end_headers()
-            self.wfile.write((text + drift).encode())
+            self.wfile.write(found.metrics().encode())
 
         def log_message(self, *_: Any) -> None:
             """Nothing."""
@@ -396,4 +403,185 @@ def test_a_server_that_was_killed_raises_its_alert(tier: Tier, watched: Watched)
     wait_for(lambda: tier.pid("crypto") not in (0, pid) and tier.answers("crypto"), "it is up again")
     raises(tier, watched, "RedisCrashedWarning")
     host.sh("systemctl reset-failed redis-crypto.service")
+    raises(tier, watched)
+
+
+def test_a_silent_server_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    host, pid = tier.host("crypto"), tier.pid("crypto")
+    host.sh(f"kill -STOP {pid}")
+    try:
+        raises(tier, watched, "RedisSilent")
+    finally:
+        host.sh(f"kill -CONT {pid}")
+    raises(tier, watched)
+
+
+def test_a_server_that_loads_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    with loading(tier, keys=40_000, delay=1000):
+        raises(tier, watched, "RedisLoadsLong")
+    with tier.operator("crypto") as operator:
+        operator.flushall()
+    raises(tier, watched)
+
+
+def test_a_server_without_a_connection_left_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    held = [tier.client("crypto", TABLE["crypto"]["services"][0]) for _ in range(100)]
+    with suppress(redis.exceptions.RedisError):
+        for client in held:
+            client.ping()
+    try:
+        raises(tier, watched, "RedisNoConnection")
+    finally:
+        for client in held:
+            client.connection_pool.disconnect()
+        set_back(tier)
+    raises(tier, watched)
+
+
+def set_back(tier: Tier) -> None:
+    """What was counted is counted anew."""
+    wait_for(lambda: tier.answers("crypto"), "it answers")
+    with tier.operator("crypto") as operator:
+        operator.config_resetstat()
+
+
+def test_clients_that_are_cut_off_raise_their_alert(tier: Tier, watched: Watched) -> None:
+    raises(tier, watched)
+    with ExitStack() as stack, tier.client("crypto", TABLE["crypto"]["services"][0]) as publisher:
+        for _ in range(8):
+            stack.enter_context(deaf(tier)).sendall(b"SUBSCRIBE test:news\r\n")
+        wait_for(lambda: publisher.publish("test:news", "x" * 200_000) and cut_off(publisher), "one is cut off", 60)
+    raises(tier, watched, "RedisEvictedClientsWarning")
+    set_back(tier)
+    raises(tier, watched)
+
+
+def cut_off(client: "redis.Redis") -> bool:
+    return bool(client.info("stats")["evicted_clients"])
+
+
+def test_wrong_passwords_raise_their_alert(tier: Tier, watched: Watched) -> None:
+    raises(tier, watched)
+    row = TABLE["crypto"]
+    for _ in range(100):
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            stranger(tier.lab.netns, row["address"], row["port"], row["services"][0], "wrong").ping()
+    raises(tier, watched, "RedisPasswordsRefusedWarning")
+    set_back(tier)
+    raises(tier, watched)
+
+
+def test_a_disk_without_room_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    with small_disk(tier, "crypto"):
+        wait_for(lambda: tier.answers("crypto"), "it answers")
+        raises(tier, watched, "RedisDiskFull")
+    raises(tier, watched)
+
+
+def test_a_log_that_cannot_be_written_raises_one_alert_of_its_disk(tier: Tier, watched: Watched) -> None:
+    with small_disk(tier, "gateway"), tier.client("gateway", TABLE["gateway"]["services"][0]) as writer:
+        with pytest.raises(redis.exceptions.ResponseError, match="MISCONF"):
+            for number in range(10_000):
+                writer.set(f"test:fill:{number % 100}", "x" * 100_000)
+        raises(tier, watched, "RedisDiskFull")
+        tier.host("gateway").sh("mount -o remount,size=400m /var/lib/redis/gateway")
+        wait_for(lambda: taken(writer), "it takes writes again", 60)
+    with tier.operator("gateway") as operator:
+        operator.flushall()
+        operator.config_resetstat()
+    raises(tier, watched)
+
+
+def taken(writer: "redis.Redis") -> bool:
+    try:
+        return bool(writer.set("test:again", "x"))
+    except redis.exceptions.ResponseError:
+        return False
+
+
+def test_a_setting_that_somebody_changed_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    with tier.operator("crypto") as operator:
+        operator.config_set("timeout", 9)
+    drift = partial(tier.run, "tasks/drift.py", "--data", f"drift_metrics={watched.drift}", *SMALL)
+    try:
+        drift()
+        raises(tier, watched, "RedisDrifted")
+        tier.deploy(*SMALL)
+        drift()
+        raises(tier, watched)
+    finally:
+        watched.drift.unlink()
+
+
+def test_a_tier_under_load_raises_none_at_any_minute_of_an_hour(tier: Tier, watched: Watched, tmp_path: Path) -> None:
+    kinds = {"crypto": "set,get,incr", "socket": "set,get,lpush,rpop", "gateway": "set,get,sadd"}
+    working = {role: load(tier, role, commands) for role, commands in kinds.items()}
+    said = []
+    try:
+        for _ in range(6):
+            done = tier.run("tasks/status.py", "--data", f"status_metrics={watched.file}", *SMALL)
+            assert done.returncode == 0, output(done)
+            said.append(samples(watched.file.read_text()))
+        assert tier.run("tasks/drift.py", "--data", f"drift_metrics={watched.drift}", *SMALL).returncode == 0
+        drift = samples(watched.drift.read_text())
+        watched.drift.unlink()
+        busy = [max(value for name, value in look.items() if "operations_per_second" in name) for look in said]
+        assert min(busy) > 100, busy
+    finally:
+        for role, process in working.items():
+            tier.host(role).sh(f"kill {process}")
+            wait_for(partial(tier.answers, role), "it answers")
+            with tier.operator(role) as operator:
+                operator.flushall()
+                operator.config_resetstat()
+    hour = simulated(said, drift)
+    quiet = {"name": "load", "interval": "1m", "input_series": hour}
+    checks = [firing({}, f"{minute}m") for minute in range(61)]
+    done = promtool(tmp_path, [{**quiet, "promql_expr_test": checks}])
+    assert done.returncode == 0, done.stdout + done.stderr
+    fallen = [{**item, "values": "0x60"} if '"up"' in item["series"] else item for item in hour]
+    fallen.append({"series": f'caas_redis_status_state{{{WHERE},state="down"}}', "values": "1x60"})
+    assert promtool(tmp_path, [{**quiet, "input_series": fallen, "promql_expr_test": checks}]).returncode != 0
+
+
+def load(tier: Tier, role: str, commands: str) -> int:
+    """The process whose ten clients of a service work on few keys until it ends; of a lab, so its argv may tell all."""
+    user = TABLE[role]["services"][0]
+    place = f"-h {TABLE[role]['address']} -p {TABLE[role]['port']} --user {user} -a {tier.passwords[role][user]}"
+    what = f"-t {commands} -c 10 -r 200 -d 100 -n 100000 -l -q"
+    return int(tier.host(role).sh(f"redis-benchmark {place} {what} </dev/null >/dev/null 2>&1 & echo $!"))
+
+
+def samples(text: str) -> dict[str, float]:
+    """Series → value, of a textfile."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for item in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(item.labels.items()))
+            found[f"{item.name}{{{labels}}}"] = item.value
+    return found
+
+
+def simulated(said: list[dict[str, float]], drift: dict[str, float]) -> list[dict[str, str]]:
+    """An hour in which each minute has what one of the looks has said; only the time of the looks is another."""
+    looks = [{**drift, **look} for look in said]
+    names = sorted(set[str]().union(*looks))
+    series = []
+    for name in names:
+        # What a server counts does not begin anew.
+        at = [min(minute, len(looks) - 1) if "_counted{" in name else minute % len(looks) for minute in range(61)]
+        values = [looks[number].get(name) for number in at]
+        words = " ".join("_" if value is None else str(value) for value in values)
+        series.append({"series": name, "values": "0+60x60" if "timestamp_seconds" in name else words})
+    return series
+
+
+def test_a_host_that_is_down_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    """The last one: what its host had mounted is gone."""
+    tier.host("crypto").kill()
+    try:
+        raises(tier, watched, "RedisHostNotSeen")
+    finally:
+        tier.host("crypto").boot()
+    wait_for(lambda: all(tier.answers(role) for role in FIVE), "all are back", 120)
     raises(tier, watched)

@@ -209,6 +209,12 @@ def test_a_repository_that_was_set_back_is_not_proved(tier: Tier) -> None:
     ended, said = proof(tier, PLAIN)
     assert ended != 0
     assert "has not the copy that was made here last" in said
+    failed = tier.run("tasks/backup.py", "--data", f"backup={PLAIN}")
+    assert failed.returncode == 1
+    assert "it was set back, or somebody deleted it; a new copy is stored" in output(failed)
+    refused = tier.run("tasks/restore.py", "--data", f"restore={PLAIN}")
+    assert refused.returncode != 0
+    assert "which its repository has not: it was set back" in output(refused)
     host.sh(f"rm -rf {REPOSITORY}/{PLAIN}; mv /srv/later {REPOSITORY}/{PLAIN}")
     assert proof(tier, PLAIN)[0] == 0
 
@@ -367,10 +373,37 @@ def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
     with tier.client(PLAIN, f"{PLAIN}-service") as client:
         assert client.get("test:undo") == "before"
         assert client.get("test:undo:later") is None
+    # A log that is written anew while a person reads the question reaches back to it no more: nothing is cut.
+    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
+        operator.bgrewriteaof()
+        wait_for(lambda: operator.info()["aof_rewrite_in_progress"] == 0, "the log is written anew")
+        client.set("test:forged", b"abc\n#TS:1\r\nz")
+    environment = f"$(systemctl show --property=Environment --value caas-redis-backup-{PLAIN}.service)"
+    new = f"/var/lib/redis/{PLAIN}/appendonlydir.new"
+    cut = f"/bin/sh /usr/local/lib/caas-redis/backup cut {new} {int(at.timestamp())}"
+    said = tier.host(PLAIN).sh(f'eval "env {environment} {cut}" 2>&1 || true; rm -rf {new}')
+    assert "its log was written anew meanwhile" in said
     # What it does not reach back to is a copy's.
     words = ("--data", "at=2020-01-01 00:00")
     earlier = tier.run("tasks/restore.py", "--dry", "--data", f"restore={PLAIN}", *words, yes=False)
     assert "no copy is of 2020-01-01 00:00 UTC or before" in output(earlier)
+    tier.deploy()
+
+
+def test_a_damaged_log_is_cut_before_its_damage(tier: Tier) -> None:
+    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
+        client.set("test:damaged", "before")
+        last = int(operator.time()[0])
+        wait_for(lambda: int(operator.time()[0]) > last + 1, "two seconds are over")
+        at = datetime.fromtimestamp(int(operator.time()[0]), UTC)
+        client.set("test:damaged", "after")
+    logs = f"/var/lib/redis/{PLAIN}/appendonlydir"
+    damage = f"printf rubbish >>$(ls -t {logs}/*.incr.aof | head -n 1)"
+    tier.host(PLAIN).sh(f"systemctl stop redis-{PLAIN}.service; {damage}")
+    done = tier.run("tasks/restore.py", "--data", f"restore={PLAIN}", "--data", f"at={at:%Y-%m-%d %H:%M:%S}")
+    assert f"{PLAIN}: restored from its own log as it was at" in output(done), output(done)
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        assert client.get("test:damaged") == "before"
     tier.deploy()
 
 

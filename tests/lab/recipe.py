@@ -25,7 +25,8 @@ apt_get clean
 for version in $(chroot "$root" apt-cache madison redis-server | cut -d'|' -f2 | sort -u); do
     apt_get --download-only install redis-server=$version redis-tools=$version
 done
-apt_get --download-only install nftables needrestart unattended-upgrades restic rclone iputils-arping
+apt_get --download-only install nftables needrestart unattended-upgrades restic rclone iputils-arping \
+    prometheus-redis-exporter
 mkdir -p "$root/srv/apt"
 mv "$root"/var/cache/apt/archives/*.deb "$root/srv/apt/"
 cd "$root/srv/apt"

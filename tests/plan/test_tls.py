@@ -136,7 +136,13 @@ def test_a_certificate_that_a_service_which_left_would_be_given_again_is_named(
     users = (*roles()["crypto"].services, "gateway", "old-service")
     files, overrides = _where_clients_show_theirs(tmp_path, monkeypatch, *users)
     clients = files.directory / "clients"
+    # What has no key is no client's, and what a block names is a server's.
+    write(clients / "ca.crt", files.authority.pem)
+    for name in ("server.crt", "server.key"):
+        (clients / name).symlink_to(files.directory / name)
     if given:
+        for name in ("ca.crt", "server.crt", "server.key"):
+            (clients / name).unlink()
         overrides = _overriding(files.block(client_auth="yes"))
         known = yaml.safe_load(secrets_file.read_text())
         pairs = {path.stem: (path.read_text(), path.with_suffix(".key").read_text()) for path in clients.glob("*.crt")}
@@ -147,13 +153,14 @@ def test_a_certificate_that_a_service_which_left_would_be_given_again_is_named(
     asked = ("--data", f"endpoints_dir={tmp_path / 'endpoints'}")
     result = run(production(), "-y", *overrides, *asked, secrets_file=secrets_file, command="tasks/endpoints.py")
     assert result.exit_code == 0, result.output
-    (note,) = [line.partition("note: ")[2] for line in result.output.splitlines() if "old-service" in line]
-    where = f"{secrets_file}: crypto: tls: clients: old-service" if given else f"tls.clients: {clients}/old-service.crt"
-    remove = "remove it there" if given else f"rm -- {clients}/old-service.crt {clients}/old-service.key"
-    assert note == (
-        f"{where}: no service {'of the role' if given else 'of the tier'} is called so any more, and one that is again "
-        f"would be handed out what this has: {remove}"
-    )
+    (note,) = [line.partition("note: ")[2] for line in result.output.splitlines() if "is called so again" in line]
+    again = "and one that is called so again would be handed out what it has: remove it there"
+    if given:
+        what = f"{secrets_file}: crypto: tls: clients: 2 entries beside those of its users (crypto-service, operator)"
+        what += ": a service that left"
+    else:
+        what = f"tls.clients: {clients}/old-service.crt and its key: no service of the tier is called so"
+    assert note == f"{what}, {again}"
     assert "PRIVATE" not in result.output
 
 

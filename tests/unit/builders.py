@@ -16,6 +16,7 @@ from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
 from tasks.catalogue.backup import Backup, backed_up
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
+from tasks.catalogue.metrics import Metrics, measured
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import entries_of
@@ -26,10 +27,12 @@ from tasks.desired.build import desired_host
 from tasks.desired.host import Host, Instance, User, fence_chains
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
+    METRICS_UNIT,
     SYSCTL_FILE,
     THP_FILE,
     acl_file,
     backup_record,
+    credential,
     data_directory,
     proof_record,
 )
@@ -46,6 +49,7 @@ FIRST_PID, LAST_PID = 700, 900
 NOW = 1795800000  # when a host was looked at; a minute after its last copy and proof
 RECORD = f"result ok\nat {NOW - 60}\nfirst {NOW - 60}\ngood {NOW - 60}\nkeys 5\nlife 00000000000000aa\n"
 BACKUP = Backup(repository="/mnt/backups")
+METRICS = Metrics(address="172.28.2.1:9121")
 LOG = ("appendonlydir/appendonly.aof.manifest", "appendonlydir/appendonly.aof.1.incr.aof")
 SNAPSHOT = ("dump.rdb",)
 # A few commands of each category: enough to tell rules apart, in the form ACL CAT lists them.
@@ -98,21 +102,24 @@ def desired(
     version: str | None = None,
     backup: Backup | None = None,
     interface: str | None = None,
+    metrics: Metrics | None = None,
     **overrides: Mapping[str, Any],
 ) -> Host:
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
-    carried = backed_up([built[name] for name in names or ("gateway",)], backup)
+    carried = measured(backed_up([built[name] for name in names or ("gateway",)], backup), metrics)
     own = {role.name: CREDENTIALS for role in carried if role.tls is not None}
+    known = passwords(*carried)
     host = desired_host(
         "host-1",
         carried,
-        passwords(*carried),
+        known,
         SYSCTLS,
         version,
         credentials=own,
         backup=backup,
         interface=interface,
+        metrics=metrics,
     )
     return replace(host, limits=limits())
 
@@ -134,6 +141,7 @@ def as_desired(host: Host) -> Observed:
     """A virtual machine on which everything is as `host` wants it."""
     pids = {instance.unit: FIRST_PID + number for number, instance in enumerate(host.instances)}
     owner = {INNER_PORT_UNIT: FIRST_PID + len(pids)} if host.has_rules else {}
+    exporter = {METRICS_UNIT: FIRST_PID + len(pids) + 1} if host.exporter else {}
     return Observed(
         os={"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
         systemd=True,
@@ -146,9 +154,20 @@ def as_desired(host: Host) -> Observed:
         disk_free=100 << 30,
         free_of={data_directory(instance.name): 100 << 30 for instance in host.instances},
         data_used={data_directory(instance.name): 1 << 20 for instance in host.instances},
-        addresses=frozenset({"127.0.0.1", *(instance.address for instance in host.instances)}),
+        addresses=frozenset(
+            {
+                "127.0.0.1",
+                *(item.address for item in host.instances),
+                *([host.exporter.address] if host.exporter else []),
+            }
+        ),
         listeners=(
             Listener("0.0.0.0", 22, "sshd", 35),
+            *(
+                Listener(host.exporter.address, host.exporter.port, "prometheus-redi", pid)
+                for pid in exporter.values()
+                if host.exporter
+            ),
             *(
                 Listener(instance.address, port, "redis-server", pids[instance.unit])
                 for instance in host.instances
@@ -160,7 +179,10 @@ def as_desired(host: Host) -> Observed:
         boot_sysctls={name: (value, SYSCTL_FILE) for name, value in host.sysctls.items()},
         boot_thp={THP_FILE: host.thp},
         our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
-        units={unit.name: _unit(unit.enabled, unit.active, (pids | owner).get(unit.name, 0)) for unit in host.units}
+        units={
+            unit.name: _unit(unit.enabled, unit.active, (pids | owner | exporter).get(unit.name, 0))
+            for unit in host.units
+        }
         | {plan.unit: _unit("enabled", "active", LAST_PID + number) for number, plan in enumerate(host.addresses)},
         binaries={
             **dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
@@ -186,6 +208,10 @@ def as_desired(host: Host) -> Observed:
             path: FileState("file", "root", "root", "0600", RECORD)
             for plan in host.backups
             for path in (backup_record(plan.role.name), proof_record(plan.role.name))
+        }
+        | {
+            credential(METRICS_UNIT, name): FileState("file", "root", "root", "0440", file.observable or "")
+            for name, file in (host.exporter.files if host.exporter else {}).items()
         },
         asked_at=NOW if host.backups else 0,
         forwards=frozenset(

@@ -15,6 +15,8 @@ from tests.bench.__main__ import INVENTORIES, Bench, specs
 from tests.bench.backups import table as backups_table
 from tests.bench.clients import FENCED, PLAIN, Run, read
 from tests.bench.clients import table as clients_table
+from tests.bench.metrics import Round
+from tests.bench.metrics import line as metrics_line
 from tests.bench.report import FLOOR, Cost, missed, ratio, table
 from tests.lab.containers import ContainerLab
 
@@ -128,3 +130,10 @@ def test_what_fences_cost_is_a_ratio_of_medians() -> None:
     runs = {FENCED: [Run(90, 2.0), Run(1, 99.0), Run(90, 2.0)], PLAIN: [Run(100, 1.0)]}
     (_, row) = clients_table({("crypto", "one by one", "SET"): runs})
     assert row.split() == ["crypto", "one", "by", "one", "SET", "90", "100", "0.90", "2.00ms", "1.00ms", "2.00"]
+
+
+def test_what_the_exporter_costs_is_said_of_a_scrape_and_of_the_time_between() -> None:
+    rounds = [Round(0.02, 1000, 1 << 16), Round(0.5, 1200, 1 << 17), Round(0.03, 1200, 1 << 17)]
+    said = metrics_line("bookworm", 45.0, 0.09, {"VmRSS": 20 << 10, "VmHWM": 22 << 10}, rounds, 0.003)
+    assert "3 scrapes of 5 roles in 45 s: exporter 0.20 % of a processor (30 ms a scrape of all)" in said
+    assert "20 MiB resident (at most 22), 30 ms to wait, 1200 series in 128 KiB, servers 1.00 ms" in said

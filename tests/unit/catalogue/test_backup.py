@@ -6,7 +6,8 @@ import pytest
 
 from tasks.catalogue.backup import Backup, backed_up, read_backup, setting_problems, with_login
 from tasks.catalogue.secret import Secret
-from tasks.catalogue.secrets_file import entries_of, missing, users_of
+from tasks.catalogue.secrets_file import entries_of, missing
+from tasks.catalogue.users import users_of
 from tests.unit.builders import BACKUP, roles
 
 KNOWN = ("crypto", "gateway")

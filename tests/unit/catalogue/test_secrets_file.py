@@ -10,7 +10,8 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from tasks.catalogue.secrets_file import bits, generate, judge, missing, read_passwords, save_passwords, users_of
+from tasks.catalogue.secrets_file import bits, generate, judge, missing, read_passwords, save_passwords
+from tasks.catalogue.users import users_of
 from tests.unit.builders import roles
 
 

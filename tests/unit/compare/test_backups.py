@@ -16,6 +16,7 @@ from tasks.compare.difference import Remedy
 from tasks.compare.fitness import memory_needed
 from tasks.compare.host import compare
 from tasks.desired.backup import one_line, settings_text
+from tasks.observed.state import FileState
 from tests.unit.builders import BACKUP, as_desired, desired, roles
 
 HOST = desired("crypto", "gateway", backup=Backup(repository="/mnt/backups", roles=("crypto",)))
@@ -44,6 +45,16 @@ def test_backups_that_are_turned_off_leave_no_timer_no_file_and_no_password() ->
             for name in ("backup", "copy.pl", "moments.pl", "sample", "unpack.pl")
         },
     }
+
+
+def test_what_a_proof_left_of_a_role_that_is_no_longer_backed_up_goes() -> None:
+    state = FileState("directory", "root", "root", "0711", "")
+    left = {f"/var/lib/caas-redis-proof/{role}": state for role in ("crypto", "gateway", "Other.one")}
+    for host, names in ((WITHOUT, ["crypto", "gateway"]), (HOST, ["gateway"])):
+        seen = as_desired(host)
+        found = list(backup_leftovers(host, replace(seen, files={**seen.files, **left})))
+        assert [item.name for item in found] == [f"/var/lib/caas-redis-proof/{name}" for name in names]
+        assert {item.remedy for item in found} == {Remedy.REMOVE}
 
 
 def test_files_of_an_administrator_that_are_called_so_are_left_alone() -> None:

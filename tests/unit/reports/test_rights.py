@@ -86,7 +86,11 @@ def test_the_page_has_a_line_for_each_service_of_each_role_and_a_list_for_each_k
         in page
     )
     assert "| crypto | crypto-service | `*` | `*` | `+@read +@connection -@dangerous +info +ping` | no | yes |" in page
-    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    services, _, own = page.partition("## Users of this tool")
+    assert (
+        "- **metrics**, of those that are measured (`redis_metrics`). Keys: none. Commands: INFO, SLOWLOG LEN," in own
+    )
+    lines = [line for line in services.splitlines() if line.startswith("| ")]
     assert len(lines) == 1 + sum(len(built[name].services) for name in FIVE)
     assert page.count("\nTo ") == 2
     assert "\nTo crypto-service on crypto: ACL, APPEND," in page

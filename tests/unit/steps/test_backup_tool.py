@@ -1,5 +1,6 @@
 """The tool of backups, run here part by part: what it notes, and what it takes for a copy."""
 
+import fcntl
 import io
 import subprocess
 import tarfile
@@ -282,6 +283,30 @@ def test_a_copy_in_a_repository_that_was_set_back_is_made_and_stays_red_until_a_
     assert tool.run(f"{SERVED}make_copy").returncode == 0
 
 
+CHECKED = "echo AOF analyzed: filename=x, size=9, ok_up_to={whole}, ok_up_to_line=1, diff=1"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "calls", "taken"), [(True, "copy", False), (True, "copy any", True), (False, "copy", True)]
+)
+def test_a_damaged_log_is_no_copy_and_is_cut_before_its_damage(
+    tool: Tool, damaged: bool, calls: str, taken: bool
+) -> None:
+    """Whether the damage is behind the second is for redis-check-aof to say, when it cuts."""
+    content = stamp(50) + SET + stamp(70) + b"rubbish"
+    lay(tool, content)
+    (tool.data / "log" / "x.aof.1.base.rdb").write_bytes(b"REDIS")
+    tool.program("redis-check-aof", CHECKED.format(whole=len(content) - 7 if damaged else len(content)))
+    done = tool.run(f'{calls} >{tool.directory}/tar; ended=$?; cat "$work/copier" >&2; exit $ended')
+    assert (done.returncode == 0) == taken, done.stderr
+    assert "are whole: docs/runbook.md#log-damaged" in done.stderr or taken
+    if taken:
+        with tarfile.open(tool.directory / "tar") as tar:
+            last = tar.extractfile(f"log/{INCR}")
+            assert last is not None
+            assert last.read() == content
+
+
 # --- What a copy is said to be of
 
 SNAPSHOT = "bytes 1\nnewest {newest}\nuntil 1000\nkeys 5\nexpires 0\n"
@@ -399,3 +424,93 @@ def test_a_copy_says_since_when_its_repository_is_the_one_it_goes_to(tool: Tool)
     tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="ffff", where="0" * 16, since="6")
     assert tool.run(f"{SERVED}make_copy").returncode == 0
     assert tool.record("backup")["since"] == tool.record("backup")["at"]
+
+
+# --- What is said of a copy that is not what the server had
+
+KEY, VALUE = b"customer:4711".hex(), "d" * 40
+
+
+def compared(tool: Tool, samples: list[str], found: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Samples of the manifest, and what the server of the proof has; how many differ is said."""
+    for name, lines in (("samples", samples), ("found", found)):
+        (tool.directory / name).write_text("".join(f"{line}\n" for line in lines))
+    trace = f'cp {tool.directory}/samples {tool.directory}/found "$work/"; differing; echo "$?"'
+    return tool.run(trace)
+
+
+SOON, LATER = "1000", "99999999999999"  # milliseconds
+
+
+@pytest.mark.parametrize(
+    ("samples", "found", "said"),
+    [
+        ([f"0 {KEY} {VALUE} -1"], [f"0 {KEY} {VALUE} -1"], ""),
+        ([f"0 {KEY} {VALUE} -1"], [], "1 of 1 samples in database 0"),
+        ([f"0 {KEY} {VALUE} -1"], [f"0 {KEY} {'e' * 40} -1"], "1 of 1 samples in database 0"),
+        ([f"0 {KEY} {VALUE} -1"], [f"1 {KEY} {VALUE} -1"], "1 of 1 samples in database 0"),
+        ([f"0 {KEY} {VALUE} {SOON}"], [], ""),
+        ([f"0 {KEY} {VALUE} {LATER}"], [], "1 of 1 samples in database 0"),
+        (
+            [f"0 {KEY} {VALUE} -1", f"3 {KEY} {VALUE} -1", f"3 {KEY}ff {VALUE} -1"],
+            [f"3 {KEY} {VALUE} -1"],
+            "1 of 1 samples in database 0, 1 of 2 samples in database 3",
+        ),
+        ([], [], ""),
+    ],
+)
+def test_how_many_keys_differ_is_said_and_never_which(
+    tool: Tool, samples: list[str], found: list[str], said: str
+) -> None:
+    assert compared(tool, samples, found).stdout == f"{said}\n0\n" if said else "0\n"
+
+
+def test_a_key_stands_in_no_argument_of_a_process(tool: Tool) -> None:
+    for name in ("awk", "cut", "grep", "paste", "sed", "sort"):
+        tool.program(name, f'echo "$*" >>{tool.directory}/arguments\nexec /usr/bin/{name} "$@"')
+    assert compared(tool, [f"0 {KEY} {VALUE} -1"], []).stdout.startswith("1 of 1")
+    assert KEY not in (tool.directory / "arguments").read_text()
+
+
+DAMAGED = """[offset 0] Checking RDB file dump.rdb
+--- RDB ERROR DETECTED ---
+[offset 91] Unexpected EOF reading RDB file
+[additional info] While doing: read-object-value
+[additional info] Reading key 'customer:4711
+born 1970'
+[additional info] Reading type 0 (string)
+"""
+
+
+def test_what_redis_check_rdb_was_reading_is_not_said(tool: Tool) -> None:
+    (tool.directory / "checked").write_text(DAMAGED)
+    said = tool.run(f"checked_words <{tool.directory}/checked").stdout
+    assert "Unexpected EOF" in said
+    assert "customer" not in said
+    assert "born" not in said
+
+
+# --- What a proof leaves that was killed
+
+
+def test_what_a_killed_proof_left_is_removed_by_the_next_run_and_never_while_one_is_under_way(tool: Tool) -> None:
+    tool.program("systemctl", f'echo "$*" >>{tool.directory}/asked')
+    left = tool.directory / "proofs" / "gateway"
+    (left / "own" / "log").mkdir(parents=True)
+    lock = tool.directory / "run" / "proof.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert tool.run("sweep").returncode == 0
+        assert left.exists()
+    assert tool.run("sweep").returncode == 0
+    assert not left.exists()
+    assert "stop caas-redis-scratch-gateway.service" in (tool.directory / "asked").read_text()
+    assert tool.run("sweep").returncode == 0
+
+
+def test_a_copy_that_is_made_removes_what_a_killed_proof_left(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    (tool.directory / "proofs" / "crypto").mkdir()
+    assert tool.run(f"{SERVED}make_copy").returncode == 0
+    assert not (tool.directory / "proofs" / "crypto").exists()

@@ -19,6 +19,8 @@ from tests.unit.compare.test_copies import copy
 HOST = desired("crypto", backup=BACKUP)
 (CRYPTO,), (PLAN,) = HOST.instances, HOST.backups
 DONE, FAILED = CommandResult(True, "", ""), CommandResult(False, "", "why not")
+LOST = CommandResult(False, "", "lost by a test")
+BROKEN = CommandResult(False, "", "the connection broke")
 DATA = "/var/lib/redis/crypto/appendonlydir"
 
 
@@ -38,11 +40,21 @@ class Paper:
         monkeypatch.setattr(step, "swap", lambda place, way, stamp="": self.does(way))
         monkeypatch.setattr(step, "_start", lambda place, known: self.does("start", []))
         monkeypatch.setattr(step, "tool", lambda place, item, verb, *words: self.does(verb))
+        self.connected, self.comes_back = True, True
+        monkeypatch.setattr(step, "is_connected", lambda host: self.connected)
+        monkeypatch.setattr(step, "reconnect", lambda host: self.reconnects())
+        monkeypatch.setattr(step, "AWAY", 0.0)
         monkeypatch.setattr(step, "run_command", lambda *rest, **more: self.does("start again"))
 
     def does(self, what: str, otherwise: Any = DONE) -> Any:
         self.did.append(what)
+        if not self.connected:
+            return BROKEN
         answer = self.answers.get(what, otherwise)
+        if answer is LOST:
+            self.connected = False
+            self.answers.pop(what)  # what is asked anew is answered
+            return BROKEN
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -50,6 +62,11 @@ class Paper:
     def is_watched(self, now: bool) -> CommandResult:
         self.watched.append(now)
         return cast(CommandResult, self.answers.get("watch", DONE))
+
+    def reconnects(self) -> bool:
+        self.did.append("reconnect")
+        self.connected = self.comes_back
+        return self.connected
 
     def log_styled(self, words: str, **_: Any) -> None:
         self.said.append(words)
@@ -154,3 +171,46 @@ def test_a_host_that_cannot_note_whose_data_it_has_now_fails_the_restore(monkeyp
     assert not host.restores()
     assert host.did[-1] == "continue"
     assert "/usr/local/lib/caas-redis/backup continue aaaaaaaaaaaaaaaa " in host.said[-1]
+
+
+@pytest.mark.parametrize("what", ["stop", "in"])
+def test_a_connection_that_is_lost_amid_it_is_made_anew_and_what_was_there_runs_again(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    host = Paper(monkeypatch, **{"in": SET_ASIDE, "back": BACK, what: LOST})
+    assert not host.restores()
+    assert host.did[-4:] == ["reconnect", "stop", "back", "start again"]
+    assert "what was there before runs again" in host.said[-1]
+
+
+def test_a_connection_that_is_lost_amid_the_start_is_made_anew_and_what_was_there_runs_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = Paper(monkeypatch, **{"in": SET_ASIDE, "back": BACK})
+
+    def start(place: Any, known: Any) -> list[str]:
+        host.connected = False
+        return ["it does not start: the connection broke"]
+
+    monkeypatch.setattr(step, "_start", start)
+    assert not host.restores()
+    assert host.did[-4:] == ["reconnect", "stop", "back", "start again"]
+    assert f"kept in {DATA}.replaced-1-failed" in host.said[-1]
+
+
+@pytest.mark.parametrize("what", ["stop", "in"])
+def test_of_a_host_that_does_not_come_back_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    host = Paper(monkeypatch, **{"in": SET_ASIDE, what: LOST})
+    host.comes_back = False
+    assert not host.restores()
+    assert "reconnect" in host.did
+    assert "the connection to redis-1 is lost" in host.said[-1]
+    assert "is not known" in host.said[-1]
+    assert "its data is as it was" not in host.said[-1]
+    assert "systemctl start redis-crypto.service" in host.said[-1]
+
+
+def test_whose_data_it_is_is_noted_over_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch, **{"in": SET_ASIDE, "continue": LOST})
+    assert host.restores()
+    assert host.did[-3:] == ["continue", "reconnect", "continue"]

@@ -10,6 +10,7 @@ import pytest
 from tasks.catalogue.data_names import ANYWAY_RESTORE
 from tasks.compare.copies import Wish
 from tasks.observed.connection import CommandResult
+from tasks.observed.records import Unreadable
 from tasks.run.ending import Refusal as NotDone
 from tasks.run.survey import Look
 from tasks.steps import gate
@@ -21,6 +22,7 @@ from tests.unit.compare.test_copies import copy
 
 DONE, FAILED = CommandResult(True, "", ""), CommandResult(False, "", "why not")
 OF_THE_GATE = "the gate says no"
+LIFE = "00000000000000aa"  # that the host has by its record
 
 
 class Paper:
@@ -132,3 +134,38 @@ def test_a_repository_that_was_set_back_is_restored_from_by_a_word_only(monkeypa
         else:
             step._ask_for_a_word(host.place(), (), None, wish)
             assert host.said == ["crypto: passes by: it was set back"]
+
+
+def test_where_an_own_log_cannot_be_cut_the_copy_before_that_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = f"{copy(0).at:%Y-%m-%d %H:%M:%S}"
+    host = Paper(monkeypatch)
+    monkeypatch.setattr(step, "_cut", lambda *words: FAILED)
+    monkeypatch.setattr(step, "known_copies", lambda *words: (copy(1, LIFE), copy(2, LIFE)))
+    assert step._undo(host.place(), Wish("crypto", at=at), 5) == 1
+    assert "not restored, its own data is as it was: why not" in host.said[-1]
+    assert f"the newest copy that had ended by then is of run {copy(1).run}: --data at={copy(1).run}" in host.said[-1]
+    assert "put in place" not in host.did
+
+
+@pytest.mark.parametrize("copies", [(), Unreadable("no route")])
+def test_where_there_is_no_copy_either_that_is_said(monkeypatch: pytest.MonkeyPatch, copies: Any) -> None:
+    def known(*words: Any) -> Any:
+        if isinstance(copies, Exception):
+            raise copies
+        return copies
+
+    host = Paper(monkeypatch)
+    monkeypatch.setattr(step, "_cut", lambda *words: FAILED)
+    monkeypatch.setattr(step, "known_copies", known)
+    assert step._undo(host.place(), Wish("crypto", at="2026-11-27 13:00"), 5) == 1
+    assert ("no route" if copies else "there is no copy of it") in host.said[-1]
+
+
+def test_beside_a_log_that_cannot_be_cut_the_copy_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch)
+    monkeypatch.setattr(step, "_beside", lambda place, into, fill: fill().succeeded)
+    monkeypatch.setattr(step, "_cut", lambda *words: FAILED)
+    monkeypatch.setattr(step, "known_copies", lambda *words: (copy(1, LIFE),))
+    wish = Wish("crypto", at=f"{copy(0).at:%Y-%m-%d %H:%M:%S}", into="/srv/look")
+    assert step._undo(host.place(), wish, 5) == 1
+    assert f"--data at={copy(1).run}" in host.said[-1]
