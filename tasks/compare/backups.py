@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tasks.catalogue.backup import NAME, PASSWORD
 from tasks.catalogue.printable import excerpt
 from tasks.compare.difference import Difference, Remedy
-from tasks.compare.unwell import Code, Health
+from tasks.compare.unwell import Code, Health, Severity
 from tasks.desired.host import Host, Plan
 from tasks.desired.paths import (
     BACKUP_TOOLS,
@@ -165,12 +165,13 @@ def backup_health(desired: Host, observed: Observed) -> Iterator[Health]:
         if backup_file(name) not in observed.files:
             continue  # listed as a difference
         copy, proof = recorded(backup_record(name), observed), recorded(proof_record(name), observed)
-        yield from _copy(plan, copy, observed.asked_at)
+        yield from _copy(plan, copy, observed.files[backup_file(name)].modified, observed.asked_at)
         if copy is not None:
             yield from _proof(plan, copy, proof, observed.asked_at)
 
 
-def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
+def _copy(plan: Plan, record: Record | None, begun: int, now: int) -> Iterator[Health]:
+    """`begun`: when its settings were written: no copy can be older, so that none is missing before one would be."""
     name = plan.role.name
     see = f"journalctl -u {backup_unit(name)}, then make one: tasks/backup.py"
     age = now - record.good if record is not None and record.good else None
@@ -179,7 +180,9 @@ def _copy(plan: Plan, record: Record | None, now: int) -> Iterator[Health]:
         if age is not None and age < -SLACK:
             found = f"the last copy is of a time to come, in {in_words(-age)}: a clock was ahead, its age is not known"
         said = f"; the last try said: {record.said}" if record is not None and record.failed else ""
-        yield Health(name, Code.BACKUP_OLD, "critical", f"{found}{said}", in_words(plan.too_old), see)
+        soon = age is None and -SLACK <= now - begun <= plan.too_old
+        severity: Severity = "warning" if soon else "critical"
+        yield Health(name, Code.BACKUP_OLD, severity, f"{found}{said}", in_words(plan.too_old), see)
     elif record is not None and record.failed:
         yield Health(name, Code.BACKUP_FAILED, "warning", record.said, "a copy each time", see)
     elif record is not None and record.kept:

@@ -77,6 +77,7 @@ OF_UNFIT: Mapping[Unfit, str] = {
 UNSEEN = "host-not-seen"  # of every host that could not be looked at
 NOT_CHECKED = "nobody-has-looked"  # where status or drift does not run any more: an alert alone says so
 LOADS_LONG = "a-server-loads-long"  # nothing is wrong with one that loads; an alert says when it lasts
+FIRST = "first-deploy"  # of a role of which nothing is on its host
 DRIFT = "drift-found"  # of every difference that has no entry of its own
 OF_REMEDY: Mapping[Remedy, str] = {Remedy.OWN: "log-owned-by-root", Remedy.START: "an-instance-will-not-start"}
 OF_PERSISTENCE: Mapping[str, str] = {  # by the difference's name
@@ -101,6 +102,13 @@ def entry_of(found: Finding) -> str:
     if isinstance(found.remedy, Remedy) and found.remedy in OF_REMEDY:
         return OF_REMEDY[found.remedy]
     return OF_PERSISTENCE.get(found.name, "") if found.subject == "persistence" else ""
+
+
+def where_to_begin(found: Unknown) -> str:
+    """The anchor of what is not known, of whatever kind."""
+    if found.kind in (Kind.LOADING, Cause.LOADING):
+        return LOADS_LONG
+    return entry_of(found) or UNSEEN
 
 
 def where_to_read(found: Finding) -> str:

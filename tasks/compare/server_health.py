@@ -131,12 +131,12 @@ def _clients(instance: Instance, server: Server, limits: Limits) -> Iterator[Hea
 
 @dataclass(frozen=True)
 class Counter:
-    """A number that only grows, until the server starts again; `limit` an hour."""
+    """A number that only grows, until the server starts again or CONFIG RESETSTAT; `limit` an hour."""
 
     code: Code
     what: str
     count: int
-    limit: int
+    limit: float
     remedy: str
 
 
@@ -181,30 +181,42 @@ def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
     )
 
 
+def evictions(policy: str, server: Server, limits: Limits) -> Counter:
+    """Keys dropped: none may be where nothing is to be evicted, else a share of what could be an hour."""
+    few = evictable(policy, server.info)
+    limit = 1 if few is None else limits.evicted_keys_warning * max(few, 1) / 100
+    remedy = "raise maxmemory in group_data/roles.yaml, or let its services store less"
+    return Counter(Code.EVICTED, "keys evicted", number(server, "evicted_keys"), limit, remedy)
+
+
 def _counted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
     for item in counters(server, limits):
         if per_hour(item.count, server) >= item.limit:
             seen = _since(item.count, item.what, server)
-            yield Health(instance.name, item.code, "warning", seen, f"{item.limit} an hour", item.remedy)
+            limit = f"{item.limit:g} an hour on average"
+            yield Health(instance.name, item.code, "warning", seen, limit, item.remedy)
 
 
 def _evicted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
-    count = number(server, "evicted_keys")
-    if count and instance.role.maxmemory_policy == "noeviction":
+    policy = instance.role.maxmemory_policy
+    item = evictions(policy, server, limits)
+    seen = _since(item.count, item.what, server)
+    if item.count and policy == "noeviction":
         remedy = "bring them back from a backup; CONFIG RESETSTAT as operator when that is done"
-        yield Health(instance.name, Code.EVICTED, "warning", _since(count, "keys evicted", server), "0", remedy)
+        yield Health(instance.name, Code.EVICTED, "warning", seen, "0", remedy)
         return
-    keys, with_ttl = count_keys(server.info)
-    candidates = with_ttl if instance.role.maxmemory_policy.startswith("volatile") else keys
-    limit = limits.evicted_keys_warning
-    if count and 100 * per_hour(count, server) >= limit * max(candidates, 1):
-        remedy = "raise maxmemory in group_data/roles.yaml, or let its services store less"
-        seen = f"{_since(count, 'keys evicted', server)}, {candidates} are left that could be"
-        yield Health(instance.name, Code.EVICTED, "warning", seen, f"{limit} % of them an hour", remedy)
+    left = evictable(policy, server.info)
+    if left and item.count and per_hour(item.count, server) >= item.limit:
+        seen, limit = f"{seen}, {left} are left that could be", f"{limits.evicted_keys_warning} % of them an hour"
+        yield Health(instance.name, Code.EVICTED, "warning", seen, f"{limit} on average", item.remedy)
 
 
 def per_hour(count: int, server: Server) -> float:
-    """A counter's rate since the start; the first hour counts as a whole one, so that one event is no rate."""
+    """A counter's average since the start; the first hour counts as a whole one, so that one event is no rate.
+
+    One look has no memory of the one before: of what just began, or ended, it says what it was on average. Alerts know
+    the counts of before (tasks/reports/alerts.py).
+    """
     return count / max(1.0, number(server, "uptime_in_seconds") / 3600)
 
 

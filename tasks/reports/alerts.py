@@ -17,18 +17,20 @@ from tasks.compare.runbook import (
     LOADS_LONG,
     NOT_CHECKED,
     OF_HEALTH,
+    OF_PERSISTENCE,
     OF_REFUSAL,
     OF_REMEDY,
-    OF_UNKNOWN,
     PAGE,
     UNSEEN,
 )
-from tasks.compare.unknown import Kind
 from tasks.compare.unwell import Code, Severity
 from tasks.observed.refusal import Cause
 
 STATUS_AGE, DRIFT_AGE = 600, 7200  # seconds; status runs each minute, drift each hour
+# One look may meet a planned restart, and one check a deploy: these need the next one to see the same.
+TWO_LOOKS, TWO_CHECKS = "2m30s", "70m"
 STATUS_TIME, DRIFT_TIME = "caas_redis_status_timestamp_seconds", "caas_redis_drift_check_timestamp_seconds"
+OF_CAUSE = "{{ $labels.entry }}"  # the entry of what is not known is a label: tasks/compare/runbook.py, where_to_begin
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,53 @@ def _state(name: str, state: str, severity: Severity, says: str, entry: str, hol
     return Alert(name, expr, severity, f"{{{{ $labels.role }}}} on {{{{ $labels.host }}}} {says}", entry, holds)
 
 
+# A role that is not deployed yet is no outage; one that was up within the week has lost its host.
+GONE = 'caas_redis_status_state{state="absent"} == 1 and on (host, role) '
+GONE += 'max_over_time(caas_redis_status_state{state="up"}[7d])'
 STATES = (
-    _state("RedisDown", "down|starting", "critical", "does not run", OF_REMEDY[Remedy.START], "1m"),
-    _state("RedisBusy", "busy", "critical", "answers nobody: a script runs", OF_REFUSAL[Cause.BUSY], "1m"),
-    _state("RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], "1m"),
-    _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], "1m"),
-    _state("RedisNotSeen", "unknown", "critical", "does not tell how it is", OF_REFUSAL[Cause.CLOSED], "5m"),
+    Alert(
+        "RedisDown",
+        f'caas_redis_status_state{{state=~"down|starting"}} == 1 or {GONE}',
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} does not run",
+        OF_REMEDY[Remedy.START],
+        TWO_LOOKS,
+    ),
+    _state("RedisBusy", "busy", "critical", "answers nobody: a script runs", OF_REFUSAL[Cause.BUSY], TWO_LOOKS),
+    _state(
+        "RedisNoConnection", "no room", "critical", "takes no more clients", OF_REFUSAL[Cause.MAXCLIENTS], TWO_LOOKS
+    ),
+    _state("RedisSilent", "silent", "critical", "does not answer", OF_REFUSAL[Cause.SILENT], TWO_LOOKS),
+    Alert(
+        "RedisNotSeen",
+        "caas_redis_status_not_told == 1",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} does not tell how it is",
+        OF_CAUSE,
+        "5m",
+    ),
     _state("RedisLoadsLong", "loading", "critical", "has not loaded its data yet", LOADS_LONG, "15m"),
+)
+# A state is a label, so that one which changes begins anew each time: these two are of whatever trouble there is.
+PAGED = f'ALERTS{{alertname=~"{"|".join(item.name for item in STATES)}",alertstate="firing"}}'
+TROUBLE = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|loading|absent"})'
+NOT_UP = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|absent"})'
+CHANGING = (
+    Alert(
+        "RedisFlaps",
+        f"count_over_time(({TROUBLE})[20m:1m]) >= 7 unless on (host, role) max_over_time({PAGED}[20m])",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} was not up at a third of the last twenty looks, each time otherwise",
+        OF_HEALTH[Code.CRASHED],
+    ),
+    Alert(
+        "RedisNeverUp",
+        f"count_over_time(({NOT_UP})[20m:1m]) >= 20 unless on (host, role) "
+        f'({PAGED} or ALERTS{{alertname="RedisFlaps",alertstate="firing"}})',
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} was not up at any of the last twenty looks",
+        OF_HEALTH[Code.CRASHED],
+    ),
 )
 WORDS: dict[Code, str] = {
     Code.MEM_FULL: "has used up its memory, or nearly, and has nothing to evict",
@@ -76,26 +118,55 @@ WORDS: dict[Code, str] = {
     Code.PROOF_OLD: "has copies that nobody has tried to restore for too long",
     Code.HOST_MEMORY: "has hardly any memory left",
 }
-# What one thing brings along raises one alert: refused writes of a role that is full, refused clients of one that is.
-FULL = 'caas_redis_status_health{code="MEM-FULL",severity="critical"}'
+
+
+def _broken(entry: str) -> str:
+    """What Redis reports of its files that this entry is about."""
+    which = "|".join(name for name, anchor in OF_PERSISTENCE.items() if anchor == entry)
+    return f'caas_redis_status_broken{{what=~"{which}"}}'
+
+
+# What one thing brings along raises one alert: refused writes of a role that is full or was within the hour, refused
+# clients of one that has no place.
+FULL = 'max_over_time(caas_redis_status_health{code="MEM-FULL",severity="critical"}[1h])'
+NOT_WRITTEN = f"max_over_time({_broken('disk-full')}[1h])"
 BROUGHT: dict[Code, str] = {
-    Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or caas_redis_status_broken)",
-    Code.REFUSED_CLIENTS: 'unless on (host, role) caas_redis_status_health{code="CLIENTS-FULL"}',
+    Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or {NOT_WRITTEN})",
+    Code.REFUSED_CLIENTS: 'unless on (host, role) max_over_time(caas_redis_status_health{code="CLIENTS-FULL"}[1h])',
 }
+# What servers count is judged by how much was added within the hour: health, which has no memory of the look before,
+# knows the average since the start only. Keys that were to stay and were dropped stay a loss whenever that was.
+COUNTED = (
+    Code.EVICTED,
+    Code.WRITES_REFUSED,
+    Code.REFUSED_CLIENTS,
+    Code.EVICTED_CLIENTS,
+    Code.PASSWORDS_REFUSED,
+    Code.DISK_SLOW,
+)
+LOST = 'or caas_redis_status_health{code="EVICTED",policy="noeviction"} == 1'
+
+
+def _expression(code: Code, severity: Severity) -> str:
+    brought = BROUGHT.get(code, "")
+    if code not in COUNTED:
+        return f'caas_redis_status_health{{code="{code}",severity="{severity}"}} == 1 {brought}'.strip()
+    which = f'{{code="{code}"}}'
+    more = f"increase(caas_redis_status_counted{which}[1h]) >= caas_redis_status_counted_limit{which}"
+    return f"max by (host, role, policy, code) ({more} {LOST})" if code is Code.EVICTED else f"{more} {brought}".strip()
 
 
 def _of_health(code: Code, severity: Severity) -> Alert:
     name = "Redis" + "".join(part.capitalize() for part in code.split("-"))
-    expr = f'caas_redis_status_health{{code="{code}",severity="{severity}"}} == 1 {BROUGHT.get(code, "")}'.strip()
     who = "{{ $labels.role }} on {{ $labels.host }}" if code is not Code.HOST_MEMORY else "{{ $labels.host }}"
     soon = "" if severity == "critical" else "Warning"
     return Alert(
         f"{name}{soon}",
-        expr,
+        _expression(code, severity),
         severity,
         f"{who} {WORDS[code]}",
         OF_HEALTH[code],
-        "1m" if severity == "critical" else "5m",
+        TWO_LOOKS if severity == "critical" else "5m",
     )
 
 
@@ -119,19 +190,29 @@ FULL_DISK = 'caas_redis_status_health{code="DISK-FULL",severity="critical"'
 OTHERS = (
     Alert(
         "RedisLogBroken",
-        f'caas_redis_status_broken == 1 unless on (host, role) {FULL_DISK}}} unless on (host) {FULL_DISK},role=""}}',
+        f'{_broken("disk-full")} == 1 unless on (host, role) {FULL_DISK}}} unless on (host) {FULL_DISK},role=""}}',
         "critical",
         "{{ $labels.role }} on {{ $labels.host }} cannot write its log or its snapshot: {{ $labels.what }}",
         "disk-full",
-        "1m",
+        TWO_LOOKS,
+    ),
+    Alert(
+        "RedisLogCutOff",
+        f"{_broken('log-cut-off')} == 1",
+        "critical",
+        "{{ $labels.role }} on {{ $labels.host }} started without the end of its log: deploy before it restarts",
+        "log-cut-off",
+        TWO_LOOKS,
     ),
     Alert(
         "RedisHostNotSeen",
-        'caas_redis_status_host{status="unreachable"} == 1',
+        # Of a host whose look failed no role has a state. One series a host, whichever of both it is.
+        'max by (host) (caas_redis_status_host{status="unreachable"} or '
+        '(caas_redis_status_host{status="error"} unless on (host) caas_redis_status_state)) == 1',
         "critical",
         "{{ $labels.host }} cannot be looked at",
         UNSEEN,
-        "2m",
+        TWO_LOOKS,
     ),
     Alert(
         "RedisDrifted",
@@ -139,15 +220,15 @@ OTHERS = (
         "warning",
         "{{ $labels.host }} is not as desired",
         DRIFT,
-        "10m",
+        TWO_CHECKS,
     ),
     Alert(
         "RedisNotKnown",
-        'caas_redis_drift_host_status{status="error"} == 1',
+        "caas_redis_not_known == 1",
         "warning",
         "not everything of {{ $labels.host }} could be looked at: tasks/drift.py says what, and why",
-        OF_UNKNOWN[Kind.LISTENERS],
-        "10m",
+        OF_CAUSE,
+        TWO_CHECKS,
     ),
     Alert(
         "RedisStatusOld",
@@ -166,7 +247,7 @@ OTHERS = (
         "5m",
     ),
 )
-ALERTS = (*STATES, *HEALTH, *OTHERS)
+ALERTS = (*STATES, *CHANGING, *HEALTH, *OTHERS)
 
 
 def to_alerts(alerts: tuple[Alert, ...] = ALERTS) -> str:

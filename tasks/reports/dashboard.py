@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.compare.loading import END_OF_LOG
 from tasks.reports.alerts import DRIFT_TIME, STATUS_AGE, STATUS_TIME
 
 Kind = Literal["stat", "bargauge", "timeseries", "table"]
@@ -136,7 +137,7 @@ GLANCE = (
     Panel(
         "Log",
         "Whether Redis reports of its log or its snapshot that it could not be written.",
-        (Query(f"max by (role) ({STATUS}broken) or max by (role) ({STATUS}state) * 0"),),
+        (Query(f'max by (role) ({STATUS}broken{{what!="{END_OF_LOG}"}}) or max by (role) ({STATUS}state) * 0'),),
         "stat",
         steps=BAD_IS_ONE,
         words={0: "written", 1: "broken"},

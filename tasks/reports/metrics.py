@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from tasks.reports.model import DriftReport
+from tasks.compare.runbook import UNSEEN, where_to_begin
+from tasks.reports.model import DriftReport, HostReport
 
 
 def to_metrics(report: DriftReport) -> str:
@@ -37,6 +38,11 @@ def to_metrics(report: DriftReport) -> str:
         "Things of the host, its roles included, that nobody knows; absent when it could not be looked at.",
         "host",
     )
+    not_known = gauge(
+        "caas_redis_not_known",
+        "1 for each entry of docs/runbook.md that says what to do about what is not known of the host.",
+        *("host", "entry"),
+    )
     health = gauge(
         "caas_redis_health",
         "1 for each thing that is not well; role is empty for the host itself, severity warning or critical.",
@@ -58,12 +64,24 @@ def to_metrics(report: DriftReport) -> str:
         if item.counted:
             differences.labels(item.host).set(len(item.differences))
             unknown.labels(item.host).set(len(item.unknown))
+        for entry in _entries(item):
+            not_known.labels(item.host, entry).set(1)
         for sick in item.health:
             health.labels(item.host, sick.role or "", sick.code, sick.severity).set(1)
-        for role, reasons in item.logins_refused.items():
-            for reason, count in reasons.items():
-                refused.labels(item.host, role, reason).set(count)
+        for role, reason, count in _logins(item):
+            refused.labels(item.host, role, reason).set(count)
         status.labels(item.host, item.status).set(1)
     gauge("caas_redis_drift_check_seconds", "Duration of the drift check.").set(report.seconds)
     gauge("caas_redis_drift_check_timestamp_seconds", "Time of the drift check.").set(report.checked_at.timestamp())
     return generate_latest(registry).decode()
+
+
+def _logins(item: HostReport) -> list[tuple[str, str, int]]:
+    return [(role, why, count) for role, reasons in item.logins_refused.items() for why, count in reasons.items()]
+
+
+def _entries(item: HostReport) -> list[str]:
+    """One that is not reachable has its own alert, and says it by its status."""
+    if item.status != "error":
+        return []
+    return sorted({where_to_begin(thing) for thing in item.unknown}) or [UNSEEN]

@@ -6,13 +6,15 @@ nobody told has no series, because 0 would be a claim.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from tasks.compare.runbook import OF_PERSISTENCE
+from tasks.compare.runbook import OF_PERSISTENCE, OF_REFUSAL, where_to_begin
+from tasks.observed.refusal import Cause
 from tasks.reports.status_model import HostStatus, RoleRow, StatusReport
 
+OF_ROLE = ("host", "role", "policy")
 Number = Callable[[RoleRow], "float | None"]
 BY_ROLE: dict[str, tuple[str, Number]] = {
     "up_seconds": ("Seconds since the server started.", lambda row: row.up),
@@ -42,8 +44,11 @@ def to_status_metrics(report: StatusReport) -> str:
 
     host = gauge("host", "1 for the host's status: in_sync, drifted, unreachable or error.", "host", "status")
     state = gauge("state", "1 for what the role does.", "host", "role", "policy", "state")
+    not_told = gauge("not_told", "1 for the runbook's entry of a role of state unknown.", *OF_ROLE, "entry")
     health = gauge("health", "1 for each thing that is not well.", "host", "role", "policy", "code", "severity")
     broken = gauge("broken", "1 for what Redis reports of its files as failed.", "host", "role", "policy", "what")
+    counted = gauge("counted", "What health counts, since the server's start or CONFIG RESETSTAT.", *OF_ROLE, "code")
+    limit = gauge("counted_limit", "How much of that an hour is too much, by redis_health.", *OF_ROLE, "code")
     numbers = {name: gauge(name, text, "host", "role", "policy") for name, (text, _) in BY_ROLE.items()}
     for item in report.hosts:
         host.labels(item.report.host, item.report.status).set(1)
@@ -51,9 +56,13 @@ def to_status_metrics(report: StatusReport) -> str:
         for row in item.rows:
             labels = (item.report.host, row.role, row.policy)
             state.labels(*labels, row.state).set(1)
-            for name, (_, number) in BY_ROLE.items():
-                if (value := number(row)) is not None:
-                    numbers[name].labels(*labels).set(value)
+            if row.state == "unknown":
+                not_told.labels(*labels, _entry(item, row.role)).set(1)
+            told = {name: number(row) for name, (_, number) in BY_ROLE.items()}
+            _set(numbers, labels, {name: value for name, value in told.items() if value is not None})
+            for code, count in row.counted.items():
+                counted.labels(*labels, code).set(count)
+                limit.labels(*labels, code).set(row.counted_limit[code])
         for sick in item.report.health:
             role = sick.role or ""
             health.labels(item.report.host, role, policies.get(role, ""), sick.code, sick.severity).set(1)
@@ -62,6 +71,17 @@ def to_status_metrics(report: StatusReport) -> str:
     gauge("seconds", "Duration of the look.").set(report.seconds)
     gauge("timestamp_seconds", "Time of the look.").set(report.checked_at.timestamp())
     return generate_latest(registry).decode()
+
+
+def _entry(item: HostStatus, role: str) -> str:
+    """Where to read about a role that does not tell: what is said of it goes before what is said of its host."""
+    own = sorted((it for it in item.report.unknown if it.role in (role, None)), key=lambda it: it.role is None)
+    return where_to_begin(own[0]) if own else OF_REFUSAL[Cause.CLOSED]
+
+
+def _set(gauges: Mapping[str, Gauge], labels: tuple[str, ...], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        gauges[name].labels(*labels).set(value)
 
 
 def _broken(item: HostStatus) -> set[tuple[str, str]]:

@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from tasks.catalogue.limits import Limits
 from tasks.compare.backups import proved, recorded
 from tasks.compare.difference import Remedy
-from tasks.compare.runbook import DRIFT, OF_REMEDY, PAGE, UNSEEN, where_to_read
+from tasks.compare.runbook import DRIFT, FIRST, OF_REMEDY, PAGE, UNSEEN, where_to_read
+from tasks.compare.server_health import counters, evictions
 from tasks.desired.host import Instance
-from tasks.desired.paths import backup_record, data_directory, proof_record
+from tasks.desired.paths import (
+    RECORDS,
+    account_file,
+    acl_file,
+    backup_record,
+    config_file,
+    data_directory,
+    proof_record,
+)
 from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server, count_keys
@@ -22,7 +32,7 @@ from tasks.reports.model import HostReport
 
 Level = Literal["critical", "unknown", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("critical", "unknown", "warning", "note")  # the worst first
-State = Literal["up", "loading", "busy", "no room", "silent", "starting", "down", "unknown"]
+State = Literal["up", "loading", "busy", "no room", "silent", "starting", "down", "absent", "unknown"]
 OF_CAUSE: Mapping[Cause, State] = {
     Cause.LOADING: "loading",
     Cause.BUSY: "busy",
@@ -84,6 +94,10 @@ class RoleRow:
     wrong_passwords_exact: bool = True  # False: there were at most that many
     denied: tuple[Denied, ...] = ()
     big_keys: BigKeys | None = None  # only of a role that is asked for
+    counted: Mapping[str, int] = field(default_factory=dict)  # code of health → how often, since its start
+    counted_limit: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of the same: from how many an hour on it is too much
     untold: tuple[str, ...] = ()
 
     @property
@@ -128,7 +142,12 @@ class StatusReport:
 
 
 def row(
-    instance: Instance, seen: Observed, now: HostNow | None, said: ServerNow | None, logins: Mapping[str, int]
+    instance: Instance,
+    seen: Observed,
+    now: HostNow | None,
+    said: ServerNow | None,
+    logins: Mapping[str, int],
+    limits: Limits | None,
 ) -> RoleRow:
     """A role's row: by what it says of itself, and by its host where it says nothing."""
     server = seen.servers.get(instance.name)
@@ -154,6 +173,10 @@ def row(
         clients = sum(by_address.values()) if now else None
         return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
     told = _told(instance, server, said, at)
+    if limits is not None and server.info.get("loading", "0") == "0":
+        counts = (evictions(instance.role.maxmemory_policy, server, limits), *counters(server, limits))
+        told["counted"] = {item.code.value: item.count for item in counts}
+        told["counted_limit"] = {item.code.value: item.limit for item in counts}
     if (counted := logins.get("wrong_password")) is not None:
         most, exact = wrong_passwords(counted, said.denied if said else ())
         told |= {"wrong_passwords": most, "wrong_passwords_exact": exact}
@@ -213,12 +236,26 @@ def state_of(instance: Instance, seen: Observed, server: Server | None) -> State
     """What a role does, in a word."""
     active = seen.unit(instance.unit)["ActiveState"]
     if not seen.pid(instance.unit):
+        if never_deployed(instance, seen):
+            return "absent"
         return "starting" if active in ("activating", "reloading") else "down"
     if server is None:
         return "unknown"
     if server.refusal is not None:
         return OF_CAUSE.get(server.refusal.cause, "starting" if active == "activating" else "unknown")
     return "loading" if server.info.get("loading", "0") != "0" else "up"
+
+
+def never_deployed(instance: Instance, seen: Observed) -> bool:
+    """Whether nothing at all of a role is on its host. One that was installed anew looks the same: alerts know more."""
+    name = instance.name
+    own = (config_file(name), acl_file(name), account_file(name), data_directory(name))
+    return (
+        seen.unit(instance.unit)["LoadState"] == "not-found"
+        and not seen.unseen
+        and not any(path in own or path.startswith(f"{RECORDS}/{name}.") for path in seen.files)
+        and not any(path.startswith(f"{data_directory(name)}/") for path in (*seen.stored, *seen.data_files))
+    )
 
 
 def replication(info: Mapping[str, str]) -> str:
@@ -276,20 +313,29 @@ def _findings(report: HostReport, rows: tuple[RoleRow, ...], untold: str) -> Ite
     if not report.counted:
         what = f"{report.host}: {report.status}: {(report.message.splitlines() or ['no reason given'])[0]}"
         yield Finding("critical", None, what, f"{PAGE}#{UNSEEN}")
-    for item in rows:
-        if item.state in ("down", "starting"):
-            anchor = OF_REMEDY[Remedy.START]
-            yield Finding("critical", item.role, f"{item.state}: no server runs", f"{PAGE}#{anchor}")
+    yield from _not_running(rows)
     for found in report.health:
         level: Level = "critical" if found.severity == "critical" else "warning"
         yield Finding(level, found.role, f"{found.code}: {found.observed}: {found.remedy}", where_to_read(found))
-    down = {item.role for item in rows if item.state in ("down", "starting")}
+    down = {item.role for item in rows if item.state in ("down", "starting", "absent")}
     for thing in report.unknown:
         if thing.role not in down:
             yield Finding("unknown", thing.role, f"{thing.what}: {thing.because}: {thing.remedy}", where_to_read(thing))
     yield from _drifted(report)
     if untold:
         yield Finding("unknown", None, f"{report.host}: this moment: {untold}", f"{PAGE}#{UNSEEN}")
+
+
+def _not_running(rows: tuple[RoleRow, ...]) -> Iterator[Finding]:
+    for item in rows:
+        if item.state in ("down", "starting"):
+            anchor = OF_REMEDY[Remedy.START]
+            yield Finding("critical", item.role, f"{item.state}: no server runs", f"{PAGE}#{anchor}")
+        if item.state == "absent":
+            what = (
+                "absent: nothing of it is on its host: deploy it; where it was here before, the host was installed anew"
+            )
+            yield Finding("warning", item.role, what, f"{PAGE}#{FIRST}")
 
 
 def _drifted(report: HostReport) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ def to_status(report: StatusReport, width: int, colour: bool = False, role: str 
         for part in _parts(report, role, history):
             console.print(part, overflow="fold")
         style = "bold green" if report.exit_code == 0 else "bold red"
-        console.print(Text(summary(report), style), soft_wrap=True)
+        console.print(Text(summary(report), style), overflow="fold")
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
@@ -112,7 +112,9 @@ LEFT = ("role", "state", "version", "copies")
 def _table(columns: Sequence[tuple[str, Cell]], rows: Sequence[tuple[HostStatus, RoleRow]]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", collapse_padding=True)
     for name, _ in columns:
-        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
+        # Where a line is too long, it is the role's name that goes on below: a number that is cut is another one.
+        folds = name == "role"
+        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=not folds, overflow="fold")
     for item, row in rows:
         cells = [Text(cell(item, row)) for _, cell in columns]
         if columns is LOAD:
@@ -147,6 +149,10 @@ def _whole(host: HostStatus, row: RoleRow) -> Iterator[RenderableType]:
     """One role in depth."""
     yield from _slowest(row)
     yield _list("clients by address", [f"{count(many):>6}  {printable(name)}" for name, many in row.by_address.items()])
+    yield _list(
+        "counted since its start, or CONFIG RESETSTAT",
+        [f"{count(many):>6}  {code}" for code, many in row.counted.items() if many],
+    )
     yield _list(
         "slow commands",
         [

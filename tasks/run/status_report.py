@@ -171,7 +171,14 @@ def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
     observed = seen.observed
     rows = tuple(
         _with_trend(
-            row(item, observed, now.host, now.servers.get(item.name), report.logins_refused.get(item.name, {})),
+            row(
+                item,
+                observed,
+                now.host,
+                now.servers.get(item.name),
+                report.logins_refused.get(item.name, {}),
+                seen.desired.limits,
+            ),
             now.servers.get(item.name),
             seen.began,
         )

@@ -18,8 +18,9 @@ import redis
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tasks.compare.runbook import OF_PERSISTENCE
 from tasks.compare.unwell import Code
-from tasks.reports.alerts import ALERTS, CRITICAL
+from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL
 from tests.hosts.clients import client as stranger
 from tests.hosts.conftest import FIVE, TABLE, Tier, output, overriding, wait_for
 from tests.hosts.test_health import small_disk
@@ -35,12 +36,15 @@ pytestmark = pytest.mark.hosts
 RULES = REPOSITORY / "monitoring" / "alerts.yaml"
 SMALL = overriding({"crypto": {"maxmemory": "16mb", "maxclients": 80}})
 WHERE = 'host="redis-5",role="crypto",policy="noeviction"'
+CACHE = 'host="redis-1",role="gateway",policy="allkeys-lru"'
+UP = f'caas_redis_status_state{{{WHERE},state="up"}}'
+HOST_ERROR = 'caas_redis_status_host{host="redis-5",status="error"}'
 HEALTHY = {
-    "caas_redis_status_timestamp_seconds": "0+60x60",
-    "caas_redis_drift_check_timestamp_seconds": "0+60x60",
-    f'caas_redis_status_state{{{WHERE},state="up"}}': "1x60",
-    'caas_redis_status_host{host="redis-5",status="in_sync"}': "1x60",
-    'caas_redis_drift_host_status{host="redis-5",status="in_sync"}': "1x60",
+    "caas_redis_status_timestamp_seconds": "0+60x120",
+    "caas_redis_drift_check_timestamp_seconds": "0+60x120",
+    f'caas_redis_status_state{{{WHERE},state="up"}}': "1x120",
+    'caas_redis_status_host{host="redis-5",status="in_sync"}': "1x120",
+    'caas_redis_drift_host_status{host="redis-5",status="in_sync"}': "1x120",
 }
 
 
@@ -49,34 +53,49 @@ def word(code: Code) -> str:
 
 
 def health(code: Code, severity: str) -> dict[str, str]:
-    return {f'caas_redis_status_health{{{WHERE},code="{code}",severity="{severity}"}}': "1x60"}
+    return {f'caas_redis_status_health{{{WHERE},code="{code}",severity="{severity}"}}': "1x120"}
 
 
-def state(name: str) -> dict[str, str]:
-    return {f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x60"}
+def counted(code: Code, values: str, limit: float = 1, where: str = WHERE) -> dict[str, str]:
+    """What a server has counted since its start, and how much of it an hour is too much."""
+    labels = f'{{{where},code="{code}"}}'
+    return {f"caas_redis_status_counted{labels}": values, f"caas_redis_status_counted_limit{labels}": f"{limit}x120"}
 
 
-BROKEN = {f'caas_redis_status_broken{{{WHERE},what="aof_last_write_status"}}': "1x60"}
+def state(name: str) -> dict[str, str | None]:
+    return {UP: None, f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x120"}
+
+
+BROKEN = {f'caas_redis_status_broken{{{WHERE},what="aof_last_write_status"}}': "1x120"}
 # Alert → the series that raise it, beside a tier that is well otherwise; None: the series that is not there.
 CASES: dict[str, Mapping[str, str | None]] = {
     "RedisDown": state("down"),
     "RedisBusy": state("busy"),
     "RedisNoConnection": state("no room"),
     "RedisSilent": state("silent"),
-    "RedisNotSeen": state("unknown"),
+    "RedisNotSeen": {**state("unknown"), f'caas_redis_status_not_told{{{WHERE},entry="secrets-lost"}}': "1x120"},
     "RedisLoadsLong": state("loading"),
     **{word(code): health(code, "critical") for code in CRITICAL},
-    **{f"{word(code)}Warning": health(code, "warning") for code in Code},
-    "RedisLogBroken": {**BROKEN, **health(Code.WRITES_REFUSED, "warning")},
+    **{f"{word(code)}Warning": health(code, "warning") for code in Code if code not in COUNTED},
+    **{f"{word(code)}Warning": counted(code, "0x30 2x30") for code in COUNTED},
+    "RedisLogBroken": {**BROKEN, **counted(Code.WRITES_REFUSED, "0x30 2x30")},
     "RedisDiskFull": {**BROKEN, **health(Code.DISK_FULL, "critical")},
-    "RedisMemFull": {**health(Code.MEM_FULL, "critical"), **health(Code.WRITES_REFUSED, "warning")},
-    "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **health(Code.REFUSED_CLIENTS, "warning")},
-    "RedisHostNotSeen": {'caas_redis_status_host{host="redis-5",status="unreachable"}': "1x60"},
-    "RedisDrifted": {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "1x60"},
-    "RedisNotKnown": {'caas_redis_drift_host_status{host="redis-5",status="error"}': "1x60"},
-    "RedisStatusOld": {"caas_redis_status_timestamp_seconds": "0x60"},
+    "RedisMemFull": {**health(Code.MEM_FULL, "critical"), **counted(Code.WRITES_REFUSED, "0x30 2x30")},
+    "RedisClientsFull": {**health(Code.CLIENTS_FULL, "critical"), **counted(Code.REFUSED_CLIENTS, "0x30 2x30")},
+    "RedisLogCutOff": {f'caas_redis_status_broken{{{WHERE},what="end of the log"}}': "1x120"},
+    "RedisFlaps": {UP: "1 stale " * 60, f'caas_redis_status_state{{{WHERE},state="down"}}': "stale 1 " * 60},
+    "RedisNeverUp": {
+        UP: None,
+        f'caas_redis_status_state{{{WHERE},state="starting"}}': "1 stale stale stale stale " * 24,
+        f'caas_redis_status_state{{{WHERE},state="loading"}}': "stale 1 1 1 1 " * 24,
+    },
+    "RedisHostNotSeen": {'caas_redis_status_host{host="redis-5",status="unreachable"}': "1x120"},
+    "RedisDrifted": {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "1x120"},
+    "RedisNotKnown": {'caas_redis_not_known{host="redis-5",entry="secrets-lost"}': "1x120"},
+    "RedisStatusOld": {"caas_redis_status_timestamp_seconds": "0x120"},
     "RedisDriftCheckOld": {"caas_redis_drift_check_timestamp_seconds": None},
 }
+HOURLY = {"RedisDrifted": "100m", "RedisNotKnown": "100m"}  # two checks, one an hour
 
 
 def firing(count: Mapping[str, int], at: str) -> dict[str, Any]:
@@ -92,16 +111,18 @@ def promtool(directory: Path, tests: list[dict[str, Any]]) -> subprocess.Complet
     return subprocess.run(words, capture_output=True, text=True, timeout=120)
 
 
-def case(name: str, series: Mapping[str, str | None], expected: Mapping[str, int]) -> dict[str, Any]:
+def case(name: str, series: Mapping[str, str | None], expected: Mapping[str, int], at: str = "40m") -> dict[str, Any]:
     known = {**HEALTHY, **series}
     values = [{"series": key, "values": value} for key, value in known.items() if value is not None]
-    checks = [firing({}, "0m"), firing(expected, "40m")] if name != "RedisStatusOld" else [firing(expected, "40m")]
+    checks = [firing({}, "0m"), firing(expected, at)] if name != "RedisStatusOld" else [firing(expected, at)]
     return {"name": name, "interval": "1m", "input_series": values, "promql_expr_test": checks}
 
 
 def test_each_alert_fires_for_its_own_and_no_other_does(tmp_path: Path) -> None:
     assert CASES.keys() == {item.name for item in ALERTS}
-    done = promtool(tmp_path, [case(name, series, {name: 1}) for name, series in CASES.items()])
+    done = promtool(
+        tmp_path, [case(name, series, {name: 1}, HOURLY.get(name, "40m")) for name, series in CASES.items()]
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -113,18 +134,147 @@ def test_series_of_a_healthy_tier_raise_none_at_any_minute_of_an_hour(tmp_path: 
     assert promtool(tmp_path, [case("healthy", CASES["RedisDown"], {})]).returncode != 0
 
 
+# What happens → the series of it beside a tier that is well otherwise (None: none), and the alerts at minute 40.
+HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
+    "a look at a host failed": ({HOST_ERROR: "1x120", UP: None}, {"RedisHostNotSeen"}),
+    "a host is unreachable now, and its look fails then": (
+        {
+            HOST_ERROR: "1 stale " * 30,
+            'caas_redis_status_host{host="redis-5",status="unreachable"}': "stale 1 " * 30,
+            UP: None,
+        },
+        {"RedisHostNotSeen"},
+    ),
+    "one role of a host does not tell all": ({HOST_ERROR: "1x120"}, set()),
+    "a role goes from one trouble to the next": (
+        {
+            UP: None,
+            f'caas_redis_status_state{{{WHERE},state="down"}}': "1 1 stale stale " * 15,
+            f'caas_redis_status_state{{{WHERE},state="silent"}}': "stale stale 1 1 " * 15,
+        },
+        {"RedisFlaps"},
+    ),
+    "a role is up at every other look": (
+        {UP: "1 stale " * 30, f'caas_redis_status_state{{{WHERE},state="down"}}': "stale 1 " * 30},
+        {"RedisFlaps"},
+    ),
+    "a role starts, loads and ends, again and again": (
+        {
+            UP: None,
+            f'caas_redis_status_state{{{WHERE},state="starting"}}': "1 stale stale stale stale " * 12,
+            f'caas_redis_status_state{{{WHERE},state="loading"}}': "stale 1 1 1 1 " * 12,
+        },
+        {"RedisNeverUp"},
+    ),
+    "a role was down for ten minutes, and is up": (
+        {UP: "1x19 stale _x9 1x40", f'caas_redis_status_state{{{WHERE},state="down"}}': "_x20 1x10 stale"},
+        set(),
+    ),
+    "a host was added and is not deployed yet": (state("absent"), set()),
+    "a host was installed anew": (
+        {UP: "1x9 stale", f'caas_redis_status_state{{{WHERE},state="absent"}}': "_x10 1x60"},
+        {"RedisDown"},
+    ),
+    "one look meets a restart": (
+        {UP: "1x38 stale _ 1x20", f'caas_redis_status_state{{{WHERE},state="down"}}': "_x39 1 1 stale"},
+        set(),
+    ),
+    "two looks meet a full role": (
+        {f'caas_redis_status_health{{{WHERE},code="MEM-FULL",severity="critical"}}': "_x39 1 1 stale"},
+        set(),
+    ),
+    "one check finds a drift": (
+        {'caas_redis_drift_host_status{host="redis-5",status="drifted"}': "_x4 1x60 _x120"},
+        set(),
+    ),
+    "writes are refused after a hundred days": (
+        counted(Code.WRITES_REFUSED, "5x30 2005x30"),
+        {"RedisWritesRefusedWarning"},
+    ),
+    "a slow disk, less than the limit": (counted(Code.DISK_SLOW, "0+0.5x120", limit=60), set()),
+    "a slow disk": (counted(Code.DISK_SLOW, "0+2x120", limit=60), {"RedisDiskSlowWarning"}),
+    "a burst long ago, of which health still speaks": (
+        {**counted(Code.REFUSED_CLIENTS, "1000x120"), **health(Code.REFUSED_CLIENTS, "warning")},
+        set(),
+    ),
+    "counters set back": (counted(Code.WRITES_REFUSED, "2000x30 0x30"), set()),
+    "a role that was full, and is no more": (
+        {
+            f'caas_redis_status_health{{{WHERE},code="MEM-FULL",severity="critical"}}': "_x9 1x9 stale",
+            **counted(Code.WRITES_REFUSED, "0x9 50x50"),
+        },
+        set(),
+    ),
+    "a cache evicts as ever": (counted(Code.EVICTED, "0+2x120", 900, CACHE), set()),
+    "a cache evicts far more than it holds": (counted(Code.EVICTED, "0+60x120", 900, CACHE), {"RedisEvictedWarning"}),
+    "a cache that evicted once, and is idle": (
+        {
+            **counted(Code.EVICTED, "10000x120", 0.1, CACHE),
+            f'caas_redis_status_health{{{CACHE},code="EVICTED",severity="warning"}}': "1x120",
+        },
+        set(),
+    ),
+    "keys that were to stay were dropped, whenever": (
+        {**counted(Code.EVICTED, "3x120"), **health(Code.EVICTED, "warning")},
+        {"RedisEvictedWarning"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OF_PERSISTENCE)
+def test_what_redis_reports_of_its_files_raises_the_alert_of_the_entry_that_status_names(
+    tmp_path: Path, what: str
+) -> None:
+    (alert,) = (item for item in ALERTS if "status_broken" in item.expr and item.entry == OF_PERSISTENCE[what])
+    series = {f'caas_redis_status_broken{{{WHERE},what="{what}"}}': "1x120"}
+    done = promtool(tmp_path, [case("happens", series, {alert.name: 1})])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("series", "expected"), HAPPENS.values(), ids=HAPPENS)
+def test_what_happens_raises_these_alerts_and_no_other(
+    tmp_path: Path, series: Mapping[str, str | None], expected: set[str]
+) -> None:
+    done = promtool(tmp_path, [case("happens", series, dict.fromkeys(expected, 1))])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_each_alert_names_an_entry_of_the_runbook_that_there_is() -> None:
     rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
     for rule in rules:
         page, _, entry = rule["annotations"].get("runbook", "").partition("#")
-        assert (page, entry in entries()) == ("docs/runbook.md", True), rule["alert"]
+        there = entry in entries() or (rule["alert"] in OF_CAUSE and entry == "{{ $labels.entry }}")
+        assert (page, there) == ("docs/runbook.md", True), rule["alert"]
+
+
+OF_CAUSE = ("RedisNotSeen", "RedisNotKnown")
+
+
+@pytest.mark.parametrize("name", OF_CAUSE)
+def test_what_nobody_knows_names_the_entry_of_its_cause(tmp_path: Path, name: str) -> None:
+    values = [{"series": key, "values": value} for key, value in CASES[name].items() if value is not None]
+    (item,) = (item for item in ALERTS if item.name == name)
+    role = {} if name == "RedisNotKnown" else {"role": "crypto", "policy": "noeviction"}
+    who = f"{'crypto on ' if role else ''}redis-5"
+    alert = {
+        "exp_labels": {"severity": item.severity, "host": "redis-5", "entry": "secrets-lost", **role},
+        "exp_annotations": {
+            "summary": item.says.replace("{{ $labels.role }} on {{ $labels.host }}", who).replace(
+                "{{ $labels.host }}", who
+            ),
+            "runbook": "docs/runbook.md#secrets-lost",
+        },
+    }
+    check = [{"eval_time": "100m", "alertname": name, "exp_alerts": [alert]}]
+    done = promtool(tmp_path, [{"interval": "1m", "input_series": values, "alert_rule_test": check}])
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- A real Prometheus, fed by what status says of real servers
 
 
 class Watched:
-    """A Prometheus on 127.0.0.1 with the alerts, `for:` left out, and what it scrapes: files of status and drift."""
+    """A Prometheus on 127.0.0.1 with the alerts, no `for:` and hours of ten seconds, and what it scrapes of both."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.file, self.drift, self.port = directory / "status.prom", directory / "drift.prom", port
@@ -166,6 +316,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     rules = yaml.safe_load(RULES.read_text())
     for rule in rules["groups"][0]["rules"]:
         rule["for"] = "0s"
+        rule["expr"] = rule["expr"].replace("[1h]", "[10s]")
     (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
     scrape = {"job_name": "status", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
     config = {
@@ -295,6 +446,7 @@ def set_back(tier: Tier) -> None:
 
 
 def test_clients_that_are_cut_off_raise_their_alert(tier: Tier, watched: Watched) -> None:
+    raises(tier, watched)
     with ExitStack() as stack, tier.client("crypto", TABLE["crypto"]["services"][0]) as publisher:
         for _ in range(8):
             stack.enter_context(deaf(tier)).sendall(b"SUBSCRIBE test:news\r\n")
@@ -309,6 +461,7 @@ def cut_off(client: "redis.Redis") -> bool:
 
 
 def test_wrong_passwords_raise_their_alert(tier: Tier, watched: Watched) -> None:
+    raises(tier, watched)
     row = TABLE["crypto"]
     for _ in range(100):
         with pytest.raises(redis.exceptions.AuthenticationError):
@@ -415,7 +568,9 @@ def simulated(said: list[dict[str, float]], drift: dict[str, float]) -> list[dic
     names = sorted(set[str]().union(*looks))
     series = []
     for name in names:
-        values = [looks[minute % len(looks)].get(name) for minute in range(61)]
+        # What a server counts does not begin anew.
+        at = [min(minute, len(looks) - 1) if "_counted{" in name else minute % len(looks) for minute in range(61)]
+        values = [looks[number].get(name) for number in at]
         words = " ".join("_" if value is None else str(value) for value in values)
         series.append({"series": name, "values": "0+60x60" if "timestamp_seconds" in name else words})
     return series

@@ -22,6 +22,7 @@ from tests.unit.builders import (
     as_desired,
     desired,
     limits,
+    with_file,
     with_server,
     with_setting,
     with_unit,
@@ -164,6 +165,20 @@ def test_a_copy_that_is_not_there_or_not_proved_is_said(change: Change, code: st
     assert compare(host, change(as_desired(host))) == []
 
 
+@pytest.mark.parametrize("record", [None, "result failed\nat 1\nsaid no route\n"], ids=["not tried", "failed"])
+@pytest.mark.parametrize(
+    ("age", "severity"),
+    [(60, "warning"), (2 * HOUR, "warning"), (4 * HOUR, "critical"), (-2 * HOUR, "critical")],
+    ids=["just turned on", "soon due", "too old", "a clock was ahead"],
+)
+def test_without_any_copy_it_is_critical_once_one_would_be_too_old(record: str | None, age: int, severity: str) -> None:
+    host = desired("crypto", backup=BACKUP)
+    seen = with_file(records(copy=record)(as_desired(host)), "/etc/redis/crypto.backup", modified=NOW - age)
+    (item,) = health(host, seen)
+    assert (item.code, item.severity) == ("BACKUP-OLD", severity)
+    assert ("no route" in item.observed) == (record is not None)
+
+
 def test_a_tier_with_backups_that_is_well_says_nothing() -> None:
     host = desired(*FIVE, backup=BACKUP)
     assert health(host, as_desired(host)) == []
@@ -271,6 +286,16 @@ def test_an_old_burst_fades_and_one_that_goes_on_stays(field: str) -> None:
     assert found("gateway", burst(601, 600)) == []
     (lasting,) = found("gateway", burst(601, 600 * 601))
     assert "since its start 25 days ago" in lasting.observed
+
+
+def test_a_cache_that_evicted_once_and_holds_nothing_now_is_well() -> None:
+    change = info("gateway", uptime_in_seconds=720 * HOUR, evicted_keys=10_000, db0="keys=0,expires=0,avg_ttl=0")
+    assert found("gateway", change) == []
+
+
+def test_a_rate_since_the_start_is_said_to_be_an_average() -> None:
+    (item,) = found("gateway", info("gateway", uptime_in_seconds=480 * HOUR, rejected_connections=1000))
+    assert item.limit == "1 an hour on average"
 
 
 def test_the_refusals_of_a_verify_every_hour_are_no_alarm() -> None:

@@ -203,7 +203,7 @@ def test_time_and_duration_of_the_check_are_in_seconds() -> None:
 @pytest.mark.parametrize("name", samples())
 def test_every_metric_is_explained_and_typed(name: str) -> None:
     families = list(text_string_to_metric_families(to_metrics(samples()[name])))
-    assert len(families) == 8
+    assert len(families) == 9
     assert all(family.documentation.endswith(".") and family.type == "gauge" for family in families)
 
 

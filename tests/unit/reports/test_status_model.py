@@ -7,10 +7,11 @@ import pytest
 from tasks.catalogue.backup import Backup
 from tasks.desired.paths import backup_record, proof_record
 from tasks.observed.moment import Denied, HostNow
-from tasks.observed.state import FileState
-from tasks.reports.status_model import RoleRow, row, wrong_passwords
+from tasks.observed.state import FileState, Observed, Unseen
+from tasks.reports.model import HostReport
+from tasks.reports.status_model import RoleRow, findings, row, wrong_passwords
 from tasks.reports.status_table import refused
-from tests.unit.builders import as_desired, desired
+from tests.unit.builders import as_desired, desired, limits, stopped
 
 HOST = desired("crypto", backup=Backup(repository="/mnt/backups", roles=("crypto",)))
 (CRYPTO,) = HOST.instances
@@ -23,7 +24,7 @@ def recorded(**records: str) -> RoleRow:
     files = {paths[name]: FileState("file", "root", "root", "0600", text) for name, text in records.items()}
     seen = as_desired(HOST)
     others = {path: state for path, state in seen.files.items() if path not in paths.values()}
-    return row(CRYPTO, replace(seen, files={**others, **files}), HostNow(NOW), None, {})
+    return row(CRYPTO, replace(seen, files={**others, **files}), HostNow(NOW), None, {}, limits())
 
 
 def test_how_old_the_last_copy_and_its_proof_are_is_what_their_units_recorded_as_good() -> None:
@@ -66,3 +67,43 @@ def test_of_a_role_without_a_copy_or_with_a_record_of_somebody_else_s_nothing_is
     assert (recorded().copied, recorded().proved) == (None, None)
     assert recorded(copy="result ok\nat x\ngood 5\n").copied is None
     assert recorded(copy=f"result failed\nat {NOW}\n").copied is None
+
+
+def bare() -> Observed:
+    """A host that carries nothing of the tier yet."""
+    seen = stopped(as_desired(HOST), "crypto")
+    units = {name: state for name, state in seen.units.items() if name != "redis-crypto.service"}
+    return replace(seen, units=units, files={}, stored={}, data_files={})
+
+
+def state(seen: Observed) -> str:
+    return row(CRYPTO, seen, HostNow(NOW), None, {}, limits()).state
+
+
+def test_a_role_of_a_host_that_was_never_deployed_is_absent_and_not_down() -> None:
+    assert state(bare()) == "absent"
+    assert state(stopped(as_desired(HOST), "crypto")) == "down"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/redis/crypto.conf",
+        "/etc/redis/crypto.acl",
+        "/var/lib/redis/crypto",
+        "/etc/sysusers.d/redis-crypto.conf",
+        "/var/lib/caas-redis/crypto.backup",
+    ],
+)
+def test_a_role_of_which_anything_is_left_is_down(path: str) -> None:
+    assert state(replace(bare(), files={path: FileState("file", "root", "root", "0600", "")})) == "down"
+
+
+def test_a_role_whose_host_did_not_tell_all_is_down() -> None:
+    assert state(replace(bare(), unseen={"disk": Unseen("df ended with 1")})) == "down"
+
+
+def test_a_role_that_is_absent_warns_and_sends_to_the_first_deploy() -> None:
+    report = HostReport("redis-5", "in_sync", "", ("crypto",), (), 1.0)
+    (found,) = findings(report, (RoleRow("crypto", "absent"),))
+    assert (found.level, found.role, found.read) == ("warning", "crypto", "docs/runbook.md#first-deploy")
