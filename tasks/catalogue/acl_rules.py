@@ -52,7 +52,7 @@ REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as;
 # Whom the new server is told to serve as, and whom the old one then follows it as. On the old one the connection of its
 # copy, which is the new host's, would have these rights: nobody of this name has them there.
 TAKEOVER_RULES = f"{REPLICATION_RULES} +info +replicaof"
-HANDOVER = "handover"  # another one, of the old server alone, by a password that the new host never sees
+HANDOVER = "_handover"  # of the old server alone, by a password that the new host never sees; no service begins so
 HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +client|kill"
 # Who copies has every key anyway. This reads some of them on both sides.
 SAMPLE_RULES = (

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.catalogue.acl_rules import DEFAULT, HANDOVER, OPERATOR, REPLICATION
+from tasks.catalogue.acl_rules import DEFAULT, OPERATOR, REPLICATION
 from tasks.catalogue.clients import client_problem, with_fitting_clients
 from tasks.catalogue.directives import Flag, Port, Settings, text_rule
 from tasks.catalogue.given_tls import TLS
@@ -27,7 +27,7 @@ from tasks.catalogue.tls import Tls
 
 # Those that nobody logs in as yet are promised to what is to come.
 # The last is no user: what stands in the place of one among the secrets.
-RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", REPLICATION, HANDOVER, TLS)
+RESERVED_USERS = (DEFAULT, OPERATOR, "reader", "metrics", "backup", REPLICATION, TLS)
 DEFAULTS = "defaults"  # the block of roles.yaml that every role inherits
 
 

@@ -104,7 +104,7 @@ def test_a_service_listed_twice_is_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize("user", ["default", "operator", "reader", "metrics", "backup", "replication", "handover"])
+@pytest.mark.parametrize("user", ["default", "operator", "reader", "metrics", "backup", "replication"])
 def test_a_service_named_like_a_user_of_redis_or_of_this_tool_is_refused(user: str) -> None:
     assert problems_of(services=[user]) == [
         f"here: gateway: services: {user} is a user of Redis or of this tool: rename it"

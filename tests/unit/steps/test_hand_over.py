@@ -17,7 +17,7 @@ from tasks.observed.script import script
 # A redis-cli whose servers are a file. A fault happens at the nth command to a server: `refused` (an error, nothing
 # done), `lost` (done, and no answer), `stalled N` (done, and the N behind it are neither done nor answered), `dead` (no
 # answer, now and for ever) or `dead later` (from the one behind it on).
-LOGINS = {"old": ("handover", "a-password-of-old"), "new": ("replication", "a-password-of-new")}
+LOGINS = {"old": ("_handover", "a-password-of-old"), "new": ("replication", "a-password-of-new")}
 REDIS_CLI = f"""#!{sys.executable} -SE
 import json, os, sys
 from pathlib import Path
