@@ -218,7 +218,7 @@ def test_each_server_is_told_this_in_this_order_and_nothing_of_it_is_left(moved:
         "ACL SETUSER replication",  # by which the copy comes
         "ACL SETUSER replication",  # by which some keys are read
         "ACL SETUSER replication",  # by which they are no more
-        "ACL SETUSER handover",  # by which it is handed over
+        "ACL SETUSER _handover",  # by which it is handed over
         "CONFIG SET masteruser",  # by which it would follow
     ]
     assert told_servers(moved, NEW) == [
