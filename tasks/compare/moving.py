@@ -270,13 +270,18 @@ def serves_nobody(leftover: Leftover, observed: Observed) -> bool:
     return follows and (is_copy(leftover.role, observed) or is_handed_over(leftover.role, observed))
 
 
+def serves(role: str, observed: Observed) -> bool:
+    """Whether a role's server on the host says that it serves."""
+    return _says(role, observed) == "master"
+
+
 def keeps_older_data(role: str, observed: Observed) -> bool:
     """Whether what a host keeps of a role that ends there is of before a move, or half of what came by one.
 
     So it is where a move has left what says so and the server does not say that it serves: also where it does not run.
     Where that is not known, it is older: nothing begins with it unasked.
     """
-    return has_moved(role, observed) and _says(role, observed) != "master"
+    return has_moved(role, observed) and not serves(role, observed)
 
 
 def _says(role: str, observed: Observed) -> str:

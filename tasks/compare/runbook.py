@@ -60,6 +60,7 @@ OF_UNKNOWN: Mapping[Kind, str] = {
     Kind.WAY: "no-way-to-its-servers",
     Kind.ENDING: "a-server-does-not-end",
     Kind.CHANGED: "operator-without-rights",
+    Kind.UNSERVED: "move-a-role-to-another-host",
 }
 OF_UNFIT: Mapping[Unfit, str] = {
     Unfit.HOST: "a-host-does-not-fit",

@@ -29,6 +29,7 @@ class Kind(Enum):
     CHANGED = "it runs with other users than its ACL file has"
     UNTRIED = "no other host could try its ports"
     SAME_MACHINE = "its host has two names"
+    UNSERVED = "it was handed over, and is not seen to serve"
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pyinfra.api.state import State
 
+from tasks.compare.unknown import Unknown
+from tasks.compare.unserved import unserved
 from tasks.reports import DriftReport, HostReport, Status, to_html, to_json, to_metrics, to_table, write_whole
 from tasks.run.ending import Refusal
 from tasks.run.fault import fault
@@ -48,9 +50,14 @@ def build_report(
     asked = [host for host in state.inventory if state.is_host_in_limit(host) and host.name in run.tier.hosts]
     observed = [seen.observed for seen in looks.values() if seen.observed is not None]
     away = unreachable(state)
+    nobody = unserved(
+        {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed is not None}
+    )
     return DriftReport(
         checked_at=checked_at.replace(microsecond=0),
-        hosts=tuple(_host(run, host.name, _with(looks.get(host.name), host.name, tried), away) for host in asked),
+        hosts=tuple(
+            _host(run, host.name, _with(looks.get(host.name), host.name, tried, nobody), away) for host in asked
+        ),
         seconds=seconds,
         commands=len(looks) + tried.commands,
         exchanges=sum(len(item.servers) for item in observed),
@@ -58,12 +65,14 @@ def build_report(
     )
 
 
-def _with(seen: Look | None, name: str, tried: FromOthers) -> Look | None:
-    """A look, with what other hosts say of the host's ports."""
+def _with(seen: Look | None, name: str, tried: FromOthers, nobody: Mapping[str, Sequence[Unknown]]) -> Look | None:
+    """A look, with what other hosts say of the host's ports, and whether somebody serves what moved to it."""
     if seen is None:
         return None
     more, unknown = tried.differences.get(name, []), tried.unknown.get(name, [])
-    return replace(seen, differences=(*seen.differences, *more), unknown=(*seen.unknown, *unknown))
+    return replace(
+        seen, differences=(*seen.differences, *more), unknown=(*seen.unknown, *unknown, *nobody.get(name, ()))
+    )
 
 
 def _host(run: Run, name: str, seen: Look | None, away: Mapping[str, str]) -> HostReport:

@@ -7,6 +7,7 @@ What may not be left half done is a unit on the hosts: a controller that is kill
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -211,11 +212,11 @@ def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
     info = old.info()
     if info.get("role") != "slave":
         raise MoveFailed(f"{move.source}: {NOT_HANDED_OVER}: its role is {info.get('role')}, it serves as before")
-    _start_again(move, new)
+    _start_again(move, new, info)
     there = within(BACK, new.info)
     if there.get("role") != "master" and (lacking := lacks(info, there, move.to)):
         raise MoveFailed(
-            f"{move.target}: {lacking}: nobody serves {move.role}, and {move.source} has all its data: see "
+            f"{move.target}: {lacking}: nobody serves {move.role}, and {move.source} {_holds(info)}: see "
             "docs/availability.md, A copy that lacks something"
         )
     # One that waits by the password of an earlier run would wait in vain from here on.
@@ -230,7 +231,13 @@ def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
 
 
-def _start_again(move: Move, new: Side) -> None:
+def _holds(info: Mapping[str, str]) -> str:
+    """In words, what an old server was seen to hold, which nobody has asked for each key."""
+    rows = (re.match("keys=([0-9]{1,18})(,|$)", text) for name, text in info.items() if re.fullmatch("db[0-9]+", name))
+    return f"was seen to have {sum(int(row[1]) for row in rows if row)} keys of it"
+
+
+def _start_again(move: Move, new: Side, info: Mapping[str, str]) -> None:
     """A copy that does not run, as after a reboot of its host, runs as a copy again. Raises MoveFailed when not."""
     unit, drop_in, copy = unit_name(move.role), copy_drop_in(move.role), copy_file(move.role)
     command = (
@@ -240,7 +247,7 @@ def _start_again(move: Move, new: Side) -> None:
     if not done.succeeded:
         raise MoveFailed(
             f"{move.target}: the copy does not run and does not start ({done.output.strip() or 'see its journal'}): "
-            f"nobody serves {move.role}, and {move.source} has all its data: see docs/availability.md, A copy that "
+            f"nobody serves {move.role}, and {move.source} {_holds(info)}: see docs/availability.md, A copy that "
             "lacks something"
         )
 

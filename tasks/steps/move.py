@@ -271,16 +271,16 @@ def _wait_for_copy(move: Move, instance: Instance, old: Side, new: Side) -> None
     One whose disk is full begins again and again, and each time the old server makes a snapshot for it.
     """
     began = linked = said = time.monotonic()
-    first = _snapshots_made(old)
+    first = _snapshots_made(old, old.info())
     while True:
-        info = new.info()
+        info, there = new.info(), old.info()
         now = time.monotonic()
-        if info.get("master_link_status") == "up" or info.get("master_sync_in_progress") == "1" or is_busy(info):
+        if is_on_its_way(info, there):
             linked = now
         problem = copy_problem(info, instance.role.appendonly)
         if not problem and (not instance.role.appendonly or _has_manifest(new, instance)):
             return
-        if _snapshots_made(old) - first > TRIES:
+        if _snapshots_made(old, there) - first > TRIES:
             raise MoveFailed(
                 f"{move.target}: the copy begins again and again: see the journal of its unit, and its disk"
             )
@@ -292,9 +292,15 @@ def _wait_for_copy(move: Move, instance: Instance, old: Side, new: Side) -> None
         time.sleep(POLL)
 
 
-def _snapshots_made(old: Side) -> int:
+def is_on_its_way(new: Mapping[str, str], old: Mapping[str, str]) -> bool:
+    """Whether a copy is linked, or one of both servers works: the old one saves for it behind a rewrite only. Pure."""
+    linked = new.get("master_link_status") == "up" or new.get("master_sync_in_progress") == "1"
+    return linked or is_busy(new) or is_busy(old)
+
+
+def _snapshots_made(old: Side, info: Mapping[str, str]) -> int:
     """How often it has given its whole data to a copy. Raises MoveFailed when it does not say that in a number."""
-    said = old.info().get("sync_full", "")
+    said = info.get("sync_full", "")
     if not (said.isascii() and said.isdecimal()):
         raise MoveFailed(f"{old.host.name}: sync_full is {printable(said)!r}, expected a number")
     return int(said)

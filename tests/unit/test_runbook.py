@@ -49,7 +49,6 @@ PLANNED = {
     "change-a-limit",
     "a-service-added-or-removed",
     "a-sixth-role",
-    "move-a-role-to-another-host",
     "upgrade-redis",
     "roll-back",
     "ssh-host-key-changed",

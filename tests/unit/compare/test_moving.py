@@ -13,6 +13,7 @@ from tasks.compare.difference import ByHand, Remedy
 from tasks.compare.elsewhere import moved_roles
 from tasks.compare.host import compare
 from tasks.compare.moving import A_COPY, Move, moves, of_moves, without_copies
+from tasks.compare.unserved import unserved
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.desired.paths import copy_drop_in, copy_file, handed_over_drop_in, moved_file
@@ -334,6 +335,30 @@ def test_what_a_failed_move_back_has_set_aside_is_not_given_up_by_beginning_with
     assert moves({"b": (replace(asked, requests=Requests(begin_empty=("crypto",))), observed)}) == ([], [])
     # One that has given it its name again begins with it.
     assert moves({"b": (asked, kept(asked))}) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "nobody"),
+    [
+        (old(drop_in=FENCE, role="slave"), copying(), True),
+        (old(Leftover("crypto", False, OLD_PLACE), FENCE), copying(), True),
+        (old(drop_in=FENCE, role="slave"), new(), True),
+        (old(drop_in=FENCE, role="slave"), serving(), False),
+        (old(drop_in=FENCE, role="slave"), serving(COPY), False),
+        (old(drop_in=FENCE), copying(), False),  # the handover was undone
+        (old(), copying(), False),
+    ],
+)
+def test_a_role_that_was_handed_over_and_that_nobody_is_seen_to_serve_is_said(
+    source: Pair, target: Pair, nobody: bool
+) -> None:
+    found = unserved({"a": source, "b": target})
+    assert list(found) == ["b"] * nobody
+    if nobody:
+        (unknown,) = found["b"]
+        assert str(unknown).startswith(
+            "crypto: whether anybody serves crypto: unknown, because it was handed over from a"
+        )
 
 
 def test_one_key_is_one_key() -> None:

@@ -18,7 +18,7 @@ from tasks.catalogue.secret import Secret
 from tasks.compare.moving import Move
 from tasks.observed.exchange import secrets_in
 from tasks.steps.handover import TOLD, WATCH, Note, hand_over_script, take_over_script
-from tasks.steps.move import copy_problem, copy_text, is_persistent
+from tasks.steps.move import copy_problem, copy_text, is_on_its_way, is_persistent
 from tasks.steps.retire import forget_moves
 from tests.unit.builders import EVERY, roles
 from tests.unit.scripts import call
@@ -56,6 +56,27 @@ def test_a_copy_in_sync_with_its_log_written_is_handed_over_to() -> None:
 )
 def test_no_other_copy_is(changes: dict[str, Any]) -> None:
     assert copy_problem({**IN_SYNC, **changes}, log=True) != ""
+
+
+NOT_LINKED = {**IN_SYNC, "master_link_status": "down"}
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (IN_SYNC, {}),
+        ({**NOT_LINKED, "master_sync_in_progress": "1"}, {}),
+        ({**NOT_LINKED, "loading": "1"}, {}),
+        (NOT_LINKED, {"aof_rewrite_in_progress": "1"}),
+        (NOT_LINKED, {"rdb_bgsave_in_progress": "1"}),
+    ],
+)
+def test_a_copy_is_waited_for_while_either_server_works_on_it(new: dict[str, str], old: dict[str, str]) -> None:
+    assert is_on_its_way(new, old)
+
+
+def test_a_copy_that_does_not_reach_an_idle_server_is_not() -> None:
+    assert not is_on_its_way(NOT_LINKED, {"aof_rewrite_in_progress": "0"})
 
 
 def test_a_copy_is_started_from_the_roles_own_configuration() -> None:
