@@ -9,7 +9,7 @@ redis_sysctl = {
 # From where on a role that is as desired is not well all the same (tasks/compare/health.py). What grows for as long as
 # a server runs is judged per hour since its start and only warns: an old burst fades, what goes on stays.
 redis_health = {
-    "memory_warning": 85,  # % of maxmemory where nothing can be evicted: days are left to raise it, not minutes
+    "memory_warning": 80,  # % of maxmemory where nothing can be evicted: days are left to raise it, not minutes
     "memory_critical": 99,  # % as above: one large value or some clients more, and every write is refused
     "without_ttl_warning": 50,  # % of the keys of a role that may evict only keys with a TTL, once it is that full
     "evicted_keys_warning": 10,  # % of its keys an hour: within ten hours nothing is left of what was stored

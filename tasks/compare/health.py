@@ -14,7 +14,7 @@ from tasks.catalogue.limits import Limits
 from tasks.catalogue.values import mib
 from tasks.compare.backups import backup_health
 from tasks.compare.certificates import certificate_health
-from tasks.compare.fitness import DISK_PER_MAXMEMORY
+from tasks.compare.fitness import DISK_PER_MAXMEMORY, REWRITE_PEAK
 from tasks.compare.server_health import number, refused_logins, server_health
 from tasks.compare.set_aside import ENTRY, set_aside
 from tasks.compare.unwell import Code, Health
@@ -22,14 +22,17 @@ from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory
 from tasks.observed.state import Observed, Server
 
+REWRITES = ("aof_rewrite_in_progress", "rdb_bgsave_in_progress")
+
 
 def health(desired: Host, observed: Observed) -> list[Health]:
     """Everything that is not well on the host, what is critical first."""
     limits = desired.limits
     if limits is None:
         return []
-    found = [*_host_memory(observed, limits), *_disks(desired, observed), *backup_health(desired, observed)]
     answering = dict(_answering(desired, observed))
+    found = [*_host_memory(answering, observed, limits), *_disks(desired, observed)]
+    found += backup_health(desired, observed)
     for instance, server in answering.items():
         found += server_health(instance, server, observed, limits)
     for instance in desired.instances:
@@ -50,19 +53,34 @@ def _answering(desired: Host, observed: Observed) -> Iterator[tuple[Instance, Se
             yield instance, server
 
 
-def _host_memory(observed: Observed, limits: Limits) -> Iterator[Health]:
+def _host_memory(answering: Mapping[Instance, Server], observed: Observed, limits: Limits) -> Iterator[Health]:
     left = 100 * observed.memory_available / observed.memory
     critical = left < limits.host_memory_critical
-    if left < limits.host_memory_warning:
-        limit = limits.host_memory_critical if critical else limits.host_memory_warning
-        yield Health(
-            None,
-            Code.HOST_MEMORY,
-            "critical" if critical else "warning",
-            f"{mib(observed.memory_available)} of {mib(observed.memory)} available",
-            f"{limit} % of RAM",
-            "see what uses it (ps -eo rss,cmd --sort=-rss | head), stop that or move a role",
-        )
+    limit = f"{limits.host_memory_critical if critical else limits.host_memory_warning} % of RAM"
+    if left >= limits.host_memory_warning:
+        needed, role = _next_rewrite(answering)
+        if observed.memory_available >= needed:
+            return
+        limit = f"{mib(needed)}, which a rewrite of {role} may take"
+    yield Health(
+        None,
+        Code.HOST_MEMORY,
+        "critical" if critical else "warning",
+        f"{mib(observed.memory_available)} of {mib(observed.memory)} available",
+        limit,
+        "see what uses it (ps -eo rss,cmd --sort=-rss | head), stop that or move a role",
+    )
+
+
+def _next_rewrite(answering: Mapping[Instance, Server]) -> tuple[int, str]:
+    """What the next rewrite may take beside what is there, and of which role: the largest, at least one goes at a time.
+
+    One that goes on has taken its part already, and ends: nothing is asked for then.
+    """
+    if any(number(server, field) for server in answering.values() for field in REWRITES):
+        return 0, ""
+    needs = ((int(number(server, "used_memory") * (REWRITE_PEAK - 1)), item.name) for item, server in answering.items())
+    return max(needs, default=(0, ""))
 
 
 def _disks(desired: Host, observed: Observed) -> Iterator[Health]:

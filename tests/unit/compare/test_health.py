@@ -358,6 +358,30 @@ def test_a_rewrite_of_a_full_role_needs_what_the_role_holds() -> None:
     assert codes(found("crypto", change)) == [("DISK-FULL", "critical")]
 
 
+# --- What a rewrite needs
+
+
+FORK = {"used_memory": 200 * MIB, "db0": "keys=1,expires=0,avg_ttl=0"}
+
+
+def with_memory(left: int, **fields: object) -> Change:
+    """So much RAM left of a host that has little, so that no percentage of it decides."""
+    return lambda seen: replace(info("crypto", **FORK, **fields)(seen), memory=500 * MIB, memory_available=left * MIB)
+
+
+def test_a_host_without_the_memory_that_a_rewrite_may_copy_warns() -> None:
+    (item,) = found("crypto", with_memory(229))
+    assert (item.role, item.code, item.severity) == (None, "HOST-MEMORY", "warning")
+    assert "230 MiB" in item.limit
+    assert "rewrite" in item.limit
+    assert found("crypto", with_memory(231)) == []
+
+
+@pytest.mark.parametrize("field", ["aof_rewrite_in_progress", "rdb_bgsave_in_progress"])
+def test_what_a_rewrite_has_taken_already_is_not_missing(field: str) -> None:
+    assert found("crypto", with_memory(229, **{field: 1})) == []
+
+
 # --- What was not seen
 
 
