@@ -16,7 +16,7 @@ from tasks.catalogue.printable import printable
 from tasks.compare.difference import Difference
 from tasks.compare.runbook import DRIFT, PAGE, UNSEEN, where_to_read
 from tasks.compare.unknown import Unknown
-from tasks.compare.unwell import Health, Severity
+from tasks.compare.unwell import Code, Health, Severity
 from tasks.reports.model import DriftReport, HostReport, Status
 from tasks.reports.words import host_words, summary, what_to_do, who
 
@@ -34,15 +34,18 @@ class Kind:
     """One of the lists that a host may have: its headings and their shares of the width; a role takes what it needs.
 
     The second heading is what is listed, on narrow terminals after `prefix`, with a line for each further heading.
+    `whole`: columns that it has at least, for what is read as one word.
     """
 
     headings: tuple[str, ...]
     shares: tuple[int | None, ...]
     prefix: str = ""
+    whole: int = 0
 
 
 UNKNOWN = Kind(("role", "not known", "because", "what to do"), (None, 4, 5, 5), "not known: ")
-HEALTH = Kind(("role", "not well", "limit", "found", "what to do"), (None, 4, 3, 4, 4))
+CODE = max(len(f"{severity} {code}") for severity in SEVERITIES for code in Code)
+HEALTH = Kind(("role", "not well", "limit", "found", "what to do"), (None, 4, 3, 4, 4), whole=CODE)
 DIFFERENCES = Kind(("role", "what", "wanted", "found", "what to do"), (None, 4, 3, 4, 3))
 WIDE = 100  # columns; below that five columns side by side break most paths
 NARROWEST = 40  # columns; below that no value is readable
@@ -98,8 +101,9 @@ def _lists(report: HostReport) -> Iterator[tuple[Kind, list[list[Text]]]]:
 def _side_by_side(kind: Kind, rows: list[list[Text]]) -> Table:
     """One line per row, as far as its values are short."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for heading, share in zip(kind.headings, kind.shares, strict=True):
-        table.add_column(heading, overflow="fold", ratio=share)
+    for number, (heading, share) in enumerate(zip(kind.headings, kind.shares, strict=True)):
+        least = kind.whole if number == 1 and kind.whole else None
+        table.add_column(heading, overflow="fold", ratio=share, min_width=least)
     for row in rows:
         table.add_row(*row)
     return table

@@ -178,7 +178,9 @@ def as_desired(host: Host) -> Observed:
         thp=f"always madvise [{host.thp}]",
         boot_sysctls={name: (value, SYSCTL_FILE) for name, value in host.sysctls.items()},
         boot_thp={THP_FILE: host.thp},
-        our_units=tuple(sorted(unit.name for unit in host.units if unit.enabled == "enabled")),
+        our_units=tuple(
+            sorted(unit.name for unit in host.units if unit.enabled == "enabled" and unit.name.startswith("redis-"))
+        ),
         units={
             unit.name: _unit(unit.enabled, unit.active, (pids | owner | exporter).get(unit.name, 0))
             for unit in host.units

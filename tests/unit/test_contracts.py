@@ -85,7 +85,7 @@ def test_a_folder_that_has_no_place_in_the_order_is_found(tree: Path) -> None:
     assert broken(tree) == [STAGES]
 
 
-TEXT = re.compile(r"\.(read_text|write_text|open|fdopen)\((?!.*encoding=)(?!.*O_RDONLY)")
+TEXT = re.compile(r"\.(read_text|write_text|open|fdopen)\((?!.*encoding=)(?!.*O_RDONLY)(?!.*\"[rwax]b\")")
 
 
 def test_every_file_is_read_and_written_as_utf_8_whatever_the_language_of_the_terminal() -> None:

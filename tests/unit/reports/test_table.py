@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.compare.difference import Difference
+from tasks.compare.unwell import Code, Health
 from tasks.reports import to_table
 from tests.unit.builders import differs
 from tests.unit.reports.preview import ERROR, UNREACHABLE, host, report, samples
@@ -79,6 +80,15 @@ def test_beside_what_was_found_stands_its_entry_of_the_runbook() -> None:
     entries = ("busy", "memory-full", "memory-full", "disk-full", "an-instance-will-not-start")
     assert found == [f"docs/runbook.md#{name}" for name in entries]
     assert lines[-2] == "differences: docs/runbook.md#drift-found"
+
+
+@pytest.mark.parametrize("code", Code)
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_code_of_what_is_not_well_is_one_word_however_long_the_rest_is(width: int, code: Code) -> None:
+    long = "more than anybody wants to read in one line of a table " * 3
+    sick = Health("a-role-of-25-letters-long", code, "critical", long, long, long)
+    text = to_table(report(replace(host("gateway", "in_sync"), health=(sick,))), width)
+    assert f"critical {code}" in text
 
 
 def test_on_80_columns_what_is_not_known_says_so() -> None:
