@@ -131,6 +131,7 @@ def test_the_user_behind_it_reads_no_key_and_administers_nothing(tier: Tier) -> 
                 with pytest.raises(redis.exceptions.NoPermissionError):
                     client.execute_command(*words.split())
             assert client.info("server")
+            client.connection_pool.disconnect()  # else a rotation of its password could not be finished
 
 
 def test_its_password_stands_in_no_argument_variable_journal_or_unit(tier: Tier) -> None:
