@@ -5,13 +5,12 @@ Nothing of it where no `redis_interface` is: no package, no file, no unit.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 from tasks.catalogue.roles import Role
 from tasks.desired.host import File, OwnAddress
 from tasks.desired.paths import UNITS, unit_name
-from tasks.desired.rendering import render
+from tasks.desired.rendering import render, unit_digest
 
 ARPING = "iputils-arping"
 
@@ -20,7 +19,7 @@ def address_plans(roles: Sequence[Role], interface: str | None) -> tuple[OwnAddr
     """The addresses that are kept on an interface; none without one."""
     if interface is None:
         return ()
-    return tuple(OwnAddress(role, interface, _digest(role, interface)) for role in roles)
+    return tuple(OwnAddress(role, interface, unit_digest(_text(role, interface, ""))) for role in roles)
 
 
 def address_files(plans: Sequence[OwnAddress]) -> Iterator[File]:
@@ -28,10 +27,6 @@ def address_files(plans: Sequence[OwnAddress]) -> Iterator[File]:
     for plan in plans:
         name = plan.role.name
         yield File(f"{UNITS}/{plan.unit}", _text(plan.role, plan.interface, plan.digest), role=name)
-
-
-def _digest(role: Role, interface: str) -> str:
-    return hashlib.sha256(_text(role, interface, "").encode()).hexdigest()[:16]
 
 
 def _text(role: Role, interface: str, digest: str) -> str:
