@@ -46,7 +46,7 @@ S = Stance
 FIRST, OTHER = "one", "other"
 TABLE = {
     (S.SERVES, S.SERVES): Kind.TWO,
-    (S.KEEPS, S.KEEPS): Kind.TWO,
+    (S.KEEPS, S.KEEPS): Kind.NOBODY,
     (S.EMPTY, S.EMPTY): FIRST,
     **{(S.SERVES, it): FIRST for it in S if it is not S.SERVES},
     **{(it, S.SERVES): OTHER for it in S if it is not S.SERVES},
