@@ -20,6 +20,7 @@ from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 RESTORE, AT, INTO, ANYWAY_RESTORE = "restore", "at", "into", "anyway"  # of tasks/restore.py
+HANDOVER = "handover"  # of tasks/handover.py
 LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
@@ -65,6 +66,7 @@ NAMES = (
         AT,
         INTO,
         ANYWAY_RESTORE,
+        HANDOVER,
         FROM,
         LIKE,
         SCALE,

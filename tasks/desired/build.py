@@ -7,7 +7,14 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from types import MappingProxyType
 
-from tasks.catalogue.acl_rules import METRICS_RULES, OPERATOR, OPERATOR_RULES, READER_RULES
+from tasks.catalogue.acl_rules import (
+    METRICS_RULES,
+    OPERATOR,
+    OPERATOR_RULES,
+    READER_RULES,
+    REPLICATION,
+    STANDBY_RULES,
+)
 from tasks.catalogue.backup import READER, Backup
 from tasks.catalogue.metrics import METRICS, Metrics
 from tasks.catalogue.requested import NOTHING, Requests
@@ -25,6 +32,7 @@ from tasks.desired.host import (
     Forward,
     Host,
     Instance,
+    Pair,
     Passwords,
     Unit,
     User,
@@ -66,8 +74,9 @@ from tasks.desired.paths import (
     user_name,
 )
 from tasks.desired.rendering import acl_text, config_text, render, unit_digest
+from tasks.desired.standby import with_pairs, with_peer
 
-OWN_USERS = {OPERATOR: OPERATOR_RULES, READER: READER_RULES, METRICS: METRICS_RULES}
+OWN_USERS = {OPERATOR: OPERATOR_RULES, READER: READER_RULES, METRICS: METRICS_RULES, REPLICATION: STANDBY_RULES}
 
 
 def desired_host(
@@ -82,6 +91,7 @@ def desired_host(
     backup: Backup | None = None,
     interface: str | None = None,
     metrics: Metrics | None = None,
+    pairs: Sequence[Pair] = (),
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`; `credentials` of those that speak TLS.
 
@@ -94,7 +104,7 @@ def desired_host(
         if role.forwarded_port is not None
     )
     fences = tuple(
-        Fence(role.name, str(role.address), port, tuple(map(_as_listed, role.allow_from)))
+        Fence(role.name, str(role.address), port, tuple(map(_as_listed, with_peer(role.allow_from, role.name, pairs))))
         for role in roles
         if role.allow_from is not None
         for port in role.listens_on
@@ -111,7 +121,12 @@ def desired_host(
         )
         for role in roles
     )
-    plans = tuple(backup_plan(name, item, backup) for item in instances if backup is not None and item.role.backed_up)
+    both = {pair.role for pair in pairs if pair.backed_up_there}
+    plans = tuple(
+        backup_plan(name, item, backup, item.name in both)
+        for item in instances
+        if backup is not None and item.role.backed_up
+    )
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, fences, redis_version) + [
         file for instance in instances for file in _role_files(instance)
@@ -121,7 +136,7 @@ def desired_host(
     files += address_files(addresses)
     measuring = None if metrics is None else exporter(metrics, instances, passwords)
     files += [] if measuring is None else exporter_files(measuring)
-    return Host(
+    host = Host(
         name=name,
         roles=roles,
         packages=_packages(bool(forwards or fences), redis_version)
@@ -148,6 +163,7 @@ def desired_host(
         addresses=addresses,
         exporter=measuring,
     )
+    return with_pairs(host, pairs, passwords)
 
 
 def with_forwards(host: Host, more: Sequence[Forward]) -> Host:

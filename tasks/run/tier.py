@@ -58,9 +58,11 @@ from tasks.catalogue.secrets_file import (
     to_paste,
 )
 from tasks.catalogue.secrets_text import Secrets
+from tasks.catalogue.standby import Carried, doubly_named, paired, pairs, unfit_names
+from tasks.catalogue.standby import named as named_roles
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
-from tasks.desired.host import Host, Passwords
+from tasks.desired.host import Host, Pair, Passwords
 from tasks.desired.metrics import pair_problems
 from tasks.desired.paths import unit_name
 from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
@@ -137,6 +139,8 @@ class HostInput:
     backups: BackupSource = NO_BACKUP
     interface: str | None = None
     ssh: str = ""  # where SSH goes to
+    standby_of: tuple[str, ...] = ()  # of its roles, by name
+    pairs: tuple[Pair, ...] = ()
     metrics: MetricsSource = NO_METRICS
 
 
@@ -275,6 +279,7 @@ def _desired(
         host.backups.backup,
         host.interface,
         host.metrics.metrics,
+        host.pairs,
     )
     return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
 
@@ -335,7 +340,9 @@ def read_inputs(
         data = likeness.data[host.name]
         for word in host.data.dict():
             given.setdefault(word, []).append(host.name)
-        names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
+        words = {group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)}
+        names, standby_of = named_roles(words)
+        problems += doubly_named(host.name, words)
         problems += [
             f"{host.name}: group {GROUP_PREFIX}{name} names no role of roles.yaml "
             f"(roles: {', '.join(sorted(catalogue.roles))}): correct the group or add the role"
@@ -365,8 +372,12 @@ def read_inputs(
         made = _input(host.name, carried, data, inventory_file, likeness.scale)
         ssh = str(host.data.get("ssh_hostname") or host.name)
         interface = interface_of(data.get(INTERFACE))
-        inputs.append(replace(made, smaller=smaller, backups=backups, interface=interface, ssh=ssh, metrics=metrics))
+        made = replace(made, smaller=smaller, backups=backups, interface=interface, ssh=ssh, metrics=metrics)
+        inputs.append(replace(made, standby_of=tuple(name for name in standby_of if name in roles)))
         problems += _check(inputs[-1], data)
+    problems += unfit_names(catalogue.roles)
+    inputs, wrong = with_standbys(inputs)
+    problems += wrong
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
@@ -374,6 +385,28 @@ def read_inputs(
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
     likeness = replace(likeness, smaller=tuple(dict.fromkeys(item for host in inputs for item in host.smaller)))
     return inputs, tuple(unplaced), likeness, problems
+
+
+def with_standbys(inputs: Sequence[HostInput]) -> tuple[list[HostInput], list[str]]:
+    """The hosts, those of a pair with what they know of each other; and why some roles cannot have their standby."""
+    found, problems = pairs(
+        Carried(item.name, item.roles, item.standby_of, str(item.secrets), item.redis_version) for item in inputs
+    )
+    by_name = {item.name: item for item in inputs}
+    own: dict[str, list[Pair]] = {}
+    for role, (first, standby) in found.items():
+        for here, there, is_standby in ((first, standby, False), (standby, first, True)):
+            (other,) = (item for item in there.roles if item.name == role)
+            where = (str(other.address), other.port)
+            ssh = by_name[there.host].ssh
+            pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, ssh)
+            own.setdefault(here.host, []).append(pair)
+    return [
+        replace(item, roles=paired(item.roles, {pair.role for pair in own[item.name]}), pairs=tuple(own[item.name]))
+        if item.name in own
+        else item
+        for item in inputs
+    ], problems
 
 
 def _input(name: str, roles: tuple[Role, ...], data: Mapping[str, Any], inventory_file: str, scale: float) -> HostInput:
