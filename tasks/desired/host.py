@@ -219,6 +219,8 @@ class Host:
     backups: tuple[Plan, ...] = ()
     addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
     exporter: Exporter | None = None  # of metrics
+    ssh: str = ""  # where SSH goes to
+    own_address: str | None = None  # by which other hosts reach it, where its data says so
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
 
     @property

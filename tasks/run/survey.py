@@ -16,7 +16,7 @@ from tasks.compare.difference import Difference
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
 from tasks.compare.listeners import passing_listeners
-from tasks.compare.moving import without_copies
+from tasks.compare.moving import moves, without_copies
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
@@ -75,7 +75,8 @@ def look_at_all(state: State, run: Run, bound: Bound = EXCHANGE) -> dict[str, Lo
     jobs = {host.name: begin(partial(look, state, run, host, bound)) for host in hosts}
     looks = {name: job.result() for name, job in jobs.items()}
     other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
-    on_two = twice({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    read = {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed}
+    on_two = twice(read, {(item.role, item.source, item.target) for item in moves(read)[0] if item.along})
     return {
         name: replace(
             seen,

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis
+
 from tests.bench.handover import FORMS, Client, Server
 from tests.hosts import figures
 from tests.hosts.conftest import Tier
@@ -60,6 +62,17 @@ def following(tier: Tier, scenario: str, user: str, password: str, *servers: tup
     found.forms |= json.loads(said)
     gaps = {form: round(1000 * item["gap"]) for form, item in found.forms.items()}
     figures.add(FOLLOWERS, f"{sum(item['count'] for item in found.forms.values()):7}  {scenario}: {gaps}")
+
+
+def lacking(known: "redis.Redis", followed: Followed) -> dict[str, int]:
+    """Acknowledged writes that a server lacks, by form; of a key it has the last one only, by its number."""
+    found = {
+        form: max(0, followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0))
+        for form, numbers in (("set", (1,)), ("multi", (1, 2)), ("script", (1, 2)), ("function", (1, 2)))
+        for number in numbers
+    }
+    pushed, taken = followed.forms["push"]["count"], followed.forms["blpop"]["count"]
+    return {**found, "queue": max(0, pushed - taken - known.llen("queue"))}
 
 
 def main() -> None:
