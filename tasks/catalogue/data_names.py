@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.interface import NAME as INTERFACE
+from tasks.catalogue.interface import OWN as OWN_ADDRESS
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.metrics import NAME as METRICS
@@ -49,6 +50,7 @@ NAMES = (
         TRIED,
         BACKUP,
         INTERFACE,
+        OWN_ADDRESS,
         METRICS,
     ),
     *(

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tasks.compare.adoption import adoptions, has_own_data
+from tasks.compare.along import Along, along_with
 from tasks.compare.data_files import pieces, put_back_commands
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.passwords import keep_password
@@ -52,6 +53,12 @@ class Move:
     handed_over: bool = False
     again: bool = False
     aside: bool = False
+    along: Along | None = None  # how its address comes along
+
+    @property
+    def copied_at(self) -> tuple[str, int]:
+        """Where the old host reaches the copy, until that serves."""
+        return self.to if self.along is None else (self.along.own, self.to[1])
 
     def __str__(self) -> str:
         if self.handed_over:
@@ -60,6 +67,7 @@ class Move:
         anew = ", begun anew: a copy that was cut off is discarded" if self.again else ""
         anew += ", what it kept here of before is set aside" if self.aside else ""
         address = f", then at {self.to[0]}:{self.to[1]}" if self.to != self.where else ""
+        address = f", {self.to[0]} comes along" if self.along else address
         return (
             f"move: {self.role} from {self.source} to {self.target}, {keys}, {self.size / (1 << 20):.1f} MiB, "
             f"clients pause about 1 s{address}{anew}"
@@ -84,10 +92,11 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
                 problems += [f"{name}: {item}" for item in _stranded(instance, desired, observed)]
                 continue
             source, leftover = sources[0]
-            wrong = list(_obstacles(instance, desired, observed, leftover, hosts[source][1]))
+            along, wrong = along_with(name, source, instance, leftover, hosts)
+            wrong = [*_obstacles(instance, desired, observed, leftover, hosts[source][1]), *wrong]
             problems += [f"{name}: {instance.name}: cannot be moved here from {source}: {item}" for item in wrong]
             if not wrong and leftover.endpoint is not None:
-                found.append(_move(instance, name, source, leftover, observed))
+                found.append(replace(_move(instance, name, source, leftover, observed), along=along))
     return found, problems
 
 
@@ -389,8 +398,10 @@ def of_moves(differences: tuple[Difference, ...], moving: list[Move]) -> tuple[D
     """The differences without what the moves do themselves: a role does not start on its own data."""
     roles = {item.role for item in moving}
     records = {begun_file(role) for role in roles}
+    coming = {item.role for item in moving if item.along}
     return tuple(
         item
         for item in differences
         if not (item.role in roles and (item.remedy in KEPT or (item.subject == "file" and item.name in records)))
+        and not (item.role in coming and item.subject == "address" and item.remedy == Remedy.PLACE)
     )

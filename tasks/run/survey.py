@@ -16,7 +16,7 @@ from tasks.compare.difference import Difference
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
 from tasks.compare.listeners import passing_listeners
-from tasks.compare.moving import without_copies
+from tasks.compare.moving import moves, without_copies
 from tasks.compare.pairs import orient, unserved_pairs
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
@@ -78,7 +78,8 @@ def look_at_all(state: State, run: Run, bound: Bound = EXCHANGE) -> dict[str, Lo
     undecided = _orient(run, seen_now)
     looks = {name: _judged(run, name, seen, undecided.get(name, ())) for name, seen in seen_now.items()}
     other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
-    on_two = twice({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    read = {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed}
+    on_two = twice(read, {(item.role, item.source, item.target) for item in moves(read)[0] if item.along})
     return {
         name: replace(
             seen,

@@ -23,7 +23,8 @@ from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.interface import NAME as INTERFACE
-from tasks.catalogue.interface import interface_of, interface_problems
+from tasks.catalogue.interface import OWN as OWN_ADDRESS
+from tasks.catalogue.interface import interface_of, interface_problems, own_address_of, own_address_problems
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
@@ -141,6 +142,7 @@ class HostInput:
     ssh: str = ""  # where SSH goes to
     standby_of: tuple[str, ...] = ()  # of its roles, by name
     pairs: tuple[Pair, ...] = ()
+    own_address: str | None = None
     metrics: MetricsSource = NO_METRICS
 
 
@@ -266,7 +268,7 @@ def _desired(
     credentials: Mapping[str, Credentials],
 ) -> Host:
     if not host.roles:
-        return host_without_roles(host.name, host.requests)
+        return replace(host_without_roles(host.name, host.requests), ssh=host.ssh, own_address=host.own_address)
     desired = desired_host(
         host.name,
         host.roles,
@@ -281,7 +283,8 @@ def _desired(
         host.metrics.metrics,
         host.pairs,
     )
-    return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
+    found = replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
+    return replace(found, ssh=host.ssh, own_address=host.own_address)
 
 
 def _with_rotated(desired: Host, kept: Kept) -> Host:
@@ -372,7 +375,8 @@ def read_inputs(
         made = _input(host.name, carried, data, inventory_file, likeness.scale)
         ssh = str(host.data.get("ssh_hostname") or host.name)
         interface = interface_of(data.get(INTERFACE))
-        made = replace(made, smaller=smaller, backups=backups, interface=interface, ssh=ssh, metrics=metrics)
+        made = replace(made, ssh=ssh, own_address=own_address_of(data.get(OWN_ADDRESS)))
+        made = replace(made, smaller=smaller, backups=backups, interface=interface, metrics=metrics)
         inputs.append(replace(made, standby_of=tuple(name for name in standby_of if name in roles)))
         problems += _check(inputs[-1], data)
     problems += unfit_names(catalogue.roles)
@@ -457,6 +461,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
     yield from interface_problems(host.name, data.get(INTERFACE), host.roles, host.ssh)
+    yield from own_address_problems(host.name, data.get(OWN_ADDRESS))
     yield from _check_source(host.name, data)
     if host.redis_version is not None and not isinstance(host.redis_version, str):
         yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"

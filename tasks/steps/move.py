@@ -138,7 +138,13 @@ def _sides(state: State, move: Move) -> tuple[Side, Side]:
         Side(state, hosts[name], move.role, where, passwords[name].get(move.role, {}).get(OPERATOR) or "")
         for name, where in ((move.source, move.where), (move.target, move.to))
     )
-    return old, new
+    if move.along is None:
+        return old, new
+    bound = move.along.address
+    return (
+        replace(old, where=move.to, also=(move.along.apart, move.to[1]), bound=bound),
+        replace(new, also=move.copied_at, bound=bound),
+    )
 
 
 def _move(state: State, move: Move) -> None:
@@ -193,7 +199,8 @@ def _undone(move: Move, old: Side, new: Side) -> str:
             return f"{move.source} serves it no more, and {move.target} is not known to: nobody may: deploy again"
     except MoveFailed as error:
         return f"who serves it is not known ({error}): deploy again"
-    left = [str(error) for error in (_failure(old.forget), _failure(partial(_discard, new))) if error]
+    steps: list[Callable[[], object]] = [partial(_keep_address, move, old), old.forget, partial(_discard, new)]
+    left = [str(error) for error in map(_failure, steps) if error]
     if not left:  # nobody else can serve: nothing keeps the old one from its next start any more
         done = run_command(old.state, old.host, forget_moves(move.role))
         left = [] if done.succeeded else [f"{move.source}: {done.output}"]
@@ -202,6 +209,17 @@ def _undone(move: Move, old: Side, new: Side) -> str:
             f"{move.source} serves it as before, and what is left of it is not undone ({'; '.join(left)}): deploy again"
         )
     return f"{move.source} serves it as before, and the copy on {move.target} is discarded: mend that and deploy again"
+
+
+def _keep_address(move: Move, old: Side) -> None:
+    """The address of a role that stays is kept on its host as before. Raises MoveFailed when that is not seen.
+
+    Before the server is bound to it. A handover has let it go only when its server followed another one.
+    """
+    if move.along is not None:
+        done = run_command(old.state, old.host, script("keep-address", unit=move.along.keeper), bound=CHANGE)
+        if not done.succeeded:
+            raise MoveFailed(f"{move.source}: {move.along.keeper}: {done.output.strip()}")
 
 
 def _failure(step: Callable[[], object]) -> MoveFailed | None:
@@ -233,6 +251,7 @@ def _set_aside(move: Move, instance: Instance, new: Side) -> None:
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
     """A copy follows the old server, by a password that is made for it."""
     password = Secret(secrets.token_hex(32), ())
+    _can_bring(move, new)
     old.allow(REPLICATION, REPLICATION_RULES, password)
     text = copy_text(move, password, is_persistent(instance.role))
     command = script(
@@ -250,6 +269,16 @@ def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
         )
 
 
+def _can_bring(move: Move, new: Side) -> None:
+    """The new host can take the address, which is not asked for amid the handover. Raises MoveFailed when it cannot."""
+    if move.along is not None:
+        there = f"test -e /sys/class/net/{move.along.interface} && test -x /usr/bin/arping"
+        if not run_command(new.state, new.host, there).succeeded:
+            raise MoveFailed(
+                f"{move.target}: {move.along.interface} or /usr/bin/arping is not there, expected both for its address"
+            )
+
+
 def copy_text(move: Move, password: str, persistent: bool = True) -> str:
     """What a copy is started from. Pure.
 
@@ -257,9 +286,10 @@ def copy_text(move: Move, password: str, persistent: bool = True) -> str:
     what came over the network: its next start would load it, whatever was written since.
     """
     address, port = move.where
+    bind = f"bind {move.along.own}\n" if move.along else ""
     return (
         f"# A copy of {move.role} on {move.source}, until it serves itself: then this file goes.\n"
-        f"include {config_file(move.role)}\nreplicaof {address} {port}\n"
+        f"include {config_file(move.role)}\n{bind}replicaof {address} {port}\n"
         f'masteruser {REPLICATION}\nmasterauth "{revealed(password)}"\n'
         f"{' '.join(FRESH)}\n{'' if persistent else 'rdb-del-sync-files yes' + chr(10)}"
     )

@@ -70,7 +70,7 @@ def following(
     figures.add(FOLLOWERS, f"{sum(item['count'] for item in found.forms.values()):7}  {scenario}: {gaps}")
 
 
-def lost(known: "redis.Redis", followed: Followed) -> dict[str, int]:
+def lacking(known: "redis.Redis", followed: Followed) -> dict[str, int]:
     """Acknowledged writes that a server lacks, by form; of a key it has the last one only, by its number."""
     found = {
         form: max(0, *(followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0) for number in numbers))

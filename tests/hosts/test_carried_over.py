@@ -11,7 +11,7 @@ import redis
 from tests.bench.handover import LIBRARY
 from tests.hosts.clients import client
 from tests.hosts.conftest import FIVE, INNER_PORT, TABLE, Tier, layout, output
-from tests.hosts.followers import Followed, following, lost
+from tests.hosts.followers import Followed, following, lacking
 from tests.lab.containers import ContainerLab, HostSpec
 
 pytestmark = [pytest.mark.hosts, pytest.mark.soak]
@@ -78,7 +78,7 @@ def test_a_tier_is_carried_to_new_hosts_of_debian_13_and_no_acknowledged_write_i
             assert f"{role}: moved from redis-{role}: handed over" in output(done)
     for role in FIVE:
         with at(role, NEW[role]) as known:
-            assert set(lost(known, followed[role]).values()) == {0}, role
+            assert set(lacking(known, followed[role]).values()) == {0}, role
             assert known.mget(*KEYS) == list(KEYS.values())
             assert known.info("server")["redis_version"].startswith("8.0.")
         with at(role, NEW[role], INNER_PORT) as known:

@@ -14,11 +14,10 @@ import pytest
 import redis
 
 from tests.bench.handover import LIBRARY
-from tests.hosts import followers
 from tests.hosts.clients import can_connect, client
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.faults import assert_nothing_left, break_once, every_fault
-from tests.hosts.followers import Followed, following
+from tests.hosts.followers import Followed, following, lacking
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.hosts.runbook_steps import follow, sees
 from tests.lab.containers import ContainerLab
@@ -58,7 +57,7 @@ def fill(tier: Tier) -> None:
 def lost(tier: Tier, host: str, followed: Followed) -> dict[str, int]:
     """Acknowledged writes that a host's server lacks, by form."""
     with at(tier, host) as known:
-        return followers.lost(known, followed)
+        return lacking(known, followed)
 
 
 def holds_all(tier: Tier, host: str) -> None:
