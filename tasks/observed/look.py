@@ -154,7 +154,8 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
-    own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
+    own |= {backup_record(plan.role.name) for plan in desired.backups}
+    own |= {proof_record(plan.role.name) for plan in (*desired.backups, *desired.proofs)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),
