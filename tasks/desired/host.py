@@ -177,13 +177,32 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Away:
+    """Copies that another host makes of a role and this one proves; `passwords`: of that host's roles."""
+
+    host: str
+    role: Role
+    backup: Backup
+    passwords: Passwords = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The backups of one role: where to, when, and what its units are told."""
+    """The backups of one role: where to, when, and what its units are told.
+
+    `of`: the host that makes the copies, where this one only proves them; empty where it makes them.
+    """
 
     role: Role
     backup: Backup
     parameters: Mapping[str, str]
+    of: str = ""
     on_both: bool = False  # of a pair whose hosts both have backups: the one that serves makes copies
+
+    @property
+    def is_proved_here(self) -> bool:
+        """Whether the proof runs on the host that has this plan."""
+        return bool(self.of) or self.backup.prover(self.role.name) is None
 
     @property
     def too_old(self) -> int:
@@ -247,7 +266,8 @@ class Host:
     limits: Limits | None = None  # of its health; None where there is nothing to judge
     fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
-    backups: tuple[Plan, ...] = ()
+    backups: tuple[Plan, ...] = ()  # of its roles
+    proofs: tuple[Plan, ...] = ()  # what is proved there: copies of its roles, and of other hosts'
     addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
     exporter: Exporter | None = None  # of metrics
     pairs: tuple[Pair, ...] = ()  # of its roles that have a standby

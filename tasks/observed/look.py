@@ -155,7 +155,8 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
     own |= {file.path for pair in desired.pairs for file in pair.files}  # whichever of the two it is found to be
-    own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
+    own |= {backup_record(plan.role.name) for plan in desired.backups}
+    own |= {proof_record(plan.role.name) for plan in (*desired.backups, *desired.proofs)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from tasks.catalogue.limits import Limits
-from tasks.compare.backups import proved, recorded
+from tasks.compare.backups import Record, proved, recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, FIRST, OF_REMEDY, PAGE, UNSEEN, where_to_read
 from tasks.compare.server_health import counters, evictions
@@ -150,13 +151,21 @@ def row(
     said: ServerNow | None,
     logins: Mapping[str, int],
     limits: Limits | None,
+    elsewhere: Mapping[str, Record | None] = MappingProxyType({}),
 ) -> RoleRow:
-    """A role's row: by what it says of itself, and by its host where it says nothing."""
+    """A role's row: by what it says of itself, and by its host where it says nothing.
+
+    `elsewhere`: role → what came of the last proof of its copies, of those that another host proves.
+    """
     server = seen.servers.get(instance.name)
     at = now.time if now else 0
     free = seen.free_of.get(data_directory(instance.name), seen.disk_free)
     by_address = connected(instance, now)
     copy, proof = (recorded(path(instance.name), seen) for path in (backup_record, proof_record))
+    loaded = proved(proof, copy)
+    if instance.name in elsewhere:
+        other = elsewhere[instance.name]
+        loaded = other.good if other is not None else 0
     own: dict[str, object] = {
         "role": instance.name,
         "state": state_of(instance, seen, server),
@@ -167,7 +176,7 @@ def row(
         "by_address": by_address,
         "log_rewritten": _since(log_base(instance, seen), at),
         "copied": _done(copy.good if copy is not None else 0, at),
-        "proved": _done(proved(proof, copy), at),
+        "proved": _done(loaded, at),
         "up": _since(seen.time(instance.unit, "ExecMainStartTimestamp"), at) if seen.pid(instance.unit) else None,
     }
     if server is None or server.refusal is not None:

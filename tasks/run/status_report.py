@@ -16,7 +16,8 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
-from tasks.desired.paths import unit_name
+from tasks.compare.backups import Record, is_of, recorded
+from tasks.desired.paths import proof_record, unit_name
 from tasks.observed.bounds import GLANCE
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import operator_login
@@ -134,7 +135,10 @@ def status_of(state: State, run: Run, role: str = "") -> StatusReport:
     }
     said = {name: job.result() for name, job in jobs.items()}
     drift = build_report(state, run, looks, FromOthers(), checked_at, 0.0)
-    hosts = tuple(_host(item, looks.get(item.host), said.get(item.host, Now())) for item in drift.hosts)
+    proofs = proofs_elsewhere(looks)
+    hosts = tuple(
+        _host(item, looks.get(item.host), said.get(item.host, Now()), proofs.get(item.host, {})) for item in drift.hosts
+    )
     return StatusReport(drift.checked_at, hosts, time.monotonic() - began, drift.notes)
 
 
@@ -165,7 +169,22 @@ def _ask_server(host: PyinfraHost, seen: Look, role: str, server: Server, whole:
     return replace(said, big_keys=ask_big_keys(host, unit_name(role), server, password)) if whole else said
 
 
-def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
+def proofs_elsewhere(looks: Mapping[str, Look]) -> dict[str, dict[str, Record | None]]:
+    """Host → role → what came of the last proof of its copies, of those that another host proves. Pure."""
+    found: dict[str, dict[str, Record | None]] = {
+        name: {plan.role.name: None for plan in seen.desired.backups if not plan.is_proved_here}
+        for name, seen in looks.items()
+    }
+    seen_ones = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]
+    for desired, observed in seen_ones:
+        for plan in desired.proofs:
+            record = recorded(proof_record(plan.role.name), observed)
+            if plan.of in found and is_of(plan, record):
+                found[plan.of][plan.role.name] = record
+    return found
+
+
+def _host(report: HostReport, seen: Look | None, now: Now, elsewhere: Mapping[str, Record | None]) -> HostStatus:
     if seen is None or seen.observed is None:
         return HostStatus(report, (), findings(report, ()))
     observed = seen.observed
@@ -178,6 +197,7 @@ def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
                 now.servers.get(item.name),
                 report.logins_refused.get(item.name, {}),
                 seen.desired.limits,
+                elsewhere,
             ),
             now.servers.get(item.name),
             seen.began,

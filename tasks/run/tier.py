@@ -17,7 +17,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.backup import Source as BackupSource
-from tasks.catalogue.backup import backed_up, read_backup, setting_problems
+from tasks.catalogue.backup import backed_up, provers, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
@@ -63,7 +63,7 @@ from tasks.catalogue.standby import Carried, doubly_named, paired, pairs, unfit_
 from tasks.catalogue.standby import named as named_roles
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
-from tasks.desired.host import Host, Pair, Passwords
+from tasks.desired.host import Away, Host, Pair, Passwords
 from tasks.desired.metrics import pair_problems
 from tasks.desired.paths import unit_name
 from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
@@ -96,6 +96,16 @@ class Tier:
         """The steps of rotations that concern the roles of a host."""
         roles = {role.name for role in self.hosts[name].roles}
         return [item for item in self.edits.get(self.sources[name], ()) if item.role in roles]
+
+    def proved_edits_of(self, name: str) -> list[Edit]:
+        """The steps of rotations of repositories' passwords whose copies a host proves for another one."""
+        return [
+            item
+            for plan in self.hosts[name].proofs
+            if plan.of
+            for item in self.edits.get(self.sources[plan.of], ())
+            if (item.role, item.user) == (plan.role.name, REPOSITORY)
+        ]
 
     def placed(self, *names: str) -> dict[str, list[str]]:
         """Which of the hosts `names` carry each role."""
@@ -156,6 +166,12 @@ def build_tier(
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     problems += same_place({host.name: host.metrics.metrics for host in inputs if host.roles})
+    homes, wrong = provers(
+        {host.name: [role.name for role in host.roles] for host in inputs},
+        {host.name: host.backups.backup for host in inputs},
+    )
+    problems += wrong
+    known_roles = {role.name for host in inputs for role in host.roles} | set(unplaced)
     secrets: dict[Source, Secrets] = {}
     read: dict[Source, dict[str, dict[str, str]]] = {}
     kept: dict[Source, Kept] = {}
@@ -169,7 +185,7 @@ def build_tier(
         problems += exposed
         needing = [role for host in inputs if host.secrets == source for role in host.roles]
         weak, doubtful = judge(source, read[source], needing)
-        problems += [*weak, *setting_problems(source, read[source], needing)]
+        problems += [*weak, *setting_problems(source, read[source], needing, known_roles)]
         doubts += doubtful
         # One that could not be read may have all of them.
         lacking[source] = [] if wrong else list(dict.fromkeys(missing(read[source], needing)))
@@ -202,7 +218,8 @@ def build_tier(
     for host in inputs:
         credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
-        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
+        away = _away(homes.get(host.name, []), inputs, passwords)
+        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials, away)
         desired[host.name] = _with_rotated(made, kept.get(host.secrets, NOTHING_KEPT))
     sources = {host.name: host.secrets for host in inputs}
     return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness, steps), problems
@@ -261,11 +278,25 @@ def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict
     return found, problems
 
 
+def _away(
+    proved: Iterable[tuple[str, str]], hosts: Iterable[HostInput], passwords: Mapping[str, Passwords]
+) -> list[Away]:
+    """What a host proves of others; `proved`: which role of which host."""
+    by_name = {host.name: host for host in hosts}
+    return [
+        Away(name, role, backup, passwords[name])
+        for name, wanted in proved
+        for role in by_name[name].roles
+        if role.name == wanted and (backup := by_name[name].backups.backup) is not None
+    ]
+
+
 def _desired(
     host: HostInput,
     passwords: Passwords,
     awaited: Collection[tuple[str, str]],
     credentials: Mapping[str, Credentials],
+    away: Sequence[Away],
 ) -> Host:
     if not host.roles:
         return replace(host_without_roles(host.name, host.requests), ssh=host.ssh, own_address=host.own_address)
@@ -282,6 +313,7 @@ def _desired(
         host.interface,
         host.metrics.metrics,
         host.pairs,
+        away,
     )
     found = replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
     return replace(found, ssh=host.ssh, own_address=host.own_address)
@@ -368,7 +400,7 @@ def read_inputs(
         if sound and not wrong:
             carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
             problems += wrong
-        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
+        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles, [role.name for role in carried])
         carried = backed_up(carried, backups.backup)
         metrics = read_metrics(host.name, data.get(METRICS_NAME), carried)
         carried = measured(carried, metrics.metrics)
