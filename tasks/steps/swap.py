@@ -85,7 +85,7 @@ class End:
     @property
     def name(self) -> str:
         """Of the host."""
-        return self.host.name
+        return str(self.host.name)
 
     @property
     def where(self) -> tuple[str, int]:
