@@ -85,7 +85,7 @@ class End:
     @property
     def name(self) -> str:
         """Of the host."""
-        return self.host.name
+        return str(self.host.name)
 
     @property
     def where(self) -> tuple[str, int]:
@@ -293,6 +293,11 @@ def _prepare(state: State, swap: Swap, old: Side, new: Side) -> None:
     if swap.ends and is_persistent(instance.role):
         _keep_snapshot(state, swap, old, new)
     compare_samples(old, new)
+    _stage(state, swap, old)
+
+
+def _stage(state: State, swap: Swap, old: Side) -> None:
+    """The old server knows how it will follow, and so will its next start when it is told to. Raises MoveFailed."""
     if not swap.ends:
         file = _copy_file(swap.old.pair)
         done = run_command(state, swap.old.host, str(file_command(file).get_raw_value()), file.content, CHANGE)
@@ -407,12 +412,14 @@ def _settled(state: State, run: Run, swap: Swap, old: Side, new: Side) -> str:
     carry_life(state, old.host, new.host, plan)
     if swap.ends:
         return _stopped(state, swap, old)
-    made = run_command(state, old.host, _become(swap.old.pair), bound=CHANGE) if _is_fenced(swap, old) else None
-    if made is not None and not made.succeeded:
-        raise MoveFailed(
-            f"{swap.new.name} serves {swap.role}; {swap.old.name} follows it, and its next start is not that of a "
-            f"standby: {made.output.strip()}: deploy"
-        )
+    if _is_fenced(swap, old):
+        _stage(state, swap, old)
+        made = run_command(state, old.host, _become(swap.old.pair), bound=CHANGE)
+        if not made.succeeded:
+            raise MoveFailed(
+                f"{swap.new.name} serves {swap.role}; {swap.old.name} follows it, and its next start is not that of a "
+                f"standby: {made.output.strip()}: deploy"
+            )
     wait_until_in_sync(swap.old.instance, new, old)
     return f"; {swap.new.name} serves it, {swap.old.name} is its standby, in sync"
 

@@ -1,7 +1,9 @@
 """Handovers of a role with a standby that meet a fault: one server takes writes in the end, and none is lost."""
 
 import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,13 +58,8 @@ def test_a_controller_that_is_killed_at_any_time_loses_no_write_and_leaves_one_s
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     with following(tier, "controller killed", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
         for number in range(KILLS):
-            with handing_over(tier) as handover:
-                began = wait_for(lambda: handover.pid, "it runs")
-                assert began
-                try:
-                    handover.wait(timeout=1.5 + number * STEP)
-                except Exception as expired:
-                    assert "timed out" in str(expired)
+            with handing_over(tier) as handover, suppress(subprocess.TimeoutExpired):
+                handover.wait(timeout=1.5 + number * STEP)
             wait_for(lambda: len(takers(tier)) == 1 or not _under_way(tier), "the hosts have ended what they do")
             assert len(takers(tier)) < 2
             settled(tier)
