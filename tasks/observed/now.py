@@ -27,7 +27,7 @@ from tasks.observed.own_server import exchange_as
 from tasks.observed.records import Unreadable, lines_of, matching, number, split_parts
 from tasks.observed.refusal import refusal
 from tasks.observed.replies import StrangeReply
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Server
 
 PARTS = ("time", "connections", "resident", "deploys")
 JOURNAL_LINES = 400  # of the journal of deploys, which has no more
@@ -41,10 +41,9 @@ MOST_CLIENTS = 5000  # more are counted, not listed: 5000 take 1.5 MiB and some 
 WORD = 64  # characters that are shown of a name
 
 
-def ask_host(state: State, host: PyinfraHost, seen: Observed, instances: Sequence[Instance]) -> HostNow:
+def ask_host(state: State, host: PyinfraHost, instances: Sequence[Instance]) -> HostNow:
     """What the host says of its instances. Raises Unobserved."""
     endpoints = [f"{item.address}:{port}" for item in instances for port in item.role.listens_on]
-    processes = [str(seen.pid(item.unit)) for item in instances if seen.pid(item.unit)]
     return read_host(
         state,
         host,
@@ -52,7 +51,7 @@ def ask_host(state: State, host: PyinfraHost, seen: Observed, instances: Sequenc
         [],
         parse_now,
         endpoints=endpoints,
-        processes=processes,
+        units=[item.unit for item in instances],
         journal=DEPLOYS_FILE,
         lines=JOURNAL_LINES,
         size=JOURNAL_BYTES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -22,10 +22,9 @@ from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
-from tasks.observed.bounds import EXCHANGE, Bound
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import with_logins
-from tasks.observed.look import observe
+from tasks.observed.look import Answered, observe
 from tasks.observed.state import Observed
 from tasks.run.fault import fault
 from tasks.run.session import Run
@@ -69,10 +68,15 @@ def survey(state: State, run: Run) -> dict[str, Look]:
     return run.only_once("survey", lambda: look_at_all(state, run))
 
 
-def look_at_all(state: State, run: Run, bound: Bound = EXCHANGE) -> dict[str, Look]:
-    """One look at every active host, all at the same time, now. `bound`: of what a server may take to answer."""
+def look_at_all(state: State, run: Run, answered: Callable[[str], Answered] | None = None) -> dict[str, Look]:
+    """One look at every active host, all at the same time, now.
+
+    `answered`: for the name of a host, what is to be begun as soon as one of its servers has answered.
+    """
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
-    jobs = {host.name: begin(partial(look, state, run, host, bound)) for host in hosts}
+    jobs = {
+        host.name: begin(partial(look, state, run, host, answered(host.name) if answered else None)) for host in hosts
+    }
     looks = {name: job.result() for name, job in jobs.items()}
     other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
     on_two = twice({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
@@ -86,13 +90,13 @@ def look_at_all(state: State, run: Run, bound: Bound = EXCHANGE) -> dict[str, Lo
     }
 
 
-def look(state: State, run: Run, host: PyinfraHost, bound: Bound = EXCHANGE) -> Look:
+def look(state: State, run: Run, host: PyinfraHost, answered: Answered | None = None) -> Look:
     """Observe one host and compare it with its desired state."""
     desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
     began = time.monotonic()
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            observed = _observe(state, host, desired, passwords, bound)
+            observed = _observe(state, host, desired, passwords, answered)
             seen = judge(desired, with_logins(passwords, observed), observed)
     except Unobserved as error:
         seen = Look(desired, passwords, None, (), explained(str(error)))
@@ -101,14 +105,16 @@ def look(state: State, run: Run, host: PyinfraHost, bound: Bound = EXCHANGE) -> 
     return replace(seen, seconds=time.monotonic() - began, began=began)
 
 
-def _observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound) -> Observed:
+def _observe(
+    state: State, host: PyinfraHost, desired: Host, passwords: Passwords, answered: Answered | None
+) -> Observed:
     """The host's state; looked at again while what was seen may be a server's start that has failed since."""
-    observed = observe(state, host, desired, passwords, bound)
+    observed = observe(state, host, desired, passwords, answered)
     for _ in range(AGAIN):
         passing = passing_listeners(desired, observed)
         if not passing:
             break
-        observed = observe(state, host, desired, passwords, bound)
+        observed = observe(state, host, desired, passwords, answered)
         if passing_listeners(desired, observed) == passing:
             break
     return observed
