@@ -24,7 +24,7 @@ from tasks.desired.paths import (
     data_directory,
     proof_record,
 )
-from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, Process, ServerNow, Slow
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server, count_keys
 from tasks.reports.deploys import Deploy
@@ -67,6 +67,7 @@ class RoleRow:
     version: str = ""
     keys: int | None = None
     used: int | None = None  # told by the server, or else what the kernel says that its process has in RAM
+    process: Process | None = None  # by the kernel, of a server that tells nothing
     maxmemory: int = 0
     evicted: int | None = None  # since its start
     evicted_per_hour: int | None = None  # since its start, on average
@@ -169,9 +170,14 @@ def row(
         "up": _since(seen.time(instance.unit, "ExecMainStartTimestamp"), at) if seen.pid(instance.unit) else None,
     }
     if server is None or server.refusal is not None:
-        used = now.resident.get(seen.pid(instance.unit)) if now else None
-        clients = sum(by_address.values()) if now else None
-        return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
+        process = now.processes.get(seen.pid(instance.unit)) if now else None
+        kernel: dict[str, object] = {
+            "process": process,
+            "used": process.resident if process else None,
+            "clients": sum(by_address.values()) if now else None,
+            "maxclients": instance.role.maxclients,
+        }
+        return RoleRow(**{**own, **kernel})  # type: ignore[arg-type]
     told = _told(instance, server, said, at)
     if limits is not None and server.info.get("loading", "0") == "0":
         counts = (evictions(instance.role.maxmemory_policy, server, limits), *counters(server, limits))

@@ -11,9 +11,9 @@ part connections  # how many of whom at each endpoint; counted here: ten thousan
 timeout -k 1 "$patience" ss -Htn state established 2>/dev/null | awk -v wanted=" $endpoints " '
   index(wanted, " " $3 " ") { sub(/:[0-9]+$/, "", $4); count[$3 " " $4]++ }
   END { for (pair in count) print count[pair], pair }' | sort -rn | head -n 500
-part resident
+part processes
 for process in $(timeout -k 1 "$patience" systemctl show --property=MainPID --value -- $units 2>/dev/null); do
-  grep -sH '^VmRSS:' "/proc/$process/status"
+  grep -sHE '^(State|VmRSS|VmSwap):' "/proc/$process/status"
 done
 part deploys
 [ ! -f "$journal" ] || tail -n "$lines" "$journal" | tail -c "$size"

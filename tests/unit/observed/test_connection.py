@@ -602,7 +602,9 @@ def test_who_looks_on_gives_a_host_up_that_says_nothing(link: Link, answer: Answ
     with patient(Patience(began, 0.4)):
         done = begin(lambda: run_command(link.state, link.host, "true")).result()
     assert time.monotonic() - began < 5
-    assert re.match(r"a command that takes a second has said nothing for 0\.[0-9] s, expected far less: it", done.output)
+    assert re.match(
+        r"a command that takes a second has said nothing for 0\.[0-9] s, expected far less: it", done.output
+    )
     assert capfd.readouterr() == ("", "")
 
 
