@@ -92,6 +92,7 @@ class ServerNow:
     slow: tuple[Slow, ...] = ()
     latency: tuple[Latency, ...] = ()
     denied: tuple[Denied, ...] = ()  # the newest of all that its log has
+    log_reach: int | None = None  # seconds that this goes back; None where that log has nothing
     evicted: int | None = None  # keys, since its start
     at: float = 0.0  # time.monotonic() when that was asked
     big_keys: BigKeys | None = None  # None: nobody asked for them

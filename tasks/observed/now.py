@@ -162,6 +162,7 @@ def read_now(replies: Sequence[Reply], at: float, addresses: Collection[str]) ->
         slow=tuple(_slow(item) for item in _items(slow)),
         latency=tuple(_latency(item) for item in _items(latency)),
         denied=tuple(_denied(item, addresses) for item in _items(denied) if not _is_the_exporter_s(item)),
+        log_reach=max((_denied(item, addresses).age for item in _items(denied)), default=None),
         evicted=_evicted(info),
         at=at,
         untold=untold,

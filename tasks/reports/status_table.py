@@ -259,8 +259,9 @@ def evicted(row: RoleRow) -> str:
 
 
 def refused(row: RoleRow) -> str:
-    """Logins of others with a wrong password; `≤12` where their number is not known."""
-    return f"{'' if row.wrong_passwords_exact else '≤'}{count(row.wrong_passwords)}"
+    """Logins of others with a wrong password; `≤12` where their number is not known, `2/5h` where only since then."""
+    since = "" if row.wrong_passwords_reach is None else f"/{ago(row.wrong_passwords_reach)}"
+    return f"{'' if row.wrong_passwords_exact else '≤'}{count(row.wrong_passwords)}{since}"
 
 
 def _of_proofs(item: Denied) -> str:

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.compare.runbook import OF_PERSISTENCE
 from tasks.compare.unwell import Code
-from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL
+from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL, FINDS
 from tests.hosts.clients import client as stranger
 from tests.hosts.conftest import FIVE, TABLE, Tier, output, overriding, wait_for
 from tests.hosts.test_health import small_disk
@@ -62,10 +62,16 @@ def counted(code: Code, values: str, limit: float = 1, where: str = WHERE) -> di
     return {f"caas_redis_status_counted{labels}": values, f"caas_redis_status_counted_limit{labels}": f"{limit}x120"}
 
 
+def in_steps(series: Mapping[str, str]) -> dict[str, str]:
+    """The same for ten days in steps of four minutes."""
+    return {key: value.replace("x120", f"x{10 * 360}") for key, value in series.items()}
+
+
 def state(name: str) -> dict[str, str | None]:
     return {UP: None, f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x120"}
 
 
+OWN = f'caas_redis_status_counted_own{{{WHERE},code="PASSWORDS-REFUSED"}}'
 BROKEN = {f'caas_redis_status_broken{{{WHERE},what="aof_last_write_status"}}': "1x120"}
 # Alert → the series that raise it, beside a tier that is well otherwise; None: the series that is not there.
 CASES: dict[str, Mapping[str, str | None]] = {
@@ -104,9 +110,9 @@ def firing(count: Mapping[str, int], at: str) -> dict[str, Any]:
     return {"expr": expr, "eval_time": at, "exp_samples": samples}
 
 
-def promtool(directory: Path, tests: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+def promtool(directory: Path, tests: list[dict[str, Any]], every: str = "1m") -> subprocess.CompletedProcess[str]:
     file = directory / "tests.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": every, "tests": tests}))
     words = [str(prometheus() / "promtool"), "test", "rules", str(file)]
     return subprocess.run(words, capture_output=True, text=True, timeout=120)
 
@@ -119,7 +125,7 @@ def case(name: str, series: Mapping[str, str | None], expected: Mapping[str, int
 
 
 def test_each_alert_fires_for_its_own_and_no_other_does(tmp_path: Path) -> None:
-    assert CASES.keys() == {item.name for item in ALERTS}
+    assert CASES.keys() | {FINDS.name} == {item.name for item in ALERTS}
     done = promtool(
         tmp_path, [case(name, series, {name: 1}, HOURLY.get(name, "40m")) for name, series in CASES.items()]
     )
@@ -214,11 +220,90 @@ HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
         },
         set(),
     ),
+    "a verify every minute, and nobody else": (
+        {**counted(Code.PASSWORDS_REFUSED, "0+2x120", 60), OWN: "0+2x30 60x90"},
+        set(),
+    ),
+    "somebody guesses beside a verify each hour": (
+        {**counted(Code.PASSWORDS_REFUSED, "0+2x120", 60), OWN: "2x120"},
+        {"RedisPasswordsRefusedWarning"},
+    ),
     "keys that were to stay were dropped, whenever": (
         {**counted(Code.EVICTED, "3x120"), **health(Code.EVICTED, "warning")},
         {"RedisEvictedWarning"},
     ),
 }
+
+
+# A cache is compared with its own week: what is looked up each four minutes, and where a tenth day begins.
+STEP, DAY = 4, 360
+FOUND, MISSED = 380, 20
+
+
+def rising(*parts: tuple[int, int]) -> str:
+    """A counter that grows by `each` so many times, part by part."""
+    at, words = 0, []
+    for each, times in parts:
+        words.append(f"{at}+{each}x{times - 1}")
+        at += each * times
+    return " ".join(words)
+
+
+def lookups(*parts: tuple[int, int, int], where: str = CACHE) -> dict[str, str]:
+    """Reads that found their key and reads that did not, each four minutes, for so many of these."""
+    name = "caas_redis_status_lookups"
+    return {
+        f'{name}{{{where},found="yes"}}': rising(*((yes, times) for yes, _, times in parts)),
+        f'{name}{{{where},found="no"}}': rising(*((no, times) for _, no, times in parts)),
+    }
+
+
+def in_days(series: Mapping[str, str], expected: Mapping[str, set[str]]) -> dict[str, Any]:
+    """A tier that is well otherwise, for ten days; `expected`: time → the alerts that fire then."""
+    long = {key: f"0+{60 * STEP}x{10 * DAY}" if "seconds" in key else f"1x{10 * DAY}" for key in HEALTHY}
+    values = [{"series": key, "values": value} for key, value in {**long, **series}.items()]
+    checks = [firing(dict.fromkeys(names, 1), at) for at, names in expected.items()]
+    return {"interval": f"{STEP}m", "input_series": values, "promql_expr_test": checks}
+
+
+def nights(found: int, missed: int) -> list[tuple[int, int, int]]:
+    """Nine days, in each of which one hour is another."""
+    return [(FOUND, MISSED, DAY - 15), (found, missed, 15)] * 9
+
+
+FELL = {"7d": set[str](), "8d2h": {FINDS.name}, "8d20h": {FINDS.name}}
+QUIET = {f"{day}d{hour}h": set[str]() for day in (1, 4, 8) for hour in (1, 9, 23)}
+USUAL = (FOUND, MISSED, 8 * DAY)
+WEEKS: dict[str, tuple[dict[str, str], dict[str, set[str]]]] = {
+    "it finds far less, and is said to for a day": (
+        lookups(USUAL, (280, 120, 2 * DAY)),
+        {**FELL, "9d20h": set()},
+    ),
+    "it finds a little less": (lookups(USUAL, (320, 80, 2 * DAY)), QUIET),
+    "one hour of each night is as bad": (lookups(*nights(240, 160)), QUIET),
+    "it was asked too little to say": (lookups((19, 1, 8 * DAY), (2, 18, 2 * DAY)), QUIET),
+    "it is no cache": (lookups(USUAL, (280, 120, 2 * DAY), where=WHERE), QUIET),
+    "it is there since yesterday": (
+        lookups((0, 0, 7 * DAY), (FOUND, MISSED, DAY), (280, 120, 2 * DAY)),
+        {"8d2h": set(), "8d9h": set()},
+    ),
+    "its server started anew": (
+        {key: f"{value} {value}" for key, value in lookups((FOUND, MISSED, 4 * DAY)).items()},
+        QUIET,
+    ),
+    "it drops what it should find": (
+        {**lookups(USUAL, (280, 120, 2 * DAY)), **in_steps(counted(Code.EVICTED, "0+240x3600", 900, CACHE))},
+        {"8d2h": {"RedisEvictedWarning"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("series", "expected"), WEEKS.values(), ids=WEEKS)
+def test_a_cache_that_finds_far_less_than_in_its_own_week_is_said_to_and_no_other(
+    tmp_path: Path, series: dict[str, str], expected: dict[str, set[str]]
+) -> None:
+    done = promtool(tmp_path, [in_days(series, expected)], f"{2 * STEP}m")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("what", OF_PERSISTENCE)
