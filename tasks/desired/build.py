@@ -27,6 +27,7 @@ from tasks.desired.address import ARPING, address_files, address_plans
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.backup import backup_files, backup_plan, backup_timers
 from tasks.desired.host import (
+    OF_EXPORTER,
     Away,
     Fence,
     File,
@@ -115,7 +116,7 @@ def desired_host(
         for port in role.listens_on
     )
     if metrics is not None and metrics.allow_from is not None:
-        fences = (*fences, Fence(METRICS, metrics.host, metrics.port, tuple(map(_as_listed, metrics.allow_from))))
+        fences = (*fences, Fence(OF_EXPORTER, metrics.host, metrics.port, tuple(map(_as_listed, metrics.allow_from))))
     instances = tuple(
         replace(
             _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),

@@ -312,6 +312,7 @@ def fence_rule(role: str, address: str, port: int) -> str:
 
 
 FENCE_CHAIN = "input"
+OF_EXPORTER = "EXPORTER"  # in the place of a role where the exporter of metrics is let in: no role can be called so
 CLOSED = "reject with tcp reset"  # a service that was forgotten is told, and does not wait
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -34,7 +34,7 @@ from tasks.desired.paths import (
     tls_files,
     trusted_file,
 )
-from tasks.observed.bounds import EXCHANGE, PROGRAM, Bound
+from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import (
     ConnectionBroken,
     TunnelForbidden,
@@ -72,10 +72,16 @@ UNIT_PROPERTIES = (
 )
 
 
-def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound = EXCHANGE) -> Observed:
+# What is to be begun as soon as a server has answered, while others may keep the look waiting.
+Answered = Callable[[Instance, Server, Observed], None]
+
+
+def observe(
+    state: State, host: PyinfraHost, desired: Host, passwords: Passwords, answered: Answered | None = None
+) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read.
 
-    `bound`: for how long a server may say nothing before it is silent.
+    `answered` is called with what the host itself has said when an instance has told how it is.
     """
     seen = with_foreign(state, host, desired, _look_at(state, host, desired), passwords)
     seen = with_leftovers(host, desired, seen, passwords)
@@ -83,12 +89,18 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     known = {item.name: operator_login(item.name, passwords[item.name].get(OPERATOR), seen) for item in running}
     found = {item.name: endpoint(item, seen) for item in running}
     learn(host, {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()})
-    jobs = {
-        item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name], bound))
-        for item in running
-    }
+
+    def ask(instance: Instance) -> Server:
+        server = observe_server(host, instance, found[instance.name], known[instance.name])
+        if answered is not None and server.refusal is None:
+            answered(instance, server, seen)
+        return server
+
+    jobs = {item.name: begin(partial(ask, item)) for item in running}
     servers = {name: job.result() for name, job in jobs.items()}
-    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in running if has_second_port(item)}
+    # One that is silent has been waited for once.
+    telling = [item for item in running if not is_silent(servers[item.name])]
+    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in telling if has_second_port(item)}
     for name, job in shown.items():
         served, other = job.result()
         servers[name] = replace(servers[name], certificate=served or servers[name].certificate, other=other)
@@ -213,12 +225,13 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
     return found
 
 
+def is_silent(server: Server) -> bool:
+    """Whether a server has said nothing at all."""
+    return server.refusal is not None and server.refusal.cause is Cause.SILENT
+
+
 def observe_server(
-    host: PyinfraHost,
-    instance: Instance,
-    where: tuple[str, int] | Refusal,
-    password: str | None,
-    bound: Bound = EXCHANGE,
+    host: PyinfraHost, instance: Instance, where: tuple[str, int] | Refusal, password: str | None
 ) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
     if isinstance(where, Refusal):
@@ -237,7 +250,7 @@ def observe_server(
         *([CLIENTS] if instance.finishing else []),
     ]
     try:
-        replies, served = converse(host, *where, commands, bound=bound)
+        replies, served = converse(host, *where, commands)
         found = read_server(categories, names, replies[: -1 if instance.finishing else None])
         clients = read_clients(replies[-1]) if instance.finishing and found.refusal is None else ()
         return replace(found, endpoint=where, clients=clients, certificate=served)
