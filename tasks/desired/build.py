@@ -26,6 +26,7 @@ from tasks.catalogue.users import users_of
 from tasks.desired.address import ARPING, address_files, address_plans
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.backup import backup_files, backup_plan, backup_timers
+from tasks.desired.guard import unguarded_files, with_guards
 from tasks.desired.host import (
     Fence,
     File,
@@ -61,6 +62,7 @@ from tasks.desired.paths import (
     begun_unit,
     config_file,
     data_directory,
+    guard_file,
     loaded_file,
     manifest_file,
     marker_file,
@@ -158,7 +160,7 @@ def desired_host(
         addresses=addresses,
         exporter=measuring,
     )
-    return with_pairs(host, pairs, passwords)
+    return with_guards(with_pairs(host, pairs, passwords), passwords)
 
 
 def with_forwards(host: Host, more: Sequence[Forward]) -> Host:
@@ -197,7 +199,7 @@ def _packages(rules: bool, version: str | None) -> dict[str, str | None]:
 def _absent(roles: Sequence[Role], rules: bool, version: str | None) -> tuple[str, ...]:
     inner_port = () if rules else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
     previous = (previous_file(path) for role in roles for path in start_files(role.name))
-    return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous)
+    return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous, *unguarded_files(roles))
 
 
 def _units(roles: Sequence[Role], rules: bool) -> tuple[Unit, ...]:
@@ -373,5 +375,6 @@ def _unit_text(role: Role, digest: str) -> str:
         snapshot=snapshot_file(role),
         marker=marker_file(role.name),
         begun=begun_file(role.name),
+        guard=guard_file(role.name),
         descriptors=descriptors(role),
     )

@@ -315,7 +315,7 @@ def hand_over_script(move: Move) -> str:
         lag=LAG,
         patience=TOLD,
     )
-    return _detached("hand-over", move.role, job, TOLD + 30, "yes")
+    return detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 
 def take_over_script(move: Move, note: Note, waits: str) -> str:
@@ -334,7 +334,7 @@ def take_over_script(move: Move, note: Note, waits: str) -> str:
         text=note.text,
         snapshot=note.snapshot,
     )
-    return _detached("take-over", move.role, job, WATCH + 30, waits)
+    return detached("take-over", move.role, job, WATCH + 30, waits)
 
 
 def handing_over(role: str) -> str:
@@ -347,6 +347,7 @@ def taking_over(role: str) -> str:
     return f"redis-take-over-{role}.service"
 
 
-def _detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+def detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+    """Shell that runs a job in a unit of its own, whatever becomes of the controller. Pure."""
     unit, run = f"redis-{what}-{role}.service", f"{LOCK_DIRECTORY}/{what}-{role}"
     return script("detach", unit=unit, run=run, job=job, patience=patience, waits=waits)
