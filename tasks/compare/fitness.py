@@ -239,6 +239,7 @@ def _data_without_manifest(desired: Host, observed: Observed) -> Iterator[str]:
         yield from map(_in_words, lost_manifest(instance, observed))
         yield from map(_in_words, strange_snapshot(instance, observed))
         down = not observed.is_active(instance.unit) and instance.name not in observed.adopting
+        down = down and not instance.is_standby
         if down and not instance.role.appendonly:
             yield from _data_without_snapshot(instance, observed, pieces(instance.name, observed))
 

@@ -35,6 +35,7 @@ from tasks.compare.restarts import restart_refusals
 from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
 from tasks.compare.set_aside import set_aside_notices
+from tasks.compare.standby import of_standbys, standby_differences
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.metrics import PACKAGE as EXPORTER
@@ -83,9 +84,11 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *backup_leftovers(desired, observed),
         *metrics_differences(desired, observed),
         *handover_differences(desired, observed),
+        *standby_differences(desired, observed),
     ]
     found += _certificates(desired, observed, found)
     found = named_copies([_without_refused_restarts(item, desired, observed) for item in found], observed)
+    found = of_standbys(found, desired, observed)
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
 
 

@@ -76,6 +76,8 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
     problems: list[str] = []
     for name, (desired, observed) in sorted(hosts.items()):
         for instance in desired.instances:
+            if instance.is_standby:
+                continue  # it has its primary's data
             problems += [f"{name}: {item}" for item in _replaced(instance, observed)]
             sources = list(_sources(name, instance, hosts))
             if len(sources) != 1 or not _begins_here(instance, desired, observed):
@@ -175,6 +177,11 @@ def _obstacles(
 ) -> Iterator[str]:
     """Why a role cannot be moved from a server, in words, and what to do."""
     info, role = leftover.info, instance.role
+    if role.paired:
+        yield (
+            "it has a standby, expected none while it moves: let this host be its standby first, in place of the other "
+            f"one (group redis_{role.name}_standby), deploy, and hand over: README, A standby"
+        )
     if role.tls is not None:
         yield "it has tls, expected none while it moves, for a copy is made in clear: see README, A role that moves"
     if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
@@ -294,8 +301,9 @@ def _says(role: str, observed: Observed) -> str:
 
 def without_copies(desired: Host, observed: Observed) -> Observed:
     """`observed` as if copies were not there, nor data that another host has newer: a role begins with none of them."""
-    roles = frozenset(item.name for item in desired.instances if is_copy(item.name, observed))
-    older = frozenset(item.name for item in desired.instances if _is_superseded(item, desired, observed)) - roles
+    carried = [item for item in desired.instances if not item.is_standby]
+    roles = frozenset(item.name for item in carried if is_copy(item.name, observed))
+    older = frozenset(item.name for item in carried if _is_superseded(item, desired, observed)) - roles
     for role in roles:
         observed = _without(role, observed)
     for role in older:
@@ -350,6 +358,8 @@ def handover_differences(desired: Host, observed: Observed) -> Iterator[Differen
     """
     for instance in desired.instances:
         role = instance.name
+        if instance.is_standby:
+            continue  # what makes it one is desired
         if is_handed_over(role, observed):
             path = handed_over_drop_in(role)
             advice = (

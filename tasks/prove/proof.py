@@ -34,6 +34,7 @@ from tasks.prove.behaviour import (
     let_in,
     reading_checks,
     same_instance,
+    standby_checks,
     turned_away,
     writing_checks,
 )
@@ -164,6 +165,8 @@ def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown
     And on a port that its server has beside them, where TLS begins or ends, in two more.
     """
     role = instance.role
+    if instance.is_standby:
+        return _meet_standby(host, seen, instance)
     found = _meet(host, seen, instance, role.port, reading_port(seen, role))
     for port in role.listens_on[1:]:
         if _is_its_own(seen, role, port):
@@ -194,6 +197,20 @@ def _meet(host: Host, seen: Look, instance: Instance, port: int, other_port: int
         *judge(role, other_port, reading, read, evicted),
         *same_instance(role, wrote[-1], read[-1]),
     ]
+
+
+def _meet_standby(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
+    """What the services of a role meet on its standby that they should not: nobody writes there."""
+    role, token = instance.role, secrets.token_hex(8)
+    own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
+    checks = standby_checks(role, own, stranger(role, seen.passwords), token)
+    try:
+        replies = exchange(host, instance.address, role.port, [check.command for check in checks])
+    except ExchangeError as error:
+        return [_unproved(instance, error.refusal)]
+    if away := turned_away(replies):
+        return [_unproved(instance, away)]
+    return [*judge(role, role.port, checks, replies)]
 
 
 def reading_port(seen: Look, role: Role) -> int:

@@ -201,6 +201,8 @@ def after(
     problems = unhealthy(info)
     if info.get("aof_enabled", enabled) != enabled:
         problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
+    if instance.is_standby:  # it answers no service until it is in sync, and has what its primary has
+        return problems
     service, _ = witness.of_a_service(instance.role, witness.of_a_gate(instance.name, ""))
     witnesses = was.witnesses if was else []
     asked = [("PING",), *witness.reads(witnesses), *witness.removing(witnesses)]

@@ -28,6 +28,7 @@ from tasks.compare.fitness import unfit
 from tasks.compare.leftovers import nothing_to_purge
 from tasks.compare.moving import Move, moves
 from tasks.compare.packages import apt_problems, packages_due
+from tasks.compare.pairs import undecided
 from tasks.compare.passwords import password_problems
 from tasks.compare.rotation import finish_notices, finish_problems
 from tasks.compare.runbook import in_words
@@ -112,6 +113,7 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             except Exception as error:
                 reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
+    findings += [f"{name}: {why}" for name, seen in sorted(looks.items()) for why in undecided(seen.unknown)]
     findings += _rotated_elsewhere(state, looks)
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
