@@ -26,7 +26,7 @@ from tasks.catalogue.users import users_of
 from tasks.desired.address import ARPING, address_files, address_plans
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.backup import backup_files, backup_plan, backup_timers
-from tasks.desired.guard import unguarded_files, with_guards
+from tasks.desired.guard import with_guards
 from tasks.desired.host import (
     Fence,
     File,
@@ -199,7 +199,7 @@ def _packages(rules: bool, version: str | None) -> dict[str, str | None]:
 def _absent(roles: Sequence[Role], rules: bool, version: str | None) -> tuple[str, ...]:
     inner_port = () if rules else (INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}")
     previous = (previous_file(path) for role in roles for path in start_files(role.name))
-    return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous, *unguarded_files(roles))
+    return (*inner_port, *(() if version else (APT_PIN_FILE,)), *previous)
 
 
 def _units(roles: Sequence[Role], rules: bool) -> tuple[Unit, ...]:

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 from tasks.catalogue.acl_rules import REPLICATION
-from tasks.catalogue.roles import Role
 from tasks.catalogue.secret import all_of, revealed
 from tasks.desired.host import File, Host, Pair, Passwords
 from tasks.desired.paths import (
@@ -89,10 +88,9 @@ def _guard_files(host: Host, pair: Pair, passwords: Passwords) -> list[File]:
     ]
 
 
-def unguarded_files(roles: Sequence[Role]) -> list[str]:
-    """What roles that are of no pair have of none, nor what says that one was put in the place of another."""
-    paths = (guard_file, peer_file, served_file, promoted_file)
-    return [path(role.name) for role in roles if not role.paired for path in paths]
+def files_of_a_pair(role: str) -> tuple[str, ...]:
+    """What a role of no pair has none of: nor what says that it serves, or was put in the place of another one."""
+    return guard_file(role), peer_file(role), served_file(role), promoted_file(role)
 
 
 def with_notes(host: Host, settled: Mapping[str, bool]) -> Host:
