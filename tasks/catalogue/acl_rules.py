@@ -55,6 +55,7 @@ STANDBY_RULES = f"{REPLICATION_RULES} +role"
 # copy, which is the new host's, would have these rights: nobody of this name has them there.
 TAKEOVER_RULES = f"{REPLICATION_RULES} +info +replicaof"
 HANDOVER = "_handover"  # of the old server alone, by a password that the new host never sees; no service begins so
+SWAP_RULES = "-@all +ping +info +replicaof"  # of the standby that it is handed over to, by another password
 HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +client|kill"
 # Who copies has every key anyway. This reads some of them on both sides.
 SAMPLE_RULES = (

@@ -160,7 +160,7 @@ def without_backup(hosts: Iterable[Host]) -> list[str]:
 
 def backup_health(desired: Host, observed: Observed) -> Iterator[Health]:
     """What is not well with the copies of a host's roles, and with their proofs."""
-    for plan in desired.backups:
+    for plan in desired.copied:
         name = plan.role.name
         if backup_file(name) not in observed.files:
             continue  # listed as a difference

@@ -17,6 +17,7 @@ from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY, REWRITE_PEAK
 from tasks.compare.server_health import number, refused_logins, server_health
 from tasks.compare.set_aside import ENTRY, set_aside
+from tasks.compare.standby_health import standby_health
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, data_directory
@@ -35,6 +36,7 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     found += backup_health(desired, observed)
     for instance, server in answering.items():
         found += server_health(instance, server, observed, limits)
+        found += standby_health(instance, server, desired.pair_of(instance.name), limits)
     for instance in desired.instances:
         found += certificate_health(instance, answering.get(instance))
     return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))

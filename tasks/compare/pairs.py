@@ -14,7 +14,11 @@ from enum import Enum
 from tasks.catalogue.printable import printable
 from tasks.compare.adoption import has_own_data
 from tasks.compare.unknown import Kind, Unknown
+<<<<<<< HEAD
 from tasks.desired.guard import with_notes
+=======
+from tasks.compare.unwell import Code, Health
+>>>>>>> standby
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     begun_file,
@@ -122,6 +126,16 @@ def undecided(unknown: Collection[Unknown]) -> list[str]:
     return [str(item) for item in unknown if item.kind in (Kind.TWO, Kind.NOBODY)]
 
 
+def unserved_pairs(unknown: Collection[Unknown]) -> list[Health]:
+    """What is not well with pairs of which nobody can tell who serves: for alerts, which know no words."""
+    codes = {Kind.TWO: Code.TWO_SERVE, Kind.NOBODY: Code.NONE_SERVES}
+    return [
+        Health(item.role, codes[item.kind], "critical", item.because, "one of them serves", item.remedy)
+        for item in unknown
+        if isinstance(item.kind, Kind) and item.kind in codes
+    ]
+
+
 def _pairs(hosts: Hosts) -> dict[str, tuple[str, str]]:
     """Role → its two hosts, of which one may be none of this run; the one that the inventory names first."""
     found: dict[str, tuple[str, str]] = {}
@@ -214,7 +228,7 @@ def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
     promoted = [side for side in sides if side.stance is Stance.PROMOTED]
     keeping = promoted if len(promoted) == 1 else [side for side in sides if side.stance in KEEPING]
     if len(keeping) == 2:
-        return Verdict("", seen, _both(role, sides), Kind.TWO)
+        return Verdict("", f"{seen}: nobody serves it", _both(role, sides), Kind.NOBODY)
     if any(side.stance is Stance.TOLD for side in sides):
         way = f"if what it follows has no newer data, there: systemctl restart {unit_name(role)}, which forgets it"
         return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
@@ -237,8 +251,13 @@ def _two(role: str, sides: tuple[Side, Side]) -> str:
     names = " or ".join(side.host for side in sides)
     return (
         "choose whose writes are to stay (its services' endpoint, its newest keys), and stop the other one, on "
+<<<<<<< HEAD
         f"{names}: systemctl stop {unit_name(role)}, which keeps its data; then deploy to both: it becomes the "
         f"standby, and {data_directory(role)} there is set aside, not deleted"
+=======
+        f"{names}: systemctl stop {unit_name(role)}, which keeps its data; then deploy to both: it is the standby, "
+        f"and {data_directory(role)} there is set aside, not deleted"
+>>>>>>> standby
     )
 
 
@@ -246,6 +265,6 @@ def _both(role: str, sides: tuple[Side, Side]) -> str:
     """What a person does where either of two stopped servers may have the newest data."""
     names = " or ".join(side.host for side in sides)
     return (
-        f"see which served last (journalctl -u {unit_name(role)}, ls -l {data_directory(role)}, on both), and start "
+        f"see which served last (journalctl -u {unit_name(role)}, ls -l {data_directory(role)}), and start "
         f"that one, on {names}: systemctl start {unit_name(role)}; then deploy to both: the other is its standby"
     )

@@ -50,14 +50,22 @@ def of_standbys(differences: list[Difference], desired: Host, observed: Observed
     for item in differences:
         instance = next((one for one in desired.instances if one.name == item.role and one.is_standby), None)
         pair = desired.pair_of(item.role or "")
-        if instance is None or pair is None or item.remedy != Remedy.START or item.name != instance.unit:
+        if instance is None or pair is None or observed.is_active(instance.unit):
             found.append(item)
         elif problem := version_problem(desired, observed, pair):
-            expected = f"Redis {pair.primary} or newer, as its primary on {pair.peer}"
-            found.append(replace(item, expected=expected, observed=f"stopped, {problem[0]}", remedy=problem[1]))
-        else:
+            if item.remedy == Remedy.START and item.name == instance.unit:
+                expected = f"Redis {pair.primary} or newer, as its primary on {pair.peer}"
+                found.append(replace(item, expected=expected, observed=f"stopped, {problem[0]}", remedy=problem[1]))
+            elif item.remedy not in BEGINS:
+                found.append(item)
+        elif item.remedy == Remedy.START and item.name == instance.unit:
             found.append(replace(item, expected=f"a standby of {pair.peer}", remedy=Remedy.FOLLOW))
+        else:
+            found.append(item)
     return found
+
+
+BEGINS = (Remedy.FOLLOW, Remedy.RENEW, Remedy.ENABLE)  # nothing of these is done with one that could not follow
 
 
 def version_problem(desired: Host, observed: Observed, pair: Pair) -> tuple[str, ByHand] | None:

@@ -19,6 +19,7 @@ from tasks.desired.paths import (
     UNITS,
     backup_file,
     backup_unit,
+    copy_drop_in,
     data_directory,
     proof_unit,
     snapshot_file,
@@ -33,8 +34,8 @@ SCRATCH, SCRATCH_BASE = 1.25, 128 << 20  # of maxmemory, and bytes, that the ser
 SPREAD = 12  # a timer's delay is up to a twelfth of its period
 
 
-def backup_plan(host: str, instance: Instance, backup: Backup) -> Plan:
-    """How an instance of a host is backed up."""
+def backup_plan(host: str, instance: Instance, backup: Backup, on_both: bool = False) -> Plan:
+    """How an instance of a host is backed up; `on_both`: its other host has backups, too."""
     role = instance.role
     parameters = {
         "role": role.name,
@@ -52,7 +53,7 @@ def backup_plan(host: str, instance: Instance, backup: Backup) -> Plan:
         "keep": " ".join(backup.keep.options) if backup.keep else "",
         "memory": str(int(role.maxmemory * SCRATCH) + SCRATCH_BASE) if role.maxmemory else "infinity",
     }
-    return Plan(role, backup, parameters)
+    return Plan(role, backup, parameters, on_both)
 
 
 def tool_command(plan: Plan, verb: str, *words: str) -> str:
@@ -119,6 +120,7 @@ def _service(plan: Plan, verb: str, what: str) -> str:
         settings_file=backup_file(plan.role.name),
         tool=TOOL,
         local=repository if repository.startswith("/") else "",
+        standby=copy_drop_in(plan.role.name) if plan.on_both else "",
     )
 
 

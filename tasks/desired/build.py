@@ -123,7 +123,12 @@ def desired_host(
         )
         for role in roles
     )
-    plans = tuple(backup_plan(name, item, backup) for item in instances if backup is not None and item.role.backed_up)
+    both = {pair.role for pair in pairs if pair.backed_up_there}
+    plans = tuple(
+        backup_plan(name, item, backup, item.name in both)
+        for item in instances
+        if backup is not None and item.role.backed_up
+    )
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, fences, redis_version) + [
         file for instance in instances for file in _role_files(instance)

@@ -108,6 +108,7 @@ class Pair:
     there: tuple[str, int]
     is_standby: bool
     by_inventory: bool  # whether the inventory says that it is the standby
+    backed_up_there: bool = False  # by the other one's redis_backup
     ssh_there: str = ""  # where SSH goes to, on the other one
     primary: str = ""  # the version of Redis that serves, where it is the other one's, as far as that was seen
     says: Mapping[str, str] = field(default_factory=dict, repr=False)  # beside its role's settings, as CONFIG GET does
@@ -182,6 +183,7 @@ class Plan:
     role: Role
     backup: Backup
     parameters: Mapping[str, str]
+    on_both: bool = False  # of a pair whose hosts both have backups: the one that serves makes copies
 
     @property
     def too_old(self) -> int:
@@ -255,6 +257,12 @@ class Host:
     def has_rules(self) -> bool:
         """Whether anything of it is to be in the kernel's rules."""
         return bool(self.forwards or self.fences)
+
+    @property
+    def copied(self) -> tuple[Plan, ...]:
+        """The backups of the roles that are copied here: not of a standby whose primary is copied itself."""
+        standbys = {item.name for item in self.instances if item.is_standby}
+        return tuple(plan for plan in self.backups if not (plan.on_both and plan.role.name in standbys))
 
     def pair_of(self, role: str) -> Pair | None:
         """The pair of a role; None of one without a standby."""

@@ -43,7 +43,7 @@ from tasks.run.fault import fault
 from tasks.run.network import try_from_others
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
-from tasks.run.survey import Look, look, survey
+from tasks.run.survey import Look, look, look_at_all, survey
 from tasks.steps.retire import Proofs, before_the_end
 
 NOT_SEEN = Server(refusal=Refusal(Cause.NOT_ITS_OWN, "it does not run"))
@@ -103,6 +103,19 @@ def verify_tier(state: State) -> int:
     """Verify every host of the run at the same time, say what was found, and return the exit code."""
     run = current(state)
     return run.only_once("verify", lambda: _verify(state, run))
+
+
+def verify_anew(state: State, role: str) -> int:
+    """As `verify_tier`, of a role's hosts as they are now; what was seen before is not believed any more."""
+    run = current(state)
+    looks = look_at_all(state, run)
+    names = {name for name, seen in looks.items() if any(item.name == role for item in seen.desired.instances)}
+    hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in names}
+    jobs = {name: begin(partial(findings, state, host, run)) for name, host in sorted(hosts.items())}
+    problems = [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
+    for problem in problems:
+        logger.error(problem)
+    return 1 if problems else 0
 
 
 def _verify(state: State, run: Run) -> int:

@@ -116,6 +116,10 @@ WORDS: dict[Code, str] = {
     Code.BACKUP_FAILED: "could not be copied off its host",
     Code.PROOF_FAILED: "has a copy that cannot be restored",
     Code.PROOF_OLD: "has copies that nobody has tried to restore for too long",
+    Code.TWO_SERVE: "is served by both of its hosts",
+    Code.NONE_SERVES: "is served by neither of its hosts",
+    Code.STANDBY_DOWN: "has a standby that does not replicate it",
+    Code.STANDBY_LAG: "has a standby that lacks more than it should",
     Code.HOST_MEMORY: "has hardly any memory left",
 }
 
@@ -179,6 +183,9 @@ CRITICAL = (
     Code.CERTIFICATE_ENDS,
     Code.BACKUP_OLD,
     Code.PROOF_FAILED,
+    Code.TWO_SERVE,
+    Code.NONE_SERVES,
+    Code.STANDBY_DOWN,
     Code.HOST_MEMORY,
 )
 HEALTH = (

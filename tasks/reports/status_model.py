@@ -14,6 +14,7 @@ from tasks.compare.backups import proved, recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, FIRST, OF_REMEDY, PAGE, UNSEEN, where_to_read
 from tasks.compare.server_health import counters, evictions
+from tasks.compare.standby_health import Lag, lag
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
     RECORDS,
@@ -82,6 +83,7 @@ class RoleRow:
     pending_fsync: int | None = None
     delayed_fsync: int | None = None
     replication: str = ""
+    lag: Lag | None = None  # of its standby
     copied: int | None = None  # ago: the last copy off the host
     proved: int | None = None  # ago: when a server last loaded a copy
     disk_free: int | None = None
@@ -223,7 +225,8 @@ def _told(instance: Instance, server: Server, said: ServerNow | None, at: int) -
         "saved": _since(_digits(info.get("rdb_last_save_time")) or 0, at),
         "pending_fsync": _digits(info.get("aof_pending_bio_fsync")),
         "delayed_fsync": _digits(info.get("aof_delayed_fsync")),
-        "replication": replication(info),
+        "replication": replication(info, lag(server)),
+        "lag": lag(server) if instance.role.paired and not instance.is_standby else None,
         "slow": told.slow,
         "latency": told.latency,
         "denied": told.denied,
@@ -258,13 +261,14 @@ def never_deployed(instance: Instance, seen: Observed) -> bool:
     )
 
 
-def replication(info: Mapping[str, str]) -> str:
-    """What a server says of its copies; empty where it has none and is none."""
+def replication(info: Mapping[str, str], behind: Lag | None = None) -> str:
+    """What a server says of its copies; empty where it has none and is none. `behind`: what the nearest one lacks."""
     if info.get("role") == "slave":
         link = re.sub(r"[^a-z]", "", info.get("master_link_status", ""))[:8]
         return f"copy, link {link or 'unknown'}"
     copies = _digits(info.get("connected_slaves")) or 0
-    return f"{copies} cop{'y' if copies == 1 else 'ies'}" if copies else ""
+    lacks = f", lacks {behind.size >> 10} KiB" if behind is not None and behind.size >> 10 else ""
+    return f"{copies} cop{'y' if copies == 1 else 'ies'}{lacks}" if copies else ""
 
 
 def connected(instance: Instance, now: HostNow | None) -> dict[str, int]:

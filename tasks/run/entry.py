@@ -31,7 +31,8 @@ from tasks.run.session import ROOT, NotConnected, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
 READING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py", "tasks/endpoints.py")
-BY_THEMSELVES = ("tasks/backup.py", "tasks/restore.py")  # pyinfra shows no plan of these: they say and ask themselves
+# pyinfra shows no plan of these: they say and ask themselves.
+BY_THEMSELVES = ("tasks/backup.py", "tasks/restore.py", "tasks/handover.py")
 REPORTING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py")  # on hosts that nobody can reach, too
 
 

@@ -17,7 +17,7 @@ from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
 from tasks.compare.listeners import passing_listeners
 from tasks.compare.moving import without_copies
-from tasks.compare.pairs import orient
+from tasks.compare.pairs import orient, unserved_pairs
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
@@ -137,8 +137,8 @@ def _judged(run: Run, name: str, seen: _Seen, undecided: Sequence[Unknown] = ())
             result = judge(desired, with_logins(passwords, seen.observed), seen.observed)
         except Exception as error:
             result = Look(desired, passwords, None, (), fault(error))
-    unknown = (*result.unknown, *undecided)
-    return replace(result, unknown=unknown, seconds=seen.seconds, began=seen.began)
+    unknown, unwell = (*result.unknown, *undecided), (*unserved_pairs(undecided), *result.health)
+    return replace(result, unknown=unknown, health=unwell, seconds=seen.seconds, began=seen.began)
 
 
 def _observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound) -> Observed:

@@ -51,7 +51,7 @@ def _due(seen: Look) -> list[str]:
     changed = {item.name for item in chosen(seen.differences, "file")}
     known = seen.observed.files.keys() if seen.observed else set()
     late = []
-    for plan in seen.desired.backups:
+    for plan in seen.desired.copied:
         name = plan.role.name
         own = {backup_file(name), f"{UNITS}/{backup_unit(name)}.service", f"{BACKUP_TOOLS}/backup"}
         if own & changed or backup_record(name) not in known:

@@ -295,8 +295,8 @@ def wait_until_settled(move: Move, new: Side, note: Note) -> None:
     within(WATCH, look, 0.1)
 
 
-def hand_over_script(move: Move) -> str:
-    """Shell that hands a role's writers over, in a unit of its own. Pure."""
+def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") -> str:
+    """Shell that hands a role's writers over, in a unit of its own; `then`: what it does when they were. Pure."""
     words = (
         f"{move.role} was handed over to {move.to[0]}:{move.to[1]}, or was about to be: deploy, which says what to do"
     )
@@ -304,7 +304,7 @@ def hand_over_script(move: Move) -> str:
         "hand-over",
         unit=unit_name(move.role),
         old_user=HANDOVER,
-        new_user=REPLICATION,
+        new_user=new_user,
         host=move.where[0],
         port=move.where[1],
         new_host=move.to[0],
@@ -315,14 +315,19 @@ def hand_over_script(move: Move) -> str:
         lag=LAG,
         patience=TOLD,
     )
+<<<<<<< HEAD
     return detached("hand-over", move.role, job, TOLD + 30, "yes")
+=======
+    job = f"( {job} ) || exit\n{then}" if then else job
+    return _detached("hand-over", move.role, job, TOLD + 30, "yes")
+>>>>>>> standby
 
 
-def take_over_script(move: Move, note: Note, waits: str) -> str:
+def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION) -> str:
     """Shell that waits until a copy serves, in a unit of its own, and then makes it last. Pure."""
     job = script(
         "take-over",
-        user=REPLICATION,
+        user=user,
         host=move.to[0],
         port=move.to[1],
         drop_in=copy_drop_in(move.role),

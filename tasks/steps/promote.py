@@ -241,7 +241,7 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, ssh: str = "")
         begun=begun_file(role),
         moved=moved_file(role),
         text=text,
-        snapshot="" if instance.role.appendonly else snapshot_file(role),
+        snapshot="" if instance.role.appendonly else snapshot_file(instance.role),
         promoted=promoted_file(role),
         mark=MARK.format(peer=pair.peer, role=role),
         served=served_file(role),

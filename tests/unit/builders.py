@@ -139,9 +139,9 @@ def pair_of(role: str = "crypto", **overrides: Any) -> dict[str, Host]:
     port = roles()[role].port
     found = {}
     for name, peer in (("one", "other"), ("other", "one")):
-        pair = Pair(role, peer, (PAIR[peer], port), name == "other", name == "other", PAIR[peer])
-        own = {"address": PAIR[name], **overrides}
-        found[name] = desired(role, name=name, pairs=(pair,), **{role: own})
+        pair = Pair(role, peer, (PAIR[peer], port), name == "other", name == "other", ssh_there=PAIR[peer])
+        own: dict[str, Any] = {role: {"address": PAIR[name], **overrides}}
+        found[name] = desired(role, name=name, pairs=(pair,), **own)
     return found
 
 
