@@ -14,11 +14,8 @@ from enum import Enum
 from tasks.catalogue.printable import printable
 from tasks.compare.adoption import has_own_data
 from tasks.compare.unknown import Kind, Unknown
-<<<<<<< HEAD
-from tasks.desired.guard import with_notes
-=======
 from tasks.compare.unwell import Code, Health
->>>>>>> standby
+from tasks.desired.guard import with_notes
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     begun_file,
@@ -251,13 +248,8 @@ def _two(role: str, sides: tuple[Side, Side]) -> str:
     names = " or ".join(side.host for side in sides)
     return (
         "choose whose writes are to stay (its services' endpoint, its newest keys), and stop the other one, on "
-<<<<<<< HEAD
-        f"{names}: systemctl stop {unit_name(role)}, which keeps its data; then deploy to both: it becomes the "
-        f"standby, and {data_directory(role)} there is set aside, not deleted"
-=======
         f"{names}: systemctl stop {unit_name(role)}, which keeps its data; then deploy to both: it is the standby, "
         f"and {data_directory(role)} there is set aside, not deleted"
->>>>>>> standby
     )
 
 
@@ -266,5 +258,6 @@ def _both(role: str, sides: tuple[Side, Side]) -> str:
     names = " or ".join(side.host for side in sides)
     return (
         f"see which served last (journalctl -u {unit_name(role)}, ls -l {data_directory(role)}), and start "
-        f"that one, on {names}: systemctl start {unit_name(role)}; then deploy to both: the other is its standby"
+        f"that one of {names}: deploy with --limit to its host and --data serve_alone={role}; then deploy to both: the "
+        "other is its standby"
     )

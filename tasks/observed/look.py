@@ -156,11 +156,8 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
-<<<<<<< HEAD
-    own |= {path for role in roles for path in files_of_a_pair(role)}
-=======
     own |= {file.path for pair in desired.pairs for file in pair.files}  # whichever of the two it is found to be
->>>>>>> standby
+    own |= {path for role in roles for path in files_of_a_pair(role)}
     own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(

@@ -21,6 +21,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REPLICATION, TAKEOVER_RULES
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
+from tasks.desired.guard import NOTE
 from tasks.desired.paths import (
     LOCK_DIRECTORY,
     begun_file,
@@ -71,11 +72,12 @@ def within(seconds: float, look: Callable[[], Seen], poll: float = POLL) -> Seen
 @dataclass(frozen=True)
 class Note:
     """What the new host notes of a role that serves there: that it has run, in words; of one without a log, with this
-    snapshot only.
+    snapshot only. `served`: where one of a pair notes that it serves since the host was booted.
     """
 
     text: str
     snapshot: str = ""
+    served: str = ""
 
 
 @dataclass(frozen=True)
@@ -315,12 +317,8 @@ def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") ->
         lag=LAG,
         patience=TOLD,
     )
-<<<<<<< HEAD
-    return detached("hand-over", move.role, job, TOLD + 30, "yes")
-=======
     job = f"( {job} ) || exit\n{then}" if then else job
-    return _detached("hand-over", move.role, job, TOLD + 30, "yes")
->>>>>>> standby
+    return detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 
 def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION) -> str:
@@ -338,6 +336,8 @@ def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION
         moved=moved_file(move.role),
         text=note.text,
         snapshot=note.snapshot,
+        served=note.served,
+        serving=NOTE,
     )
     return detached("take-over", move.role, job, WATCH + 30, waits)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 from dataclasses import dataclass, field
 
 from pyinfra import logger
@@ -38,16 +37,18 @@ from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import count_keys
 from tasks.run.ending import Refusal, listed
-from tasks.run.options import only_plans, options
+from tasks.run.options import only_plans
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, survey
 from tasks.steps.handover import MoveFailed, Side, detached
 from tasks.steps.lock import hold_now
+from tasks.steps.swap import confirm
 
 HOLDS = 60_000  # milliseconds for which nothing is written amid it, at most: it asks the old host once more meanwhile
 BACK = 20  # seconds for a standby to follow again where it is not promoted after all
 PATIENCE = 120  # seconds for all of it
 PROMOTED = "promoted: "
+NOTHING = "Nothing was promoted"
 MARK = "# This host was put in the place of {peer} for {role}: that one was not there. Gone when it is the standby."
 
 
@@ -77,7 +78,7 @@ def _promote_role(state: State, run: Run) -> int:
     server = place.seen.observed.servers.get(role) if place.seen.observed else None
     if server is None or server.refusal is not None:
         why = "does not run" if server is None else str(server.refusal)
-        raise Refusal(f"Nothing was promoted: {role}: its server on {place.host.name} does not tell what it is: {why}")
+        raise Refusal(f"{NOTHING}: {role}: its server on {place.host.name} does not tell what it is: {why}")
     if server.info.get("role") == "master":
         place.say(f"is served by {place.host.name} already: nothing was done", "green")
         return 0
@@ -87,11 +88,11 @@ def _promote_role(state: State, run: Run) -> int:
     place.say(f"the standby on {place.host.name} has {keys} keys; {lacks}")
     problems = list(promotion_problems(place.pair, server.info, keys, _ssh(state, place.pair), old_is_off))
     if problems:
-        raise Refusal(listed("Nothing was promoted", [f"{role}: {problem}" for problem in problems]))
+        raise Refusal(listed(NOTHING, [f"{role}: {problem}" for problem in problems]))
     place.say(f"to be served by {place.host.name} in the place of {place.pair.peer}")
     if only_plans():
         return 0
-    _confirm(role)
+    confirm(role, f"{NOTHING}: nobody to confirm: add -y to promote {role}, or --dry to look", NOTHING)
     hold_now(state, {place.host.name: place.seen})
     return 0 if _promote(state, run, place) else 1
 
@@ -106,7 +107,7 @@ def _wish(state: State) -> tuple[str, bool]:
     if not isinstance(off, bool):
         problems.append(f"{OLD_IS_OFF}: expected true or false, observed {off!r}")
     if problems:
-        raise Refusal(listed("Nothing was promoted", problems))
+        raise Refusal(listed(NOTHING, problems))
     return names[0], off
 
 
@@ -115,7 +116,7 @@ def _place(state: State, run: Run, role: str) -> Place:
     pairs = {name: pair for name, host in run.tier.hosts.items() if (pair := host.pair_of(role)) is not None}
     if not pairs:
         raise Refusal(
-            f"Nothing was promoted: {role} has no standby in this inventory, expected a host in group "
+            f"{NOTHING}: {role} has no standby in this inventory, expected a host in group "
             f"redis_{role}_standby: restore a backup (docs/runbook.md, Host installed anew)"
         )
     looks = survey(state, run)
@@ -123,12 +124,12 @@ def _place(state: State, run: Run, role: str) -> Place:
     seen = {name: looks[name] for name in pairs if name in looks and looks[name].observed is not None}
     if not seen:
         lost = "; ".join(f"{name}: {why}" for name, why in unreachable(state).items())
-        raise Refusal(f"Nothing was promoted: {role}: neither of {' and '.join(sorted(pairs))} was seen: {lost}")
+        raise Refusal(f"{NOTHING}: {role}: neither of {' and '.join(sorted(pairs))} was seen: {lost}")
     standbys = [name for name in sorted(seen) if _is_standby(role, seen[name])]
     name = standbys[0] if len(standbys) == 1 else next((name for name in sorted(seen) if _serves(role, seen[name])), "")
     if not name:
         raise Refusal(
-            f"Nothing was promoted: {role}: {' and '.join(sorted(seen))}: no server that follows another one was seen, "
+            f"{NOTHING}: {role}: {' and '.join(sorted(seen))}: no server that follows another one was seen, "
             "expected the standby: look at it by tasks/status.py"
         )
     desired = seen[name].desired
@@ -159,24 +160,10 @@ def _ssh(state: State, pair: Pair) -> str | None:
     lost = unreachable(state)
     if pair.peer not in lost:
         raise Refusal(
-            f"Nothing was promoted: {pair.peer} takes no part in this run, expected that it is tried whether it "
+            f"{NOTHING}: {pair.peer} takes no part in this run, expected that it is tried whether it "
             "answers: without --limit and --exclude"
         )
     return lost[pair.peer]
-
-
-def _confirm(role: str) -> None:
-    """Raises Refusal unless a person wants it."""
-    if options().get("yes"):
-        return
-    if not sys.stdin.isatty():
-        raise Refusal(f"Nothing was promoted: nobody to confirm: add -y to promote {role}, or --dry to look")
-    try:
-        answer = input(f"    Type {role} to promote it: ")
-    except (EOFError, KeyboardInterrupt):
-        answer = ""
-    if answer.strip() != role:
-        raise Refusal("Nothing was promoted: not confirmed")
 
 
 def _promote(state: State, run: Run, place: Place) -> bool:

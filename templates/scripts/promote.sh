@@ -12,7 +12,14 @@ IFS= read -r REDISCLI_AUTH
 export REDISCLI_AUTH LC_ALL=C
 own() { timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning "$@" 2>&1 | tr -d '\r'; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
-says() { field role "$(own INFO replication)"; }
+# What it says that it is, asked again while it says nothing: a host may be busy.
+says() {
+  local asked=$SECONDS role
+  until role=$(field role "$(own INFO replication)"); [ -n "$role" ] || [ $((SECONDS - asked)) -ge "$patience" ]; do
+    sleep 0.2
+  done
+  echo "$role"
+}
 # Whoever takes a connection, and whoever refuses one: that host is there. Each place is an address and a port.
 answering() {
   local place said

@@ -4,9 +4,9 @@
 # Nothing of what made it a copy is left for its next start, nor what says that its data is of before the role moved away
 # (`moved`); it is noted that the role has run here (`text` in `begun`), and it starts at boot. If it is not told within
 # `patience` seconds, it stays what it is: a copy. `snapshot`: of a role without a log, that is noted only with this file,
-# for its next start may find nothing until it has saved.
+# for its next start may find nothing until it has saved. `served`: where one of a pair notes that it serves (`serving`).
 : "${user?}" "${host?}" "${port?}" "${drop_in?}" "${copy?}" "${unit?}" "${patience?}"
-: "${begun?}" "${moved?}" "${text?}" "${snapshot?}"
+: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${served?}" "${serving?}"
 IFS= read -r REDISCLI_AUTH
 export REDISCLI_AUTH
 began=$SECONDS
@@ -21,6 +21,10 @@ install -d -m 0700 "${begun%/*}" || failed=1
 if [ -z "$snapshot" ] || [ -s "$snapshot" ]; then
   printf '%s' "$text" >"$begun.new" && sync "$begun.new" && mv -fT "$begun.new" "$begun" ||
     failed=1
+fi
+if [ -n "$served" ]; then
+  mkdir -p "${served%/*}"
+  (umask 077 && printf '%s\n' "$serving" >"$served") || failed=1
 fi
 rm -f "$moved" && sync "${moved%/*}" || failed=1
 rm -f "$drop_in" "$copy" && sync "${copy%/*}" || failed=1

@@ -48,14 +48,10 @@ S = Stance
 FIRST, OTHER = "one", "other"
 TABLE = {
     (S.SERVES, S.SERVES): Kind.TWO,
-<<<<<<< HEAD
-    (S.KEEPS, S.KEEPS): Kind.TWO,
-    (S.PROMOTED, S.PROMOTED): Kind.TWO,
+    (S.KEEPS, S.KEEPS): Kind.NOBODY,
+    (S.PROMOTED, S.PROMOTED): Kind.NOBODY,
     (S.PROMOTED, S.KEEPS): FIRST,
     (S.KEEPS, S.PROMOTED): OTHER,
-=======
-    (S.KEEPS, S.KEEPS): Kind.NOBODY,
->>>>>>> standby
     (S.EMPTY, S.EMPTY): FIRST,
     **{(S.SERVES, it): FIRST for it in S if it is not S.SERVES},
     **{(it, S.SERVES): OTHER for it in S if it is not S.SERVES},
