@@ -238,7 +238,7 @@ def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
         return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
     way = (
         "start the one that served last, if its host and data are there; where they are lost: tasks/handover.py --data "
-        f"promote={role} (docs/runbook.md, A host is lost)"
+        f"promote={role} (docs/runbook.md, Promote a standby)"
     )
     return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
-from tasks.desired.paths import promoted_file
 from tests.bench.handover import SCRIPT
 from tests.hosts import figures
 from tests.hosts.clients import client
@@ -26,6 +25,7 @@ HAND_OVER = "tasks/handover.py"
 OFF = ("--data", "old_is_off=true")
 STATE = "systemctl show -P ActiveState redis-crypto"
 JOURNAL = "journalctl --boot --output=cat --unit=redis-crypto"
+PROMOTED = "/var/lib/caas-redis/crypto.promoted"
 LOST = "promotion: acknowledged writes that are lost, of how many"
 
 
@@ -179,7 +179,7 @@ def test_the_old_one_that_comes_back_never_serves_and_is_the_standby_after_a_dep
     assert takers(pair) == []
     new.sh("systemctl start redis-crypto")
     assert takers(pair) == [NEW]
-    assert new.sh(f"ls {promoted_file('crypto')}").strip()
+    assert new.sh(f"ls {PROMOTED}").strip()
 
     plan = output(pair.run("deploy.py", "--dry", yes=False))
     assert "data of its own (" in plan
@@ -188,7 +188,7 @@ def test_the_old_one_that_comes_back_never_serves_and_is_the_standby_after_a_dep
     assert takers(pair) == [NEW]
     assert follows(pair, OLD, NEW)
     assert [name for name in old.sh("ls /var/lib/redis/crypto").split() if ".replaced-" in name]
-    assert not new.sh(f"ls {promoted_file('crypto')} 2>/dev/null || true").strip()
+    assert not new.sh(f"ls {PROMOTED} 2>/dev/null || true").strip()
     assert pair.deploy_json()["results"]["totals"]["success"] == 0
     for file in ("tasks/verify.py", "tasks/drift.py"):
         done = pair.run(file)
