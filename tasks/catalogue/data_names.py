@@ -21,7 +21,7 @@ from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 RESTORE, AT, INTO, ANYWAY_RESTORE = "restore", "at", "into", "anyway"  # of tasks/restore.py
-HANDOVER = "handover"  # of tasks/handover.py
+HANDOVER, PROMOTE, OLD_IS_OFF = "handover", "promote", "old_is_off"  # of tasks/handover.py
 LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
@@ -70,6 +70,8 @@ NAMES = (
         INTO,
         ANYWAY_RESTORE,
         HANDOVER,
+        PROMOTE,
+        OLD_IS_OFF,
         FROM,
         LIKE,
         SCALE,

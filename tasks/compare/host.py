@@ -24,6 +24,7 @@ from tasks.compare.certificates import (
 )
 from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
+from tasks.compare.guard import guard_differences
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
@@ -87,6 +88,7 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *backup_leftovers(desired, observed),
         *metrics_differences(desired, observed),
         *handover_differences(desired, observed),
+        *guard_differences(desired, observed),
         *standby_differences(desired, observed),
     ]
     found += _certificates(desired, observed, found)

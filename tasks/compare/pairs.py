@@ -7,7 +7,7 @@ two.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -15,8 +15,17 @@ from tasks.catalogue.printable import printable
 from tasks.compare.adoption import has_own_data
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
+from tasks.desired.guard import with_notes
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import begun_file, copy_drop_in, data_directory, handed_over_drop_in, moved_file, unit_name
+from tasks.desired.paths import (
+    begun_file,
+    copy_drop_in,
+    data_directory,
+    handed_over_drop_in,
+    moved_file,
+    promoted_file,
+    unit_name,
+)
 from tasks.desired.standby import oriented
 from tasks.observed.state import Observed
 
@@ -35,6 +44,7 @@ class Stance(Enum):
     COPY = "is a standby that does not run"
     FENCED = "was handed over, or was about to be, and does not run"
     KEEPS = "does not run, and has data"
+    PROMOTED = "does not run, and was put in the place of the other one"
     OLD = "does not run, and has data of before it moved"
     EMPTY = "has nothing of it"
 
@@ -65,17 +75,20 @@ class Verdict:
 def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
     """The hosts as they are to be, each pair as it was found; and by host the pairs of which nobody can tell."""
     standby: dict[str, dict[str, bool]] = {}
+    settled: dict[str, bool] = {}  # role whose server is known → whether both hosts tell what theirs is
     unknown: dict[str, list[Unknown]] = {}
     for role, names in sorted(_pairs(hosts).items()):
         sides = [_side(name, role, hosts) for name in names]
-        found = verdict(role, *sides)
+        found = _by_word(role, sides, hosts) or verdict(role, *sides)
+        if found.serves:
+            settled[role] = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
         for side in sides:
             mine = side.host != found.serves if found.serves else _by_itself(side)
             standby.setdefault(side.host, {})[role] = mine
             if not found.serves and hosts[side.host][1] is not None:
                 item = Unknown(role, WHICH, found.because, found.remedy, found.kind)
                 unknown.setdefault(side.host, []).append(item)
-    as_found = {name: oriented(host, standby.get(name, {})) for name, (host, _) in hosts.items()}
+    as_found = {name: with_notes(oriented(host, standby.get(name, {})), settled) for name, (host, _) in hosts.items()}
     return {name: _with_versions(host, hosts) for name, host in as_found.items()}, unknown
 
 
@@ -89,6 +102,14 @@ def _version(role: str, name: str, hosts: Hosts) -> str:
     observed = hosts[name][1] if name in hosts else None
     server = observed.servers.get(role) if observed is not None else None
     return server.info.get("redis_version", "") if server is not None and server.refusal is None else ""
+
+
+def _by_word(role: str, sides: Sequence[Side], hosts: Hosts) -> Verdict | None:
+    """That the one that is seen serves, by a person's word that the other one, which is not, was not promoted."""
+    seen = [side for side in sides if side.stance is not Stance.UNSEEN]
+    if len(seen) != 1 or seen[0].stance not in KEEPING or role not in hosts[seen[0].host][0].requests.serve_alone:
+        return None
+    return Verdict(seen[0].host)
 
 
 WHICH = "which of its two hosts serves it"
@@ -155,6 +176,8 @@ def stance(instance: Instance, observed: Observed) -> Stance:
         return Stance.FENCED
     if moved_file(role) in observed.files:
         return Stance.OLD
+    if promoted_file(role) in observed.files:
+        return Stance.PROMOTED
     keeps = has_own_data(instance, observed) or begun_file(role) in observed.files
     return Stance.KEEPS if keeps or role in observed.adopting else Stance.EMPTY
 
@@ -163,7 +186,7 @@ def _by_itself(side: Side) -> bool:
     """Whether a server is a standby, where nobody can tell of both."""
     if side.stance in COPIES:
         return True
-    return side.by_inventory and side.stance not in (Stance.SERVES, Stance.KEEPS, Stance.TOLD)
+    return side.by_inventory and side.stance not in (Stance.SERVES, *KEEPING, Stance.TOLD)
 
 
 def verdict(role: str, first: Side, other: Side) -> Verdict:
@@ -181,18 +204,26 @@ def verdict(role: str, first: Side, other: Side) -> Verdict:
         here = next((side for side in sides if side not in unseen), None)
         if here is not None and here.stance is Stance.FOLLOWS:
             return Verdict(unseen[0].host)
-        return Verdict("", seen, "let both hosts take part: without --limit and --exclude, and reachable")
+        way = "let both hosts take part: without --limit and --exclude, and reachable"
+        if here is not None and here.stance in KEEPING:
+            way += (
+                f"; where {unseen[0].host} is lost and nobody has promoted it: --data serve_alone={role}, which starts "
+                f"the one on {here.host}"
+            )
+        return Verdict("", seen, way)
     return _of_what_lies_there(role, first, other)
 
 
 COPIES = (Stance.FOLLOWS, Stance.DEMOTED, Stance.COPY)
+KEEPING = (Stance.KEEPS, Stance.PROMOTED)
 GONE = (Stance.DEMOTED, Stance.FENCED)
 
 
 def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
     """Both were seen, and neither serves: who would, if it were started."""
     sides, seen = (first, other), f"{first}, and {other}"
-    keeping = [side for side in sides if side.stance is Stance.KEEPS]
+    promoted = [side for side in sides if side.stance is Stance.PROMOTED]
+    keeping = promoted if len(promoted) == 1 else [side for side in sides if side.stance in KEEPING]
     if len(keeping) == 2:
         return Verdict("", f"{seen}: nobody serves it", _both(role, sides), Kind.NOBODY)
     if any(side.stance is Stance.TOLD for side in sides):
@@ -207,7 +238,7 @@ def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
         return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
     way = (
         "start the one that served last, if its host and data are there; where they are lost: tasks/handover.py --data "
-        f"promote={role} (docs/runbook.md, A host is lost)"
+        f"promote={role} (docs/runbook.md, Promote a standby)"
     )
     return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
 
@@ -227,5 +258,6 @@ def _both(role: str, sides: tuple[Side, Side]) -> str:
     names = " or ".join(side.host for side in sides)
     return (
         f"see which served last (journalctl -u {unit_name(role)}, ls -l {data_directory(role)}), and start "
-        f"that one, on {names}: systemctl start {unit_name(role)}; then deploy to both: the other is its standby"
+        f"that one of {names}: deploy with --limit to its host and --data serve_alone={role}; then deploy to both: the "
+        "other is its standby"
     )

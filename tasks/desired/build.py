@@ -26,6 +26,7 @@ from tasks.catalogue.users import users_of
 from tasks.desired.address import ARPING, address_files, address_plans
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.backup import backup_files, backup_plan, backup_timers
+from tasks.desired.guard import with_guards
 from tasks.desired.host import (
     OF_EXPORTER,
     Away,
@@ -64,6 +65,7 @@ from tasks.desired.paths import (
     begun_unit,
     config_file,
     data_directory,
+    guard_file,
     loaded_file,
     manifest_file,
     marker_file,
@@ -176,7 +178,7 @@ def desired_host(
         addresses=addresses,
         exporter=measuring,
     )
-    return with_pairs(host, pairs, passwords)
+    return with_guards(with_pairs(host, pairs, passwords), passwords)
 
 
 def with_forwards(host: Host, more: Sequence[Forward]) -> Host:
@@ -391,5 +393,6 @@ def _unit_text(role: Role, digest: str) -> str:
         snapshot=snapshot_file(role),
         marker=marker_file(role.name),
         begun=begun_file(role.name),
+        guard=guard_file(role.name),
         descriptors=descriptors(role),
     )

@@ -233,3 +233,23 @@ def copy_drop_in(role: str) -> str:
 def handed_over_drop_in(role: str) -> str:
     """What keeps a role from its next start: another host has it, or a handover there was cut off."""
     return f"{UNITS}/{unit_name(role)}.d/handed-over.conf"
+
+
+def guard_file(role: str) -> str:
+    """What asks before a start of a role that has a standby whether the other one of the pair serves."""
+    return f"{BACKUP_TOOLS}/guard-{role}"
+
+
+def peer_file(role: str) -> str:
+    """What the other one of a pair is asked by: for root alone."""
+    return f"{CONFIG_DIRECTORY}/{role}.peer"
+
+
+def served_file(role: str) -> str:
+    """Where it is noted that a role of a pair serves here, until the host is booted anew."""
+    return f"{LOCK_DIRECTORY}/{role}.served"
+
+
+def promoted_file(role: str) -> str:
+    """Where it is written that a role was put in the place of the other one of the pair, which was not there."""
+    return f"{RECORDS}/{role}.promoted"

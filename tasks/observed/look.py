@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.catalogue.ignored import is_unit
 from tasks.catalogue.printable import excerpt, printable
+from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -29,6 +30,7 @@ from tasks.desired.paths import (
     marker_file,
     moved_file,
     old_tls_files,
+    peer_file,
     proof_record,
     rotation_file,
     tls_files,
@@ -161,12 +163,13 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets = {file.path for file in desired.files if file.secret}
     # Of one that speaks TLS no more, too.
     secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
-    secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW)}
+    secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW, peer_file(role))}
     if desired.exporter is not None:
         secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
     own |= {file.path for pair in desired.pairs for file in pair.files}  # whichever of the two it is found to be
+    own |= {path for role in roles for path in files_of_a_pair(role)}
     own |= {backup_record(plan.role.name) for plan in desired.backups}
     own |= {proof_record(plan.role.name) for plan in (*desired.backups, *desired.proofs)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}

@@ -21,6 +21,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES, REPLICATION, TAKEOVER_RULES
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
+from tasks.desired.guard import NOTE
 from tasks.desired.paths import (
     LOCK_DIRECTORY,
     begun_file,
@@ -72,11 +73,12 @@ def within(seconds: float, look: Callable[[], Seen], poll: float = POLL) -> Seen
 @dataclass(frozen=True)
 class Note:
     """What the new host notes of a role that serves there: that it has run, in words; of one without a log, with this
-    snapshot only.
+    snapshot only. `served`: where one of a pair notes that it serves since the host was booted.
     """
 
     text: str
     snapshot: str = ""
+    served: str = ""
 
 
 @dataclass(frozen=True)
@@ -369,7 +371,7 @@ def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") ->
         patience=TOLD,
     )
     job = f"( {job} ) || exit\n{then}" if then else job
-    return _detached("hand-over", move.role, job, TOLD + 30, "yes")
+    return detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 
 def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION) -> str:
@@ -392,8 +394,10 @@ def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION
         moved=moved_file(move.role),
         text=note.text,
         snapshot=note.snapshot,
+        served=note.served,
+        serving=NOTE,
     )
-    return _detached("take-over", move.role, job, WATCH + 30, waits)
+    return detached("take-over", move.role, job, WATCH + 30, waits)
 
 
 def handing_over(role: str) -> str:
@@ -406,6 +410,7 @@ def taking_over(role: str) -> str:
     return f"redis-take-over-{role}.service"
 
 
-def _detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+def detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+    """Shell that runs a job in a unit of its own, whatever becomes of the controller. Pure."""
     unit, run = f"redis-{what}-{role}.service", f"{LOCK_DIRECTORY}/{what}-{role}"
     return script("detach", unit=unit, run=run, job=job, patience=patience, waits=waits)

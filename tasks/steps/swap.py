@@ -31,6 +31,7 @@ from tasks.desired.paths import (
     copy_drop_in,
     copy_file,
     handed_over_drop_in,
+    served_file,
     snapshot_file,
     unit_name,
 )
@@ -368,6 +369,7 @@ def _become(pair: Pair) -> str:
         text=drop_in.content or "",
         fence=handed_over_drop_in(pair.role),
         begun=begun_file(pair.role),
+        served=served_file(pair.role),
     )
 
 
@@ -471,7 +473,8 @@ def _undone(swap: Swap, old: Side, new: Side) -> str:
 def _note(swap: Swap) -> Note:
     """What the new host notes of a role when it serves there."""
     text = next(file.content or "" for file in swap.new.desired.files if file.path == begun_file(swap.role))
-    return Note(text, "" if swap.new.instance.role.appendonly else snapshot_file(swap.new.instance.role))
+    snapshot = "" if swap.new.instance.role.appendonly else snapshot_file(swap.new.instance.role)
+    return Note(text, snapshot, served_file(swap.role))
 
 
 def looked_at_again(state: State) -> Mapping[str, Look]:

@@ -7,9 +7,10 @@
 # for its next start may find nothing until it has saved.
 # `address`: the role's, where that comes along (docs/decisions/0033), on `interface`, kept there by `keeper` from then on: the
 # server, at `host` until then, listens there alone. Standard input: its password as `user`, and then as `owner`.
+# `served`: where one of a pair notes that it serves (`serving`).
 : "${address?}" "${interface?}" "${keeper?}" "${owner?}"
 : "${user?}" "${host?}" "${port?}" "${drop_in?}" "${copy?}" "${unit?}" "${patience?}"
-: "${begun?}" "${moved?}" "${text?}" "${snapshot?}"
+: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${served?}" "${serving?}"
 read -r REDISCLI_AUTH own
 export REDISCLI_AUTH
 began=$SECONDS
@@ -45,6 +46,10 @@ install -d -m 0700 "${begun%/*}" || failed=1
 if [ -z "$snapshot" ] || [ -s "$snapshot" ]; then
   printf '%s' "$text" >"$begun.new" && sync "$begun.new" && mv -fT "$begun.new" "$begun" ||
     failed=1
+fi
+if [ -n "$served" ]; then
+  mkdir -p "${served%/*}"
+  (umask 077 && printf '%s\n' "$serving" >"$served") || failed=1
 fi
 rm -f "$moved" && sync "${moved%/*}" || failed=1
 rm -f "$drop_in" "$copy" && sync "${copy%/*}" || failed=1

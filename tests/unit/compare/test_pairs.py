@@ -5,12 +5,13 @@ from itertools import product
 
 import pytest
 
+from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, verdict
 from tasks.compare.unknown import Kind
 from tasks.desired.host import Host
-from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, moved_file
+from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, moved_file, promoted_file, served_file
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import FileState, Observed
 from tests.unit.builders import as_desired, fresh, pair_of, stopped, with_server, with_setting, with_unit
@@ -36,6 +37,7 @@ def seen(host: Host, it: Stance) -> Observed | None:
         Stance.UNSEEN: None,
         Stance.UNTOLD: with_server(here, "crypto", refusal=Refusal(Cause.LOADING, "LOADING")),
         Stance.OLD: replace(down, files={**down.files, moved_file("crypto"): FILE}),
+        Stance.PROMOTED: replace(down, files={**down.files, promoted_file("crypto"): FILE}),
         Stance.EMPTY: fresh(host),
         **dict.fromkeys((Stance.COPY, Stance.FENCED, Stance.KEEPS), down),
     }.get(it, here)
@@ -47,6 +49,9 @@ FIRST, OTHER = "one", "other"
 TABLE = {
     (S.SERVES, S.SERVES): Kind.TWO,
     (S.KEEPS, S.KEEPS): Kind.NOBODY,
+    (S.PROMOTED, S.PROMOTED): Kind.NOBODY,
+    (S.PROMOTED, S.KEEPS): FIRST,
+    (S.KEEPS, S.PROMOTED): OTHER,
     (S.EMPTY, S.EMPTY): FIRST,
     **{(S.SERVES, it): FIRST for it in S if it is not S.SERVES},
     **{(it, S.SERVES): OTHER for it in S if it is not S.SERVES},
@@ -54,6 +59,8 @@ TABLE = {
     (S.FOLLOWS, S.UNSEEN): OTHER,
     **{(S.KEEPS, it): FIRST for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
     **{(it, S.KEEPS): OTHER for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
+    **{(S.PROMOTED, it): FIRST for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
+    **{(it, S.PROMOTED): OTHER for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
 }
 SEEN = [it for it in S if it not in (S.UNSEEN, S.UNTOLD)]
 
@@ -168,3 +175,34 @@ def test_an_older_version_is_no_standby_of_a_newer_one() -> None:
     (item,) = [item for item in compare(found["one"], one) if item.name == UNIT]
     assert "Redis 8.0.2 or newer, as its primary on other" in str(item)
     assert "by hand: it cannot read what its primary has" in str(item)
+
+
+@pytest.mark.parametrize("it", S)
+def test_a_persons_word_starts_the_one_that_is_seen_and_has_data_and_no_other(it: Stance) -> None:
+    hosts = pair_of()
+    asked = {name: replace(host, requests=Requests(serve_alone=("crypto",))) for name, host in hosts.items()}
+    found, unknown = orient({"one": (asked["one"], seen(hosts["one"], it)), "other": (asked["other"], None)})
+    begins = it in (S.KEEPS, S.PROMOTED)
+    noted = served_file("crypto") in {file.path for file in found["one"].files}
+    assert noted == (begins or it is S.SERVES)
+    assert ("one" in unknown) == (it not in (S.SERVES, S.FOLLOWS, S.KEEPS, S.PROMOTED, S.UNSEEN))
+
+
+def test_that_one_serves_is_noted_where_it_does_and_nowhere_else() -> None:
+    hosts = as_found()
+    noted = {
+        name: [file.path for file in host.files if file.path == served_file("crypto")] for name, host in hosts.items()
+    }
+    assert noted == {"one": [served_file("crypto")], "other": []}
+    assert served_file("crypto") in hosts["other"].absent
+
+
+@pytest.mark.parametrize("it", S)
+def test_that_one_was_promoted_is_forgotten_once_the_other_one_tells_what_it_is_and_not_before(it: Stance) -> None:
+    """From then on the other one may be promoted in its turn."""
+    hosts = pair_of()
+    if it is S.SERVES:
+        return
+    one, other = seen(hosts["one"], it), seen(hosts["other"], S.SERVES)
+    found, _ = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
+    assert (promoted_file("crypto") in found["other"].absent) == (it not in (S.UNSEEN, S.UNTOLD))
