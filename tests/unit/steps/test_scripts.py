@@ -242,6 +242,8 @@ def brought(tmp_path: Path, answers: int) -> list[str]:
         moved=f"{tmp_path}/crypto.moved",
         text="# It has run here.\n",
         snapshot="",
+        served="",
+        serving="",
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], input="of-user of-owner\n", env=environment, text=True, timeout=60)
