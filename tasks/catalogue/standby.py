@@ -96,6 +96,11 @@ def _unlike(role: str, own: Carried, standby: Carried) -> Iterator[str]:
             f"{standby.host}: {role}: {', '.join(differ)} of its standby is not that of {own.host}, expected the same "
             "of both, for the two take each other's place: say it in roles.yaml, or in redis_overrides of both"
         )
+    if first.tls is not None or other.tls is not None:
+        yield (
+            f"{standby.host}: {role}: it has tls, expected none of a role with a standby, which replicates in clear: "
+            "take the standby out of its group"
+        )
     if own.secrets != standby.secrets:
         yield (
             f"{standby.host}: {role}: its passwords are in {standby.secrets}, those of {own.host} in {own.secrets}, "

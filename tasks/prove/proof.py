@@ -106,13 +106,20 @@ def verify_tier(state: State) -> int:
 
 
 def verify_anew(state: State, role: str) -> int:
-    """As `verify_tier`, of a role's hosts as they are now; what was seen before is not believed any more."""
+    """Whether a role is as it should be on the hosts where it runs now, and served by one; what was seen is forgotten.
+
+    One that was stopped, for it cannot follow a newer one, is none of them.
+    """
     run = current(state)
     looks = look_at_all(state, run)
-    names = {name for name, seen in looks.items() if any(item.name == role for item in seen.desired.instances)}
-    hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in names}
+    runs = {name for name, seen in looks.items() if seen.observed and seen.observed.is_active(unit_name(role))}
+    serving = [name for name in runs if any(item.name == role for item in served(looks[name]) if not item.is_standby)]
+    hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in runs}
     jobs = {name: begin(partial(findings, state, host, run)) for name, host in sorted(hosts.items())}
-    problems = [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
+    found = [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
+    problems = [item for item in found if item.partition(": ")[2].startswith(f"{role}: ")]
+    if not serving:
+        problems.append(f"{role}: no host of it was seen to serve it")
     for problem in problems:
         logger.error(problem)
     return 1 if problems else 0

@@ -31,8 +31,14 @@ BY_ROLE: dict[str, tuple[str, Number]] = {
     "disk_free_bytes": ("Room that is left where the role's data is.", lambda row: row.disk_free),
     "backup_age_seconds": ("Seconds since the last copy off the host.", lambda row: row.copied),
     "proof_age_seconds": ("Seconds since a server last loaded a copy.", lambda row: row.proved),
-    "standby_lag_bytes": ("What the role's standby lacks of its history.", lambda row: row.lag and row.lag.size),
-    "standby_lag_seconds": ("Seconds since the standby was heard of.", lambda row: row.lag and row.lag.seconds),
+    "standby_lag_bytes": (
+        "What the role's standby lacks of its history.",
+        lambda row: row.lag.size if row.lag else None,
+    ),
+    "standby_lag_seconds": (
+        "Seconds since the standby was heard of.",
+        lambda row: row.lag.seconds if row.lag else None,
+    ),
     "restarts": ("Starts that systemd made by itself.", lambda row: row.restarts),
 }
 

@@ -6,6 +6,7 @@ neither restarted nor paused. Data that lies on the standby's host and is no cop
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,8 +15,9 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.acl_rules import HANDOVER, OPERATOR, SAMPLE_RULES
 from tasks.catalogue.printable import printable
+from tasks.catalogue.secret import Secret
 from tasks.compare.difference import Remedy
 from tasks.desired.host import Instance, Pair
 from tasks.desired.paths import REPLACED, UNITS, log_directory, snapshot_file
@@ -29,6 +31,7 @@ from tasks.steps.handover import BACK, POLL, MoveFailed, Side, within
 from tasks.steps.instances import by_role
 from tasks.steps.move import HELD_BACK, NO_LINK, TRIES, copy_problem, is_on_its_way
 from tasks.steps.operations import call
+from tasks.steps.sample import differing_keys
 from tasks.steps.sandbox import as_role
 
 FOLLOWS = "Bring standbys into sync"
@@ -103,6 +106,7 @@ def follow(state: State, host: Host, instance: Instance, pair: Pair, paths: Sequ
         if not done.succeeded:
             raise MoveFailed(f"it does not start: {done.output.strip() or 'see the journal of its unit'}")
     wait_until_in_sync(instance, primary, own)
+    compare_samples(primary, own)
     keys, there = (count_keys(side.info())[0] for side in (own, primary))
     return f"the standby of {pair.peer} is in sync, {keys} keys, {there} there"
 
@@ -153,3 +157,34 @@ def _snapshots(info: Mapping[str, str]) -> int:
     """How often a server has given its whole data to another one; 0 where it does not say."""
     said = info.get("sync_full", "")
     return int(said) if said.isascii() and said.isdecimal() else 0
+
+
+def compare_samples(primary: Side, own: Side) -> None:
+    """What both hold under some keys is the same. Raises MoveFailed when it is not."""
+    password = Secret(secrets.token_hex(32), ())
+    try:
+        for side in (primary, own):
+            side.allow(HANDOVER, SAMPLE_RULES, password)
+        databases = sorted(name[2:] for name in primary.info() if name.startswith("db") and name[2:].isdecimal())
+        wrong, asked = differing_keys(
+            lambda *commands: primary.ask(*commands, user=HANDOVER, password=password),
+            lambda *commands: own.ask(*commands, user=HANDOVER, password=password),
+            databases,
+        )
+    finally:  # on both, also where one of them fails
+        failed = [error for side in (primary, own) if (error := _forgotten(side))]
+    if failed:
+        raise failed[0]
+    if wrong:
+        raise MoveFailed(
+            f"{own.host.name}: {wrong} of {asked} keys that were compared differ from those of its primary"
+        )
+
+
+def _forgotten(side: Side) -> MoveFailed | None:
+    """Why the user that read samples may still be there; None when it is gone."""
+    try:
+        side.ask(("ACL", "DELUSER", HANDOVER))
+    except MoveFailed as error:
+        return error
+    return None

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.bench.handover import LIBRARY
 from tests.hosts.clients import can_connect, client
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.followers import following
+from tests.hosts.pair import HANDOVER, KEYS, PORT, SERVICE, filled, is_in_sync, paired, takers, told
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.hosts.runbook_steps import follow, sees
 from tests.hosts.test_move import lost
@@ -20,50 +20,21 @@ from tests.runbook import entries
 
 pytestmark = pytest.mark.hosts
 
-KEYS = {f"kept:{number}": str(number) for number in range(2000)}
-SERVICE = "crypto-service"
-PORT = 6383
-HANDOVER = "_handover"
 FOLLOWS = "Bring standbys into sync"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     """Role crypto on the first of two hosts, with keys; both hosts have another role."""
-    here = tmp_path_factory.mktemp("pair")
     with ContainerLab(layout("prod", "bookworm")[:2]) as lab:
-        tier = placed(Tier(lab, str(here / "two.py"), here / "secrets.yaml"), crypto=OLD, socket=NEW)
-        tier.deploy()
-        with at(tier, OLD) as known:
-            known.mset(KEYS)
-            known.function_load(LIBRARY)
-        yield tier
-
-
-def takers(tier: Tier) -> list[str]:
-    """The hosts whose server takes a service's write."""
-    found = []
-    for host, address in ADDRESS.items():
-        try:
-            with client(tier.lab.netns, address, PORT, SERVICE, tier.passwords["crypto"][SERVICE]) as service:
-                service.set("test:taker", host)
-                found.append(host)
-        except redis.RedisError:
-            pass
-    return found
-
-
-def is_in_sync(tier: Tier, host: str) -> bool:
-    """Whether the server on a host follows, and is linked."""
-    with at(tier, host) as known:
-        info = known.info("replication")
-        return (info["role"], info.get("master_link_status")) == ("slave", "up")
+        yield filled(lab, tmp_path_factory.mktemp("pair"))
 
 
 def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier) -> None:
     old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
     pid = old.sh("systemctl show -P MainPID redis-crypto")
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
+    assert is_in_sync(lab, OLD, "socket", 6380)  # of a pair that began together
+    tier = placed(lab, crypto=(OLD, NEW), socket=(NEW, OLD))
     done = tier.deploy()
     assert FOLLOWS in operations(done)
     assert f"crypto: the standby of {OLD} is in sync, 2000 keys, 2000 there" in output(done)
@@ -91,13 +62,8 @@ def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier)
 
 
 def test_a_standby_that_was_told_to_follow_another_is_drift(lab: Tier, tmp_path: Path) -> None:
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
-    with at(tier, NEW) as known:
-        known.acl_setuser("test", enabled=True, passwords=["+a-password"], keys=["*"], categories=["+@all"])
-        with client(lab.lab.netns, ADDRESS[NEW], PORT, "test", "a-password", every_right=True) as anybody:
-            anybody.replicaof("172.28.2.99", PORT)
-        known.acl_deluser("test")
+    tier = paired(lab)
+    told(tier, NEW, "REPLICAOF", "172.28.2.99", PORT)
     report = tmp_path / "drift.json"
     assert tier.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
     found = {item["name"]: item["observed"] for item in json.loads(report.read_text())["hosts"][NEW]["differences"]}
@@ -112,16 +78,15 @@ HANDED_OVER = re.compile(
 
 
 def test_a_role_is_handed_over_and_back_under_load_and_loses_no_acknowledged_write(lab: Tier) -> None:
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
+    tier = paired(lab)
     pids = {name: lab.lab.hosts[name].sh("systemctl show -P MainPID redis-crypto") for name in (OLD, NEW)}
-    dry = tier.run("tasks/handover.py", "--data", "handover=crypto", "--dry", yes=False)
+    dry = tier.run(*HANDOVER, "--dry", yes=False)
     assert f"crypto: from {OLD} to {NEW}, 200" in output(dry)
     assert takers(tier) == [OLD]
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     with following(tier, "handed over and back", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
         for source, target in ((OLD, NEW), (NEW, OLD)):
-            done = tier.run("tasks/handover.py", "--data", "handover=crypto")
+            done = tier.run(*HANDOVER)
             assert done.returncode == 0, output(done)
             found = HANDED_OVER.search(output(done))
             assert found is not None, output(done)
@@ -131,7 +96,7 @@ def test_a_role_is_handed_over_and_back_under_load_and_loses_no_acknowledged_wri
     assert followed.gap < 2
     with at(tier, OLD) as known:
         assert known.mget(*KEYS) == list(KEYS.values())
-        assert HANDOVER not in known.acl_users()
+        assert "_handover" not in known.acl_users()
     # Neither server was restarted, and nothing is left to do.
     assert {name: lab.lab.hosts[name].sh("systemctl show -P MainPID redis-crypto") for name in pids} == pids
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
@@ -140,9 +105,8 @@ def test_a_role_is_handed_over_and_back_under_load_and_loses_no_acknowledged_wri
 
 
 def test_a_handover_stays_whatever_the_inventory_says_and_survives_a_restart_of_both(lab: Tier) -> None:
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
-    done = tier.run("tasks/handover.py", "--data", "handover=crypto")
+    tier = paired(lab)
+    done = tier.run(*HANDOVER)
     assert done.returncode == 0, output(done)
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
     for name in (OLD, NEW):
@@ -150,17 +114,16 @@ def test_a_handover_stays_whatever_the_inventory_says_and_survives_a_restart_of_
     wait_for(lambda: is_in_sync(tier, OLD), "the old one follows")
     assert takers(tier) == [NEW]
     # The inventory may be written as it is; that is no handover either.
-    assert placed(lab, crypto=(NEW, OLD), socket=NEW).deploy_json()["results"]["totals"]["success"] == 0
+    assert placed(lab, crypto=(NEW, OLD), socket=(NEW, OLD)).deploy_json()["results"]["totals"]["success"] == 0
     assert takers(tier) == [NEW]
-    done = tier.run("tasks/handover.py", "--data", "handover=crypto")
+    done = tier.run(*HANDOVER)
     assert done.returncode == 0, output(done)
     assert takers(tier) == [OLD]
 
 
 def test_hand_a_role_over(lab: Tier, tmp_path: Path) -> None:
     """docs/runbook.md."""
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
+    tier = paired(lab)
     plan, handed_over = entries()["hand-a-role-over"].quotes
     dry, done, _ = follow(tier, "hand-a-role-over", places={"DIR": tmp_path / "endpoints"})
     sees(dry, plan)
@@ -174,8 +137,7 @@ def test_hand_a_role_over(lab: Tier, tmp_path: Path) -> None:
 
 def test_a_standby_is_not_in_sync(lab: Tier) -> None:
     """docs/runbook.md."""
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
+    tier = paired(lab)
     (seen, mended) = entries()["a-standby-is-not-in-sync"].quotes
     journal, *steps = entries()["a-standby-is-not-in-sync"].commands
     new = lab.lab.hosts[NEW]
@@ -189,19 +151,9 @@ def test_a_standby_is_not_in_sync(lab: Tier) -> None:
     assert is_in_sync(tier, NEW)
 
 
-def told(tier: Tier, host: str, *command: "str | int") -> None:
-    """Somebody who may do everything tells a server something."""
-    with at(tier, host) as known:
-        known.acl_setuser("test", enabled=True, passwords=["+a-password"], keys=["*"], categories=["+@all"])
-        with client(tier.lab.netns, ADDRESS[host], PORT, "test", "a-password", every_right=True) as anybody:
-            anybody.execute_command(*command)
-        known.acl_deluser("test")
-
-
 def test_two_servers_take_writes(lab: Tier) -> None:
     """docs/runbook.md."""
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
+    tier = paired(lab)
     told(tier, NEW, "REPLICAOF", "NO", "ONE")
     assert takers(tier) == [OLD, NEW]
     with at(tier, NEW) as known:
@@ -224,8 +176,7 @@ def test_two_servers_take_writes(lab: Tier) -> None:
 
 def test_nobody_serves_a_role(lab: Tier) -> None:
     """docs/runbook.md: the old server was told to follow, and its unit died before the standby was told to serve."""
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
+    tier = paired(lab)
     text = "[Service]\\nExecStartPre=+/bin/false\\n"
     fence = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
     lab.lab.hosts[OLD].sh(f"mkdir -p {Path(fence).parent}; printf '{text}' >{fence}; systemctl daemon-reload")
@@ -244,14 +195,13 @@ def test_nobody_serves_a_role(lab: Tier) -> None:
     assert takers(tier) == [NEW]
     assert is_in_sync(tier, OLD)
     assert tier.deploy_json()["results"]["totals"]["success"] == 0
-    done = tier.run("tasks/handover.py", "--data", "handover=crypto")
+    done = tier.run(*HANDOVER)
     assert done.returncode == 0, output(done)
 
 
 def test_a_standby_that_leaves_keeps_its_data_as_that_of_a_copy(lab: Tier) -> None:
-    tier = placed(lab, crypto=(OLD, NEW), socket=NEW)
-    tier.deploy()
-    tier = placed(lab, crypto=OLD, socket=NEW)
+    tier = paired(lab)
+    tier = placed(lab, crypto=OLD, socket=(NEW, OLD))
     tier.deploy()
     new = lab.lab.hosts[NEW]
     assert "appendonlydir" in new.sh("ls /var/lib/redis/crypto").split()

@@ -8,7 +8,7 @@ import pytest
 from tasks.catalogue.acl_rules import STANDBY_RULES, may
 from tasks.catalogue.secrets_file import entries_of
 from tasks.catalogue.standby import Carried, doubly_named, is_older, named, paired, pairs, unfit_names
-from tests.unit.builders import roles
+from tests.unit.builders import TLS, roles
 
 
 def carried(host: str, standby_of: tuple[str, ...] = (), **given: Any) -> Carried:
@@ -41,6 +41,10 @@ def test_a_role_without_a_standby_is_none() -> None:
         "other settings": (
             [ONE, carried("other", ("crypto",), crypto={"maxmemory": "64mb"})],
             "other: crypto: maxclients, maxmemory of its standby is not that of one, expected the same",
+        ),
+        "TLS": (
+            [carried("one", crypto={"tls": TLS}), carried("other", ("crypto",), crypto={"tls": TLS})],
+            "other: crypto: it has tls, expected none of a role with a standby",
         ),
         "other secrets": (
             [ONE, carried("other", ("crypto",), secrets="secrets/else.yaml")],
