@@ -1,6 +1,9 @@
 """A host is lost: its standby takes its place, loses no more than it says, and the old one never serves again."""
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -243,3 +246,56 @@ def test_a_role_waits_for_its_other_host(pair: Tier) -> None:
     wait_for(lambda: follows(pair, NEW, OLD), "its standby follows")
     pair.deploy()
     assert pair.deploy_json()["results"]["totals"]["success"] == 0
+
+
+@pytest.mark.soak
+def test_a_host_that_was_only_cut_off_finds_out_at_its_next_start(pair: Tier) -> None:
+    """What nobody can keep from happening is seen at once, and ends with one server and the writes of both kept."""
+    old = pair.lab.hosts[OLD]
+    assert takers(pair) == [OLD]
+    old.sh("ip link set host0 down")
+    done = promote(pair, *OFF)
+    assert done.returncode == 0, output(done)
+    assert takers(pair) == [NEW]
+    assert old.sh(STATE).strip() == "active"
+    old.sh("ip link set host0 up")
+    wait_for(lambda: takers(pair) == [OLD, NEW], "both take writes")
+    done = pair.run("tasks/status.py")
+    assert done.returncode != 0
+    assert "TWO-SERVE" in output(done)
+    assert pair.run("deploy.py").returncode != 0
+    old.sh("timeout 60 systemctl restart redis-crypto", check=False)
+    assert takers(pair) == [NEW]
+    pair.deploy()
+    assert follows(pair, OLD, NEW)
+    assert len([name for name in old.sh("ls /var/lib/redis/crypto").split() if ".replaced-" in name])
+    assert pair.run(HAND_OVER, "--data", "handover=crypto").returncode == 0
+    assert takers(pair) == [OLD]
+
+
+@pytest.mark.soak
+def test_a_promotion_whose_controller_is_killed_is_ended_by_the_host(pair: Tier) -> None:
+    old, new = (pair.lab.hosts[name] for name in (OLD, NEW))
+    assert takers(pair) == [OLD]
+    old.kill()
+    words = ("-y", "--data", f"redis_secrets_file={pair.secrets}", "--data", "promote=crypto", *OFF)
+    program = Path(sys.executable).with_name("pyinfra")
+    with subprocess.Popen(
+        ["nsenter", f"--net={pair.lab.record.netns}", "--", str(program), *words, pair.inventory, HAND_OVER],
+        env=os.environ | {"HOME": str(pair.lab.home)},
+        cwd=pair.repository,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as controller:
+        unit = "systemctl show -P ActiveState redis-promote-crypto"
+        wait_for(lambda: new.sh(unit).strip() == "activating", "it has begun", 120)
+        controller.kill()
+    wait_for(lambda: takers(pair) == [NEW], "the host has ended it", 120)
+    new.sh("systemctl restart redis-crypto")
+    assert takers(pair) == [NEW]
+    old.boot()
+    pair.deploy()
+    assert follows(pair, OLD, NEW)
+    assert pair.run(HAND_OVER, "--data", "handover=crypto").returncode == 0
+    assert takers(pair) == [OLD]
