@@ -41,8 +41,11 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 
 def copy_of_tree(directory: Path) -> Path:
-    """The tree again but for its tests, at `directory`, where nothing is yet; a test may change everything in it."""
-    return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("__pycache__", "tests")))
+    """The tree again but for its tests, at `directory`, where nothing is yet; a test may change everything in it.
+
+    What is compiled is copied, too: it is of no use once its source is another (PEP 3147).
+    """
+    return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("tests")))
 
 
 def _remove(directory: Path, owner: int) -> None:

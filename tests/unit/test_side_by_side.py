@@ -47,27 +47,16 @@ def test_a_part_that_fails_fails_the_whole(
     assert ("FAILED: " + str(other) in printed) == bool(ends)
 
 
-def test_what_one_part_has_compiled_is_compiled_for_all_and_lies_beside_no_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_commands_and_other_parts_import_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    (tmp_path / "used.py").write_text("")
-    body = f"""import sys, subprocess
-def test_it():
-    command = "import sys, used; print(used.__spec__.cached)"
-    said = subprocess.run([sys.executable, "-c", command], cwd={str(tmp_path)!r}, capture_output=True, text=True).stdout
-    with open({str(tmp_path / "said")!r}, "a") as file:
-        file.write(said + str(__import__("os").path.getsize(said.strip()) > 0) + "\\n")
-"""
-    files = [tmp_path / f"test_{name}.py" for name in ("one", "two")]
-    for file in files:
-        file.write_text(body)
-    monkeypatch.setattr("tests.side_by_side.parts", lambda: iter([(str(file),) for file in files]))
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
+    test = tmp_path / "test_it.py"
+    test.write_text("def test_it(): pass")
+    monkeypatch.setattr("tests.side_by_side.parts", lambda: iter([(str(test),)]))
     assert main(("-p", "no:cacheprovider")) == 0
-    first, there, second, still = (tmp_path / "said").read_text().splitlines()
-    assert first == second
-    assert (there, still) == ("True", "True")
-    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "said", tmp_path / "used.py", *files])
+    names = {path.name.split(".")[0] for path in tmp_path.glob("compiled/**/tasks/**/*.pyc")}
+    assert names == {path.stem for path in REPOSITORY.glob("tasks/**/*.py")}
+    assert [*tmp_path.glob("compiled/**/test_it.*.pyc")]
 
 
 def wait_for(path: Path) -> str:
