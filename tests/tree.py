@@ -48,6 +48,19 @@ def copy_of_tree(directory: Path) -> Path:
     return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("tests")))
 
 
+def has_our_code(directory: Path) -> bool:
+    """Whether what a run imports and reads of a tree's code is the repository's, byte for byte."""
+    return all(
+        (directory / name).resolve() == REPOSITORY / name or _code(directory / name) == _code(REPOSITORY / name)
+        for name in ("tasks", "templates")
+    )
+
+
+def _code(top: Path) -> dict[Path, bytes]:
+    files = (path for path in top.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(top): path.read_bytes() for path in files}
+
+
 def _remove(directory: Path, owner: int) -> None:
     """Forked children of a test leave it to the process that made it."""
     if os.getpid() == owner:
