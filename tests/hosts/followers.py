@@ -1,7 +1,7 @@
 """Clients in every form that follow a role to its new address: a process with the plain library.
 
-Standard input: one line of JSON, {servers: [[host, port], …], username, password}; its end ends the process. Standard
-output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
+Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}}; its end ends the
+process. Standard output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
 """
 
 import json
@@ -37,8 +37,13 @@ class Followed:
 
 
 @contextmanager
-def following(tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int]) -> Iterator[Followed]:
-    """They write and read as long as the body runs, on the first of these servers that takes their writes."""
+def following(
+    tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int], **options: Any
+) -> Iterator[Followed]:
+    """They write and read as long as the body runs, on the first of these servers that takes their writes.
+
+    `options`: of redis-py, by which they speak TLS.
+    """
     found = Followed()
     process = subprocess.Popen(
         ["nsenter", f"--net={tier.lab.record.netns}", "--", sys.executable, "-m", PROGRAM],
@@ -51,7 +56,8 @@ def following(tier: Tier, scenario: str, user: str, password: str, *servers: tup
     assert process.stdout
     try:
         # Never in an argument list.
-        process.stdin.write(json.dumps({"servers": servers, "username": user, "password": password}) + "\n")
+        login = {"username": user, "password": password, **options}
+        process.stdin.write(json.dumps({"servers": servers, "login": login}) + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "begun\n"
         yield found
@@ -78,8 +84,7 @@ def lacking(known: "redis.Redis", followed: Followed) -> dict[str, int]:
 def main() -> None:
     """Follow until standard input ends."""
     told = json.loads(sys.stdin.readline())
-    login = {"username": told["username"], "password": told["password"]}
-    servers = [Server(port, host, login) for host, port in told["servers"]]
+    servers = [Server(port, host, told["login"]) for host, port in told["servers"]]
     clients = [Client(form, servers[0], servers[-1]) for form in FORMS]
     for item in clients:
         item.start()
