@@ -50,7 +50,7 @@ from tasks.observed.connection import (
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, cause_of, converse, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
-from tasks.observed.leftover import with_leftovers
+from tasks.observed.leftover import leftover_trusts, with_leftovers
 from tasks.observed.login import operator_login
 from tasks.observed.own_server import Endpoint, is_its_own, own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_look
@@ -91,7 +91,8 @@ def observe(
     running = [instance for instance in desired.instances if seen.is_active(instance.unit)]
     known = {item.name: operator_login(item.name, passwords[item.name].get(OPERATOR), seen) for item in running}
     found = {item.name: endpoint(item, seen) for item in running}
-    learn(host, {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()})
+    own = {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()}
+    learn(host, {**leftover_trusts(seen.leftovers, desired, seen), **own})
 
     def ask(instance: Instance) -> Server:
         server = observe_server(host, instance, found[instance.name], known[instance.name])

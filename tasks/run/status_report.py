@@ -151,10 +151,10 @@ def status_of(state: State, run: Run, patience: float, role: str = "") -> Status
         said = {name: asking[name].result(seen) for name, seen in looks.items()}
     drift = build_report(state, run, looks, FromOthers(), checked_at, 0.0)
     proofs = proofs_elsewhere(looks)
-    hosts = tuple(
+    rows = tuple(
         _host(item, looks.get(item.host), said.get(item.host, Now()), proofs.get(item.host, {})) for item in drift.hosts
     )
-    return StatusReport(drift.checked_at, hosts, time.monotonic() - began, drift.notes)
+    return StatusReport(drift.checked_at, rows, time.monotonic() - began, drift.notes)
 
 
 class Asking:

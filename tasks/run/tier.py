@@ -215,12 +215,18 @@ def build_tier(
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
     awaited = {source: [edit.pair for edit in made if edit.awaits] for source, made in steps.items()}
     desired = {}
+    speaking: dict[str, dict[str, Credentials]] = {}  # by host, of its roles that speak TLS
     for host in inputs:
         credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
+        speaking[host.name] = credentials
         away = _away(homes.get(host.name, []), inputs, passwords)
         made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials, away)
         desired[host.name] = _with_rotated(made, kept.get(host.secrets, NOTHING_KEPT))
+    everywhere = {role: found for own in speaking.values() for role, found in own.items()}
+    for name, made in desired.items():
+        elsewhere = {role: found for role, found in everywhere.items() if role not in speaking[name]}
+        desired[name] = replace(made, leaving=elsewhere) if elsewhere else made
     sources = {host.name: host.secrets for host in inputs}
     return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness, steps), problems
 

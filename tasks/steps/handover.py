@@ -29,6 +29,7 @@ from tasks.desired.paths import (
     copy_file,
     handed_over_drop_in,
     moved_file,
+    tls_files,
     unit_name,
 )
 from tasks.observed.bounds import CHANGE
@@ -96,6 +97,7 @@ class Side:
     password: str = field(repr=False)
     also: Endpoint | None = None
     bound: str = ""
+    sealed: bool = False  # it speaks TLS to the other one
 
     def ask(self, *commands: Sequence[str], user: str = OPERATOR, password: str = "") -> list[Reply]:
         """Its replies. Raises MoveFailed when it refuses one, or does not answer."""
@@ -136,7 +138,8 @@ class Side:
 
     def forget(self) -> None:
         """Nobody may copy it any more, it logs in nowhere, and nothing that it was told for a move is left."""
-        self.ask(("ACL", "DELUSER", REPLICATION, HANDOVER), ("CONFIG", "SET", *OWN))
+        own = (*OWN, "tls-replication", "no") if self.sealed else OWN
+        self.ask(("ACL", "DELUSER", REPLICATION, HANDOVER), ("CONFIG", "SET", *own))
         if self.bound:
             self.ask(("CONFIG", "SET", "bind", self.bound))
 
@@ -159,7 +162,8 @@ def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> st
     of_old = Secret(secrets.token_hex(32), ())
     old.allow(HANDOVER, f"{HANDOVER_RULES} {REBIND_RULES}" if move.along else HANDOVER_RULES, of_old)
     new.allow(REPLICATION, TAKEOVER_RULES, password)
-    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH))
+    sealed = ("tls-replication", "yes") if move.tls else ()
+    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH, *sealed))
     if move.along:
         old.ask(("CONFIG", "SET", "bind", f"{move.along.address} {move.along.apart}"))
     begun = run_command(new.state, new.host, take_over_script(move, note, "no"), _told(move, new, password))
@@ -355,6 +359,7 @@ def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") ->
     new_host, new_port = move.copied_at
     job = script(
         "hand-over",
+        tls=tls_words(move),
         address=move.along.address if move.along else "",
         keeper=move.along.keeper if move.along else "",
         unit=unit_name(move.role),
@@ -379,6 +384,7 @@ def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION
     host, port = move.copied_at
     job = script(
         "take-over",
+        tls=tls_words(move),
         address=move.along.address if move.along else "",
         interface=move.along.interface if move.along else "",
         keeper=move.along.keeper if move.along else "",
@@ -398,6 +404,18 @@ def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION
         serving=NOTE,
     )
     return detached("take-over", move.role, job, WATCH + 30, waits)
+
+
+def tls_words(move: Move) -> list[str]:
+    """The options of redis-cli by which it speaks to both servers of a role. Pure.
+
+    It checks who signed the certificate, and not whom that is for: who answers is met before (move.py).
+    """
+    if move.tls is None:
+        return []
+    pair, authority = tls_files(move.role)
+    shown = ["--cert", pair, "--key", pair] if move.tls.asks else []
+    return ["--tls", "--cacert", authority, *shown]
 
 
 def handing_over(role: str) -> str:

@@ -37,8 +37,10 @@ from tasks.desired.paths import (
     user_name,
 )
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
-from tasks.observed.connection import run_command
+from tasks.observed.connection import ConnectionBroken, TunnelRefused, run_command
+from tasks.observed.own_server import Endpoint
 from tasks.observed.script import script
+from tasks.observed.tls import Trust, Untrusted, learn_more, meet_from
 from tasks.run.fault import fault
 from tasks.run.session import current
 from tasks.run.survey import Look
@@ -138,6 +140,12 @@ def _sides(state: State, move: Move) -> tuple[Side, Side]:
         Side(state, hosts[name], move.role, where, passwords[name].get(move.role, {}).get(OPERATOR) or "")
         for name, where in ((move.source, move.where), (move.target, move.to))
     )
+    if move.tls is not None:
+        old, new = replace(old, sealed=True), replace(new, sealed=True)
+        trusted = _trusted(state, move)
+        ways = (move.where, *([(move.along.apart, move.to[1])] if move.along else []))
+        learn_more(old.host, dict.fromkeys(ways, trusted[0]))
+        learn_more(new.host, dict.fromkeys((move.to, move.copied_at), trusted[1]))
     if move.along is None:
         return old, new
     bound = move.along.address
@@ -145,6 +153,27 @@ def _sides(state: State, move: Move) -> tuple[Side, Side]:
         replace(old, where=move.to, also=(move.along.apart, move.to[1]), bound=bound),
         replace(new, also=move.copied_at, bound=bound),
     )
+
+
+def _trusted(state: State, move: Move) -> tuple[Trust, Trust]:
+    """By what the servers of a role that speaks TLS are known: the old one and the new one. Raises MoveFailed."""
+    credentials = _instance(state, move).credentials
+    if credentials is None or move.tls is None:
+        raise MoveFailed(f"{move.role}: it is to speak TLS, and nothing is known by which: a fault of this tool")
+    return Trust(credentials, True, move.tls.old), Trust(credentials, True, move.tls.new)
+
+
+def _meet(move: Move, side: Side, where: Endpoint) -> None:
+    """Who answers at `where`, as seen from a side, is the other one. Raises MoveFailed when it does not show that.
+
+    Redis and redis-cli look at who signed a certificate, and not at whom it is for: any client's would do.
+    """
+    if move.tls is not None:
+        old, new = _trusted(side.state, move)
+        try:
+            meet_from(side.host, where, new if where == move.copied_at else old)
+        except (ConnectionBroken, TunnelRefused, Untrusted) as error:
+            raise MoveFailed(f"{side.host.name}: no TLS with {where[0]}:{where[1]}: {error}") from error
 
 
 def _move(state: State, move: Move) -> None:
@@ -173,6 +202,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
     try:
         if move.aside:
             _set_aside(move, instance, new)
+        _meet(move, new, move.where)
         _begin(move, instance, old, new)
         _wait_for_copy(move, instance, old, new)
         if is_persistent(instance.role):
@@ -180,6 +210,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
             new.ask(("BGSAVE",))
             _wait_for_copy(move, instance, old, new)
         _compare(old, new)
+        _meet(move, old, move.copied_at)
         return hand_over(move, old, new, password, note)
     except Exception as error:  # a fault of this tool leaves no more behind than what a host does
         why = str(error) if isinstance(error, MoveFailed) else fault(error)
@@ -292,6 +323,7 @@ def copy_text(move: Move, password: str, persistent: bool = True) -> str:
         f"include {config_file(move.role)}\n{bind}replicaof {address} {port}\n"
         f'masteruser {REPLICATION}\nmasterauth "{revealed(password)}"\n'
         f"{' '.join(FRESH)}\n{'' if persistent else 'rdb-del-sync-files yes' + chr(10)}"
+        f"{'tls-replication yes' + chr(10) if move.tls else ''}"
     )
 
 

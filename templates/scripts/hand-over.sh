@@ -6,11 +6,13 @@
 # What it prints last says which of the three it was: `handed over`, `not handed over` or `not known`.
 # `address`: the role's, where that goes along (docs/decisions/0033): `host` is then a loopback address, by which the old server is
 # spoken to when its own has gone; it leaves the host when all clients were ended by it, and before the copy is told.
+# `tls`: how redis-cli speaks TLS, where it does.
 # Standard input: its password at the old server, and another one, that of the new server, which learns no other.
-: "${address?}" "${keeper?}"
+: "${address?}" "${keeper?}" "${tls?}"
 : "${unit?}" "${old_user?}" "${new_user?}" "${host?}" "${port?}" "${new_host?}" "${new_port?}" "${fence?}" "${words?}" "${pause?}" "${lag?}" "${patience?}"
 read -r old_password new_password
-ask() { REDISCLI_AUTH=$4 timeout 3 redis-cli -h "$1" -p "$2" --user "$3" "${@:5}" 2>&1 | tr -d '\r'; }
+# shellcheck disable=SC2086  # a list of plain words
+ask() { REDISCLI_AUTH=$4 timeout 3 redis-cli -h "$1" -p "$2" --user "$3" $tls "${@:5}" 2>&1 | tr -d '\r'; }
 old() { ask "$host" "$port" "$old_user" "$old_password" "$@"; }
 new() { ask "$new_host" "$new_port" "$new_user" "$new_password" "$@"; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }

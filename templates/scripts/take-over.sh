@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2086  # tls is a list of plain words
 # A copy that has become the role's server stays that whatever happens next (tasks/steps/handover.py). A unit of its own.
 #
 # Nothing of what made it a copy is left for its next start, nor what says that its data is of before the role moved away
@@ -6,9 +7,10 @@
 # `patience` seconds, it stays what it is: a copy. `snapshot`: of a role without a log, that is noted only with this file,
 # for its next start may find nothing until it has saved.
 # `address`: the role's, where that comes along (docs/decisions/0033), on `interface`, kept there by `keeper` from then on: the
-# server, at `host` until then, listens there alone. Standard input: its password as `user`, and then as `owner`.
+# server, at `host` until then, listens there alone. `tls`: how redis-cli speaks TLS, where it does.
 # `served`: where one of a pair notes that it serves (`serving`).
-: "${address?}" "${interface?}" "${keeper?}" "${owner?}"
+# Standard input: its password as `user`, and then as `owner`.
+: "${address?}" "${interface?}" "${keeper?}" "${owner?}" "${tls?}"
 : "${user?}" "${host?}" "${port?}" "${drop_in?}" "${copy?}" "${unit?}" "${patience?}"
 : "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${served?}" "${serving?}"
 read -r REDISCLI_AUTH own
@@ -27,13 +29,13 @@ bring() {
     sleep 0.1
   done
   arping -q -U -c 1 -w 1 -I "$interface" "$address" &
-  until REDISCLI_AUTH=$own timeout 3 redis-cli -h "$host" -p "$port" --user "$owner" CONFIG SET bind "$address" 2>/dev/null |
-      grep -q '^OK' || REDISCLI_AUTH=$own timeout 3 redis-cli -h "$address" -p "$port" --user "$owner" PING 2>/dev/null | grep -q '^PONG'; do
+  until REDISCLI_AUTH=$own timeout 3 redis-cli -h "$host" -p "$port" --user "$owner" $tls CONFIG SET bind "$address" 2>/dev/null |
+      grep -q '^OK' || REDISCLI_AUTH=$own timeout 3 redis-cli -h "$address" -p "$port" --user "$owner" $tls PING 2>/dev/null | grep -q '^PONG'; do
     [ $((SECONDS - began)) -lt "$patience" ] || return 1
     sleep 0.1
   done
 }
-serves() { timeout 3 redis-cli -h "$1" -p "$port" --user "$user" INFO replication 2>/dev/null | grep -q '^role:master'; }
+serves() { timeout 3 redis-cli -h "$1" -p "$port" --user "$user" $tls INFO replication 2>/dev/null | grep -q '^role:master'; }
 until serves "$host" || { [ -n "$address" ] && here && serves "$address"; }; do
   [ $((SECONDS - began)) -lt "$patience" ] || exit 0
   sleep 0.05

@@ -10,7 +10,17 @@ from tasks.catalogue.backup import Backup
 from tasks.compare.pairs import orient
 from tasks.desired.host import Host
 from tests.unit.builders import (
-    BACKUP, FIVE, METRICS, OTHERS, TLS, VERSION, as_desired, away, desired, pair_of, with_server,
+    BACKUP,
+    FIVE,
+    METRICS,
+    OTHERS,
+    TLS,
+    VERSION,
+    as_desired,
+    away,
+    desired,
+    pair_of,
+    with_server,
 )
 
 FILES = Path(__file__).parent / "files"

@@ -1,7 +1,7 @@
 """Clients in every form that follow a role to its new address: a process with the plain library.
 
-Standard input: one line of JSON, {servers: [[host, port], …], username, password, pause}; its end ends the process.
-Standard output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
+Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}, pause}; its end ends the
+process. Standard output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
 """
 
 import json
@@ -38,11 +38,11 @@ class Followed:
 
 @contextmanager
 def following(
-    tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int], pause: float = 0
+    tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int], pause: float = 0, **options: Any
 ) -> Iterator[Followed]:
     """They write and read as long as the body runs, on the first of these servers that takes their writes.
 
-    `pause`: seconds of each between two steps.
+    `pause`: seconds of each between two steps; `options`: of redis-py, by which they speak TLS.
     """
     found = Followed()
     process = subprocess.Popen(
@@ -56,8 +56,8 @@ def following(
     assert process.stdout
     try:
         # Never in an argument list.
-        told = {"servers": servers, "username": user, "password": password, "pause": pause}
-        process.stdin.write(json.dumps(told) + "\n")
+        login = {"username": user, "password": password, **options}
+        process.stdin.write(json.dumps({"servers": servers, "login": login, "pause": pause}) + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "begun\n"
         yield found
@@ -83,8 +83,7 @@ def lacking(known: "redis.Redis", followed: Followed) -> dict[str, int]:
 def main() -> None:
     """Follow until standard input ends."""
     told = json.loads(sys.stdin.readline())
-    login = {"username": told["username"], "password": told["password"]}
-    servers = [Server(port, host, login) for host, port in told["servers"]]
+    servers = [Server(port, host, told["login"]) for host, port in told["servers"]]
     clients = [Client(form, servers[0], servers[-1], pause=told["pause"]) for form in FORMS]
     for item in clients:
         item.start()

@@ -147,6 +147,7 @@ def run(
     fence = tmp_path / "redis-crypto.service.d" / "handed-over.conf"
     job = script(
         "hand-over",
+        tls=[],
         address=address,
         keeper=KEEPER if address else "",
         old_user=LOGINS["old"][0],

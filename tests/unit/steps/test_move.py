@@ -18,7 +18,7 @@ from tasks.catalogue.acl_rules import (
 )
 from tasks.catalogue.secret import Secret
 from tasks.compare.along import Along
-from tasks.compare.moving import Move
+from tasks.compare.moving import Move, Sealed
 from tasks.observed.exchange import secrets_in
 from tasks.steps.handover import TOLD, WATCH, Note, hand_over_script, take_over_script
 from tasks.steps.move import copy_problem, copy_text, is_on_its_way, is_persistent
@@ -110,6 +110,16 @@ def test_a_handover_with_its_address_speaks_by_addresses_that_stay() -> None:
     assert (takes["address"], takes["host"], takes["interface"]) == ("172.28.2.5", "10.0.0.2", "eth0")
     without = call(call(hand_over_script(MOVE)).parameters["job"]).parameters
     assert (without["address"], without["keeper"]) == ("", "")
+
+
+def test_a_role_that_speaks_tls_is_copied_and_handed_over_by_it() -> None:
+    for asks, shown in ((False, ""), (True, " --cert /etc/redis/crypto.pem --key /etc/redis/crypto.pem")):
+        sealed = replace(MOVE, tls=Sealed("10.0.0.5", "172.28.2.5", asks))
+        assert "tls-replication yes" in copy_text(sealed, Secret("a-password")).splitlines()
+        hands = call(call(hand_over_script(sealed)).parameters["job"]).parameters
+        takes = call(call(take_over_script(sealed, Note("It has run here."), "no")).parameters["job"]).parameters
+        assert hands["tls"] == takes["tls"] == f"--tls --cacert /etc/redis/crypto.ca{shown}"
+    assert call(call(hand_over_script(MOVE)).parameters["job"]).parameters["tls"] == ""
 
 
 def test_who_binds_a_server_to_its_address_may_do_nothing_else() -> None:

@@ -133,6 +133,7 @@ def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str 
         (tmp_path / "dump.rdb").write_text("REDIS")
     command = script(
         "take-over",
+        tls=[],
         address="",
         interface="",
         keeper="",
@@ -227,6 +228,7 @@ def brought(tmp_path: Path, answers: int) -> list[str]:
     (tmp_path / "d").mkdir()
     command = script(
         "take-over",
+        tls=[],
         address="172.28.2.5",
         interface="eth0",
         keeper="keeper.service",
