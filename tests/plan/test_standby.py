@@ -51,7 +51,7 @@ def keeping(host: Host) -> Observed:
     seen = stopped(as_desired(host), "crypto")
     begun = {begun_file("crypto"): FileState("file", "root", "root", "0644", "")}
     unit = {**seen.units["redis-crypto.service"], "DropInPaths": ""}
-    return replace(seen, files=seen.files | begun, units={**seen.units, "redis-crypto.service": unit})
+    return replace(seen, files={**seen.files, **begun}, units={**seen.units, "redis-crypto.service": unit})
 
 
 def looked(
