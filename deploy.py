@@ -27,6 +27,7 @@ from tasks.steps.preflight import check_fitness
 from tasks.steps.replay import keep_replayable
 from tasks.steps.retire import before_the_end, end_leftovers, say_what_is_adopted
 from tasks.steps.rotation import record_begin, rotation_of
+from tasks.steps.standby import bring_into_sync
 
 seen = check_fitness(ctx_state.get(), ctx_host.get())
 if seen is not None:
@@ -45,6 +46,7 @@ if seen is not None:
     own_addresses(now)
     converge_instances(ctx_state.get(), now, rotation)
     move_roles(ctx_state.get(), first)
+    bring_into_sync(first)
     serve_metrics(first)
     begin_backups(first)
     say_what_is_adopted(first)

@@ -26,6 +26,8 @@ redis_health = {
     "crash_minutes_warning": 10080,  # since the last of them: a week is enough for somebody to read the journal
     "host_memory_warning": 10,  # % of RAM available
     "host_memory_critical": 3,  # % of RAM available: the kernel is about to kill something
+    "standby_mib_warning": 16,  # MiB that a standby lacks: as much is lost when its primary's host is
+    "standby_seconds_warning": 10,  # seconds since it was last heard of, which is once a second
 }
 
 # The exact Debian version of redis-server and redis-tools, as "5:7.0.15-1~deb12u10"; None takes what is installed

@@ -47,12 +47,15 @@ READER_RULES = " ".join(["~*", "-@all", *(f"+{name}" for words in _READER_COMMAN
 # Of `metrics`, where a role is measured: no key, no value of one (SLOWLOG GET shows arguments), no setting, no client
 # (docs/decisions/0030).
 METRICS_RULES = "-@all +info +slowlog|len +latency|latest +latency|histogram"
-REPLICATION = "replication"  # a user that there is while a role moves
+REPLICATION = "replication"  # a user that there is while a role moves, and for good where it has a standby
 REPLICATION_RULES = "-@all +psync +replconf +ping"  # of whom a copy logs in as; without one of them it does not begin
+# Of a role with a standby, on both sides, for they swap: ROLE asks the other one whether it serves.
+STANDBY_RULES = f"{REPLICATION_RULES} +role"
 # Whom the new server is told to serve as, and whom the old one then follows it as. On the old one the connection of its
 # copy, which is the new host's, would have these rights: nobody of this name has them there.
 TAKEOVER_RULES = f"{REPLICATION_RULES} +info +replicaof"
 HANDOVER = "_handover"  # of the old server alone, by a password that the new host never sees; no service begins so
+SWAP_RULES = "-@all +ping +info +replicaof"  # of the standby that it is handed over to, by another password
 HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +client|kill"
 # Of `_handover` where the role's address goes along: each server listens elsewhere then. On the new one by a password
 # that the old host never sees.

@@ -21,6 +21,7 @@ from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 RESTORE, AT, INTO, ANYWAY_RESTORE = "restore", "at", "into", "anyway"  # of tasks/restore.py
+HANDOVER, PROMOTE, OLD_IS_OFF = "handover", "promote", "old_is_off"  # of tasks/handover.py
 LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
@@ -29,7 +30,8 @@ STATUS_METRICS = "status_metrics"
 STATUS_ROLE = "role"  # the one that status shows whole
 STATUS_HISTORY = "history"  # status shows what deploys have changed
 STATUS_WATCH = "watch"  # seconds between two looks
-STATUS_WORDS = (STATUS_REPORT, STATUS_METRICS, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH)
+STATUS_PATIENCE = "patience"  # seconds for hosts and servers to answer in, of which status waits for
+STATUS_WORDS = (STATUS_REPORT, STATUS_METRICS, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, STATUS_PATIENCE)
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
 ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
 DRILLS = "drills"  # which ones a rehearsal runs
@@ -67,6 +69,9 @@ NAMES = (
         AT,
         INTO,
         ANYWAY_RESTORE,
+        HANDOVER,
+        PROMOTE,
+        OLD_IS_OFF,
         FROM,
         LIKE,
         SCALE,

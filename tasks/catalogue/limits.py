@@ -44,6 +44,8 @@ class Limits(BaseModel):
     crash_minutes_warning: Count
     host_memory_warning: Percent
     host_memory_critical: Percent
+    standby_mib_warning: Count
+    standby_seconds_warning: Count
 
     @model_validator(mode="after")
     def _warnings_come_first(self) -> Limits:

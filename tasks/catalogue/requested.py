@@ -24,6 +24,7 @@ class Requests:
     new_passwords: tuple[str, ...] = ()  # replace passwords that an established instance has by those of the file
     tls_switch: tuple[str, ...] = ()  # lock out who still connects in clear, or with TLS, as the role did before
     begin_empty: tuple[str, ...] = ()  # start without the data that the role has elsewhere
+    serve_alone: tuple[str, ...] = ()  # start, for the other host of the pair, which is not seen, was not promoted
     rotate: tuple[str, ...] = ()  # ROLE or ROLE:USER, put a new password first and keep the old one
     rotate_finish: tuple[str, ...] = ()  # drop all passwords but the first
     rotate_undo: tuple[str, ...] = ()  # put the passwords from before the last step first again

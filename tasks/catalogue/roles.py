@@ -69,7 +69,7 @@ Text = Annotated[str, text_rule(str)]
 # Of the length that, with .env behind it, is the name of a file everywhere.
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-OURS = ("name", OWN_RIGHTS, "backed_up", "measured")  # fields of a Role that no file says
+OURS = ("name", OWN_RIGHTS, "backed_up", "measured", "paired")  # fields of a Role that no file says
 # With redis- before it, it is the name of a user, of at most 31 characters.
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME, max_length=25)]
 
@@ -95,6 +95,7 @@ class Role(Settings, Rights):
     reason: Text
     backed_up: Flag = False  # as its host's redis_backup says (tasks/catalogue/backup.py)
     measured: Flag = False  # as its host's redis_metrics says (tasks/catalogue/metrics.py)
+    paired: Flag = False  # as a group says: it has a standby (tasks/catalogue/standby.py)
 
     @model_validator(mode="after")
     def _services_are_distinct_users(self) -> Role:

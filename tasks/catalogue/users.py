@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.acl_rules import OPERATOR, REPLICATION
 from tasks.catalogue.backup import READER
 from tasks.catalogue.metrics import METRICS
 from tasks.catalogue.roles import Role
@@ -10,5 +10,5 @@ from tasks.catalogue.roles import Role
 
 def users_of(role: Role) -> tuple[str, ...]:
     """Every ACL user of a role that has a password."""
-    beside = [READER] * role.backed_up + [METRICS] * role.measured
+    beside = [READER] * role.backed_up + [METRICS] * role.measured + [REPLICATION] * role.paired
     return (*role.services, OPERATOR, *beside)

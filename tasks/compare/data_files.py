@@ -111,13 +111,15 @@ def has_begun(instance: Instance, observed: Observed) -> bool:
     """Whether it is to be recorded that an instance has run here.
 
     One without a log may have none of its data on disk until it saves: its starts before that find nothing, and may.
+    So may those of a standby, which has all from its primary.
     """
-    return instance.role.appendonly or snapshot_file(instance.role) in observed.data_files
+    begun = instance.role.appendonly or snapshot_file(instance.role) in observed.data_files
+    return begun and not instance.is_standby
 
 
 def lacks_data(instance: Instance, observed: Observed) -> bool:
     """Whether an instance that has run here, and does not now, would begin empty."""
-    if observed.is_active(instance.unit) or instance.name in observed.adopting:
+    if observed.is_active(instance.unit) or instance.name in observed.adopting or instance.is_standby:
         return False
     return begun_file(instance.name) in observed.files and not pieces(instance.name, observed)
 
@@ -199,6 +201,8 @@ def lost_manifest(instance: Instance, observed: Observed) -> Iterator[Difference
     role, directory = instance.role, data_directory(instance.name)
     if not role.appendonly or observed.is_active(instance.unit) or instance.name in observed.adopting:
         return
+    if instance.is_standby:
+        return  # what it cannot begin with is set aside
     found = sorted(path.removeprefix(f"{directory}/") for path in pieces(instance.name, observed))
     if manifest_file(role) in observed.data_files or not found:
         return
@@ -238,6 +242,8 @@ def strange_snapshot(instance: Instance, observed: Observed) -> Iterator[Differe
     file, server = observed.stored.get(path), observed.servers.get(instance.name)
     if file is None or file.kind != "file" or instance.name in observed.adopting:
         return
+    if instance.is_standby:
+        return  # what came over the network lies under this name
     ended = observed.time(unit, "InactiveEnterTimestamp")
     if server is not None and server.refusal is None:
         saved = int(server.info.get("rdb_last_save_time", "0"))

@@ -42,6 +42,8 @@ class Remedy(Enum):
     AFRESH = "start the exporter anew"
     RECORD = "record since when"
     PLACE = "put it there, and keep it there"
+    FOLLOW = "let it follow its primary"
+    RENEW = "set it aside, and copy what its primary has"
 
     def __str__(self) -> str:
         return self.value

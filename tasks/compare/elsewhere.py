@@ -32,7 +32,7 @@ def moved_roles(hosts: Seen, moving: Collection[str] = ()) -> list[str]:
         f"{name}: {problem}"
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
-        if instance.name not in moving
+        if instance.name not in moving and not instance.is_standby
         for problem in _problems(name, instance, hosts)
     ]
     return begun + [
@@ -66,7 +66,8 @@ def unseen_beginnings(hosts: Seen, left_out: Sequence[str], moving: Collection[s
         f"{instance.name} begins {how} is on a host that this run leaves out is not known ({', '.join(left_out)})"
         for name, (desired, observed) in sorted(hosts.items())
         for instance in desired.instances
-        if left_out and instance.name not in moving and (how := _beginning(name, instance, desired, observed))
+        if left_out and instance.name not in moving and not instance.is_standby
+        if (how := _beginning(name, instance, desired, observed))
     ]
 
 
@@ -78,7 +79,7 @@ def known_beginnings(hosts: Seen, lacking: Collection[str]) -> list[str]:
     found: dict[str, list[str]] = {}
     for name, (desired, observed) in sorted(hosts.items()):
         for instance in desired.instances:
-            asked = instance.name in desired.requests.begin_empty
+            asked = instance.name in desired.requests.begin_empty or instance.is_standby
             if instance.name not in lacking and not asked and _begins_empty(instance, desired, observed):
                 found.setdefault(name, []).append(instance.name)
     return [

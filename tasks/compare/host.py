@@ -24,6 +24,7 @@ from tasks.compare.certificates import (
 )
 from tasks.compare.data_files import data_user, has_begun, storage_links
 from tasks.compare.difference import ByHand, Difference, RefusedRestart, Remedy
+from tasks.compare.guard import guard_differences
 from tasks.compare.leftovers import leftover_differences
 from tasks.compare.listeners import listener_differences
 from tasks.compare.loading import skipped
@@ -35,6 +36,7 @@ from tasks.compare.restarts import restart_refusals
 from tasks.compare.rotation import record_differences, rotation_notices
 from tasks.compare.server import server_differences
 from tasks.compare.set_aside import set_aside_notices
+from tasks.compare.standby import of_standbys, standby_differences
 from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.host import USER_NAMESPACES, File, Host, Unit
 from tasks.desired.metrics import PACKAGE as EXPORTER
@@ -42,6 +44,8 @@ from tasks.desired.paths import (
     DATA_ROOT,
     EXPORTER_PASSWORDS,
     METRICS_UNIT,
+    PROVER,
+    PROVER_FILE,
     SYSCTL_FILE,
     THP_FILE,
     account_file,
@@ -51,6 +55,7 @@ from tasks.desired.paths import (
     copy_drop_in,
     data_directory,
     handed_over_drop_in,
+    proof_unit,
 )
 from tasks.observed.state import FileState, Observed
 
@@ -83,9 +88,12 @@ def compare(desired: Host, observed: Observed) -> list[Difference]:
         *backup_leftovers(desired, observed),
         *metrics_differences(desired, observed),
         *handover_differences(desired, observed),
+        *guard_differences(desired, observed),
+        *standby_differences(desired, observed),
     ]
     found += _certificates(desired, observed, found)
     found = named_copies([_without_refused_restarts(item, desired, observed) for item in found], observed)
+    found = of_standbys(found, desired, observed)
     return sorted(found, key=lambda item: (item.role or "", item.subject, item.name, item.expected))
 
 
@@ -177,12 +185,17 @@ def _accounts(desired: Host, observed: Observed) -> Iterator[Difference]:
         if account_file(instance.name) in observed.files and instance.user not in observed.accounts:
             expected = f"its user and group {instance.user}"
             yield Difference(instance.name, "unit", instance.unit, expected, "absent", Remedy.ACCOUNT)
+    if PROVER not in observed.accounts:
+        for plan in desired.proofs:
+            if plan.of and PROVER_FILE in observed.files:
+                unit, expected = f"{proof_unit(plan.role.name)}.service", f"its user and group {PROVER}"
+                yield Difference(plan.role.name, "unit", unit, expected, "absent", Remedy.ACCOUNT)
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
-    told = {*(backup_file(plan.role.name) for plan in desired.backups), EXPORTER_PASSWORDS}
+    told = {*(backup_file(plan.role.name) for plan in (*desired.backups, *desired.proofs)), EXPORTER_PASSWORDS}
     refused = refused_switches(desired, observed)
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:

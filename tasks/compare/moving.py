@@ -98,6 +98,8 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
     problems: list[str] = []
     for name, (desired, observed) in sorted(hosts.items()):
         for instance in desired.instances:
+            if instance.is_standby:
+                continue  # it has its primary's data
             problems += [f"{name}: {item}" for item in _replaced(instance, observed)]
             sources = list(_sources(name, instance, hosts))
             if len(sources) != 1 or not _begins_here(instance, desired, observed):
@@ -205,19 +207,12 @@ def _obstacles(
 ) -> Iterator[str]:
     """Why a role cannot be moved from a server, in words, and what to do."""
     info, role = leftover.info, instance.role
-    if role.tls is not None and not leftover.sealed:
+    if role.paired:
         yield (
-            "its server speaks in clear on a port, and here it has tls, expected that both speak TLS alone, for a "
-            "move switches nothing: end the switch first where it is (docs/runbook.md, Turn on TLS; a "
-            "plain_inner_port is a port in clear, too)"
+            "it has a standby, expected none while it moves: let this host be its standby first, in place of the other "
+            f"one (group redis_{role.name}_standby), deploy, and hand over: README, A standby"
         )
-    elif role.tls is not None and role.plain_port is not None:
-        yield "here it is to have a port in clear, expected that it moves with TLS alone: open that behind the move"
-    if instance.credentials and instance.asks_certificates and not may_follow(instance.credentials, instance.address):
-        yield (
-            "its clients have to show certificates, and its own may not be shown by a client, expected one that may, "
-            "for a copy is a client of its server: let tls.certificate be issued for clientAuth, too, and deploy first"
-        )
+    yield from _tls_obstacles(instance, leftover)
     if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
         yield (
             "its server follows another one, expected one that serves: if that one has no newer data, there systemctl "
@@ -235,6 +230,24 @@ def _obstacles(
     beyond = [name for name in info if re.fullmatch("db[0-9]+", name) and int(name[2:]) >= role.databases]
     if beyond:
         yield f"{', '.join(sorted(beyond))} in use, and databases is to be {role.databases}: raise it in roles.yaml"
+
+
+def _tls_obstacles(instance: Instance, leftover: Leftover) -> Iterator[str]:
+    """Why a role that is to speak TLS cannot be moved by it."""
+    role = instance.role
+    if role.tls is not None and not leftover.sealed:
+        yield (
+            "its server speaks in clear on a port, and here it has tls, expected that both speak TLS alone, for a "
+            "move switches nothing: end the switch first where it is (docs/runbook.md, Turn on TLS; a "
+            "plain_inner_port is a port in clear, too)"
+        )
+    elif role.tls is not None and role.plain_port is not None:
+        yield "here it is to have a port in clear, expected that it moves with TLS alone: open that behind the move"
+    if instance.credentials and instance.asks_certificates and not may_follow(instance.credentials, instance.address):
+        yield (
+            "its clients have to show certificates, and its own may not be shown by a client, expected one that may, "
+            "for a copy is a client of its server: let tls.certificate be issued for clientAuth, too, and deploy first"
+        )
 
 
 def _size(info: Mapping[str, str], name: str) -> int:
@@ -335,8 +348,9 @@ def _says(role: str, observed: Observed) -> str:
 
 def without_copies(desired: Host, observed: Observed) -> Observed:
     """`observed` as if copies were not there, nor data that another host has newer: a role begins with none of them."""
-    roles = frozenset(item.name for item in desired.instances if is_copy(item.name, observed))
-    older = frozenset(item.name for item in desired.instances if _is_superseded(item, desired, observed)) - roles
+    carried = [item for item in desired.instances if not item.is_standby]
+    roles = frozenset(item.name for item in carried if is_copy(item.name, observed))
+    older = frozenset(item.name for item in carried if _is_superseded(item, desired, observed)) - roles
     for role in roles:
         observed = _without(role, observed)
     for role in older:
@@ -391,6 +405,8 @@ def handover_differences(desired: Host, observed: Observed) -> Iterator[Differen
     """
     for instance in desired.instances:
         role = instance.name
+        if instance.is_standby:
+            continue  # what makes it one is desired
         if is_handed_over(role, observed):
             path = handed_over_drop_in(role)
             advice = (

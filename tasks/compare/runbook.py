@@ -31,6 +31,10 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.CRASHED: "a-server-crashes",
     Code.DISK_FULL: "disk-full",
     Code.DISK_SLOW: "disk-slow",
+    Code.TWO_SERVE: "two-servers-take-writes",
+    Code.NONE_SERVES: "nobody-serves-a-role",
+    Code.STANDBY_DOWN: "a-standby-is-not-in-sync",
+    Code.STANDBY_LAG: "a-standby-is-not-in-sync",
     Code.HOST_MEMORY: "host-memory-short",
     Code.BACKUP_OLD: "backup-failed",
     Code.BACKUP_FAILED: "backup-failed",
@@ -61,6 +65,8 @@ OF_UNKNOWN: Mapping[Kind, str] = {
     Kind.ENDING: "a-server-does-not-end",
     Kind.CHANGED: "operator-without-rights",
     Kind.UNSERVED: "move-a-role-to-another-host",
+    Kind.TWO: "two-servers-take-writes",
+    Kind.NOBODY: "nobody-serves-a-role",
 }
 OF_UNFIT: Mapping[Unfit, str] = {
     Unfit.HOST: "a-host-does-not-fit",
@@ -77,6 +83,7 @@ OF_UNFIT: Mapping[Unfit, str] = {
 }
 UNSEEN = "host-not-seen"  # of every host that could not be looked at
 NOT_CHECKED = "nobody-has-looked"  # where status or drift does not run any more: an alert alone says so
+FINDS_LESS = "a-cache-finds-less"  # health knows no hour before: an alert alone says so
 LOADS_LONG = "a-server-loads-long"  # nothing is wrong with one that loads; an alert says when it lasts
 FIRST = "first-deploy"  # of a role of which nothing is on its host
 DRIFT = "drift-found"  # of every difference that has no entry of its own

@@ -134,11 +134,12 @@ def defaults(version: str) -> Mapping[str, str]:
 def wanted_settings(instance: Instance, server: Server) -> dict[str, str]:
     """Every directive of a running instance: what its role sets, and for the rest its version's defaults.
 
-    A log that still has writes which the start skipped is not rewritten of its own accord: they would be gone.
+    A standby has beside those what makes it one. A log that still has writes which the start skipped is not rewritten
+    of its own accord: they would be gone.
     """
     version = ".".join(server.info.get("redis_version", "").split(".")[:2])
     kept = {"auto-aof-rewrite-percentage": "0"} if keeps_log(instance, server) else {}
-    return {**defaults(version), **instance.settings, **kept}
+    return {**defaults(version), **instance.settings, **instance.following, **kept}
 
 
 def keeps_log(instance: Instance, server: Server) -> bool:
@@ -290,8 +291,8 @@ def _manifest(instance: Instance, server: Server, observed: Observed) -> Iterato
 def _data_at_rest(instance: Instance, observed: Observed) -> Iterator[Difference]:
     """A stopped instance whose data is not in the form that its configuration loads: it would begin empty."""
     role = instance.role
-    if instance.name in observed.adopting:
-        return  # what lies there may be a part of it: the adoption is listed
+    if instance.name in observed.adopting or instance.is_standby:
+        return  # what lies there may be a part of it: the adoption is listed; a standby gets all from its primary
     log, snapshot = (path in observed.data_files for path in (manifest_file(role), snapshot_file(role)))
     name = f"{role.appenddirname}/{role.appendfilename}.manifest"
     alone = snapshot and not log and pieces(instance.name, observed) == [snapshot_file(role)]

@@ -30,6 +30,9 @@ class Kind(Enum):
     UNTRIED = "no other host could try its ports"
     SAME_MACHINE = "its host has two names"
     UNSERVED = "it was handed over, and is not seen to serve"
+    PAIR = "one of its two hosts was not seen, or did not tell"
+    TWO = "two servers of it take writes"
+    NOBODY = "nobody serves it, and which of the two would is not known"
 
 
 @dataclass(frozen=True)

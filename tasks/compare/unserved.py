@@ -17,6 +17,8 @@ def unserved(hosts: Seen) -> Mapping[str, list[Unknown]]:
     for name, (desired, observed) in sorted(hosts.items()):
         for instance in desired.instances:
             role = instance.name
+            if instance.role.paired:
+                continue  # tasks/compare/pairs.py
             left = [
                 other
                 for other, (_, there) in sorted(hosts.items())

@@ -32,6 +32,10 @@ class Code(StrEnum):
     PROOF_FAILED = "PROOF-FAILED"  # a copy could not be restored, or is not what was stored
     PROOF_OLD = "PROOF-OLD"  # nobody has tried for too long
     CERTIFICATE_ENDS = "CERTIFICATE-ENDS"  # what a connection with TLS needs has ended, or soon does
+    TWO_SERVE = "TWO-SERVE"  # both hosts of a role take writes
+    NONE_SERVES = "NONE-SERVES"  # neither host of a role does, and which of them would is not known
+    STANDBY_DOWN = "STANDBY-DOWN"  # a role's standby does not replicate it
+    STANDBY_LAG = "STANDBY-LAG"  # it does, and lacks more than it should
     HOST_MEMORY = "HOST-MEMORY"  # the host has hardly any left
 
 

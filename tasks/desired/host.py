@@ -94,9 +94,33 @@ class Fence:
     networks: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A role that this host and another one have: one of the two serves it, the other, its standby, replicates it.
+
+    `there`: where the other one's server listens. `is_standby`: whether this host's is the standby, as the hosts say
+    once they were seen (tasks/compare/pairs.py), until then as the inventory does. `says` and `files`: of a standby,
+    whether this host's is one or not.
+    """
+
+    role: str
+    peer: str  # inventory name
+    there: tuple[str, int]
+    is_standby: bool
+    by_inventory: bool  # whether the inventory says that it is the standby
+    backed_up_there: bool = False  # by the other one's redis_backup
+    ssh_there: str = ""  # where SSH goes to, on the other one
+    primary: str = ""  # the version of Redis that serves, where it is the other one's, as far as that was seen
+    says: Mapping[str, str] = field(default_factory=dict, repr=False)  # beside its role's settings, as CONFIG GET does
+    files: tuple[File, ...] = field(default=(), repr=False)  # what it is started from, and what starts it so
+
+
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A running server: every setting as CONFIG GET says it, its users, the digest of its unit's text."""
+    """A running server: every setting as CONFIG GET says it, its users, the digest of its unit's text.
+
+    `following`: what a standby says beside those, its primary and the password for it among them; empty of any other.
+    """
 
     role: Role
     settings: Mapping[str, str]
@@ -109,6 +133,12 @@ class Instance:
     rotated: frozenset[str] = frozenset()  # users of whom the controller keeps a step of a rotation
     switches_tls: bool = False  # the operator locks out who still connects as before
     credentials: Credentials | None = None  # of its TLS
+    following: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether it replicates the role's server on another host."""
+        return bool(self.following)
 
     @property
     def unit_file(self) -> str:
@@ -147,12 +177,32 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Away:
+    """Copies that another host makes of a role and this one proves; `passwords`: of that host's roles."""
+
+    host: str
+    role: Role
+    backup: Backup
+    passwords: Passwords = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The backups of one role: where to, when, and what its units are told."""
+    """The backups of one role: where to, when, and what its units are told.
+
+    `of`: the host that makes the copies, where this one only proves them; empty where it makes them.
+    """
 
     role: Role
     backup: Backup
     parameters: Mapping[str, str]
+    of: str = ""
+    on_both: bool = False  # of a pair whose hosts both have backups: the one that serves makes copies
+
+    @property
+    def is_proved_here(self) -> bool:
+        """Whether the proof runs on the host that has this plan."""
+        return bool(self.of) or self.backup.prover(self.role.name) is None
 
     @property
     def too_old(self) -> int:
@@ -216,10 +266,12 @@ class Host:
     limits: Limits | None = None  # of its health; None where there is nothing to judge
     fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
-    backups: tuple[Plan, ...] = ()
+    backups: tuple[Plan, ...] = ()  # of its roles
+    proofs: tuple[Plan, ...] = ()  # what is proved there: copies of its roles, and of other hosts'
     addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
     exporter: Exporter | None = None  # of metrics
     leaving: Mapping[str, Credentials] = field(default_factory=dict, repr=False)  # of roles that other hosts carry
+    pairs: tuple[Pair, ...] = ()  # of its roles that have a standby
     ssh: str = ""  # where SSH goes to
     own_address: str | None = None  # by which other hosts reach it, where its data says so
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
@@ -228,6 +280,16 @@ class Host:
     def has_rules(self) -> bool:
         """Whether anything of it is to be in the kernel's rules."""
         return bool(self.forwards or self.fences)
+
+    @property
+    def copied(self) -> tuple[Plan, ...]:
+        """The backups of the roles that are copied here: not of a standby whose primary is copied itself."""
+        standbys = {item.name for item in self.instances if item.is_standby}
+        return tuple(plan for plan in self.backups if not (plan.on_both and plan.role.name in standbys))
+
+    def pair_of(self, role: str) -> Pair | None:
+        """The pair of a role; None of one without a standby."""
+        return next((item for item in self.pairs if item.role == role), None)
 
 
 def fence_chains(fences: Sequence[Fence]) -> dict[str, tuple[str, ...]]:
@@ -251,6 +313,7 @@ def fence_rule(role: str, address: str, port: int) -> str:
 
 
 FENCE_CHAIN = "input"
+OF_EXPORTER = "EXPORTER"  # in the place of a role where the exporter of metrics is let in: no role can be called so
 CLOSED = "reject with tcp reset"  # a service that was forgotten is told, and does not wait
 
 

@@ -175,11 +175,23 @@ def life_record(role: str) -> str:
     return f"{RECORDS}/{role}.life"
 
 
+def unrestored_record(role: str) -> str:
+    """What ends a restore at the next boot, should its host go down amid it: there while one is under way."""
+    return f"{RECORDS}/{role}.restoring"
+
+
+def unrestored_unit(role: str) -> str:
+    """The unit that does, which each boot starts while there is such a record."""
+    return f"{BACKUP_UNITS}unrestored-{role}.service"
+
+
 def proof_record(role: str) -> str:
     """What came of the last proof of one."""
     return f"{RECORDS}/{role}.proof"
 
 
+PROVER = "caas-redis-proof"  # the user that reads and loads copies of other hosts' roles; no role's: those begin redis-
+PROVER_FILE = f"{SYSUSERS}/{PROVER}.conf"
 PROOFS = "/var/lib/caas-redis-proof"  # where copies are unpacked that are proved
 
 
@@ -221,3 +233,23 @@ def copy_drop_in(role: str) -> str:
 def handed_over_drop_in(role: str) -> str:
     """What keeps a role from its next start: another host has it, or a handover there was cut off."""
     return f"{UNITS}/{unit_name(role)}.d/handed-over.conf"
+
+
+def guard_file(role: str) -> str:
+    """What asks before a start of a role that has a standby whether the other one of the pair serves."""
+    return f"{BACKUP_TOOLS}/guard-{role}"
+
+
+def peer_file(role: str) -> str:
+    """What the other one of a pair is asked by: for root alone."""
+    return f"{CONFIG_DIRECTORY}/{role}.peer"
+
+
+def served_file(role: str) -> str:
+    """Where it is noted that a role of a pair serves here, until the host is booted anew."""
+    return f"{LOCK_DIRECTORY}/{role}.served"
+
+
+def promoted_file(role: str) -> str:
+    """Where it is written that a role was put in the place of the other one of the pair, which was not there."""
+    return f"{RECORDS}/{role}.promoted"

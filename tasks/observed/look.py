@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.catalogue.ignored import is_unit
 from tasks.catalogue.printable import excerpt, printable
+from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -29,12 +30,13 @@ from tasks.desired.paths import (
     marker_file,
     moved_file,
     old_tls_files,
+    peer_file,
     proof_record,
     rotation_file,
     tls_files,
     trusted_file,
 )
-from tasks.observed.bounds import EXCHANGE, PROGRAM, Bound
+from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import (
     ConnectionBroken,
     TunnelForbidden,
@@ -72,10 +74,16 @@ UNIT_PROPERTIES = (
 )
 
 
-def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound = EXCHANGE) -> Observed:
+# What is to be begun as soon as a server has answered, while others may keep the look waiting.
+Answered = Callable[[Instance, Server, Observed], None]
+
+
+def observe(
+    state: State, host: PyinfraHost, desired: Host, passwords: Passwords, answered: Answered | None = None
+) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read.
 
-    `bound`: for how long a server may say nothing before it is silent.
+    `answered` is called with what the host itself has said when an instance has told how it is.
     """
     seen = with_foreign(state, host, desired, _look_at(state, host, desired), passwords)
     seen = with_leftovers(host, desired, seen, passwords)
@@ -84,12 +92,18 @@ def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords
     found = {item.name: endpoint(item, seen) for item in running}
     own = {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()}
     learn(host, {**leftover_trusts(seen.leftovers, desired, seen), **own})
-    jobs = {
-        item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name], bound))
-        for item in running
-    }
+
+    def ask(instance: Instance) -> Server:
+        server = observe_server(host, instance, found[instance.name], known[instance.name])
+        if answered is not None and server.refusal is None:
+            answered(instance, server, seen)
+        return server
+
+    jobs = {item.name: begin(partial(ask, item)) for item in running}
     servers = {name: job.result() for name, job in jobs.items()}
-    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in running if has_second_port(item)}
+    # One that is silent has been waited for once.
+    telling = [item for item in running if not is_silent(servers[item.name])]
+    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in telling if has_second_port(item)}
     for name, job in shown.items():
         served, other = job.result()
         servers[name] = replace(servers[name], certificate=served or servers[name].certificate, other=other)
@@ -150,12 +164,15 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     secrets = {file.path for file in desired.files if file.secret}
     # Of one that speaks TLS no more, too.
     secrets |= {path for role in roles for path in (*tls_files(role), *old_tls_files(role))}
-    secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW)}
+    secrets |= {path for role in roles for path in (copy_file(role), copy_file(role) + NEW, peer_file(role))}
     if desired.exporter is not None:
         secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
-    own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
+    own |= {file.path for pair in desired.pairs for file in pair.files}  # whichever of the two it is found to be
+    own |= {path for role in roles for path in files_of_a_pair(role)}
+    own |= {backup_record(plan.role.name) for plan in desired.backups}
+    own |= {proof_record(plan.role.name) for plan in (*desired.backups, *desired.proofs)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),
@@ -212,12 +229,13 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
     return found
 
 
+def is_silent(server: Server) -> bool:
+    """Whether a server has said nothing at all."""
+    return server.refusal is not None and server.refusal.cause is Cause.SILENT
+
+
 def observe_server(
-    host: PyinfraHost,
-    instance: Instance,
-    where: tuple[str, int] | Refusal,
-    password: str | None,
-    bound: Bound = EXCHANGE,
+    host: PyinfraHost, instance: Instance, where: tuple[str, int] | Refusal, password: str | None
 ) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
     if isinstance(where, Refusal):
@@ -236,7 +254,7 @@ def observe_server(
         *([CLIENTS] if instance.finishing else []),
     ]
     try:
-        replies, served = converse(host, *where, commands, bound=bound)
+        replies, served = converse(host, *where, commands)
         found = read_server(categories, names, replies[: -1 if instance.finishing else None])
         clients = read_clients(replies[-1]) if instance.finishing and found.refusal is None else ()
         return replace(found, endpoint=where, clients=clients, certificate=served)

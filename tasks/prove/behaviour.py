@@ -108,6 +108,26 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
     return [*checks, RUN_ID]
 
 
+def standby_checks(role: Role, passwords: Mapping[str, str | None], stranger: str, token: str) -> list[Check]:
+    """On a standby: strangers are refused as on its primary, and who may write there is told that nobody may here."""
+    first, made_up = role.services[0], f"wrong-{token}"
+    checks = [
+        Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
+        *_marked(passwords),
+        Check(f"{first} with a wrong password", ("AUTH", first, made_up), f"{ERROR}WRONGPASS"),
+        Check(f"{stranger}, a service of another role", ("AUTH", stranger, made_up), f"{ERROR}WRONGPASS"),
+    ]
+    for service in known_services(role, passwords):
+        plainly = [item for item in written(role, service, token) if len(item.writes) == 1][:1]
+        checks += [_login(service, passwords)]
+        checks += [
+            Check(f"{service} writes on the standby", command, f"{ERROR}READONLY")
+            for item in plainly
+            for command in item.writes
+        ]
+    return checks
+
+
 def _marked(passwords: Mapping[str, str | None]) -> Iterator[Check]:
     """What gives this connection a name, so that ACL LOG tells its tries from those of others (tasks/observed/now.py).
 

@@ -13,7 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.catalogue.backup import SETTINGS
+from tasks.catalogue.backup import is_of_settings
 from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import RESERVED_USERS, Role
 from tasks.catalogue.secret import newest
@@ -34,6 +34,7 @@ from tasks.prove.behaviour import (
     let_in,
     reading_checks,
     same_instance,
+    standby_checks,
     turned_away,
     writing_checks,
 )
@@ -42,7 +43,7 @@ from tasks.run.fault import fault
 from tasks.run.network import try_from_others
 from tasks.run.options import options
 from tasks.run.session import Run, current, unreachable
-from tasks.run.survey import Look, look, survey
+from tasks.run.survey import Look, look, look_at_all, survey
 from tasks.steps.retire import Proofs, before_the_end
 
 NOT_SEEN = Server(refusal=Refusal(Cause.NOT_ITS_OWN, "it does not run"))
@@ -102,6 +103,26 @@ def verify_tier(state: State) -> int:
     """Verify every host of the run at the same time, say what was found, and return the exit code."""
     run = current(state)
     return run.only_once("verify", lambda: _verify(state, run))
+
+
+def verify_anew(state: State, role: str) -> int:
+    """Whether a role is as it should be on the hosts where it runs now, and served by one; what was seen is forgotten.
+
+    One that was stopped, for it cannot follow a newer one, is none of them.
+    """
+    run = current(state)
+    looks = look_at_all(state, run)
+    runs = {name for name, seen in looks.items() if seen.observed and seen.observed.is_active(unit_name(role))}
+    serving = [name for name in runs if any(item.name == role for item in served(looks[name]) if not item.is_standby)]
+    hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in runs}
+    jobs = {name: begin(partial(findings, state, host, run)) for name, host in sorted(hosts.items())}
+    found = [f"{name}: {problem}" for name, job in jobs.items() for problem in job.result()]
+    problems = [item for item in found if item.partition(": ")[2].startswith(f"{role}: ")]
+    if not serving:
+        problems.append(f"{role}: no host of it was seen to serve it")
+    for problem in problems:
+        logger.error(problem)
+    return 1 if problems else 0
 
 
 def _verify(state: State, run: Run) -> int:
@@ -164,6 +185,8 @@ def behave(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown
     And on a port that its server has beside them, where TLS begins or ends, in two more.
     """
     role = instance.role
+    if instance.is_standby:
+        return _meet_standby(host, seen, instance)
     found = _meet(host, seen, instance, role.port, reading_port(seen, role))
     for port in role.listens_on[1:]:
         if _is_its_own(seen, role, port):
@@ -196,6 +219,20 @@ def _meet(host: Host, seen: Look, instance: Instance, port: int, other_port: int
     ]
 
 
+def _meet_standby(host: Host, seen: Look, instance: Instance) -> list[Finding | Unknown]:
+    """What the services of a role meet on its standby that they should not: nobody writes there."""
+    role, token = instance.role, secrets.token_hex(8)
+    own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
+    checks = standby_checks(role, own, stranger(role, seen.passwords), token)
+    try:
+        replies = exchange(host, instance.address, role.port, [check.command for check in checks])
+    except ExchangeError as error:
+        return [_unproved(instance, error.refusal)]
+    if away := turned_away(replies):
+        return [_unproved(instance, away)]
+    return [*judge(role, role.port, checks, replies)]
+
+
 def reading_port(seen: Look, role: Role) -> int:
     """The inner port where it is shown to lead to the role's own; else what is wrong with it is listed already."""
     inner, address = role.forwarded_port, str(role.address)
@@ -215,7 +252,9 @@ def _unproved(instance: Instance, why: Refusal) -> Unknown:
 
 def stranger(role: Role, passwords: Passwords) -> str:
     """The name of a service that has no business on this role."""
-    others = {user for name, users in passwords.items() if name not in (role.name, SETTINGS) for user in users}
+    others = {
+        user for name, users in passwords.items() if name != role.name and not is_of_settings(name) for user in users
+    }
     return min(others - {*role.services, *RESERVED_USERS}, default="no-such-service")
 
 

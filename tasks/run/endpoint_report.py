@@ -20,6 +20,7 @@ from tasks.catalogue.private_files import exposed, owners, write_together
 from tasks.catalogue.secret import revealed
 from tasks.catalogue.secrets_command import SecretsCommand
 from tasks.compare.handed_out import handed_out
+from tasks.compare.unknown import Kind
 from tasks.compare.ways_in import closed_ways
 from tasks.desired.host import Host, Instance, Passwords
 from tasks.reports.endpoint_files import (
@@ -54,6 +55,7 @@ def print_endpoints(state: State) -> int:
 
 
 def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object]) -> int:
+    hosts, standbys = serving(state, run, hosts)
     if asked.get(ENDPOINTS_DIR) is not None:
         write_files(run, hosts, asked, partial(_taken_by_servers, state, run, hosts, asked[ENDPOINTS_PORT] == INNER))
     elif asked.get(ENDPOINTS_PORT) is not None:
@@ -63,7 +65,42 @@ def _print(state: State, run: Run, hosts: list[Host], asked: Mapping[str, object
     console.print(endpoint_table(hosts, width))
     console.print()
     console.print(rights_table(hosts))
+    for note in standbys:
+        logger.info(f"note: {note}")
     return 0 if any(host.roles for host in hosts) else 1
+
+
+def serving(state: State, run: Run, hosts: list[Host]) -> tuple[list[Host], list[str]]:
+    """The hosts without those of their roles that another one serves, and where those are; one look at all.
+
+    Which of two hosts serves a role, only they can say. Raises Refusal where they do not: nobody is sent to a server
+    that takes no write.
+    """
+    if not any(host.pairs for host in hosts):
+        return hosts, []
+    looks = survey(state, run)
+    found = [run.tier.hosts[host.name] for host in hosts]
+    lost = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.unknown if item.kind in UNSERVED]
+    lost += [f"{name}: {why}" for name, why in unreachable(state).items() if run.tier.hosts[name].pairs]
+    if lost:
+        raise Refusal(listed("No endpoint is said: who serves a role is not known", lost))
+    notes = [
+        f"{item.name}: {host.name} is its standby ({item.address}:{item.role.port}), which no service is sent to"
+        for host in found
+        for item in host.instances
+        if item.is_standby
+    ]
+    return [without_standbys(host) for host in found], notes
+
+
+UNSERVED = (Kind.PAIR, Kind.TWO, Kind.NOBODY)
+
+
+def without_standbys(host: Host) -> Host:
+    """A host with those of its roles that it serves."""
+    names = {item.name for item in host.instances if item.is_standby}
+    roles = tuple(role for role in host.roles if role.name not in names)
+    return replace(host, roles=roles, instances=tuple(item for item in host.instances if item.name not in names))
 
 
 def _taken_by_servers(

@@ -22,6 +22,7 @@ from pyinfra_cli.util import exec_file
 from tasks.catalogue.likeness import LIKE, OF_A_HOST, OVERRIDES, Carrier, kept, likened, wish
 from tasks.catalogue.roles import Catalogue, read_catalogue
 from tasks.catalogue.scaling import SCALE, Smaller, factor
+from tasks.catalogue.standby import STANDBY
 from tasks.run.options import options
 
 CATALOGUE = Path("group_data") / "roles.yaml"  # in the directory that pyinfra runs in, as all of group_data
@@ -58,7 +59,8 @@ def carriers(hosts: Iterable[PyinfraHost], only: Sequence[str] = ()) -> list[Car
     """The hosts of an inventory; `only`: the names of their data that are looked at, all when empty."""
     found = []
     for host in hosts:
-        roles = sorted({name.removeprefix(GROUP_PREFIX) for name in host.groups if name.startswith(GROUP_PREFIX)})
+        names = {name.removeprefix(GROUP_PREFIX) for name in host.groups if name.startswith(GROUP_PREFIX)}
+        roles = sorted(name for name in names if not name.endswith(STANDBY))  # a rehearsal has standbys of its own
         data = {name: host.data.get(name) for name in only} if only else host.data.dict()
         found.append(Carrier(host.name, tuple(roles), data))
     return found

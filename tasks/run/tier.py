@@ -17,7 +17,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.backup import Source as BackupSource
-from tasks.catalogue.backup import backed_up, read_backup, setting_problems
+from tasks.catalogue.backup import backed_up, provers, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
@@ -59,9 +59,11 @@ from tasks.catalogue.secrets_file import (
     to_paste,
 )
 from tasks.catalogue.secrets_text import Secrets
+from tasks.catalogue.standby import Carried, doubly_named, paired, pairs, unfit_names
+from tasks.catalogue.standby import named as named_roles
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
-from tasks.desired.host import Host, Passwords
+from tasks.desired.host import Away, Host, Pair, Passwords
 from tasks.desired.metrics import pair_problems
 from tasks.desired.paths import unit_name
 from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
@@ -94,6 +96,16 @@ class Tier:
         """The steps of rotations that concern the roles of a host."""
         roles = {role.name for role in self.hosts[name].roles}
         return [item for item in self.edits.get(self.sources[name], ()) if item.role in roles]
+
+    def proved_edits_of(self, name: str) -> list[Edit]:
+        """The steps of rotations of repositories' passwords whose copies a host proves for another one."""
+        return [
+            item
+            for plan in self.hosts[name].proofs
+            if plan.of
+            for item in self.edits.get(self.sources[plan.of], ())
+            if (item.role, item.user) == (plan.role.name, REPOSITORY)
+        ]
 
     def placed(self, *names: str) -> dict[str, list[str]]:
         """Which of the hosts `names` carry each role."""
@@ -138,6 +150,8 @@ class HostInput:
     backups: BackupSource = NO_BACKUP
     interface: str | None = None
     ssh: str = ""  # where SSH goes to
+    standby_of: tuple[str, ...] = ()  # of its roles, by name
+    pairs: tuple[Pair, ...] = ()
     own_address: str | None = None
     metrics: MetricsSource = NO_METRICS
 
@@ -152,6 +166,12 @@ def build_tier(
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     problems += same_place({host.name: host.metrics.metrics for host in inputs if host.roles})
+    homes, wrong = provers(
+        {host.name: [role.name for role in host.roles] for host in inputs},
+        {host.name: host.backups.backup for host in inputs},
+    )
+    problems += wrong
+    known_roles = {role.name for host in inputs for role in host.roles} | set(unplaced)
     secrets: dict[Source, Secrets] = {}
     read: dict[Source, dict[str, dict[str, str]]] = {}
     kept: dict[Source, Kept] = {}
@@ -165,7 +185,7 @@ def build_tier(
         problems += exposed
         needing = [role for host in inputs if host.secrets == source for role in host.roles]
         weak, doubtful = judge(source, read[source], needing)
-        problems += [*weak, *setting_problems(source, read[source], needing)]
+        problems += [*weak, *setting_problems(source, read[source], needing, known_roles)]
         doubts += doubtful
         # One that could not be read may have all of them.
         lacking[source] = [] if wrong else list(dict.fromkeys(missing(read[source], needing)))
@@ -200,7 +220,8 @@ def build_tier(
         credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
         speaking[host.name] = credentials
-        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
+        away = _away(homes.get(host.name, []), inputs, passwords)
+        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials, away)
         desired[host.name] = _with_rotated(made, kept.get(host.secrets, NOTHING_KEPT))
     everywhere = {role: found for own in speaking.values() for role, found in own.items()}
     for name, made in desired.items():
@@ -263,11 +284,25 @@ def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict
     return found, problems
 
 
+def _away(
+    proved: Iterable[tuple[str, str]], hosts: Iterable[HostInput], passwords: Mapping[str, Passwords]
+) -> list[Away]:
+    """What a host proves of others; `proved`: which role of which host."""
+    by_name = {host.name: host for host in hosts}
+    return [
+        Away(name, role, backup, passwords[name])
+        for name, wanted in proved
+        for role in by_name[name].roles
+        if role.name == wanted and (backup := by_name[name].backups.backup) is not None
+    ]
+
+
 def _desired(
     host: HostInput,
     passwords: Passwords,
     awaited: Collection[tuple[str, str]],
     credentials: Mapping[str, Credentials],
+    away: Sequence[Away],
 ) -> Host:
     if not host.roles:
         return replace(host_without_roles(host.name, host.requests), ssh=host.ssh, own_address=host.own_address)
@@ -283,6 +318,8 @@ def _desired(
         host.backups.backup,
         host.interface,
         host.metrics.metrics,
+        host.pairs,
+        away,
     )
     found = replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
     return replace(found, ssh=host.ssh, own_address=host.own_address)
@@ -344,7 +381,9 @@ def read_inputs(
         data = likeness.data[host.name]
         for word in host.data.dict():
             given.setdefault(word, []).append(host.name)
-        names = sorted({group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)})
+        words = {group.removeprefix(GROUP_PREFIX) for group in host.groups if group.startswith(GROUP_PREFIX)}
+        names, standby_of = named_roles(words)
+        problems += doubly_named(host.name, words)
         problems += [
             f"{host.name}: group {GROUP_PREFIX}{name} names no role of roles.yaml "
             f"(roles: {', '.join(sorted(catalogue.roles))}): correct the group or add the role"
@@ -367,7 +406,7 @@ def read_inputs(
         if sound and not wrong:
             carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
             problems += wrong
-        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
+        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles, [role.name for role in carried])
         carried = backed_up(carried, backups.backup)
         metrics = read_metrics(host.name, data.get(METRICS_NAME), carried)
         carried = measured(carried, metrics.metrics)
@@ -375,8 +414,12 @@ def read_inputs(
         ssh = str(host.data.get("ssh_hostname") or host.name)
         interface = interface_of(data.get(INTERFACE))
         made = replace(made, ssh=ssh, own_address=own_address_of(data.get(OWN_ADDRESS)))
-        inputs.append(replace(made, smaller=smaller, backups=backups, interface=interface, metrics=metrics))
+        made = replace(made, smaller=smaller, backups=backups, interface=interface, metrics=metrics)
+        inputs.append(replace(made, standby_of=tuple(name for name in standby_of if name in roles)))
         problems += _check(inputs[-1], data)
+    problems += unfit_names(catalogue.roles)
+    inputs, wrong = with_standbys(inputs)
+    problems += wrong
     if not any(item.roles for item in inputs) and not problems:
         source = inventory_file or "the inventory"
         problems.append(f"{source}: no host is in a group {GROUP_PREFIX}<role>: put each role's host there")
@@ -384,6 +427,28 @@ def read_inputs(
     unplaced = sorted(set(catalogue.roles) - {name for names, _ in asked for name in names})
     likeness = replace(likeness, smaller=tuple(dict.fromkeys(item for host in inputs for item in host.smaller)))
     return inputs, tuple(unplaced), likeness, problems
+
+
+def with_standbys(inputs: Sequence[HostInput]) -> tuple[list[HostInput], list[str]]:
+    """The hosts, those of a pair with what they know of each other; and why some roles cannot have their standby."""
+    found, problems = pairs(
+        Carried(item.name, item.roles, item.standby_of, str(item.secrets), item.redis_version) for item in inputs
+    )
+    by_name = {item.name: item for item in inputs}
+    own: dict[str, list[Pair]] = {}
+    for role, (first, standby) in found.items():
+        for here, there, is_standby in ((first, standby, False), (standby, first, True)):
+            (other,) = (item for item in there.roles if item.name == role)
+            where = (str(other.address), other.port)
+            ssh = by_name[there.host].ssh
+            pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, ssh)
+            own.setdefault(here.host, []).append(pair)
+    return [
+        replace(item, roles=paired(item.roles, {pair.role for pair in own[item.name]}), pairs=tuple(own[item.name]))
+        if item.name in own
+        else item
+        for item in inputs
+    ], problems
 
 
 def _input(name: str, roles: tuple[Role, ...], data: Mapping[str, Any], inventory_file: str, scale: float) -> HostInput:

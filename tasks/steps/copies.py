@@ -25,6 +25,7 @@ from tasks.reports.copies_table import copies_table
 from tasks.run.ending import Refusal, listed
 from tasks.run.fault import fault
 from tasks.run.session import Run, current, unreachable
+from tasks.run.survey import survey
 from tasks.steps.backups import make_copy
 
 
@@ -64,8 +65,10 @@ def _chosen(state: State, run: Run) -> list[tuple[PyinfraHost, list[Plan]]]:
         if value is None:
             raise Refusal(f"{ONLY}: expected the name of a role, or several as gateway,socket: correct it")
         named |= set(value)
+    if any(host.pairs for host in run.tier.hosts.values()):
+        survey(state, run)  # which of two hosts serves a role, and is copied, they say
     found = [
-        (host, [plan for plan in run.tier.hosts[host.name].backups if not named or plan.role.name in named])
+        (host, [plan for plan in run.tier.hosts[host.name].copied if not named or plan.role.name in named])
         for host in sorted(hosts, key=lambda item: item.name)
     ]
     lacking = sorted(named - {plan.role.name for _, plans in found for plan in plans})

@@ -201,6 +201,8 @@ def after(
     problems = unhealthy(info)
     if info.get("aof_enabled", enabled) != enabled:
         problems.append(f"aof_enabled is {info['aof_enabled']}, expected {enabled}")
+    if instance.is_standby:  # it answers no service until it is in sync, and has what its primary has
+        return problems + _not_linked(host, instance, own.get(OPERATOR) or "")
     service, _ = witness.of_a_service(instance.role, witness.of_a_gate(instance.name, ""))
     witnesses = was.witnesses if was else []
     asked = [("PING",), *witness.reads(witnesses), *witness.removing(witnesses)]
@@ -208,6 +210,24 @@ def after(
     if answer != "PONG":
         problems.append(f"PING of {service} is answered {answer}, expected PONG")
     return problems + (_lost(was, info, replies) if was else [])
+
+
+LINK = 30.0  # seconds for a standby that was started to be in sync; while it copies, it is on its way
+
+
+def _not_linked(host: Host, instance: Instance, password: str) -> list[str]:
+    """Why a standby that was started does not follow its primary; empty when it does."""
+    began = time.monotonic()
+    while True:
+        info = read_info(host, instance, password)
+        known = {} if isinstance(info, Refusal) else info
+        if known.get("role") == "slave" and known.get("master_link_status") == "up":
+            return []
+        is_copying = known.get("master_sync_in_progress") == "1" or is_busy(known)
+        now = time.monotonic()
+        if now > began + (PATIENCE if is_copying else LINK):
+            return [f"it does not follow its primary {now - began:.0f} s after the start: see the journal of its unit"]
+        time.sleep(POLL)
 
 
 def _as_service(

@@ -21,6 +21,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES, REPLICATION, TAKEOVER_RULES
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
+from tasks.desired.guard import NOTE
 from tasks.desired.paths import (
     LOCK_DIRECTORY,
     begun_file,
@@ -73,11 +74,12 @@ def within(seconds: float, look: Callable[[], Seen], poll: float = POLL) -> Seen
 @dataclass(frozen=True)
 class Note:
     """What the new host notes of a role that serves there: that it has run, in words; of one without a log, with this
-    snapshot only.
+    snapshot only. `served`: where one of a pair notes that it serves since the host was booted.
     """
 
     text: str
     snapshot: str = ""
+    served: str = ""
 
 
 @dataclass(frozen=True)
@@ -349,8 +351,8 @@ def wait_until_settled(move: Move, new: Side, note: Note) -> None:
     within(WATCH, look, 0.1)
 
 
-def hand_over_script(move: Move) -> str:
-    """Shell that hands a role's writers over, in a unit of its own. Pure."""
+def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") -> str:
+    """Shell that hands a role's writers over, in a unit of its own; `then`: what it does when they were. Pure."""
     words = (
         f"{move.role} was handed over to {move.to[0]}:{move.to[1]}, or was about to be: deploy, which says what to do"
     )
@@ -362,7 +364,7 @@ def hand_over_script(move: Move) -> str:
         keeper=move.along.keeper if move.along else "",
         unit=unit_name(move.role),
         old_user=HANDOVER,
-        new_user=REPLICATION,
+        new_user=new_user,
         host=move.along.apart if move.along else move.where[0],
         port=move.where[1],
         new_host=new_host,
@@ -373,10 +375,11 @@ def hand_over_script(move: Move) -> str:
         lag=LAG,
         patience=TOLD,
     )
-    return _detached("hand-over", move.role, job, TOLD + 30, "yes")
+    job = f"( {job} ) || exit\n{then}" if then else job
+    return detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 
-def take_over_script(move: Move, note: Note, waits: str) -> str:
+def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION) -> str:
     """Shell that waits until a copy serves, in a unit of its own, and then makes it last. Pure."""
     host, port = move.copied_at
     job = script(
@@ -386,7 +389,7 @@ def take_over_script(move: Move, note: Note, waits: str) -> str:
         interface=move.along.interface if move.along else "",
         keeper=move.along.keeper if move.along else "",
         owner=HANDOVER,
-        user=REPLICATION,
+        user=user,
         host=host,
         port=port,
         drop_in=copy_drop_in(move.role),
@@ -397,8 +400,10 @@ def take_over_script(move: Move, note: Note, waits: str) -> str:
         moved=moved_file(move.role),
         text=note.text,
         snapshot=note.snapshot,
+        served=note.served,
+        serving=NOTE,
     )
-    return _detached("take-over", move.role, job, WATCH + 30, waits)
+    return detached("take-over", move.role, job, WATCH + 30, waits)
 
 
 def tls_words(move: Move) -> list[str]:
@@ -423,6 +428,7 @@ def taking_over(role: str) -> str:
     return f"redis-take-over-{role}.service"
 
 
-def _detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+def detached(what: str, role: str, job: str, patience: int, waits: str) -> str:
+    """Shell that runs a job in a unit of its own, whatever becomes of the controller. Pure."""
     unit, run = f"redis-{what}-{role}.service", f"{LOCK_DIRECTORY}/{what}-{role}"
     return script("detach", unit=unit, run=run, job=job, patience=patience, waits=waits)

@@ -138,7 +138,7 @@ def _place(state: State, run: Run, wish: Wish) -> Place:
         for name in sorted(looks)
         for instance in run.tier.hosts[name].instances
         for plan in run.tier.hosts[name].backups
-        if plan.role.name == instance.name == wish.role
+        if plan.role.name == instance.name == wish.role and not instance.is_standby
     ]
     if not found:
         lost = "; ".join(f"{name}: {why}" for name, why in unreachable(state).items())

@@ -19,6 +19,7 @@ from tasks.compare.elsewhere import kept_data
 from tasks.compare.leftovers import ends_last, has_inner_ports, leaving_forwards, of_inner_ports
 from tasks.compare.moving import has_moved, keeps_older_data
 from tasks.desired.build import with_forwards
+from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import File
 from tasks.desired.paths import (
     NEW,
@@ -196,7 +197,7 @@ def retire_commands(units: Sequence[str]) -> list[str]:
         commands += [
             stop_script(unit),
             f"systemctl disable --quiet --now {unit}",
-            f"rm -f {' '.join((*files, trusted_file(role)))}",
+            f"rm -f {' '.join((*files, trusted_file(role), *files_of_a_pair(role)))}",
         ]
     return [*commands, "systemctl daemon-reload"]
 

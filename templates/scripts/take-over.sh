@@ -7,11 +7,11 @@
 # `patience` seconds, it stays what it is: a copy. `snapshot`: of a role without a log, that is noted only with this file,
 # for its next start may find nothing until it has saved.
 # `address`: the role's, where that comes along (docs/decisions/0033), on `interface`, kept there by `keeper` from then on: the
-# server, at `host` until then, listens there alone. `tls`: how redis-cli speaks TLS, where it does.
-# Standard input: its password as `user`, and then as `owner`.
+# server, at `host` until then, listens there alone. `tls`: how redis-cli speaks TLS, where it does. `served`: where one of a pair
+# notes that it serves (`serving`). Standard input: its password as `user`, and then as `owner`.
 : "${address?}" "${interface?}" "${keeper?}" "${owner?}" "${tls?}"
 : "${user?}" "${host?}" "${port?}" "${drop_in?}" "${copy?}" "${unit?}" "${patience?}"
-: "${begun?}" "${moved?}" "${text?}" "${snapshot?}"
+: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${served?}" "${serving?}"
 read -r REDISCLI_AUTH own
 export REDISCLI_AUTH
 began=$SECONDS
@@ -47,6 +47,10 @@ install -d -m 0700 "${begun%/*}" || failed=1
 if [ -z "$snapshot" ] || [ -s "$snapshot" ]; then
   printf '%s' "$text" >"$begun.new" && sync "$begun.new" && mv -fT "$begun.new" "$begun" ||
     failed=1
+fi
+if [ -n "$served" ]; then
+  mkdir -p "${served%/*}"
+  (umask 077 && printf '%s\n' "$serving" >"$served") || failed=1
 fi
 rm -f "$moved" && sync "${moved%/*}" || failed=1
 rm -f "$drop_in" "$copy" && sync "${copy%/*}" || failed=1

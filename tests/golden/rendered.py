@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.catalogue.backup import Backup
 from tasks.desired.host import Host
-from tests.unit.builders import BACKUP, FIVE, METRICS, OTHERS, TLS, VERSION, desired
+from tests.unit.builders import BACKUP, FIVE, METRICS, OTHERS, TLS, VERSION, away, desired
 
 FILES = Path(__file__).parent / "files"
 UPDATE = "python -m tests.golden.update"
@@ -16,6 +17,7 @@ FENCED: dict[str, Any] = {
     "gateway": {"allow_from": ["10.8.0.0/16", "10.9.1.7"]},
     "crypto": {"allow_from": ["172.28.2.0/25", "172.28.2.128/25"]},
 }
+PROVED_ELSEWHERE = Backup(repository="sftp:{role}@10.0.0.9:/srv/{role}", prove_on="host-2")
 # One host with all five roles shows every file there is; the next ones what depends on the roles and on the host.
 HOSTS: dict[str, Callable[[], Host]] = {
     "all-five": lambda: desired(*FIVE),
@@ -25,6 +27,7 @@ HOSTS: dict[str, Callable[[], Host]] = {
     "tls": lambda: desired("crypto", crypto={"tls": TLS, "plain_inner_port": True, "allow_from": ["10.8.0.0/16"]}),
     "measured": lambda: desired("crypto", "gateway", metrics=METRICS, crypto={"tls": TLS}),
     "backed-up": lambda: desired("crypto", backup=BACKUP),
+    "proves": lambda: desired("crypto", backup=PROVED_ELSEWHERE, away=[away("gateway", BACKUP)]),
     "own-address": lambda: desired("crypto", interface="eth0"),
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
 }

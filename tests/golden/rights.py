@@ -5,7 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from tasks.catalogue.acl_rules import METRICS_RULES, OPERATOR, OPERATOR_RULES, READER_RULES, RESERVED_PREFIX, patterns
+from tasks.catalogue.acl_rules import (
+    METRICS_RULES,
+    OPERATOR,
+    OPERATOR_RULES,
+    READER_RULES,
+    REPLICATION,
+    RESERVED_PREFIX,
+    STANDBY_RULES,
+    patterns,
+)
 from tasks.catalogue.backup import READER
 from tasks.catalogue.metrics import METRICS
 from tasks.catalogue.rights import Rights
@@ -42,6 +51,7 @@ OWN = (
     (OPERATOR, "all roles", OPERATOR_RULES),
     (READER, "those that are backed up (`redis_backup`)", READER_RULES),
     (METRICS, "those that are measured (`redis_metrics`)", METRICS_RULES),
+    (REPLICATION, "those that have a standby (`redis_ROLE_standby`), by which the two hosts copy", STANDBY_RULES),
 )
 
 

@@ -1,7 +1,8 @@
 """Clients in every form that follow a role to its new address: a process with the plain library.
 
-Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}}; its end ends the
-process. Standard output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
+Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}, pause};
+its end ends the process. Standard output: a line when all of them have been answered, and at the end what came of
+each: {form: {…}}.
 """
 
 import json
@@ -38,11 +39,11 @@ class Followed:
 
 @contextmanager
 def following(
-    tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int], **options: Any
+    tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int], pause: float = 0, **options: Any
 ) -> Iterator[Followed]:
     """They write and read as long as the body runs, on the first of these servers that takes their writes.
 
-    `options`: of redis-py, by which they speak TLS.
+    `pause`: seconds of each between two steps; `options`: of redis-py, by which they speak TLS.
     """
     found = Followed()
     process = subprocess.Popen(
@@ -57,7 +58,7 @@ def following(
     try:
         # Never in an argument list.
         login = {"username": user, "password": password, **options}
-        process.stdin.write(json.dumps({"servers": servers, "login": login}) + "\n")
+        process.stdin.write(json.dumps({"servers": servers, "login": login, "pause": pause}) + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "begun\n"
         yield found
@@ -73,9 +74,8 @@ def following(
 def lacking(known: "redis.Redis", followed: Followed) -> dict[str, int]:
     """Acknowledged writes that a server lacks, by form; of a key it has the last one only, by its number."""
     found = {
-        form: max(0, followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0))
+        form: max(0, *(followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0) for number in numbers))
         for form, numbers in (("set", (1,)), ("multi", (1, 2)), ("script", (1, 2)), ("function", (1, 2)))
-        for number in numbers
     }
     pushed, taken = followed.forms["push"]["count"], followed.forms["blpop"]["count"]
     return {**found, "queue": max(0, pushed - taken - known.llen("queue"))}
@@ -85,7 +85,7 @@ def main() -> None:
     """Follow until standard input ends."""
     told = json.loads(sys.stdin.readline())
     servers = [Server(port, host, told["login"]) for host, port in told["servers"]]
-    clients = [Client(form, servers[0], servers[-1]) for form in FORMS]
+    clients = [Client(form, servers[0], servers[-1], pause=told["pause"]) for form in FORMS]
     for item in clients:
         item.start()
     while not all(item.acknowledged for item in clients):

@@ -306,6 +306,75 @@ def test_a_controller_that_slept_amid_a_restore_stops_nothing_that_its_host_has_
     assert tier.pid(PLAIN) == pid
 
 
+def serves_one_of_both(tier: Tier, key: str, said: str) -> None:
+    """The role serves what it had, or the copy, as the words say; and nothing of the restore is left undone."""
+    host = tier.host(PLAIN)
+    wait_for(lambda: tier.answers(PLAIN), "the role serves", 120)
+    kept = "what was there before runs again" in said or "its data is as it was" in said
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        assert client.get(key) == ("later" if kept else "as it was"), said
+    assert host.sh("ls /var/lib/caas-redis/*.restoring /etc/systemd/system/*unrestored* 2>/dev/null || true") == ""
+    drift = tier.run("tasks/drift.py")
+    assert drift.returncode == 0, output(drift)
+    assert operations(tier.deploy()) == ["Prove the tier"]
+
+
+CUTS = ("it was stopped", "its data was set aside", "amid the two renames")
+
+
+@pytest.mark.parametrize("moment", CUTS)
+def test_a_host_that_goes_down_amid_a_restore_ends_it_at_its_next_boot(tier: Tier, moment: str) -> None:
+    host, data = tier.host(PLAIN), f"/var/lib/redis/{PLAIN}"
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        client.set("test:boot", "as it was")
+        copied(tier, PLAIN)
+        client.set("test:boot", "later")
+    count = host.sh(f"ls -d {data}/*.replaced-* 2>/dev/null | wc -l").strip()
+    came = MOMENTS.get(moment, MOMENTS["its data was set aside"]).format(role=PLAIN, count=count)
+    with restoring(tier) as run:
+        host.sh(f"timeout 120 sh -c 'until {came}; do :; done'")
+        host.kill()
+        if moment == "amid the two renames":
+            log = host.path(f"{data}/appendonlydir")
+            if log.exists():
+                log.rename(log.with_name("appendonlydir.new"))
+        host.boot()
+        controller = run.communicate(timeout=300)[0]
+    assert "Traceback" not in controller, controller
+    wait_for(lambda: host.call(f"test -e /var/lib/caas-redis/{PLAIN}.restoring").returncode, "it has ended it", 180)
+    said = host.sh(f"journalctl -q --no-pager -o cat -u caas-redis-unrestored-{PLAIN}.service")
+    assert f"{PLAIN}: its host went down amid its restore: " in said
+    serves_one_of_both(tier, "test:boot", said)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_network_that_is_cut_amid_a_restore_leaves_a_role_that_serves(tier: Tier, moment: str) -> None:
+    host = tier.host(PLAIN)
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
+        client.set("test:cut", "as it was")
+        copied(tier, PLAIN)
+        client.set("test:cut", "later")
+    since = int(time.time())
+    count = host.sh(f"ls -d /var/lib/redis/{PLAIN}/*.replaced-* 2>/dev/null | wc -l").strip()
+    came = MOMENTS[moment].format(role=PLAIN, count=count)
+    with restoring(tier) as run:
+        host.sh(f"timeout 120 sh -c 'until {came}; do :; done'; ip link set host0 down")
+        try:
+            run.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            host.sh("ip link set host0 up")
+        controller = run.communicate(timeout=400)[0]
+    assert "Traceback" not in controller, controller
+    watch = f"caas-redis-restore-{PLAIN}.service"
+    ended = f"systemctl is-active {watch}"
+    wait_for(lambda: host.call(ended).stdout.strip() not in ("active", "activating"), "its host has ended it", 180)
+    serves_one_of_both(
+        tier, "test:cut", controller + host.sh(f"journalctl -q --no-pager -o cat --since=@{since} -u {watch}")
+    )
+
+
 def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:
     copied(tier, PLAIN)
     host, pid = tier.host(PLAIN), tier.pid(PLAIN)
@@ -350,14 +419,20 @@ def test_what_a_dead_host_copies_that_came_back_is_not_taken_silently(tier: Tier
     assert proof(tier, PLAIN)[0] == 0
 
 
-def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
-    """docs/runbook.md, A mistake is undone: everything is flushed, in a role whose log says when what was written."""
+def after_a_write(tier: Tier, key: str) -> datetime:
+    """A second of the server's clock after `key` was written, in a log that says when what was."""
     with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
         operator.config_set("aof-timestamp-enabled", "yes")
-        client.set("test:undo", "before")
+        client.set(key, "before")
         last = int(operator.time()[0])
         wait_for(lambda: int(operator.time()[0]) > last + 1, "two seconds are over")
-        at = datetime.fromtimestamp(int(operator.time()[0]), UTC)
+        return datetime.fromtimestamp(int(operator.time()[0]), UTC)
+
+
+def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
+    """docs/runbook.md, A mistake is undone: everything is flushed, in a role whose log says when what was written."""
+    at = after_a_write(tier, "test:undo")
+    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
         with client.pipeline(transaction=True) as both:
             both.set("test:undo", "a mistake").set("test:undo:later", "x").execute()
         operator.flushall()
@@ -391,12 +466,8 @@ def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
 
 
 def test_a_damaged_log_is_cut_before_its_damage(tier: Tier) -> None:
-    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
-        operator.config_set("aof-timestamp-enabled", "yes")
-        client.set("test:damaged", "before")
-        last = int(operator.time()[0])
-        wait_for(lambda: int(operator.time()[0]) > last + 1, "two seconds are over")
-        at = datetime.fromtimestamp(int(operator.time()[0]), UTC)
+    at = after_a_write(tier, "test:damaged")
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
         client.set("test:damaged", "after")
     logs = f"/var/lib/redis/{PLAIN}/appendonlydir"
     damage = f"printf rubbish >>$(ls -t {logs}/*.incr.aof | head -n 1)"

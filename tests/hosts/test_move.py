@@ -55,7 +55,7 @@ def fill(tier: Tier) -> None:
 
 
 def lost(tier: Tier, host: str, followed: Followed) -> dict[str, int]:
-    """Acknowledged writes that a host's server lacks, by form; of a key it has the last one only, by its number."""
+    """Acknowledged writes that a host's server lacks, by form."""
     with at(tier, host) as known:
         return lacking(known, followed)
 

@@ -76,3 +76,26 @@ def _unpack(target: Path) -> None:
     log = cache_dir() / f"{target.name}.log"
     fetch = "apt-get -q download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb"
     run_logged(["sh", "-c", fetch], "fetching prometheus", log, "once, some seconds", cwd=target)
+
+
+def redis_programs() -> Path:
+    """A directory with Debian's `redis-server` and `redis-cli` of this machine's release, which run here, unpacked."""
+    return build_once(cache_dir() / "redis" / recipe_key(*OF_REDIS), _unpack_redis)
+
+
+OF_REDIS = ("redis-tools", "liblzf1", "libjemalloc2", "libatomic1")
+
+
+def _unpack_redis(target: Path) -> None:
+    (target / "bin").mkdir(parents=True)
+    log = cache_dir() / f"{target.name}.log"
+    unpack = "for file in *.deb; do dpkg-deb -x $file . || exit 1; done; rm *.deb"
+    fetch = f"apt-get -q download {' '.join(OF_REDIS)} && {{ {unpack}; }}"
+    run_logged(["sh", "-c", fetch], "fetching redis-tools", log, "once, some seconds", cwd=target)
+    libraries = next(target.glob("usr/lib/*/liblzf.so.1")).parent.relative_to(target)
+    for name, program in (("redis-cli", "redis-cli"), ("redis-server", "redis-check-rdb")):
+        # What it is called decides what it is.
+        own = "${0%/bin/*}"
+        text = f'#!/bin/bash\nLD_LIBRARY_PATH={own}/{libraries} exec -a {name} {own}/usr/bin/{program} "$@"\n'
+        (target / "bin" / name).write_text(text)
+        (target / "bin" / name).chmod(0o755)

@@ -157,7 +157,8 @@ RETIRES = (
     "systemctl disable --quiet --now redis-socket.service",
     "rm -f /etc/systemd/system/redis-socket.service /etc/redis/socket.conf /etc/redis/socket.acl "
     "/etc/redis/socket.pem /etc/redis/socket.ca /etc/redis/socket.crt /etc/redis/socket.key "
-    "/var/lib/caas-redis/socket.ca",
+    "/var/lib/caas-redis/socket.ca /usr/local/lib/caas-redis/guard-socket /etc/redis/socket.peer "
+    "/run/caas-redis/socket.served /var/lib/caas-redis/socket.promoted",
     "systemctl daemon-reload",
 )
 SAYS_SIZE = {r"du -sh /var/lib/redis/socket": "3.0M\t/var/lib/redis/socket"}

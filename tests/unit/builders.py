@@ -6,32 +6,36 @@ Passwords are made from names, so that a test can search any output for them and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from runpy import run_path
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
-from tasks.catalogue.backup import Backup, backed_up
+from tasks.catalogue.backup import Backup, backed_up, place_of
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.metrics import Metrics, measured
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
 from tasks.catalogue.secret import Secret
 from tasks.catalogue.secrets_file import entries_of
+from tasks.catalogue.standby import paired
 from tasks.catalogue.tls import Credentials
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
-from tasks.desired.host import Host, Instance, User, fence_chains
+from tasks.desired.host import Away, Host, Instance, Pair, Plan, User, fence_chains
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
     METRICS_UNIT,
+    PROVER,
     SYSCTL_FILE,
     THP_FILE,
     acl_file,
     backup_record,
+    begun_file,
+    copy_drop_in,
     credential,
     data_directory,
     proof_record,
@@ -103,15 +107,19 @@ def desired(
     backup: Backup | None = None,
     interface: str | None = None,
     metrics: Metrics | None = None,
+    name: str = "host-1",
+    pairs: Sequence[Pair] = (),
+    away: Sequence[Away] = (),
     **overrides: Mapping[str, Any],
 ) -> Host:
     """The desired state of one host that carries these roles; gateway alone when none is named."""
     built = roles(**overrides)
-    carried = measured(backed_up([built[name] for name in names or ("gateway",)], backup), metrics)
+    carried = measured(backed_up([built[role] for role in names or ("gateway",)], backup), metrics)
+    carried = paired(carried, {pair.role for pair in pairs})
     own = {role.name: CREDENTIALS for role in carried if role.tls is not None}
     known = passwords(*carried)
     host = desired_host(
-        "host-1",
+        name,
         carried,
         known,
         SYSCTLS,
@@ -120,8 +128,24 @@ def desired(
         backup=backup,
         interface=interface,
         metrics=metrics,
+        pairs=pairs,
+        away=away,
     )
     return replace(host, limits=limits())
+
+
+PAIR = {"one": "172.28.2.1", "other": "172.28.2.2"}  # the two hosts of a role with a standby, and its address on each
+
+
+def pair_of(role: str = "crypto", **overrides: Any) -> dict[str, Host]:
+    """The two hosts of a role: `one`, which the inventory names, and `other`, its standby."""
+    port = roles()[role].port
+    found = {}
+    for name, peer in (("one", "other"), ("other", "one")):
+        pair = Pair(role, peer, (PAIR[peer], port), name == "other", name == "other", ssh_there=PAIR[peer])
+        own: dict[str, Any] = {role: {"address": PAIR[name], **overrides}}
+        found[name] = desired(role, name=name, pairs=(pair,), **own)
+    return found
 
 
 TLS = {"certificate": "tls/server.crt", "key": "tls/server.key", "ca": "tls/ca.crt"}  # a role's block
@@ -142,6 +166,7 @@ def as_desired(host: Host) -> Observed:
     pids = {instance.unit: FIRST_PID + number for number, instance in enumerate(host.instances)}
     owner = {INNER_PORT_UNIT: FIRST_PID + len(pids)} if host.has_rules else {}
     exporter = {METRICS_UNIT: FIRST_PID + len(pids) + 1} if host.exporter else {}
+    standbys = {item.name for item in host.instances if item.is_standby}
     return Observed(
         os={"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
         systemd=True,
@@ -183,6 +208,7 @@ def as_desired(host: Host) -> Observed:
         ),
         units={
             unit.name: _unit(unit.enabled, unit.active, (pids | owner | exporter).get(unit.name, 0))
+            | ({"DropInPaths": copy_drop_in(unit.role)} if unit.role in standbys else {})
             for unit in host.units
         }
         | {plan.unit: _unit("enabled", "active", LAST_PID + number) for number, plan in enumerate(host.addresses)},
@@ -205,6 +231,7 @@ def as_desired(host: Host) -> Observed:
                 file.observable or "",
             )
             for file in host.files
+            if file.path not in {begun_file(item.name) for item in host.instances if item.is_standby}
         }
         | {
             path: FileState("file", "root", "root", "0600", RECORD)
@@ -212,10 +239,15 @@ def as_desired(host: Host) -> Observed:
             for path in (backup_record(plan.role.name), proof_record(plan.role.name))
         }
         | {
+            proof_record(plan.role.name): FileState("file", "root", "root", "0600", f"{RECORD}where {place(plan)}\n")
+            for plan in host.proofs
+            if plan.of
+        }
+        | {
             credential(METRICS_UNIT, name): FileState("file", "root", "root", "0440", file.observable or "")
             for name, file in (host.exporter.files if host.exporter else {}).items()
         },
-        asked_at=NOW if host.backups else 0,
+        asked_at=NOW if host.backups or host.proofs else 0,
         forwards=frozenset(
             (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
             for item in host.forwards
@@ -224,7 +256,9 @@ def as_desired(host: Host) -> Observed:
         forwards_owner="nft" if host.has_rules else "",
         fences=fence_chains(host.fences),
         statoverrides=dict(host.statoverrides),
-        accounts=frozenset(instance.user for instance in host.instances),
+        accounts=frozenset(
+            [*(instance.user for instance in host.instances), *(PROVER for plan in host.proofs if plan.of)]
+        ),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
         stored={
             f"{data_directory(instance.name)}/{name}": FileState(kind, instance.user, instance.user, mode, "")
@@ -246,6 +280,17 @@ def as_desired(host: Host) -> Observed:
             for instance in host.instances
         },
     )
+
+
+def place(plan: Plan) -> str:
+    """Where its copies go, as records have it."""
+    return place_of(plan.backup.of(plan.role.name))
+
+
+def away(role: str, backup: Backup, host: str = "host-2", **overrides: Mapping[str, Any]) -> Away:
+    """Copies that another host makes of a role, to be proved by the one that is built."""
+    (built,) = backed_up([roles(**overrides)[role]], backup)
+    return Away(host, built, backup, passwords(built))
 
 
 def file_user(user: User) -> FileUser:
@@ -318,12 +363,27 @@ def server(instance: Instance) -> Server:
         "aof_last_bgrewrite_status": "ok",
     }
     return Server(
-        config={**defaults("7.0"), **instance.settings, "requirepass": ""},
-        info={**info, "run_id": hashlib.sha1(instance.name.encode()).hexdigest()},
+        config={**defaults("7.0"), **instance.settings, **instance.following, "requirepass": ""},
+        info={
+            **info,
+            **(SYNCED if instance.is_standby else {}),
+            "run_id": hashlib.sha1(instance.name.encode()).hexdigest(),
+        },
         certificate=replace(SERVED, digest=instance.credentials.digest) if instance.credentials else None,
         users={"default": {**_user(("",), DEFAULT_RULES), "flags": ["off"], "passwords": []}, **users},
         categories={name: CATEGORIES[name] for name in categories_in(user.rules for user in instance.users)},
     )
+
+
+SYNCED = {  # of INFO of a standby that has all that its primary has
+    "role": "slave",
+    "master_host": "172.28.2.1",
+    "master_port": "6383",
+    "master_link_status": "up",
+    "master_sync_in_progress": "0",
+    "master_last_io_seconds_ago": "1",
+    "slave_repl_offset": "1000",
+}
 
 
 def _user(passwords_sha256: tuple[str, ...], rules: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ EXEMPT: dict[Code | Cause | Kind | Unfit, str] = {
     Unfit.GONE: "README, Data that is gone, says all that there is to do",
     Unfit.FOREIGN: "README, A server that is there already, goes through all of it",
     Unfit.PURGE: "a word that was given too early: the refusal is all there is to do",
+    Kind.PAIR: "of the other host of a role, which was not seen: that one has its own finding",
     Kind.SAME_MACHINE: "a mistake in the inventory, not on a host: its remedy is all there is to do",
 }
 POINTED: dict[Code | Cause | Kind | Unfit, str] = dict(
@@ -37,6 +38,7 @@ DIFFERENCES = {
     runbook.DRIFT,
     runbook.UNSEEN,
     runbook.NOT_CHECKED,
+    runbook.FINDS_LESS,
     runbook.LOADS_LONG,
     *runbook.OF_REMEDY.values(),
     *runbook.OF_PERSISTENCE.values(),
@@ -56,6 +58,7 @@ PLANNED = {
     "a-mistake-is-undone",
     "rotate-a-password",
     "data-put-aside",
+    "hand-a-role-over",
     "rotate-a-backup-password",
 }
 

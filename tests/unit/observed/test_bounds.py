@@ -1,7 +1,20 @@
 """The bounds of a run fit into each other: the inner one is reached first, and says more."""
 
+import pytest
+
 from tasks.observed import bounds
-from tasks.observed.bounds import CHANGE, EXCHANGE, HOLD, LOOK, PROGRAM, SILENCE
+from tasks.observed.bounds import (
+    CHANGE,
+    EXCHANGE,
+    GLANCE,
+    HOLD,
+    LOOK,
+    PROGRAM,
+    SEEN_BY_A_PERSON,
+    SEEN_BY_NOBODY,
+    SILENCE,
+    Patience,
+)
 from tasks.observed.records import ENCODED
 
 
@@ -28,6 +41,33 @@ def test_silence_is_noticed_before_the_whole_is_given_up() -> None:
 
 def test_nothing_is_ended_on_a_host_that_changes_something() -> None:
     assert not CHANGE.ends
+
+
+@pytest.mark.parametrize(
+    ("gone", "host", "server"),
+    [(0, 1.5, 1.5), (0.4, 1.1, 1.1), (0.8, 0.8, 0.8), (1.5, 1.5, 1.5), (10, 10, GLANCE)],
+)
+def test_who_looks_on_waits_for_a_silent_one_as_long_as_is_left_and_where_hosts_are_slow_as_long_as_they_took(
+    gone: float, host: float, server: float
+) -> None:
+    patience = Patience(100.0, SEEN_BY_A_PERSON)
+    assert patience.narrowed(LOOK, 100.0 + gone).silence == pytest.approx(host)
+    assert patience.narrowed(EXCHANGE, 100.0 + gone).silence == pytest.approx(server)
+
+
+def test_one_silent_server_leaves_time_to_say_so_within_what_a_person_waits() -> None:
+    for gone in (0.1, 0.3, 0.5, 0.7):
+        assert gone + Patience(0.0, SEEN_BY_A_PERSON).left(gone) < SEEN_BY_A_PERSON - 0.4
+
+
+def test_where_nobody_waits_a_server_is_silent_after_the_same_time_and_a_host_may_take_long() -> None:
+    patience = Patience(0.0, SEEN_BY_NOBODY)
+    assert patience.narrowed(EXCHANGE, 1.0).silence == GLANCE
+    assert patience.left(0.0) > SILENCE
+
+
+def test_a_change_is_given_up_by_its_own_bound_whoever_looks_on() -> None:
+    assert Patience(0.0, SEEN_BY_A_PERSON).narrowed(CHANGE, 0.5) == CHANGE
 
 
 def test_what_is_given_up_is_said_with_what_was_observed_and_expected() -> None:

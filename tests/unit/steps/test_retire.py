@@ -59,7 +59,8 @@ def test_a_role_and_its_inner_port_stay_until_the_end() -> None:
         "systemctl disable --quiet --now redis-socket.service",
         "rm -f /etc/systemd/system/redis-socket.service /etc/redis/socket.conf /etc/redis/socket.acl "
         "/etc/redis/socket.pem /etc/redis/socket.ca /etc/redis/socket.crt /etc/redis/socket.key "
-        "/var/lib/caas-redis/socket.ca",
+        "/var/lib/caas-redis/socket.ca /usr/local/lib/caas-redis/guard-socket /etc/redis/socket.peer "
+        "/run/caas-redis/socket.served /var/lib/caas-redis/socket.promoted",
         "systemctl daemon-reload",
         "systemctl disable --now redis-inner-port.service",
         "rm -f /etc/redis/inner-port.nft /etc/systemd/system/redis-inner-port.service",

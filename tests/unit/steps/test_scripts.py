@@ -119,8 +119,9 @@ def test_what_another_host_has_newer_is_recorded_in_place_of_that_it_has_run_her
     assert "Another host has newer data" in moved.read_text()
 
 
-def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str = "crypto") -> int:
+def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str = "crypto", served: str = "") -> int:
     """take-over.sh's exit code where the copy says that it is `role`; what it kept was of before it moved."""
+    tmp_path.mkdir(exist_ok=True)
     for name, text in (("redis-cli", f"#!/bin/sh\necho role:{role}\n"), ("systemctl", "#!/bin/sh\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -148,6 +149,8 @@ def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str 
         moved=f"{tmp_path}/crypto.moved",
         text="# It has run\n# here.\n",
         snapshot="" if log else f"{tmp_path}/dump.rdb",
+        served=f"{tmp_path}/{served}" if served else "",
+        serving="# It serves.",
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     return subprocess.run(
@@ -168,6 +171,13 @@ def test_a_copy_that_serves_is_the_roles_own_server_without_any_controller(
         assert left_there(tmp_path) == {"crypto"}
     assert (tmp_path / "crypto").read_text() == "# It has run\n# here.\n"
     assert (tmp_path / "crypto").stat().st_mode & 0o777 == 0o644
+
+
+def test_one_of_a_pair_that_serves_may_start_again_though_the_other_one_tells_nothing(tmp_path: Path) -> None:
+    assert taken_over(tmp_path, "master", log=True, saved=True, served="run/crypto.served") == 0
+    assert (tmp_path / "run" / "crypto.served").read_text() == "# It serves.\n"
+    assert taken_over(tmp_path / "other", "slave", log=True, saved=True, served="run/crypto.served") == 0
+    assert not (tmp_path / "other" / "run").exists()
 
 
 def test_a_copy_that_has_saved_nothing_is_not_recorded_for_its_next_start_may_find_nothing(tmp_path: Path) -> None:
@@ -234,6 +244,8 @@ def brought(tmp_path: Path, answers: int) -> list[str]:
         moved=f"{tmp_path}/crypto.moved",
         text="# It has run here.\n",
         snapshot="",
+        served="",
+        serving="",
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], input="of-user of-owner\n", env=environment, text=True, timeout=60)

@@ -1,0 +1,89 @@
+"""Whether a standby may be put in the place of its primary, which is lost, and what that gives up. Pure.
+
+Nobody can know from here that a host is off: a person says it, and nothing of that host may contradict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tasks.catalogue.printable import printable
+from tasks.desired.host import Pair
+
+SILENT = re.compile("timed out|no route to host|unreachable|unable to connect to port|resolve|name or service", re.I)
+NEVER = 1  # the offset of one that was never in sync since its start (replication.c, genRedisInfoString)
+
+
+@dataclass(frozen=True)
+class Lag:
+    """What a standby may lack: seconds since it heard of its primary at most, and bytes that it has not applied."""
+
+    seconds: int | None
+    pending: int | None
+    offset: int | None
+    since_start: bool  # whether it was never in sync since its start, so that it has what was on its disk then
+
+    def __str__(self) -> str:
+        if self.since_start or self.seconds is None:
+            when = "it has not been in sync since it was started, and has what was on its disk then"
+        else:
+            when = f"it heard of its primary {self.seconds} s ago at most"
+        pending = "an unknown number of" if self.pending is None else self.pending
+        offset = "" if self.offset is None or self.since_start else f", up to byte {self.offset} of its history"
+        return (
+            f"{when}, and has {pending} bytes of that not applied{offset}: what was acknowledged later than that is "
+            "given up"
+        )
+
+
+def lag(info: Mapping[str, str], timeout: int) -> Lag:
+    """What a standby says of how far it came. `timeout`: seconds of silence after which it gives a link up."""
+    applied, received = (_number(info.get(name)) for name in ("slave_repl_offset", "slave_read_repl_offset"))
+    pending = received - applied if applied is not None and received is not None and received >= applied else None
+    heard, down = (_number(info.get(f"master_{name}")) for name in LAST)
+    # A link that is down was silent for that long before it was found to be, at most.
+    seconds = heard if info.get("master_link_status") == "up" else None if down is None else down + timeout
+    never = applied is None or applied <= NEVER
+    return Lag(None if never else seconds, pending, applied, never)
+
+
+LAST = ("last_io_seconds_ago", "link_down_since_seconds")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and len(text) < 19 and text.isascii() and text.isdecimal() else None
+
+
+def promotion_problems(
+    pair: Pair, info: Mapping[str, str], keys: int | None, ssh: str | None, old_is_off: bool
+) -> Iterator[str]:
+    """Why a standby may not be promoted, in words, and what to do. All of them at once.
+
+    `info`: of its server; `keys`: that it has; `ssh`: why SSH does not get to the other host, None where it does.
+    """
+    if ssh is None:
+        yield (
+            f"{pair.peer} answers SSH, expected a host that is off: hand over instead: tasks/handover.py --data "
+            f"handover={pair.role}; if its server cannot run any more, switch that host off first"
+        )
+    elif not SILENT.search(ssh):
+        yield (
+            f"{pair.peer} answers SSH ({printable(ssh)[:200]}), expected a host that is off: switch it off, at its "
+            "power or its hypervisor"
+        )
+    if info.get("role") != "slave":
+        yield f"its server says that it is {printable(info.get('role', 'nothing'))[:20]}, expected a standby"
+    elif info.get("master_sync_in_progress") == "1" or info.get("loading") == "1":
+        yield "its server is amid taking over all data, and has none whole yet: wait until it has given that up"
+    elif keys is None or (keys == 0 and (_number(info.get("slave_repl_offset")) or NEVER) <= NEVER):
+        yield (
+            "its server has no key and was not in sync since it was started, expected what its primary had: bring that "
+            "one's disk back, or restore a backup (docs/runbook.md, Host installed anew)"
+        )
+    if not old_is_off:
+        yield (
+            f"nobody has said that {pair.peer} is off: when its power is, and stays so until you deploy, add --data "
+            "old_is_off=true; if it only cannot be reached, it serves on, and both would take writes"
+        )

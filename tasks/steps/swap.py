@@ -1,0 +1,482 @@
+"""Swap: the two hosts of a role take each other's place: its writers wait, the standby serves, the old one follows it.
+
+The machinery is that of a move (tasks/steps/handover.py, docs/decisions/0029): what may not be left half done is a unit
+on the hosts. Both stay: what kept the old one from its next start is replaced by what makes it a standby.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyinfra import logger
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.state import State
+
+from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, SWAP_RULES
+from tasks.catalogue.data_names import HANDOVER as WORD
+from tasks.catalogue.requested import named_roles
+from tasks.catalogue.secret import Secret, revealed
+from tasks.catalogue.standby import is_older
+from tasks.compare.moving import Move
+from tasks.compare.pairs import Stance, stance
+from tasks.compare.restarts import restart_refusals
+from tasks.desired.host import File, Host, Instance, Pair
+from tasks.desired.paths import (
+    REPLACED,
+    begun_file,
+    copy_drop_in,
+    copy_file,
+    handed_over_drop_in,
+    served_file,
+    snapshot_file,
+    unit_name,
+)
+from tasks.desired.standby import OF_NONE
+from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
+from tasks.observed.connection import run_command
+from tasks.observed.script import script
+from tasks.observed.state import Observed, count_keys
+from tasks.run.ending import Refusal, listed
+from tasks.run.options import only_plans, options
+from tasks.run.session import Run, current, unreachable
+from tasks.run.survey import Look, look_at_all, survey
+from tasks.steps.ending import ended, stop_script
+from tasks.steps.handover import (
+    BACK,
+    HANDED_OVER,
+    NOT_HANDED_OVER,
+    TOLD,
+    MoveFailed,
+    Note,
+    Side,
+    hand_over_script,
+    handing_over,
+    lacks,
+    take_over_script,
+    taking_over,
+    wait_until_over,
+    wait_until_settled,
+    within,
+)
+from tasks.steps.lives import carry_life
+from tasks.steps.lock import hold_now
+from tasks.steps.move import copy_problem, is_persistent
+from tasks.steps.operations import file_command
+from tasks.steps.retire import supersede_command
+from tasks.steps.sandbox import as_role
+from tasks.steps.standby import compare_samples, wait_until_in_sync
+
+NOTHING = "Nothing was handed over"
+
+
+@dataclass(frozen=True)
+class End:
+    """A role's server on one of its two hosts, as it was seen."""
+
+    host: PyinfraHost
+    desired: Host
+    observed: Observed
+    instance: Instance
+    pair: Pair
+
+    @property
+    def name(self) -> str:
+        """Of the host."""
+        return str(self.host.name)
+
+    @property
+    def where(self) -> tuple[str, int]:
+        """Where it listens."""
+        return self.instance.address, self.instance.role.port
+
+    @property
+    def info(self) -> Mapping[str, str]:
+        """What it said of itself."""
+        server = self.observed.servers.get(self.instance.name)
+        return server.info if server is not None and server.refusal is None else {}
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A role that host `old` serves and that host `new` is to serve; `ends`: the old one cannot follow the new one."""
+
+    role: str
+    old: End
+    new: End
+    ends: bool
+    cut_off: bool = False  # it was handed over already, and not finished
+
+    @property
+    def move(self) -> Move:
+        """As a move has it."""
+        return Move(self.role, self.old.name, self.new.name, self.old.where, self.new.where, 0, 0, self.cut_off)
+
+    def __str__(self) -> str:
+        info = self.old.info
+        keys, size = count_keys(info)[0], int(info.get("used_memory") or 0) / (1 << 20)
+        if self.cut_off:
+            return f"{self.role}: from {self.old.name} to {self.new.name}: handed over already, it is finished"
+        then = f"{self.old.name} is its standby then"
+        if self.ends:
+            then = (
+                f"{self.old.name} is stopped then and keeps what it has: its Redis {info.get('redis_version')} cannot "
+                f"follow {self.new.info.get('redis_version')}, and there is no way back"
+            )
+        return (
+            f"{self.role}: from {self.old.name} to {self.new.name}, {keys} key{'' if keys == 1 else 's'}, {size:.1f} "
+            f"MiB, clients pause about 1 s, then at {self.new.where[0]}:{self.new.where[1]}; {then}"
+        )
+
+
+def hand_role_over(state: State) -> int:
+    """One role's two hosts have taken each other's place; the exit code. Raises Refusal before anything is changed."""
+    run = current(state)
+    return run.only_once("hand over", lambda: _hand_role_over(state, run))
+
+
+def _hand_role_over(state: State, run: Run) -> int:
+    role = _wish(state)
+    swap = chosen(state, run, role)
+    logger.info(f"    {swap}")
+    if only_plans():
+        return 0
+    confirm(role, f"{NOTHING}: nobody to confirm: add -y to hand {role} over, or --dry to look", NOTHING)
+    looks = survey(state, run)
+    hold_now(state, {name: looks[name] for name in (swap.old.name, swap.new.name)})
+    try:
+        said = _swap(state, run, swap)
+    except MoveFailed as error:
+        logger.error(f"{role}: {error}")
+        return 1
+    logger.info(f"{role}: {said}")
+    return 0
+
+
+def _wish(state: State) -> str:
+    given = next(iter(state.inventory)).data.get(WORD)
+    names = named_roles(given) or ()
+    if len(names) != 1:
+        raise Refusal(f"{NOTHING}: {WORD}: expected the name of one role, observed {given!r}")
+    return names[0]
+
+
+def confirm(role: str, unasked: str, refused: str) -> None:
+    """Raises Refusal unless a person wants it."""
+    if options().get("yes"):
+        return
+    if not sys.stdin.isatty():
+        raise Refusal(unasked)
+    try:
+        answer = input(f"    Type {role} to go on: ")
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
+    if answer.strip() != role:
+        raise Refusal(f"{refused}: not confirmed")
+
+
+# --- Whether it may be, by a look
+
+
+def chosen(state: State, run: Run, role: str) -> Swap:
+    """What is handed over to what. Raises Refusal with everything that speaks against it."""
+    looks = survey(state, run)
+    ends = ends_of(state, run, role, looks)
+    if not any(host.pair_of(role) for host in run.tier.hosts.values()):
+        raise Refusal(
+            f"{NOTHING}: {role}: no host is its standby, expected one: put it into group redis_{role}_standby, deploy"
+        )
+    if len(ends) != 2:
+        lost = [f"{name}: {why}" for name, why in unreachable(state).items()]
+        lost += [f"{name}: could not be read: {item.error}" for name, item in looks.items() if item.observed is None]
+        both = "expected both of its hosts in this run, and seen: without --limit and --exclude"
+        raise Refusal(listed(f"{NOTHING}: {role}: {both}", lost) if lost else f"{NOTHING}: {role}: {both}")
+    if cut := _cut_off(role, ends):
+        return cut
+    serving = [end for end in ends if not end.instance.is_standby]
+    if len(serving) != 1 or any(item.role == role for end in ends for item in looks[end.name].unknown):
+        found = [f"{end.name}: {item}" for end in ends for item in looks[end.name].unknown if item.role == role]
+        raise Refusal(listed(f"{NOTHING}: {role}: who serves it, and what its standby has, is not known", found))
+    (old,), (new,) = serving, [end for end in ends if end.instance.is_standby]
+    problems = list(_obstacles(role, old, new, looks))
+    if problems:
+        raise Refusal(listed(f"{NOTHING}: {role} is served by {old.name} as before", problems))
+    return Swap(role, old, new, is_older(old.info.get("redis_version"), new.info.get("redis_version")))
+
+
+def ends_of(state: State, run: Run, role: str, looks: Mapping[str, Look]) -> list[End]:
+    """The two hosts of a role, those of them that were seen."""
+    hosts = {host.name: host for host in state.inventory.get_active_hosts()}
+    return [
+        End(hosts[name], seen.desired, seen.observed, instance, pair)
+        for name, seen in sorted(looks.items())
+        if seen.observed is not None and (pair := run.tier.hosts[name].pair_of(role)) is not None
+        for instance in seen.desired.instances
+        if instance.name == role
+    ]
+
+
+def _cut_off(role: str, ends: Sequence[End]) -> Swap | None:
+    """A handover of which the old server's half is done: it follows, and the other one does not serve yet."""
+    first, other = ends
+    for old, new in ((first, other), (other, first)):
+        both = stance(old.instance, old.observed), stance(new.instance, new.observed)
+        if both[0] is Stance.DEMOTED and both[1] in (Stance.FOLLOWS, Stance.COPY):
+            return Swap(role, old, new, is_older(_version(old), _version(new)), cut_off=True)
+    return None
+
+
+def _version(end: End) -> str:
+    return end.info.get("redis_version") or end.observed.packages.get("redis-server", "")
+
+
+def _obstacles(role: str, old: End, new: End, looks: Mapping[str, Look]) -> list[str]:
+    """Why it must not be handed over now, in words."""
+    found = [
+        f"{end.name}: {item}, expected none of it: deploy first"
+        for end in (old, new)
+        for item in looks[end.name].differences
+        if item.role == role
+    ]
+    theirs, ours = _version(old), _version(new)
+    if is_older(ours, theirs):
+        found.append(
+            f"{new.name}: its Redis is {ours}, and {old.name} has {theirs}: data never goes back to an older version: "
+            "install the newer one there"
+        )
+    if problem := copy_problem(new.info, new.instance.role.appendonly):
+        found.append(f"{new.name}: {problem}, expected a standby in sync: deploy, which says what it lacks")
+    for end in (old, new):
+        found += [f"{end.name}: {item}" for item in restart_refusals(end.instance.role, end.info) if end is new]
+        found += [f"{end.name}: {item}" for item in _unwritten(end)]
+    return list(dict.fromkeys(found))
+
+
+def _unwritten(end: End) -> list[str]:
+    names = ("aof_last_write_status", "rdb_last_bgsave_status")
+    return [f"{name} is {end.info[name]}, expected ok" for name in names if end.info.get(name, "ok") != "ok"]
+
+
+# --- The handover
+
+
+def _swap(state: State, run: Run, swap: Swap) -> str:
+    """How long its writers waited, in words. Raises MoveFailed in words that say who serves the role now."""
+    old, new = (_side(state, run, end) for end in (swap.old, swap.new))
+    wait_until_over(swap.move, old)
+    if swap.cut_off:
+        said = _finished(state, swap, old, new)
+    else:
+        try:
+            _prepare(state, swap, old, new)
+        except MoveFailed as error:
+            raise MoveFailed(f"{error}: {_undone(swap, old, new)}") from error
+        said = _handed_over(state, swap, old, new)
+    return said + _settled(state, run, swap, old, new)
+
+
+def _side(state: State, run: Run, end: End) -> Side:
+    password = run.tier.passwords[end.name].get(end.instance.name, {}).get(OPERATOR) or ""
+    return Side(state, end.host, end.instance.name, end.where, password)
+
+
+def _prepare(state: State, swap: Swap, old: Side, new: Side) -> None:
+    """The new server has all, on disk too, and the old one knows whom it will follow. Raises MoveFailed."""
+    instance = swap.new.instance
+    wait_until_in_sync(instance, old, new)
+    if is_persistent(instance.role):
+        # What came over the network lies under its snapshot's name, and is none that it saved.
+        new.ask(("BGSAVE",))
+        wait_until_in_sync(instance, old, new)
+    if swap.ends and is_persistent(instance.role):
+        _keep_snapshot(state, swap, old, new)
+    compare_samples(old, new)
+    _stage(state, swap, old)
+
+
+def _stage(state: State, swap: Swap, old: Side) -> None:
+    """The old server knows how it will follow, and so will its next start when it is told to. Raises MoveFailed."""
+    if not swap.ends:
+        file = _copy_file(swap.old.pair)
+        done = run_command(state, swap.old.host, str(file_command(file).get_raw_value()), file.content, CHANGE)
+        if not done.succeeded:
+            raise MoveFailed(f"{swap.old.name}: {copy_file(swap.role)} is not written: {done.output.strip()}")
+    old.ask(("CONFIG", "SET", *_following(swap.old.pair)))
+
+
+def _copy_file(pair: Pair) -> File:
+    return next(file for file in pair.files if file.path == copy_file(pair.role))
+
+
+def _following(pair: Pair) -> list[str]:
+    """What a server says beside whom it follows, as CONFIG SET takes it."""
+    return [revealed(text) for name, value in pair.says.items() if name != "replicaof" for text in (name, value)]
+
+
+def _keep_snapshot(state: State, swap: Swap, old: Side, new: Side) -> None:
+    """What the old server has is kept beside its data: where it cannot follow, that may be all that is left of it."""
+    instance = swap.old.instance
+    old.ask(("BGSAVE",))
+
+    def saved() -> None:
+        info = old.info()
+        if info.get("rdb_bgsave_in_progress") != "0" or info.get("rdb_last_bgsave_status") != "ok":
+            raise MoveFailed(f"{swap.old.name}: its snapshot was not written: {info.get('rdb_last_bgsave_status')}")
+
+    within(CHANGE.seconds, saved)
+    kept = f"{snapshot_file(instance.role)}{REPLACED}{datetime.now(UTC):%Y%m%d%H%M%S}"
+    job = script("keep-snapshot", snapshot=snapshot_file(instance.role), kept=kept)
+    done = run_command(state, swap.old.host, as_role(instance, job, ASIDE_PATIENCE), bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(f"{swap.old.name}: its snapshot is not kept: {done.output.strip()}")
+    old.host.log_styled(f"{swap.role}: what it has is kept in {kept}", fg="blue")
+    wait_until_in_sync(swap.new.instance, old, new)
+
+
+def _handed_over(state: State, swap: Swap, old: Side, new: Side) -> str:
+    """How long its writers waited, in words. Raises MoveFailed where the old server serves as before, or in doubt."""
+    of_old, of_new = (Secret(secrets.token_hex(32), ()) for _ in range(2))
+    note = _note(swap)
+    try:
+        old.allow(HANDOVER, HANDOVER_RULES, of_old)
+        new.allow(HANDOVER, SWAP_RULES, of_new)
+        begun = run_command(state, new.host, take_over_script(swap.move, note, "no", HANDOVER), f"{revealed(of_new)}\n")
+        if not begun.succeeded:
+            raise MoveFailed(f"{swap.new.name}: nothing can wait there for the handover: {begun.output}")
+    except MoveFailed as error:
+        raise MoveFailed(f"{error}: {_undone(swap, old, new)}") from error
+    job = hand_over_script(swap.move, HANDOVER, "" if swap.ends else _become(swap.old.pair))
+    done = run_command(state, old.host, job, f"{revealed(of_old)} {revealed(of_new)}\n", CHANGE)
+    said = done.stdout.strip().rpartition("\n")[2]
+    if said.startswith(NOT_HANDED_OVER):
+        raise MoveFailed(f"{swap.old.name}: {said}: {_undone(swap, old, new)}")
+    if not said.startswith(HANDED_OVER):
+        wait_until_over(swap.move, old)
+        return f"{_finished(state, swap, old, new)} ({said or done.output.strip() or 'the connection broke amid it'})"
+    return said
+
+
+def _become(pair: Pair) -> str:
+    """Shell that makes a server that was handed over the standby from its next start on. Pure."""
+    drop_in = next(file for file in pair.files if file.path == copy_drop_in(pair.role))
+    return script(
+        "become-standby",
+        copy=copy_file(pair.role),
+        drop_in=drop_in.path,
+        text=drop_in.content or "",
+        fence=handed_over_drop_in(pair.role),
+        begun=begun_file(pair.role),
+        served=served_file(pair.role),
+    )
+
+
+def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
+    """A handover of which nobody knows how far it got is finished. Raises MoveFailed unless the new one serves.
+
+    No handover is under way any more. The old server is seen to follow, and the new one holds all that it had.
+    """
+    info = within(BACK, old.info)
+    if info.get("role") != "slave":
+        raise MoveFailed(f"{swap.old.name}: {NOT_HANDED_OVER}: {_undone(swap, old, new)}")
+    unit = unit_name(swap.role)
+    done = run_command(state, new.host, f"systemctl is-active --quiet {unit} || systemctl start {unit}", bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(f"{swap.new.name}: it does not start: {done.output.strip()}: nobody serves {swap.role}")
+    there = within(BACK, new.info)
+    lacking = "" if there.get("role") == "master" else lacks(info, there, swap.new.where)
+    if lacking:
+        raise MoveFailed(
+            f"{swap.new.name}: {lacking}: nobody serves {swap.role}: see docs/availability.md, A copy that lacks "
+            "something"
+        )
+    waiting = taking_over(swap.role)
+    new.says(f"systemctl stop {waiting} 2>/dev/null; echo stopped")
+    password = Secret(secrets.token_hex(32), ())
+    new.allow(HANDOVER, SWAP_RULES, password)
+    if there.get("role") != "master":
+        new.ask(("REPLICAOF", "NO", "ONE"), user=HANDOVER, password=password)
+    job = take_over_script(swap.move, _note(swap), "yes", HANDOVER)
+    begun = run_command(state, new.host, job, f"{revealed(password)}\n", CHANGE)
+    if not begun.succeeded:
+        raise MoveFailed(f"{swap.new.name}: it serves, and its next start is not settled: {begun.output}: deploy")
+    return HANDED_OVER
+
+
+def _settled(state: State, run: Run, swap: Swap, old: Side, new: Side) -> str:
+    """Both are what they are to be, from their next start on, too. Raises MoveFailed unless that is seen."""
+    wait_until_settled(swap.move, new, _note(swap))
+    new.ask(("ACL", "DELUSER", HANDOVER), ("CONFIG", "SET", *(text for pair in OF_NONE.items() for text in pair)))
+    old.ask(("ACL", "DELUSER", HANDOVER))
+    plan = next((item for item in run.tier.hosts[swap.new.name].backups if item.role.name == swap.role), None)
+    carry_life(state, old.host, new.host, plan)
+    if swap.ends:
+        return _stopped(state, swap, old)
+    if _is_fenced(swap, old):
+        _stage(state, swap, old)
+        made = run_command(state, old.host, _become(swap.old.pair), bound=CHANGE)
+        if not made.succeeded:
+            raise MoveFailed(
+                f"{swap.new.name} serves {swap.role}; {swap.old.name} follows it, and its next start is not that of a "
+                f"standby: {made.output.strip()}: deploy"
+            )
+    wait_until_in_sync(swap.old.instance, new, old)
+    return f"; {swap.new.name} serves it, {swap.old.name} is its standby, in sync"
+
+
+def _is_fenced(swap: Swap, old: Side) -> bool:
+    """Whether the old server's next start is not yet that of a standby: the handover's unit does it, if it lived."""
+    fence, drop_in = handed_over_drop_in(swap.role), copy_drop_in(swap.role)
+    unit = handing_over(swap.role)
+
+    def look() -> str:
+        command = f"test -s {drop_in} && test ! -e {fence} && echo standby || systemctl show -P ActiveState {unit}"
+        if (found := old.says(command)) in ("active", "activating", "deactivating"):
+            raise MoveFailed(f"{swap.old.name}: {unit} is {found}")
+        return found
+
+    return within(TOLD, look) != "standby"
+
+
+def _stopped(state: State, swap: Swap, old: Side) -> str:
+    """The old server, which cannot follow for long, has ended with what it had; what keeps it from a start stays."""
+    unit = unit_name(swap.role)
+    done = ended(state, old.host, stop_script(unit), unit, swap.old.where, old.password)
+    for command in (f"systemctl disable --quiet {unit}", supersede_command(swap.role)):
+        done = run_command(state, old.host, command, bound=CHANGE) if done.succeeded else done
+    if not done.succeeded:
+        raise MoveFailed(f"{swap.new.name} serves {swap.role}; {swap.old.name} is not stopped: {done.output.strip()}")
+    return (
+        f"; {swap.new.name} serves it; {swap.old.name} is stopped and keeps what it had: upgrade it, and deploy, which "
+        "makes it the standby"
+    )
+
+
+def _undone(swap: Swap, old: Side, new: Side) -> str:
+    """In words, who serves the role after a handover that failed; the standby is a standby as before."""
+    role = swap.role
+    try:
+        wait_until_over(swap.move, old)
+        if within(BACK, old.info).get("role") != "master":
+            return f"{swap.old.name} serves it no more, and {swap.new.name} is not known to: run the same command again"
+        new.says(f"systemctl stop {taking_over(role)} 2>/dev/null; echo stopped")
+        new.ask(("ACL", "DELUSER", HANDOVER))
+        old.ask(("ACL", "DELUSER", HANDOVER), ("CONFIG", "SET", *(text for pair in OF_NONE.items() for text in pair)))
+        old.says(f"rm -f {copy_file(role)} && echo gone")
+    except MoveFailed as error:
+        return f"who serves it is not known, or what was begun is not undone ({error}): run the same command again"
+    return f"{swap.old.name} serves it as before, {swap.new.name} is its standby as before"
+
+
+def _note(swap: Swap) -> Note:
+    """What the new host notes of a role when it serves there."""
+    text = next(file.content or "" for file in swap.new.desired.files if file.path == begun_file(swap.role))
+    snapshot = "" if swap.new.instance.role.appendonly else snapshot_file(swap.new.instance.role)
+    return Note(text, snapshot, served_file(swap.role))
+
+
+def looked_at_again(state: State) -> Mapping[str, Look]:
+    """Every host as it is now: each pair is oriented anew."""
+    return look_at_all(state, current(state))

@@ -1,0 +1,70 @@
+#!/bin/sh
+# A role that has a standby serves only while the other one of the pair does not (docs/decisions/0034).
+#
+# Asked before each start (ExecStartPre=, as root). That of a copy serves nobody. Else the other one is asked: it serves: this
+# one stays down; it follows this one: it starts. It does not tell: this one starts where its host was not booted since it
+# served here last (`served`, below /run), or where it was put in the place of the other one and nobody can have been put in
+# its own since (`promoted`). Any other waits: systemd tries again, and each try asks. None rather than two.
+# `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads.
+: "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
+: "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}"
+export LC_ALL=C
+say() { echo "$role: $*" >&2; }
+# Which start this is says systemd, of what it has loaded: a file may have come or gone since.
+case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null) " in
+  *" $drop_in "*)
+    rm -f "$served"
+    exit 0
+    ;;
+esac
+# However much is said there: `limit` bytes of it are read, and redis-cli has `memory`.
+ask() {
+  REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" redis-cli -h "$host" -p "$port" --user "$user" \
+    --no-auth-warning ROLE </dev/null 2>&1 | head -c "$limit" | tr -d '\000\r'
+}
+line() { printf '%s\n' "$said" | sed -n "$1p" | tr -cd '[:print:]' | cut -c1-200; }
+starts() {
+  umask 077
+  mkdir -p "${served%/*}"
+  printf '%s\n' "$note" >"$served"
+  exit 0
+}
+said='' asked=0
+if [ -r "$passwords" ]; then
+  while IFS= read -r password && [ "$asked" -lt "$tries" ]; do
+    case $password in ''|'#'*) continue ;; esac
+    asked=$((asked + 1))
+    said=$(ask "$password")
+    case $said in *WRONGPASS*) ;; *) break ;; esac
+  done <"$passwords"
+fi
+case $(line 1) in
+  master)
+    say "not started: $host:$port serves it, which was put in the place of this one: deploy, which makes this one its" \
+      "standby and keeps what is here"
+    exit 1
+    ;;
+  slave)
+    if [ "$(line 2) $(line 3)" = "$own_host $own_port" ]; then
+      # From here on it may be put in the place of this one again.
+      rm -f "$promoted"
+      starts
+    fi
+    why="it follows $(line 2):$(line 3), expected $own_host:$own_port"
+    ;;
+  '') why="no answer of a Redis server within $patience s" ;;
+  *) why=$(line 1) ;;
+esac
+[ "$asked" != 0 ] || why="$passwords cannot be read, or has no password: deploy"
+unknown="whether $host:$port serves it is not known ($why)"
+if [ -e "$served" ]; then
+  say "$unknown: started, for this host has served it since it was booted"
+  starts
+fi
+if [ -e "$promoted" ]; then
+  say "$unknown: started, for this one was put in its place"
+  starts
+fi
+say "not started, asked again: $unknown, and this host was booted since it served it; where nobody has put that one in the" \
+  "place of this one: deploy with --data serve_alone=$role"
+exit 1

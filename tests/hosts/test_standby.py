@@ -1,0 +1,214 @@
+"""A role with a standby: it replicates the role for good, takes no write, and is no drift."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.hosts.clients import can_connect, client
+from tests.hosts.conftest import Tier, layout, operations, output, wait_for
+from tests.hosts.followers import following
+from tests.hosts.pair import HANDOVER, KEYS, PORT, SERVICE, filled, is_in_sync, paired, takers, told
+from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
+from tests.hosts.runbook_steps import follow, sees
+from tests.hosts.test_move import lost
+from tests.lab.containers import ContainerLab
+from tests.runbook import entries
+
+pytestmark = pytest.mark.hosts
+
+FOLLOWS = "Bring standbys into sync"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    """Role crypto on the first of two hosts, with keys; both hosts have another role."""
+    with ContainerLab(layout("prod", "bookworm")[:2]) as lab:
+        yield filled(lab, tmp_path_factory.mktemp("pair"))
+
+
+def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier) -> None:
+    old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
+    pid = old.sh("systemctl show -P MainPID redis-crypto")
+    assert is_in_sync(lab, OLD, "socket", 6380)  # of a pair that began together
+    tier = placed(lab, crypto=(OLD, NEW), socket=(NEW, OLD))
+    done = tier.deploy()
+    assert FOLLOWS in operations(done)
+    assert f"crypto: the standby of {OLD} is in sync, 2000 keys, 2000 there" in output(done)
+    assert old.sh("systemctl show -P MainPID redis-crypto") == pid
+    assert is_in_sync(tier, NEW)
+
+    # It answers services as its primary does, but takes no write; what is written there comes here.
+    password = tier.passwords["crypto"][SERVICE]
+    with client(lab.lab.netns, ADDRESS[OLD], PORT, SERVICE, password) as service:
+        service.set("written:there", "1")
+    with client(lab.lab.netns, ADDRESS[NEW], PORT, SERVICE, password) as service:
+        wait_for(lambda: service.get("written:there") == "1", "the standby has it")
+        with pytest.raises(redis.ReadOnlyError):
+            service.set("written:here", "1")
+
+    # Nothing of it is drift, and a deploy has nothing to do.
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+    for file in ("tasks/verify.py", "tasks/drift.py"):
+        done = tier.run(file)
+        assert done.returncode == 0, output(done)
+
+    # It comes back as one, from a crash and from a boot.
+    new.sh("systemctl kill --signal=KILL redis-crypto; systemctl restart redis-crypto")
+    wait_for(lambda: is_in_sync(tier, NEW), "it follows again")
+
+
+def test_a_standby_that_was_told_to_follow_another_is_drift(lab: Tier, tmp_path: Path) -> None:
+    tier = paired(lab)
+    told(tier, NEW, "REPLICAOF", "172.28.2.99", PORT)
+    report = tmp_path / "drift.json"
+    assert tier.run("tasks/drift.py", "--data", f"drift_report={report}").returncode != 0
+    found = {item["name"]: item["observed"] for item in json.loads(report.read_text())["hosts"][NEW]["differences"]}
+    assert found == {"replicaof": "172.28.2.99 6383"}
+    tier.deploy()
+    assert is_in_sync(tier, NEW)
+
+
+HANDED_OVER = re.compile(
+    r"crypto: handed over: its writers waited ([0-9]+) ms; (\S+) serves it, (\S+) is its standby, in sync"
+)
+
+
+def test_a_role_is_handed_over_and_back_under_load_and_loses_no_acknowledged_write(lab: Tier) -> None:
+    tier = paired(lab)
+    pids = {name: lab.lab.hosts[name].sh("systemctl show -P MainPID redis-crypto") for name in (OLD, NEW)}
+    dry = tier.run(*HANDOVER, "--dry", yes=False)
+    assert f"crypto: from {OLD} to {NEW}, 200" in output(dry)
+    assert takers(tier) == [OLD]
+    login = (SERVICE, tier.passwords["crypto"][SERVICE])
+    with following(tier, "handed over and back", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
+        for source, target in ((OLD, NEW), (NEW, OLD)):
+            done = tier.run(*HANDOVER)
+            assert done.returncode == 0, output(done)
+            found = HANDED_OVER.search(output(done))
+            assert found is not None, output(done)
+            assert found.groups()[1:] == (target, source)
+            assert takers(tier) == [target]
+    assert set(lost(tier, OLD, followed).values()) == {0}
+    assert followed.gap < 2
+    with at(tier, OLD) as known:
+        assert known.mget(*KEYS) == list(KEYS.values())
+        assert "_handover" not in known.acl_users()
+    # Neither server was restarted, and nothing is left to do.
+    assert {name: lab.lab.hosts[name].sh("systemctl show -P MainPID redis-crypto") for name in pids} == pids
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+    done = tier.run("tasks/drift.py")
+    assert done.returncode == 0, output(done)
+
+
+def test_a_handover_stays_whatever_the_inventory_says_and_survives_a_restart_of_both(lab: Tier) -> None:
+    tier = paired(lab)
+    done = tier.run(*HANDOVER)
+    assert done.returncode == 0, output(done)
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+    for name in (OLD, NEW):
+        lab.lab.hosts[name].sh("systemctl restart redis-crypto")
+    wait_for(lambda: is_in_sync(tier, OLD), "the old one follows")
+    assert takers(tier) == [NEW]
+    # The inventory may be written as it is; that is no handover either.
+    assert placed(lab, crypto=(NEW, OLD), socket=(NEW, OLD)).deploy_json()["results"]["totals"]["success"] == 0
+    assert takers(tier) == [NEW]
+    done = tier.run(*HANDOVER)
+    assert done.returncode == 0, output(done)
+    assert takers(tier) == [OLD]
+
+
+def test_hand_a_role_over(lab: Tier, tmp_path: Path) -> None:
+    """docs/runbook.md."""
+    tier = paired(lab)
+    plan, handed_over = entries()["hand-a-role-over"].quotes
+    dry, done, _ = follow(tier, "hand-a-role-over", places={"DIR": tmp_path / "endpoints"})
+    sees(dry, plan)
+    sees(done, handed_over)
+    # Services are sent to the one that serves.
+    assert ADDRESS[NEW] in (tmp_path / "endpoints" / f"{SERVICE}.env").read_text()
+    assert ADDRESS[OLD] not in (tmp_path / "endpoints" / f"{SERVICE}.env").read_text()
+    follow(tier, "hand-a-role-over", places={"DIR": tmp_path / "endpoints"})
+    assert ADDRESS[OLD] in (tmp_path / "endpoints" / f"{SERVICE}.env").read_text()
+
+
+def test_a_standby_is_not_in_sync(lab: Tier) -> None:
+    """docs/runbook.md."""
+    tier = paired(lab)
+    (seen, mended) = entries()["a-standby-is-not-in-sync"].quotes
+    journal, *steps = entries()["a-standby-is-not-in-sync"].commands
+    new = lab.lab.hosts[NEW]
+    new.sh(f"ip route add unreachable {ADDRESS[OLD]}; systemctl restart redis-crypto")
+    done = tier.run("tasks/drift.py")
+    assert done.returncode != 0
+    sees(done, seen)
+    assert "unreachable" in new.sh(journal)
+    new.sh(f"ip route del unreachable {ADDRESS[OLD]}; systemctl stop redis-crypto")
+    sees(follow(tier, "a-standby-is-not-in-sync", commands=steps)[-1], mended)
+    assert is_in_sync(tier, NEW)
+
+
+def test_two_servers_take_writes(lab: Tier) -> None:
+    """docs/runbook.md."""
+    tier = paired(lab)
+    told(tier, NEW, "REPLICAOF", "NO", "ONE")
+    assert takers(tier) == [OLD, NEW]
+    with at(tier, NEW) as known:
+        lost_there = known.dbsize()
+    assert lost_there
+    seen, mended = entries()["two-servers-take-writes"].quotes
+    done = tier.run("tasks/status.py")
+    assert done.returncode != 0
+    sees(done, seen.removeprefix("critical "))
+    done = tier.run("deploy.py")
+    assert done.returncode != 0
+    assert "two servers take writes" in " ".join(output(done).split())
+    stop, deploy = entries()["two-servers-take-writes"].commands
+    lab.lab.hosts[NEW].sh(stop)
+    sees(follow(tier, "two-servers-take-writes", commands=[deploy])[-1], mended)
+    assert takers(tier) == [OLD]
+    assert is_in_sync(tier, NEW)
+    assert [name for name in lab.lab.hosts[NEW].sh("ls /var/lib/redis/crypto").split() if ".replaced-" in name]
+
+
+def test_nobody_serves_a_role(lab: Tier) -> None:
+    """docs/runbook.md: the old server was told to follow, and its unit died before the standby was told to serve."""
+    tier = paired(lab)
+    text = "[Service]\\nExecStartPre=+/bin/false\\n"
+    fence = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
+    lab.lab.hosts[OLD].sh(f"mkdir -p {Path(fence).parent}; printf '{text}' >{fence}; systemctl daemon-reload")
+    with at(tier, OLD) as known:
+        known.config_set("masteruser", "replication", "masterauth", tier.passwords["crypto"]["replication"])
+    told(tier, OLD, "REPLICAOF", ADDRESS[NEW], PORT)
+    assert takers(tier) == []
+    seen, finished = entries()["nobody-serves-a-role"].quotes
+    done = tier.run("tasks/status.py")
+    assert done.returncode != 0
+    sees(done, seen.removeprefix("critical "))
+    assert tier.run("deploy.py").returncode != 0
+    assert takers(tier) == []
+    (command,) = entries()["nobody-serves-a-role"].commands
+    sees(follow(tier, "nobody-serves-a-role", commands=[command])[-1], finished)
+    assert takers(tier) == [NEW]
+    assert is_in_sync(tier, OLD)
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+    done = tier.run(*HANDOVER)
+    assert done.returncode == 0, output(done)
+
+
+def test_a_standby_that_leaves_keeps_its_data_as_that_of_a_copy(lab: Tier) -> None:
+    tier = paired(lab)
+    tier = placed(lab, crypto=OLD, socket=(NEW, OLD))
+    tier.deploy()
+    new = lab.lab.hosts[NEW]
+    assert "appendonlydir" in new.sh("ls /var/lib/redis/crypto").split()
+    assert new.sh("ls /var/lib/caas-redis/crypto.moved /etc/redis/crypto.copy 2>/dev/null || true").split() == [
+        "/var/lib/caas-redis/crypto.moved"
+    ]
+    assert not can_connect(lab.lab.netns, ADDRESS[NEW], PORT)
+    with at(tier, OLD) as known:
+        assert "replication" not in known.acl_users()
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0

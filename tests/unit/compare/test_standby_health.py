@@ -1,0 +1,87 @@
+"""Health of a role with a standby: the link, the lag, and who serves."""
+
+import pytest
+
+from tasks.compare.health import health
+from tasks.compare.pairs import orient, unserved_pairs
+from tasks.compare.standby_health import Lag, lag
+from tasks.compare.unknown import Kind, Unknown
+from tasks.compare.unwell import Code
+from tasks.desired.host import Host
+from tasks.reports.status_model import row
+from tests.unit.builders import as_desired, desired, pair_of, with_server
+
+PRIMARY = {"role": "master", "master_repl_offset": "50000000", "connected_slaves": "1"}
+
+
+def hosts() -> dict[str, Host]:
+    """The pair as its hosts say it: `one` serves."""
+    pair = pair_of()
+    first = as_desired(pair["one"])
+    first = with_server(first, "crypto", info={**first.servers["crypto"].info, "role": "master"})
+    return orient({"one": (pair["one"], first), "other": (pair["other"], None)})[0]
+
+
+def codes(name: str, **info: str) -> list[tuple[Code, str]]:
+    host = hosts()[name]
+    observed = as_desired(host)
+    observed = with_server(observed, "crypto", info={**observed.servers["crypto"].info, **info})
+    return [(item.code, item.severity) for item in health(host, observed) if "STANDBY" in item.code]
+
+
+def copy(offset: int, seconds: int, state: str = "online") -> str:
+    return f"ip=172.28.2.2,port=6383,state={state},offset={offset},lag={seconds}"
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        ({}, []),
+        ({"master_link_status": "down", "master_link_down_since_seconds": "7"}, [(Code.STANDBY_DOWN, "critical")]),
+        ({"master_link_status": "down", "master_sync_in_progress": "1"}, [(Code.STANDBY_DOWN, "warning")]),
+    ],
+)
+def test_a_standby_says_that_it_has_no_link(info: dict[str, str], found: list[tuple[Code, str]]) -> None:
+    assert codes("other", **info) == found
+
+
+@pytest.mark.parametrize(
+    ("slave", "found"),
+    [
+        ({}, [(Code.STANDBY_DOWN, "warning")]),
+        ({"slave0": copy(50_000_000, 0)}, []),
+        ({"slave0": copy(50_000_000, 0, "wait_bgsave")}, [(Code.STANDBY_DOWN, "warning")]),
+        ({"slave0": copy(30_000_000, 0)}, [(Code.STANDBY_LAG, "warning")]),
+        ({"slave0": copy(50_000_000, 11)}, [(Code.STANDBY_LAG, "warning")]),
+        ({"slave0": copy(0, 600, "online"), "slave1": copy(50_000_000, 1)}, []),
+        ({"slave0": "\x1b[2J"}, [(Code.STANDBY_DOWN, "warning")]),
+    ],
+)
+def test_a_primary_says_what_its_standby_lacks(slave: dict[str, str], found: list[tuple[Code, str]]) -> None:
+    assert codes("one", **PRIMARY, **slave) == found
+
+
+def test_a_role_without_a_standby_has_nothing_to_say_of_one() -> None:
+    host = desired("crypto")
+    observed = as_desired(host)
+    assert [item for item in health(host, observed) if "STANDBY" in item.code] == []
+
+
+def test_status_shows_what_the_standby_lacks() -> None:
+    host = hosts()["one"]
+    observed = as_desired(host)
+    info = {**observed.servers["crypto"].info, **PRIMARY, "slave0": copy(49_900_000, 2)}
+    observed = with_server(observed, "crypto", info=info)
+    assert lag(observed.servers["crypto"]) == Lag(100_000, 2)
+    found = row(host.instances[0], observed, None, None, {}, None)
+    assert (found.replication, found.lag) == ("1 copy, lacks 97 KiB", Lag(100_000, 2))
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Kind.TWO, Code.TWO_SERVE), (Kind.NOBODY, Code.NONE_SERVES)])
+def test_a_pair_that_is_served_by_both_or_by_none_is_critical(kind: Kind, code: Code) -> None:
+    (found,) = unserved_pairs([Unknown("crypto", "who serves", "seen", "do", kind)])
+    assert (found.code, found.severity) == (code, "critical")
+
+
+def test_a_host_that_was_not_seen_is_no_outage_of_its_roles() -> None:
+    assert unserved_pairs([Unknown("crypto", "who serves", "seen", "do", Kind.PAIR)]) == []

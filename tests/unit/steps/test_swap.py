@@ -1,0 +1,164 @@
+"""A swap of a role's two hosts, on paper: when it may begin, what it says, and what the old server's unit leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tasks.compare.difference import ByHand, Difference
+from tasks.compare.pairs import orient
+from tasks.observed.script import script
+from tasks.run.survey import Look
+from tasks.steps.swap import End, Swap, _cut_off, _following, _obstacles
+from tests.unit.builders import as_desired, pair_of, passwords, roles, with_server, with_unit
+
+UNIT = "redis-crypto.service"
+FENCE = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
+WELL = {"rdb_last_bgsave_status": "ok", "aof_last_write_status": "ok"}
+
+
+def ends(
+    old: Mapping[str, str] | None = None, new: Mapping[str, str] | None = None, fenced: bool = False
+) -> tuple[End, End]:
+    """The two hosts as they were seen; `old` and `new`: what else their servers say."""
+    hosts = pair_of()
+    seen = {name: as_desired(host) for name, host in hosts.items()}
+    said = {
+        "one": {"role": "master", "db0": "keys=7,expires=0", **WELL, **(old or {})},
+        "other": {**WELL, **(new or {})},
+    }
+    for name, own in said.items():
+        seen[name] = with_server(seen[name], "crypto", info={**seen[name].servers["crypto"].info, **own})
+    if fenced:
+        seen["one"] = with_unit(seen["one"], UNIT, DropInPaths=FENCE)
+    found, _ = orient({name: (hosts[name], seen[name]) for name in hosts})
+
+    def end(name: str) -> End:
+        pair = found[name].pair_of("crypto")
+        assert pair is not None
+        host = cast(Any, SimpleNamespace(name=name))
+        return End(host, found[name], seen[name], found[name].instances[0], pair)
+
+    return end("one"), end("other")
+
+
+def looks(*both: End, **differences: Difference) -> dict[str, Look]:
+    """What was found of them."""
+    known = passwords(roles()["crypto"])
+    found = {item.name: differences.get(item.name) for item in both}
+    return {
+        item.name: Look(item.desired, known, item.observed, tuple(filter(None, (found[item.name],)))) for item in both
+    }
+
+
+def obstacles(old: Mapping[str, str] | None = None, new: Mapping[str, str] | None = None, **more: Difference) -> str:
+    both = ends(old, new)
+    return "; ".join(_obstacles("crypto", *both, looks(*both, **more)))
+
+
+def test_a_role_whose_standby_is_in_sync_may_be_handed_over() -> None:
+    assert obstacles() == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ({}, {"master_link_status": "down"}, "other: it has not reached the old server"),
+        ({}, {"aof_rewrite_in_progress": "1"}, "other: it loads, saves or writes its log"),
+        ({}, {"aof_last_write_status": "err"}, "other: aof_last_write_status is err"),
+        ({"aof_last_write_status": "err"}, {}, "one: aof_last_write_status is err"),
+        ({"redis_version": "8.0.2"}, {"redis_version": "7.0.15"}, "data never goes back to an older version"),
+    ],
+)
+def test_what_speaks_against_a_handover_is_said_before_anything_is_touched(
+    old: dict[str, str], new: dict[str, str], words: str
+) -> None:
+    assert words in obstacles(old, new)
+
+
+def test_what_differs_is_deployed_first() -> None:
+    item = Difference("crypto", "setting", "maxmemory", "1", "2", ByHand("do"))
+    assert "other: crypto: setting maxmemory" in obstacles(other=item)
+    assert "expected none of it: deploy first" in obstacles(other=item)
+    assert obstacles(other=replace(item, role="socket")) == ""
+
+
+def test_the_plan_says_where_the_role_is_served_then() -> None:
+    assert str(Swap("crypto", *ends(), ends=False)) == (
+        "crypto: from one to other, 7 keys, 1.9 MiB, clients pause about 1 s, then at 172.28.2.2:6383; one is its "
+        "standby then"
+    )
+
+
+def test_the_plan_says_that_there_is_no_way_back_to_an_older_version() -> None:
+    said = str(Swap("crypto", *ends(new={"redis_version": "8.0.2"}), ends=True))
+    assert "one is stopped then and keeps what it has: its Redis 7.0.15 cannot follow 8.0.2" in said
+    assert "there is no way back" in said
+
+
+def test_a_handover_that_was_cut_off_is_found_whoever_the_inventory_names() -> None:
+    both = ends(old={"role": "slave", "master_host": "172.28.2.2", "master_port": "6383"}, fenced=True)
+    for order in (both, both[::-1]):
+        found = _cut_off("crypto", order)
+        assert found is not None
+        assert (found.old.name, found.new.name, found.cut_off) == ("one", "other", True)
+    assert _cut_off("crypto", ends()) is None
+
+
+def test_an_old_server_is_told_what_a_standby_says_but_not_yet_whom_it_follows() -> None:
+    old, _ = ends()
+    told = _following(old.pair)
+    assert "replicaof" not in told
+    assert told[:4] == ["masteruser", "replication", "masterauth", "secret-of-crypto-replication"]
+    assert str(old.pair) == str(old.pair).replace("secret-of-crypto-replication", "")
+
+
+def become(tmp_path: Path, copy: str | None) -> tuple[int, dict[str, str]]:
+    """How the script ended that makes a server a standby, and what is there then; `copy`: the text of its copy file."""
+    for name in ("begun", "fence", "served"):
+        (tmp_path / name).write_text(name)
+    if copy is not None:
+        (tmp_path / "copy").write_text(copy)
+    (tmp_path / "systemctl").write_text("#!/bin/sh\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    places = {name: str(tmp_path / name) for name in ("copy", "drop_in", "fence", "begun", "served")}
+    job = script("become-standby", **places, text="[Service]\n")
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", job], env=path, capture_output=True, text=True, timeout=60)
+    left = {file.name: file.read_text() for file in tmp_path.iterdir() if file.name != "systemctl"}
+    return done.returncode, left
+
+
+def test_an_old_server_starts_as_a_standby_from_then_on(tmp_path: Path) -> None:
+    assert become(tmp_path, "replicaof\n") == (0, {"copy": "replicaof\n", "drop_in": "[Service]\n"})
+
+
+@pytest.mark.parametrize("copy", [None, ""])
+def test_one_that_would_follow_nobody_stays_kept_from_its_next_start(tmp_path: Path, copy: str | None) -> None:
+    code, left = become(tmp_path, copy)
+    assert code != 0
+    assert left["fence"] == "fence"
+    assert "drop_in" not in left
+
+
+def test_a_snapshot_is_kept_whole_and_never_over_another_one(tmp_path: Path) -> None:
+    saved, kept = tmp_path / "dump.rdb", tmp_path / "dump.rdb.replaced-20261128040000"
+    job = script("keep-snapshot", snapshot=str(saved), kept=str(kept))
+
+    def run() -> int:
+        return subprocess.run(["sh", "-c", job], capture_output=True, timeout=60).returncode
+
+    assert run() != 0
+    saved.write_text("REDIS0010")
+    assert run() == 0
+    assert kept.read_text() == "REDIS0010"
+    saved.write_text("REDIS0011")
+    assert run() != 0
+    assert kept.read_text() == "REDIS0010"
