@@ -588,6 +588,7 @@ def speaks(out: bytes, err: bytes, times: int = 15) -> Answer:
             time.sleep(0.1)
             channel.sendall(out)
             channel.sendall_stderr(err)
+        channel.sendall(f"{mark_in(command)}\n".encode())
         channel.send_exit_status(0)
         channel.close()
 
