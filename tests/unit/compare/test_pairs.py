@@ -110,6 +110,20 @@ def test_a_primary_whose_data_is_gone_never_empties_the_standby_that_has_it(copy
     assert "do not let the other one begin empty, or with a backup" in found.remedy
 
 
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
+    _, unknown = both_seen(S.FENCED, copy)
+    (found,) = unknown["one"]
+    assert found.kind is Kind.NOBODY
+    for word in (
+        "see on other",
+        "MASTER MODE enabled",
+        f"on one: rm {handed_over_drop_in('crypto')}",
+        "systemctl start",
+    ):
+        assert word in found.remedy
+
+
 @pytest.mark.parametrize("one", [it for it in S if it is not S.SERVES])
 def test_a_standby_that_follows_a_third_server_makes_nobody_serve(one: Stance) -> None:
     found, unknown = both_seen(one, S.ASTRAY)
