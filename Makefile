@@ -67,11 +67,12 @@ lab-ssh: system ## a shell on a container host: make lab-ssh HOST=redis-crypto
 lab-status: system ## the labs of this machine and their hosts
 	@$(AS_ROOT) $(RUN) -m tests.lab status
 
-bench: system ## how long a deploy with nothing to do takes, and what its fences and metrics cost
+bench: system ## how long a deploy with nothing to do takes, and what fences, metrics and status cost
 	$(AS_ROOT) $(RUN) -m tests.bench
 	$(AS_ROOT) $(RUN) -m tests.bench.clients
 	$(AS_ROOT) $(RUN) -m tests.bench.backups
 	$(AS_ROOT) $(RUN) -m tests.bench.metrics
+	$(AS_ROOT) $(RUN) -m tests.bench.status
 
 golden: setup ## write the rendered files anew after a wanted change
 	$(RUN) -m tests.golden.update

@@ -12,9 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = timedelta(days=1)
+USAGES = {
+    "server": (ExtendedKeyUsageOID.SERVER_AUTH,),
+    "both": (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
+}
 
 
 def _name(text: str) -> x509.Name:
@@ -41,10 +45,12 @@ class Authority:
         """Its own certificate."""
         return self.certificate.public_bytes(Encoding.PEM)
 
-    def issue(self, name: str, *addresses: str, ends: timedelta = 90 * DAY) -> tuple[bytes, bytes]:
-        """A certificate and its key, in PEM, which ends so long from now."""
+    def issue(
+        self, name: str, *addresses: str, ends: timedelta = 90 * DAY, usage: str | None = None
+    ) -> tuple[bytes, bytes]:
+        """A certificate and its key, in PEM, which ends so long from now. `usage`: for a `server` alone, or `both`."""
         key = _new_key()
-        certificate = signed(name, key, self.name, self.key, ends, False, addresses)
+        certificate = signed(name, key, self.name, self.key, ends, False, addresses, USAGES.get(usage or "", ()))
         return certificate.public_bytes(Encoding.PEM), pem_key(key)
 
 
@@ -61,8 +67,9 @@ def signed(
     ends: timedelta,
     is_authority: bool,
     addresses: tuple[str, ...],
+    usages: tuple[x509.ObjectIdentifier, ...] = (),
 ) -> x509.Certificate:
-    """A certificate for `key`, signed with the key `by` of `issuer`."""
+    """A certificate for `key`, signed with the key `by` of `issuer`; `usages`: extended ones, any without."""
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -85,6 +92,8 @@ def signed(
     if addresses:
         names = [x509.IPAddress(IPv4Address(address)) for address in addresses]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if usages:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return builder.sign(by, hashes.SHA256())
 
 
@@ -104,9 +113,9 @@ class Files:
     address: str
     authority: Authority = field(default_factory=Authority)
 
-    def renew(self, ends: timedelta = 90 * DAY) -> Files:
+    def renew(self, ends: timedelta = 90 * DAY, usage: str | None = None) -> Files:
         """The server has a new certificate and key."""
-        certificate, key = self.authority.issue("a server", self.address, ends=ends)
+        certificate, key = self.authority.issue("a server", self.address, ends=ends, usage=usage)
         write(self.directory / "server.crt", certificate)
         write(self.directory / "server.key", key)
         write(self.directory / "ca.crt", self.authority.pem)

@@ -57,6 +57,9 @@ TAKEOVER_RULES = f"{REPLICATION_RULES} +info +replicaof"
 HANDOVER = "_handover"  # of the old server alone, by a password that the new host never sees; no service begins so
 SWAP_RULES = "-@all +ping +info +replicaof"  # of the standby that it is handed over to, by another password
 HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +client|kill"
+# Of `_handover` where the role's address goes along: each server listens elsewhere then. On the new one by a password
+# that the old host never sees.
+REBIND_RULES = "+config|set"
 # Who copies has every key anyway. This reads some of them on both sides.
 SAMPLE_RULES = (
     f"%R~* {REPLICATION_RULES} +select +randomkey +memory|usage +type +strlen +getrange +llen +lrange +scard +smembers "

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.interface import NAME as INTERFACE
+from tasks.catalogue.interface import OWN as OWN_ADDRESS
 from tasks.catalogue.likeness import LIKE, MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.metrics import NAME as METRICS
@@ -29,7 +30,8 @@ STATUS_METRICS = "status_metrics"
 STATUS_ROLE = "role"  # the one that status shows whole
 STATUS_HISTORY = "history"  # status shows what deploys have changed
 STATUS_WATCH = "watch"  # seconds between two looks
-STATUS_WORDS = (STATUS_REPORT, STATUS_METRICS, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH)
+STATUS_PATIENCE = "patience"  # seconds for hosts and servers to answer in, of which status waits for
+STATUS_WORDS = (STATUS_REPORT, STATUS_METRICS, STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, STATUS_PATIENCE)
 ENDPOINTS_DIR = "endpoints_dir"  # where each service's file is to be written
 ENDPOINTS_PORT = "endpoints_port"  # assigned, or inner
 DRILLS = "drills"  # which ones a rehearsal runs
@@ -49,6 +51,7 @@ NAMES = (
         TRIED,
         BACKUP,
         INTERFACE,
+        OWN_ADDRESS,
         METRICS,
     ),
     *(

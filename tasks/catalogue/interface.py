@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from ipaddress import AddressValueError, IPv4Address
 
 from tasks.catalogue.roles import Role
 
 NAME = "redis_interface"
+OWN = "redis_own_address"  # of the host itself: by which the others reach it, whatever role is there
 # net/core/dev.c, dev_valid_name: 15 bytes, no slash, colon or blank. Narrower: it stands in a unit's name and commands.
 INTERFACE = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 
@@ -18,6 +20,21 @@ INTERFACE = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 def interface_of(value: object) -> str | None:
     """The interface that is meant; None where none is, or something malformed."""
     return value if isinstance(value, str) and INTERFACE.fullmatch(value) and value != "lo" else None
+
+
+def own_address_of(value: object) -> str | None:
+    """The address of the host's own that is meant; None where none is, or something malformed."""
+    try:
+        return str(IPv4Address(value)) if isinstance(value, str) else None
+    except AddressValueError:
+        return None
+
+
+def own_address_problems(host: str, value: object) -> Iterator[str]:
+    """What is wrong with one host's `redis_own_address`, as far as its data shows it."""
+    if value is not None and own_address_of(value) is None:
+        form = "an IPv4 address of the host's own, by which the other hosts reach it"
+        yield f"{host}: {OWN}: expected {form}, observed {value!r}: correct it (`ip -4 address` on the host lists them)"
 
 
 def interface_problems(host: str, value: object, roles: Iterable[Role], ssh: str) -> Iterator[str]:

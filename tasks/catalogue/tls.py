@@ -403,6 +403,26 @@ def _handshake(found: Credentials, address: IPv4Address, path: str, ca_path: str
     return ""
 
 
+def may_follow(found: Credentials, address: str) -> bool:
+    """Whether a server of these files may be a client of another one that asks for certificates: it shows its own.
+
+    An authority may issue for servers alone (extended key usage).
+    """
+    pair = Pair(found.certificate, found.key)
+    try:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        load_pair(server, pair)
+        server.load_verify_locations(cadata=found.ca)
+        server.verify_mode = ssl.CERT_REQUIRED
+        server.verify_flags = ssl.VerifyFlags(server.verify_flags | NO_CHECK_TIME)
+        client = client_context(found)
+        load_pair(client, pair)
+        meet(server, client, address)
+    except (ssl.SSLError, OSError):
+        return False
+    return True
+
+
 def client_context(found: Credentials, user: str = "") -> ssl.SSLContext:
     """What a client trusts who knows the role's ca, and shows the certificate of `user`, if there is one.
 

@@ -7,7 +7,7 @@ along last; one that stays keeps it until somebody else gives the address: witho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from tasks.catalogue.interface import NAME
 from tasks.compare.difference import ByHand, Difference, Remedy
@@ -74,23 +74,28 @@ def _own(plan: OwnAddress, observed: Observed) -> Iterator[Difference]:
         yield Difference(plan.role.name, "address", str(plan.role.address), expected, found, Remedy.PLACE)
 
 
-def twice(hosts: Mapping[str, tuple[Host, Observed]]) -> dict[str, list[Difference]]:
+def twice(
+    hosts: Mapping[str, tuple[Host, Observed]], moving: Collection[tuple[str, str, str]] = ()
+) -> dict[str, list[Difference]]:
     """Inventory name → its roles' addresses that another host of the run has too: who asks for one may reach either.
 
-    Only of those that this tool gives: what a network has on purpose on several machines is its own business.
+    Only of those that this tool gives: what a network has on purpose on several machines is its own business. `moving`:
+    (role, host that it leaves, host that it comes to) of those that move along with their address.
     """
     found: dict[str, list[Difference]] = {}
     for name, (desired, _) in sorted(hosts.items()):
         for plan in desired.addresses:
             address = str(plan.role.address)
             others = [
-                other for other, (_, seen) in sorted(hosts.items()) if other != name and address in seen.addresses
+                other
+                for other, (_, seen) in sorted(hosts.items())
+                if other != name and address in seen.addresses and (plan.role.name, other, name) not in moving
             ]
             if others:
                 there = ", ".join(others)
                 advice = (
-                    f"take it from there (`ip -4 address show to {address}` says what has it); a role cannot move "
-                    "along with its address: give it another one for the move"
+                    f"take it from there (`ip -4 address show to {address}` says what has it); it comes along with a "
+                    "role that moves from there"
                 )
                 item = Difference(plan.role.name, "address", address, ELSEWHERE, f"on {there} as well", ByHand(advice))
                 found.setdefault(name, []).append(item)

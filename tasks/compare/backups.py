@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from tasks.catalogue.backup import NAME, PASSWORD
+from tasks.catalogue.backup import NAME, PASSWORD, place_of
 from tasks.catalogue.printable import excerpt
 from tasks.compare.difference import Difference, Remedy
 from tasks.compare.unwell import Code, Health, Severity
@@ -104,7 +104,7 @@ def backup_leftovers(desired: Host, observed: Observed) -> Iterator[Difference]:
 
     Of a role that is backed up a copy lies there while it is proved; what a proof left is removed by the next run.
     """
-    proved = {scratch_directory(plan.role.name) for plan in desired.backups}
+    proved = {scratch_directory(plan.role.name) for plan in (*desired.backups, *desired.proofs)}
     wanted = proved | {unit.name for unit in desired.units} | {file.path for file in desired.files}
     for name, state in sorted(observed.units.items()):
         ours = OURS.fullmatch(f"{UNITS}/{name}")
@@ -120,7 +120,8 @@ def _is_ours(path: str, files: Collection[str]) -> bool:
     settings = SETTINGS.fullmatch(path)
     if settings is None:
         return SCRATCH.fullmatch(path) is not None or OURS.fullmatch(path) is not None
-    return f"{UNITS}/{backup_unit(settings[1])}.service" in files
+    beside = (backup_unit(settings[1]), proof_unit(settings[1]))
+    return any(f"{UNITS}/{unit}.service" in files for unit in beside)
 
 
 def lost_repository_passwords(
@@ -128,7 +129,7 @@ def lost_repository_passwords(
 ) -> Iterator[str]:
     """Repositories whose password the secrets file has lost: another one would open none of their copies."""
     known = set(lacking)
-    for plan in desired.backups:
+    for plan in (*desired.backups, *(plan for plan in desired.proofs if plan.of)):
         name, path = plan.role.name, backup_file(plan.role.name)
         if (name, PASSWORD) in known and path in observed.files:
             yield (
@@ -159,15 +160,20 @@ def without_backup(hosts: Iterable[Host]) -> list[str]:
 
 
 def backup_health(desired: Host, observed: Observed) -> Iterator[Health]:
-    """What is not well with the copies of a host's roles, and with their proofs."""
+    """What is not well with the copies of a host's roles, and with the proofs that run there."""
     for plan in desired.copied:
         name = plan.role.name
         if backup_file(name) not in observed.files:
             continue  # listed as a difference
         copy, proof = recorded(backup_record(name), observed), recorded(proof_record(name), observed)
         yield from _copy(plan, copy, observed.files[backup_file(name)].modified, observed.asked_at)
-        if copy is not None:
+        if copy is not None and plan.is_proved_here:
             yield from _proof(plan, copy, proof, observed.asked_at)
+    for plan in desired.proofs:
+        name = plan.role.name
+        if plan.of and backup_file(name) in observed.files:
+            begun = observed.files[backup_file(name)].modified
+            yield from _proof_of_another(plan, recorded(proof_record(name), observed), begun, observed.asked_at)
 
 
 def _copy(plan: Plan, record: Record | None, begun: int, now: int) -> Iterator[Health]:
@@ -190,18 +196,34 @@ def _copy(plan: Plan, record: Record | None, begun: int, now: int) -> Iterator[H
 
 
 def _proof(plan: Plan, copy: Record, record: Record | None, now: int) -> Iterator[Health]:
-    name = plan.role.name
-    see = f"journalctl -u {proof_unit(name)}, mend it, then: systemctl start {proof_unit(name)}"
     if record is not None and record.repository and copy.repository and not _same_place(record, copy):
         record = None  # of a repository to which no copies go any more
-    since = proved(record, copy) or copy.since or copy.first
+    yield from _judged(plan, record, proved(record, copy) or copy.since or copy.first, now)
+
+
+def _proof_of_another(plan: Plan, record: Record | None, begun: int, now: int) -> Iterator[Health]:
+    """`begun`: when what opens the repository was written there: none is missing before one would be."""
+    record = record if is_of(plan, record) else None
+    yield from _judged(plan, record, (record.good if record is not None else 0) or begun, now)
+
+
+def is_of(plan: Plan, record: Record | None) -> bool:
+    """Whether a record is of the place where the plan's copies go now."""
+    return record is not None and record.where == place_of(plan.backup.of(plan.role.name))
+
+
+def _judged(plan: Plan, record: Record | None, since: int, now: int) -> Iterator[Health]:
+    """`since`: when a copy was proved last, or could have been from then on."""
+    name = plan.role.name
+    whose = f"of {plan.of}: " if plan.of else ""
+    see = f"journalctl -u {proof_unit(name)}, mend it, then: systemctl start {proof_unit(name)}"
     if record is not None and record.failed:
-        yield Health(name, Code.PROOF_FAILED, "critical", record.said, "a copy that a server loads", see)
+        yield Health(name, Code.PROOF_FAILED, "critical", f"{whose}{record.said}", "a copy that a server loads", see)
     elif since and not -SLACK <= now - since <= plan.proof_too_old:
         found = f"no copy was proved for {in_words(now - since)}"
         if since > now:
             found = f"the last proof is of a time to come, in {in_words(since - now)}: a clock was ahead"
-        yield Health(name, Code.PROOF_OLD, "warning", found, in_words(plan.proof_too_old), see)
+        yield Health(name, Code.PROOF_OLD, "warning", f"{whose}{found}", in_words(plan.proof_too_old), see)
 
 
 def proved(proof: Record | None, copy: Record | None) -> int:

@@ -192,8 +192,8 @@ def unfit_copy(instance: Instance, observed: Observed, copy: Copy, wish: Wish) -
     needed = int(copy.size * ROOM) + RESERVE
     if "disk" not in observed.unseen and free < needed:
         problems.append(
-            f"no room: {data_directory(instance.name)} has {_mib(free)} free, expected {_mib(needed)}: {ROOM} times "
-            f"the copy's {_mib(copy.size)}, and {_mib(RESERVE)} for its server: what is in place is kept; free space "
+            f"no room: {data_directory(instance.name)} has {_size(free)} free, expected {_size(needed)}: {ROOM} times "
+            f"the copy's {_size(copy.size)}, and {_size(RESERVE)} for its server: what is in place is kept; free space "
             "or enlarge the disk"
         )
     return problems
@@ -215,7 +215,7 @@ def _for_a_word(copy: Copy, wish: Wish) -> list[str]:
     return problems
 
 
-def _mib(size: int) -> str:
+def _size(size: int) -> str:
     return f"{size / (1 << 20):.1f} MiB"
 
 

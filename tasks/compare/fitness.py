@@ -47,7 +47,7 @@ def unfit(
         return [Reason(words, Unfit.HOST)]
     if not desired.roles:
         return [*of_kind(Unfit.PURGE, purge_problems(desired, observed))]
-    version = redis_number(_version(desired, observed))
+    version = redis_number(redis_version(desired, observed))
     return [
         *of_kind(Unfit.HOST, _system(desired, observed), _memory(desired, observed)),
         *of_kind(Unfit.HOST, _no_such_sysctls(desired, observed)),
@@ -104,7 +104,7 @@ def _system(desired: Host, observed: Observed) -> Iterator[str]:
     if "debian" not in family:
         yield f"system: {name}, expected Debian 12, 13 or a derivative: choose another machine"
         return
-    version = _version(desired, observed)
+    version = redis_version(desired, observed)
     if os.get("ID") == "debian" and os.get("VERSION_ID", "") in ("12", "13"):
         return
     number = redis_number(version)
@@ -113,7 +113,7 @@ def _system(desired: Host, observed: Observed) -> Iterator[str]:
         yield f"system: {name} offers {found}, expected redis-server 7.0 or newer: upgrade it or add a package source"
 
 
-def _version(desired: Host, observed: Observed) -> str:
+def redis_version(desired: Host, observed: Observed) -> str:
     """The version of Redis that the host will run."""
     return desired.redis_version or observed.packages.get("redis-server") or observed.candidate
 
@@ -124,15 +124,14 @@ def redis_number(version: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def memory_needed(roles: Iterable[Role]) -> int:
-    """Bytes of RAM that a host of these roles has to have."""
-    roles = list(roles)
-    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY + proof_memory(roles)
+def memory_needed(roles: Iterable[Role], proved: Iterable[Role] = ()) -> int:
+    """Bytes of RAM that a host of these roles has to have; `proved`: those whose copies are proved there."""
+    return int(sum(role.maxmemory for role in roles) * REWRITE_PEAK) + OS_MEMORY + proof_memory(proved)
 
 
-def proof_memory(roles: Iterable[Role]) -> int:
+def proof_memory(proved: Iterable[Role]) -> int:
     """Bytes for the server that proves a copy: one role's after the other, and the largest counts."""
-    return int(max((role.maxmemory for role in roles if role.backed_up), default=0) * LOADED)
+    return int(max((role.maxmemory for role in proved), default=0) * LOADED)
 
 
 def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
@@ -146,9 +145,11 @@ def _no_such_sysctls(desired: Host, observed: Observed) -> Iterator[str]:
 
 
 def _memory(desired: Host, observed: Observed) -> Iterator[str]:
-    needed = memory_needed(desired.roles)
+    proved = [plan.role for plan in desired.proofs]
+    needed = memory_needed(desired.roles, proved)
     if needed > observed.memory:
-        proof = f" + {mib(proof_memory(desired.roles))} for the proof of backups" if desired.backups else ""
+        of = sorted({f" of {plan.of}" for plan in desired.proofs if plan.of})
+        proof = f" + {mib(proof_memory(proved))} for the proof of backups{','.join(of)}" if proved else ""
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (
             f"memory: {names} need {mib(needed)} of RAM at the peak of a rewrite "

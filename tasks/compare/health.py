@@ -15,12 +15,12 @@ from tasks.catalogue.values import mib
 from tasks.compare.backups import backup_health
 from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY, REWRITE_PEAK
-from tasks.compare.server_health import number, refused_logins, server_health
+from tasks.compare.server_health import ago, number, refused_logins, server_health
 from tasks.compare.set_aside import ENTRY, set_aside
 from tasks.compare.standby_health import standby_health
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
-from tasks.desired.paths import DATA_ROOT, data_directory
+from tasks.desired.paths import DATA_ROOT, METRICS_UNIT, data_directory
 from tasks.observed.state import Observed, Server
 
 REWRITES = ("aof_rewrite_in_progress", "rdb_bgsave_in_progress")
@@ -34,6 +34,7 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     answering = dict(_answering(desired, observed))
     found = [*_host_memory(answering, observed, limits), *_disks(desired, observed)]
     found += backup_health(desired, observed)
+    found += _exporter(desired, observed, limits)
     for instance, server in answering.items():
         found += server_health(instance, server, observed, limits)
         found += standby_health(instance, server, desired.pair_of(instance.name), limits)
@@ -53,6 +54,21 @@ def _answering(desired: Host, observed: Observed) -> Iterator[tuple[Instance, Se
         server = observed.servers.get(instance.name)
         if server is not None and server.refusal is None and server.info.get("loading", "0") == "0":
             yield instance, server
+
+
+def _exporter(desired: Host, observed: Observed, limits: Limits) -> Iterator[Health]:
+    """The exporter of metrics was started by systemd again: it is well between two ends, and figures have gaps."""
+    restarts = int(observed.unit(METRICS_UNIT).get("NRestarts") or 0) if desired.exporter is not None else 0
+    up = observed.asked_at - observed.time(METRICS_UNIT, "ExecMainStartTimestamp")
+    if restarts and up < 60 * limits.crash_minutes_warning:
+        yield Health(
+            None,
+            Code.CRASHED,
+            "warning",
+            f"{METRICS_UNIT}: {restarts} restarts by systemd, the last {ago(max(0, up))} ago",
+            f"0 within {ago(60 * limits.crash_minutes_warning)}",
+            f"see why it ended (journalctl -u {METRICS_UNIT}); systemctl reset-failed {METRICS_UNIT} counts anew",
+        )
 
 
 def _host_memory(answering: Mapping[Instance, Server], observed: Observed, limits: Limits) -> Iterator[Health]:

@@ -44,6 +44,8 @@ from tasks.desired.paths import (
     DATA_ROOT,
     EXPORTER_PASSWORDS,
     METRICS_UNIT,
+    PROVER,
+    PROVER_FILE,
     SYSCTL_FILE,
     THP_FILE,
     account_file,
@@ -53,6 +55,7 @@ from tasks.desired.paths import (
     copy_drop_in,
     data_directory,
     handed_over_drop_in,
+    proof_unit,
 )
 from tasks.observed.state import FileState, Observed
 
@@ -182,12 +185,17 @@ def _accounts(desired: Host, observed: Observed) -> Iterator[Difference]:
         if account_file(instance.name) in observed.files and instance.user not in observed.accounts:
             expected = f"its user and group {instance.user}"
             yield Difference(instance.name, "unit", instance.unit, expected, "absent", Remedy.ACCOUNT)
+    if PROVER not in observed.accounts:
+        for plan in desired.proofs:
+            if plan.of and PROVER_FILE in observed.files:
+                unit, expected = f"{proof_unit(plan.role.name)}.service", f"its user and group {PROVER}"
+                yield Difference(plan.role.name, "unit", unit, expected, "absent", Remedy.ACCOUNT)
 
 
 def _files(desired: Host, observed: Observed) -> Iterator[Difference]:
     # Not made anew: what is listed with them.
     missed = {item.name for item in missed_data(desired, observed)} - observed.files.keys()
-    told = {*(backup_file(plan.role.name) for plan in desired.backups), EXPORTER_PASSWORDS}
+    told = {*(backup_file(plan.role.name) for plan in (*desired.backups, *desired.proofs)), EXPORTER_PASSWORDS}
     refused = refused_switches(desired, observed)
     unbegun = {begun_file(instance.name) for instance in desired.instances if not has_begun(instance, observed)}
     for file in desired.files:

@@ -11,7 +11,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from tasks.catalogue.tls import may_follow
 from tasks.compare.adoption import adoptions, has_own_data
+from tasks.compare.along import Along, along_with
 from tasks.compare.data_files import pieces, put_back_commands
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.passwords import keep_password
@@ -35,6 +37,18 @@ KEPT = (Remedy.START, Remedy.ENABLE)  # of a role that moves: what the move itse
 
 
 @dataclass(frozen=True)
+class Sealed:
+    """What the servers of a role that speaks TLS show each other.
+
+    `old`, `new`: the addresses that their certificates are for. `asks`: who connects has to show a certificate, too.
+    """
+
+    old: str
+    new: str
+    asks: bool
+
+
+@dataclass(frozen=True)
 class Move:
     """A role that comes to host `target` with the data that its server on host `source` has, listening at `where`.
 
@@ -52,6 +66,13 @@ class Move:
     handed_over: bool = False
     again: bool = False
     aside: bool = False
+    along: Along | None = None  # how its address comes along
+    tls: Sealed | None = None  # how its servers speak to each other; in clear without
+
+    @property
+    def copied_at(self) -> tuple[str, int]:
+        """Where the old host reaches the copy, until that serves."""
+        return self.to if self.along is None else (self.along.own, self.to[1])
 
     def __str__(self) -> str:
         if self.handed_over:
@@ -60,6 +81,7 @@ class Move:
         anew = ", begun anew: a copy that was cut off is discarded" if self.again else ""
         anew += ", what it kept here of before is set aside" if self.aside else ""
         address = f", then at {self.to[0]}:{self.to[1]}" if self.to != self.where else ""
+        address = f", {self.to[0]} comes along" if self.along else address
         return (
             f"move: {self.role} from {self.source} to {self.target}, {keys}, {self.size / (1 << 20):.1f} MiB, "
             f"clients pause about 1 s{address}{anew}"
@@ -84,11 +106,19 @@ def moves(hosts: Seen) -> tuple[list[Move], list[str]]:
                 problems += [f"{name}: {item}" for item in _stranded(instance, desired, observed)]
                 continue
             source, leftover = sources[0]
-            wrong = list(_obstacles(instance, desired, observed, leftover, hosts[source][1]))
+            along, wrong = along_with(name, source, instance, leftover, hosts)
+            wrong = [*_obstacles(instance, desired, observed, leftover, hosts[source][1]), *wrong]
             problems += [f"{name}: {instance.name}: cannot be moved here from {source}: {item}" for item in wrong]
             if not wrong and leftover.endpoint is not None:
-                found.append(_move(instance, name, source, leftover, observed))
+                move = replace(_move(instance, name, source, leftover, observed), along=along)
+                found.append(replace(move, tls=_sealed(instance, move)))
     return found, problems
+
+
+def _sealed(instance: Instance, move: Move) -> Sealed | None:
+    if instance.credentials is None:
+        return None
+    return Sealed(instance.address if move.along else move.where[0], instance.address, instance.asks_certificates)
 
 
 def _move(instance: Instance, name: str, source: str, leftover: Leftover, observed: Observed) -> Move:
@@ -172,18 +202,35 @@ def _sources(name: str, instance: Instance, hosts: Seen) -> Iterator[tuple[str, 
                 yield other, leftover
 
 
-def _obstacles(
-    instance: Instance, desired: Host, observed: Observed, leftover: Leftover, there: Observed
-) -> Iterator[str]:
-    """Why a role cannot be moved from a server, in words, and what to do."""
-    info, role = leftover.info, instance.role
+def _kept_where_it_is(instance: Instance, leftover: Leftover) -> Iterator[str]:
+    """What of a role's own state, there or here, no move can take along."""
+    role = instance.role
     if role.paired:
         yield (
             "it has a standby, expected none while it moves: let this host be its standby first, in place of the other "
             f"one (group redis_{role.name}_standby), deploy, and hand over: README, A standby"
         )
-    if role.tls is not None:
-        yield "it has tls, expected none while it moves, for a copy is made in clear: see README, A role that moves"
+    if role.tls is not None and not leftover.sealed:
+        yield (
+            "its server speaks in clear on a port, and here it has tls, expected that both speak TLS alone, for a "
+            "move switches nothing: end the switch first where it is (docs/runbook.md, Turn on TLS; a "
+            "plain_inner_port is a port in clear, too)"
+        )
+    elif role.tls is not None and role.plain_port is not None:
+        yield "here it is to have a port in clear, expected that it moves with TLS alone: open that behind the move"
+    if instance.credentials and instance.asks_certificates and not may_follow(instance.credentials, instance.address):
+        yield (
+            "its clients have to show certificates, and its own may not be shown by a client, expected one that may, "
+            "for a copy is a client of its server: let tls.certificate be issued for clientAuth, too, and deploy first"
+        )
+
+
+def _obstacles(
+    instance: Instance, desired: Host, observed: Observed, leftover: Leftover, there: Observed
+) -> Iterator[str]:
+    """Why a role cannot be moved from a server, in words, and what to do."""
+    info, role = leftover.info, instance.role
+    yield from _kept_where_it_is(instance, leftover)
     if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
         yield (
             "its server follows another one, expected one that serves: if that one has no newer data, there systemctl "
@@ -389,8 +436,10 @@ def of_moves(differences: tuple[Difference, ...], moving: list[Move]) -> tuple[D
     """The differences without what the moves do themselves: a role does not start on its own data."""
     roles = {item.role for item in moving}
     records = {begun_file(role) for role in roles}
+    coming = {item.role for item in moving if item.along}
     return tuple(
         item
         for item in differences
         if not (item.role in roles and (item.remedy in KEPT or (item.subject == "file" and item.name in records)))
+        and not (item.role in coming and item.subject == "address" and item.remedy == Remedy.PLACE)
     )

@@ -13,6 +13,7 @@ from enum import Enum
 
 from tasks.catalogue.printable import printable
 from tasks.compare.adoption import has_own_data
+from tasks.compare.data_files import pieces
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
 from tasks.desired.guard import with_notes
@@ -22,6 +23,7 @@ from tasks.desired.paths import (
     copy_drop_in,
     data_directory,
     handed_over_drop_in,
+    manifest_file,
     moved_file,
     promoted_file,
     unit_name,
@@ -39,11 +41,14 @@ class Stance(Enum):
     UNTOLD = "runs and does not tell what it is"
     SERVES = "serves"
     FOLLOWS = "follows another server"  # by what it was started from
+    ASTRAY = "follows a server that is none of its two hosts'"
     DEMOTED = "follows another server, which it was handed over to"
     TOLD = "follows another server by a command only"  # nothing on its host says why, and the next start forgets it
     COPY = "is a standby that does not run"
+    HOLLOW = "is a standby that has no data yet, and does not run"
     FENCED = "was handed over, or was about to be, and does not run"
     KEEPS = "does not run, and has data"
+    LOST = "does not run, and its data is gone"
     PROMOTED = "does not run, and was put in the place of the other one"
     OLD = "does not run, and has data of before it moved"
     EMPTY = "has nothing of it"
@@ -156,7 +161,10 @@ def _side(name: str, role: str, hosts: Hosts) -> Side:
     server = observed.servers.get(role)
     info = server.info if server is not None and server.refusal is None else {}
     follows = f"{info['master_host']}:{info.get('master_port')}" if "master_host" in info else ""
-    return Side(name, stance(instance, observed), by_inventory, printable(follows))
+    own = stance(instance, observed)
+    if own is Stance.FOLLOWS and follows and pair is not None and follows != f"{pair.there[0]}:{pair.there[1]}":
+        own = Stance.ASTRAY
+    return Side(name, own, by_inventory, printable(follows))
 
 
 def stance(instance: Instance, observed: Observed) -> Stance:
@@ -171,22 +179,29 @@ def stance(instance: Instance, observed: Observed) -> Stance:
         running = {"master": Stance.SERVES, "slave": follows}
         return running.get(says or "", Stance.UNTOLD)
     if is_copy:
-        return Stance.COPY
+        return Stance.COPY if pieces(role, observed) else Stance.HOLLOW
     if is_fenced:
         return Stance.FENCED
     if moved_file(role) in observed.files:
         return Stance.OLD
     if promoted_file(role) in observed.files:
         return Stance.PROMOTED
-    keeps = has_own_data(instance, observed) or begun_file(role) in observed.files
-    return Stance.KEEPS if keeps or role in observed.adopting else Stance.EMPTY
+    if begun_file(role) in observed.files and role not in observed.adopting and _is_gone(instance, observed):
+        return Stance.LOST
+    return Stance.KEEPS if has_own_data(instance, observed) or role in observed.adopting else Stance.EMPTY
+
+
+def _is_gone(instance: Instance, observed: Observed) -> bool:
+    """Whether a role that has run here would not begin with all it had: nothing is there, or its log is not."""
+    log = instance.role.appendonly and manifest_file(instance.role) not in observed.data_files
+    return log or not pieces(instance.name, observed)
 
 
 def _by_itself(side: Side) -> bool:
     """Whether a server is a standby, where nobody can tell of both."""
-    if side.stance in COPIES:
+    if side.stance in (*COPIES, Stance.ASTRAY, Stance.HOLLOW):
         return True
-    return side.by_inventory and side.stance not in (Stance.SERVES, *KEEPING, Stance.TOLD)
+    return side.by_inventory and side.stance not in (Stance.SERVES, *KEEPING, Stance.TOLD, Stance.LOST)
 
 
 def verdict(role: str, first: Side, other: Side) -> Verdict:
@@ -215,32 +230,58 @@ def verdict(role: str, first: Side, other: Side) -> Verdict:
 
 
 COPIES = (Stance.FOLLOWS, Stance.DEMOTED, Stance.COPY)
+NOTHING = (Stance.EMPTY, Stance.HOLLOW, Stance.LOST)  # of which no start would have data
 KEEPING = (Stance.KEEPS, Stance.PROMOTED)
-GONE = (Stance.DEMOTED, Stance.FENCED)
 
 
 def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
     """Both were seen, and neither serves: who would, if it were started."""
-    sides, seen = (first, other), f"{first}, and {other}"
+    sides = (first, other)
     promoted = [side for side in sides if side.stance is Stance.PROMOTED]
     keeping = promoted if len(promoted) == 1 else [side for side in sides if side.stance in KEEPING]
-    if len(keeping) == 2:
-        return Verdict("", f"{seen}: nobody serves it", _both(role, sides), Kind.NOBODY)
-    if any(side.stance is Stance.TOLD for side in sides):
-        way = f"if what it follows has no newer data, there: systemctl restart {unit_name(role)}, which forgets it"
-        return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
-    if keeping:
+    is_odd = any(side.stance in (Stance.ASTRAY, Stance.TOLD) for side in sides)
+    if len(keeping) == 1 and not is_odd:
         return Verdict(keeping[0].host)
-    if first.stance is other.stance is Stance.EMPTY:
-        return Verdict(first.host)
-    if any(side.stance in GONE for side in sides) and any(side.stance in COPIES for side in sides):
-        way = f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
-        return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
-    way = (
-        "start the one that served last, if its host and data are there; where they are lost: tasks/handover.py --data "
-        f"promote={role} (docs/runbook.md, Promote a standby)"
+    lost = next((side.host for side in sides if side.stance is Stance.LOST), "")
+    if all(side.stance in (*NOTHING, *([Stance.OLD] if lost else [])) for side in sides):
+        return Verdict(lost or first.host)
+    because = f"{first}, and {other}: nobody serves it"
+    return Verdict("", because, _way_out(role, sides, len(keeping) == 2), Kind.NOBODY)
+
+
+def _way_out(role: str, sides: tuple[Side, Side], both_keep: bool) -> str:
+    """What a person does where neither of two serves, and it must not be guessed which would."""
+    if both_keep:
+        return _both(role, sides)
+    of = {side.stance: side for side in sides}
+    if Stance.ASTRAY in of:
+        return (
+            f"see what {of[Stance.ASTRAY].follows} is: where that serves the role, put its host back into the pair "
+            "and deploy; hand over before a host of a pair is replaced"
+        )
+    if Stance.TOLD in of:
+        return f"if what it follows has no newer data, there: systemctl restart {unit_name(role)}, which forgets it"
+    if Stance.FENCED in of and any(it in COPIES for it in of):
+        return _fenced(role, of[Stance.FENCED], sides)
+    if Stance.DEMOTED in of and any(it in COPIES for it in of):
+        return f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
+    return (
+        "start the one that served last, if its host and data are there (mount its disk); where they are lost, the "
+        f"standby has the data: tasks/handover.py --data promote={role} (docs/runbook.md, Promote a standby); do not "
+        "let the other one begin empty, or with a backup: the standby would copy that"
     )
-    return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
+
+
+def _fenced(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
+    """What a person does where the old server's host went down amid a handover: whether the copy was told, it knows."""
+    copy = next(side.host for side in sides if side is not fenced)
+    return (
+        f"see on {copy} whether it was told to serve since: {begun_file(role)} is there, or journalctl -u "
+        f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced.host}: rm {handed_over_drop_in(role)}, "
+        f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
+        f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
+        f"{copy} --data serve_alone={role}; then deploy to both"
+    )
 
 
 def _two(role: str, sides: tuple[Side, Side]) -> str:
@@ -248,8 +289,9 @@ def _two(role: str, sides: tuple[Side, Side]) -> str:
     names = " or ".join(side.host for side in sides)
     return (
         "choose whose writes are to stay (its services' endpoint, its newest keys), and stop the other one, on "
-        f"{names}: systemctl stop {unit_name(role)}, which keeps its data; then deploy to both: it is the standby, "
-        f"and {data_directory(role)} there is set aside, not deleted"
+        f"{names}: systemctl stop {unit_name(role)}; rm -f {copy_drop_in(role)}; systemctl daemon-reload, which keeps "
+        "its data and says that it is no copy; then deploy to both: it is the standby, and "
+        f"{data_directory(role)} there is set aside, not deleted"
     )
 
 

@@ -83,6 +83,7 @@ OF_UNFIT: Mapping[Unfit, str] = {
 }
 UNSEEN = "host-not-seen"  # of every host that could not be looked at
 NOT_CHECKED = "nobody-has-looked"  # where status or drift does not run any more: an alert alone says so
+FINDS_LESS = "a-cache-finds-less"  # health knows no hour before: an alert alone says so
 LOADS_LONG = "a-server-loads-long"  # nothing is wrong with one that loads; an alert says when it lasts
 FIRST = "first-deploy"  # of a role of which nothing is on its host
 DRIFT = "drift-found"  # of every difference that has no entry of its own

@@ -27,7 +27,8 @@ def number(server: Server, field: str) -> int:
     return int(server.info.get(field) or 0)
 
 
-def _ago(seconds: int) -> str:
+def ago(seconds: int) -> str:
+    """`5 days`, `2 hours`, `90 seconds`: in the largest unit that there are two of."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}"
@@ -40,13 +41,13 @@ def _crashes(instance: Instance, observed: Observed, server: Server, limits: Lim
     up = number(server, "uptime_in_seconds")
     critical = restarts >= limits.crashes_critical and up < 60 * limits.crash_minutes_critical
     if restarts and up < 60 * limits.crash_minutes_warning:
-        limit = f"{limits.crashes_critical}, the last within {_ago(60 * limits.crash_minutes_critical)}"
+        limit = f"{limits.crashes_critical}, the last within {ago(60 * limits.crash_minutes_critical)}"
         yield Health(
             instance.name,
             Code.CRASHED,
             "critical" if critical else "warning",
-            f"{restarts} restarts by systemd, the last {_ago(up)} ago",
-            limit if critical else f"0 within {_ago(60 * limits.crash_minutes_warning)}",
+            f"{restarts} restarts by systemd, the last {ago(up)} ago",
+            limit if critical else f"0 within {ago(60 * limits.crash_minutes_warning)}",
             f"see why it ended (journalctl -u {instance.unit}); systemctl reset-failed {instance.unit} counts anew",
         )
 
@@ -221,7 +222,7 @@ def per_hour(count: int, server: Server) -> float:
 
 
 def _since(count: int, what: str, server: Server) -> str:
-    return f"{count} {what} since its start {_ago(number(server, 'uptime_in_seconds'))} ago"
+    return f"{count} {what} since its start {ago(number(server, 'uptime_in_seconds'))} ago"
 
 
 def refused_logins(server: Server) -> dict[str, int]:

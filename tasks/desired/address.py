@@ -6,6 +6,7 @@ Nothing of it where no `redis_interface` is: no package, no file, no unit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 
 from tasks.catalogue.roles import Role
 from tasks.desired.host import File, OwnAddress
@@ -27,6 +28,14 @@ def address_files(plans: Sequence[OwnAddress]) -> Iterator[File]:
     for plan in plans:
         name = plan.role.name
         yield File(f"{UNITS}/{plan.unit}", _text(plan.role, plan.interface, plan.digest), role=name)
+
+
+def apart(address: str) -> str:
+    """The loopback address by which a role's server is spoken to on its own host when the role's address has left it.
+
+    Another one for each address, for each may have the port of another role. All of 127/8 is the host's own.
+    """
+    return str(IPv4Address((127 << 24) | (int(IPv4Address(address)) & 0xFFFFFF)))
 
 
 def _text(role: Role, interface: str, digest: str) -> str:

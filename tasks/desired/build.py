@@ -28,6 +28,8 @@ from tasks.desired.backup import PACKAGE as RESTIC
 from tasks.desired.backup import backup_files, backup_plan, backup_timers
 from tasks.desired.guard import with_guards
 from tasks.desired.host import (
+    OF_EXPORTER,
+    Away,
     Fence,
     File,
     Forward,
@@ -51,6 +53,7 @@ from tasks.desired.paths import (
     INNER_PORT_TABLE,
     INNER_PORT_UNIT,
     PACKAGED_UNIT,
+    PROVER_FILE,
     RECORDS,
     SYSCTL_FILE,
     SYSUSERS,
@@ -94,8 +97,11 @@ def desired_host(
     interface: str | None = None,
     metrics: Metrics | None = None,
     pairs: Sequence[Pair] = (),
+    away: Sequence[Away] = (),
 ) -> Host:
     """Everything that must be true of host `name` carrying `roles`; `credentials` of those that speak TLS.
+
+    `away`: the copies of other hosts that it proves.
 
     `awaited`: (role, user) of those that are to get one more password, which a run that only plans does not make up.
     """
@@ -112,7 +118,7 @@ def desired_host(
         for port in role.listens_on
     )
     if metrics is not None and metrics.allow_from is not None:
-        fences = (*fences, Fence(METRICS, metrics.host, metrics.port, tuple(map(_as_listed, metrics.allow_from))))
+        fences = (*fences, Fence(OF_EXPORTER, metrics.host, metrics.port, tuple(map(_as_listed, metrics.allow_from))))
     instances = tuple(
         replace(
             _instance(role, passwords[role.name], [user for name, user in awaited if name == role.name], requests),
@@ -125,15 +131,17 @@ def desired_host(
     )
     both = {pair.role for pair in pairs if pair.backed_up_there}
     plans = tuple(
-        backup_plan(name, item, backup, item.name in both)
-        for item in instances
-        if backup is not None and item.role.backed_up
+        backup_plan(name, role, backup, on_both=role.name in both)
+        for role in roles
+        if backup is not None and role.backed_up
     )
+    others = [(backup_plan(name, item.role, item.backup, item.host), item) for item in away]
+    proofs = (*(plan for plan in plans if plan.is_proved_here), *(plan for plan, _ in others))
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, fences, redis_version) + [
         file for instance in instances for file in _role_files(instance)
     ]
-    files += backup_files(plans, passwords)
+    files += backup_files(plans, passwords, others)
     addresses = address_plans(roles, interface)
     files += address_files(addresses)
     measuring = None if metrics is None else exporter(metrics, instances, passwords)
@@ -142,15 +150,19 @@ def desired_host(
         name=name,
         roles=roles,
         packages=_packages(bool(forwards or fences), redis_version)
-        | ({RESTIC: None} if plans else {})
+        | ({RESTIC: None} if plans or others else {})
         | ({ARPING: None} if addresses else {})
         | ({EXPORTER: None} if measuring else {}),
         files=tuple(sorted(files, key=lambda file: file.path)),
-        absent=(*_absent(roles, bool(forwards or fences), redis_version), *no_exporter_files(measuring)),
+        absent=(
+            *_absent(roles, bool(forwards or fences), redis_version),
+            *no_exporter_files(measuring),
+            *([] if others else [PROVER_FILE]),
+        ),
         units=(
             *_units(roles, bool(forwards or fences)),
             *_begun_units(roles),
-            *backup_timers(plans),
+            *backup_timers([*plans, *(plan for plan, _ in others)]),
             *([NO_UNIT] if measuring is None else exporter_units(measuring)),
         ),
         sysctls=values,
@@ -162,6 +174,7 @@ def desired_host(
         statoverrides={CONFIG_DIRECTORY: "root root 711", DATA_ROOT: "root root 711"},
         requests=requests,
         backups=plans,
+        proofs=proofs,
         addresses=addresses,
         exporter=measuring,
     )
@@ -186,7 +199,7 @@ def host_without_roles(name: str, requests: Requests = NOTHING) -> Host:
         roles=(),
         packages={},
         files=(),
-        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}", *no_exporter_files(None)),
+        absent=(INNER_PORT_RULES, f"{UNITS}/{INNER_PORT_UNIT}", *no_exporter_files(None), PROVER_FILE),
         units=(Unit(INNER_PORT_UNIT, "absent", "inactive"), NO_UNIT),
         sysctls={},
         thp="",

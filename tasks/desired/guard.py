@@ -1,6 +1,6 @@
 """What keeps a role that has a standby from its start while the other one of the pair serves. Pure.
 
-Nothing of it where a role has no standby: no file, and no word of its unit (docs/decisions/0033).
+Nothing of it where a role has no standby: no file, and no word of its unit (docs/decisions/0034).
 """
 
 from __future__ import annotations

@@ -177,13 +177,32 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Away:
+    """Copies that another host makes of a role and this one proves; `passwords`: of that host's roles."""
+
+    host: str
+    role: Role
+    backup: Backup
+    passwords: Passwords = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The backups of one role: where to, when, and what its units are told."""
+    """The backups of one role: where to, when, and what its units are told.
+
+    `of`: the host that makes the copies, where this one only proves them; empty where it makes them.
+    """
 
     role: Role
     backup: Backup
     parameters: Mapping[str, str]
+    of: str = ""
     on_both: bool = False  # of a pair whose hosts both have backups: the one that serves makes copies
+
+    @property
+    def is_proved_here(self) -> bool:
+        """Whether the proof runs on the host that has this plan."""
+        return bool(self.of) or self.backup.prover(self.role.name) is None
 
     @property
     def too_old(self) -> int:
@@ -247,10 +266,14 @@ class Host:
     limits: Limits | None = None  # of its health; None where there is nothing to judge
     fences: tuple[Fence, ...] = ()
     ignored: tuple[str, ...] = ()  # units and sockets of other Redis servers that are to stay
-    backups: tuple[Plan, ...] = ()
+    backups: tuple[Plan, ...] = ()  # of its roles
+    proofs: tuple[Plan, ...] = ()  # what is proved there: copies of its roles, and of other hosts'
     addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
     exporter: Exporter | None = None  # of metrics
     pairs: tuple[Pair, ...] = ()  # of its roles that have a standby
+    leaving: Mapping[str, Credentials] = field(default_factory=dict, repr=False)  # of roles that other hosts carry
+    ssh: str = ""  # where SSH goes to
+    own_address: str | None = None  # by which other hosts reach it, where its data says so
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's
 
     @property
@@ -290,6 +313,7 @@ def fence_rule(role: str, address: str, port: int) -> str:
 
 
 FENCE_CHAIN = "input"
+OF_EXPORTER = "EXPORTER"  # in the place of a role where the exporter of metrics is let in: no role can be called so
 CLOSED = "reject with tcp reset"  # a service that was forgotten is told, and does not wait
 
 

@@ -175,11 +175,23 @@ def life_record(role: str) -> str:
     return f"{RECORDS}/{role}.life"
 
 
+def unrestored_record(role: str) -> str:
+    """What ends a restore at the next boot, should its host go down amid it: there while one is under way."""
+    return f"{RECORDS}/{role}.restoring"
+
+
+def unrestored_unit(role: str) -> str:
+    """The unit that does, which each boot starts while there is such a record."""
+    return f"{BACKUP_UNITS}unrestored-{role}.service"
+
+
 def proof_record(role: str) -> str:
     """What came of the last proof of one."""
     return f"{RECORDS}/{role}.proof"
 
 
+PROVER = "caas-redis-proof"  # the user that reads and loads copies of other hosts' roles; no role's: those begin redis-
+PROVER_FILE = f"{SYSUSERS}/{PROVER}.conf"
 PROOFS = "/var/lib/caas-redis-proof"  # where copies are unpacked that are proved
 
 

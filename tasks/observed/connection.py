@@ -29,7 +29,20 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.util import make_unix_command_for_host
 
 from tasks.catalogue.printable import printable
-from tasks.observed.bounds import BEAT, CHANGE, EXCHANGE, GREETING, HOLD, LOOK, SESSION, SILENCE, START, Bound
+from tasks.observed.bounds import (
+    BEAT,
+    CHANGE,
+    EXCHANGE,
+    GREETED,
+    GREETING,
+    HOLD,
+    LOOK,
+    SESSION,
+    SILENCE,
+    START,
+    Bound,
+    Patience,
+)
 from tasks.observed.reading import Meter, lines
 from tasks.observed.records import LIMIT, Unreadable, last_words, new_mark, unframe
 from tasks.observed.script import Parameter, between, marked, prepared, script
@@ -42,18 +55,19 @@ BREAKS = (OSError, EOFError, paramiko.SSHException)  # how a connection that is 
 logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 
-def bound_greetings() -> None:
-    """From here on a host whose greeting has no end is refused.
+def bound_greetings(seconds: float = GREETED) -> None:
+    """From here on a host whose greeting has no end, or does not come within so many seconds, is refused.
 
     paramiko would read on, and as there is always more to read, no other host would have its turn.
     """
     packetizer: Any = paramiko.packet.Packetizer
+    packetizer.greeted_within = seconds
     read_more = packetizer._read_timeout
     if getattr(read_more, "is_bounded", False):
         return
 
     def bounded(self: Any, timeout: float) -> bytes:
-        more: bytes = read_more(self, timeout)
+        more: bytes = read_more(self, min(timeout, self.greeted_within))
         # A line is read in pieces: what has come before and holds no end of one.
         self.greeted = 0 if b"\n" in more else getattr(self, "greeted", 0) + len(more)
         if self.greeted > GREETING:
@@ -126,6 +140,34 @@ class _Asked:
 
 
 _asked: ContextVar[_Asked | None] = ContextVar("asked", default=None)
+_patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
+
+
+@contextmanager
+def patient(patience: Patience) -> Iterator[None]:
+    """Whatever is asked of hosts and servers within this, also by jobs that begin here, is given up by `patience`."""
+    before = _patience.set(patience)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
+
+
+def _narrowed(bound: Bound) -> Bound:
+    patience = _patience.get()
+    return bound if patience is None else patience.narrowed(bound, time.monotonic())
+
+
+def _start() -> float:
+    """Seconds for a host to begin something."""
+    patience = _patience.get()
+    return START if patience is None else patience.to_begin(START)
+
+
+def heard() -> None:
+    """A host has said how it is: who looks on knows how long that takes."""
+    if (patience := _patience.get()) is not None:
+        patience.heard(time.monotonic())
 
 
 def run_command(state: State, host: Host, command: str, stdin: str | None = None, bound: Bound = LOOK) -> CommandResult:
@@ -242,15 +284,16 @@ def _open_session(open_session: Callable[..., paramiko.Channel], *words: Any, **
 
 def _execute(host: Host, execute: Callable[..., Any], *words: Any, **options: Any) -> tuple[Any, _Output, _Output]:
     """As paramiko's SSHClient.exec_command does it, which has no bound for a host that hangs, nor for what it says."""
-    asked = _asked.get() or _Asked(_usual_bound(host), "")
-    meter = Meter(asked.bound, partial(_tell, host))
+    asked, start = _asked.get() or _Asked(_usual_bound(host), ""), _start()
     try:
-        with _within(START):
+        with _within(start):
             stdin, stdout, _ = execute(*words, **options)
     except EOFError as error:
         raise paramiko.SSHException("the other side is gone") from error
     except TimeoutError as error:
-        raise OutOfBounds(f"the host has been logged in to and starts no command within {START} s") from error
+        raise OutOfBounds(f"the host has been logged in to and starts no command within {start:.3g} s") from error
+    patience = _patience.get() if asked.bound.ends else None  # a change goes on
+    meter = Meter(asked.bound, partial(_tell, host), patience.for_a_host if patience else None)
     channel: paramiko.Channel = stdout.channel
     channel.settimeout(SILENCE)  # of what it is given on standard input
     return stdin, _Output(channel, channel.recv, meter, asked), _Output(channel, channel.recv_stderr, meter, asked)
@@ -276,9 +319,12 @@ class _Output:
     _asked: _Asked = field(repr=False)
 
     def __iter__(self) -> Iterator[str]:
-        for line in lines(self._meter, self._wait):
-            self._asked.began = self._asked.began or bool(self._asked.mark and line.endswith(self._asked.mark))
-            yield line
+        try:
+            for line in lines(self._meter, self._wait):
+                self._asked.began = self._asked.began or bool(self._asked.mark and line.endswith(self._asked.mark))
+                yield line
+        except TimeoutError:
+            self._meter.fell_silent()
         self._asked.left_out = self._meter.left_out
         if self._meter.hit:
             self._channel.close()  # ends the other one
@@ -415,7 +461,7 @@ def open_tunnel(host: Host, address: str, port: int, bound: Bound = EXCHANGE) ->
     Where sshd forbids tunnels a command on the host carries the bytes (docs/decisions/0017).
     Raises TunnelRefused or ConnectionBroken.
     """
-    transport = _connected(host)
+    transport, bound = _connected(host), _narrowed(bound)
     if transport not in _without_tunnels:
         try:
             return _direct(transport, address, port, bound)
@@ -455,7 +501,7 @@ def _carried(host: Host, address: str, port: int, bound: Bound) -> Channel:
     transport, mark = _connected(host), new_mark()
     command = script("carry", mark=mark, address=address, port=port, seconds=round(bound.seconds))
     try:
-        with _own_errors(), _within(START):
+        with _own_errors(), _within(_start()):
             channel = transport.open_session(timeout=2 * START)
             channel.exec_command(f"sh -c {shlex.quote(prepared(command))}")
         carrying = Channel(channel, bound)
@@ -525,7 +571,10 @@ def begin(action: Callable[[], T]) -> Job[T]:
     An error waits for whoever asks for the result: gevent would print it, with the arguments of what failed.
     """
 
+    patience = _patience.get()  # gevent gives a greenlet a context of its own
+
     def outcome() -> tuple[T | None, Exception | None]:
+        _patience.set(patience)
         try:
             return action(), None
         except Exception as error:

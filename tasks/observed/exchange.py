@@ -13,7 +13,6 @@ from pyinfra.api.host import Host
 
 from tasks.catalogue.printable import excerpt, printable
 from tasks.catalogue.secret import all_of, revealed
-from tasks.observed.bounds import EXCHANGE, Bound
 from tasks.observed.connection import ConnectionBroken, NoAnswer, OutOfBounds, TunnelForbidden, TunnelRefused
 from tasks.observed.refusal import Cause, Refusal, refusal
 from tasks.observed.replies import (
@@ -58,11 +57,10 @@ def converse(
     port: int,
     commands: Sequence[Sequence[str]],
     in_clear: bool = False,
-    bound: Bound = EXCHANGE,
 ) -> tuple[list[Reply], Served | None]:
     """As `exchange`, with the certificate that the server showed: None of one that speaks in clear."""
     try:
-        channel, served = open_stream(host, address, port, bound, in_clear)
+        channel, served = open_stream(host, address, port, in_clear=in_clear)
     except (ConnectionBroken, TunnelRefused, Untrusted) as error:
         raise ExchangeError(cause_of(error), f"no connection to {address}:{port}: {error}") from error
     try:

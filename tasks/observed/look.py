@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -36,12 +36,13 @@ from tasks.desired.paths import (
     tls_files,
     trusted_file,
 )
-from tasks.observed.bounds import EXCHANGE, PROGRAM, Bound
+from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import (
     ConnectionBroken,
     TunnelForbidden,
     TunnelRefused,
     begin,
+    heard,
     is_carried,
     open_tunnel,
     read_host,
@@ -49,7 +50,7 @@ from tasks.observed.connection import (
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, cause_of, converse, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
-from tasks.observed.leftover import with_leftovers
+from tasks.observed.leftover import leftover_trusts, with_leftovers
 from tasks.observed.login import operator_login
 from tasks.observed.own_server import Endpoint, is_its_own, own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_look
@@ -74,23 +75,36 @@ UNIT_PROPERTIES = (
 )
 
 
-def observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound = EXCHANGE) -> Observed:
+# What is to be begun as soon as a server has answered, while others may keep the look waiting.
+Answered = Callable[[Instance, Server, Observed], None]
+
+
+def observe(
+    state: State, host: PyinfraHost, desired: Host, passwords: Passwords, answered: Answered | None = None
+) -> Observed:
     """The state of `host`, its running instances asked as `operator`. Raises Unobserved when it cannot be read.
 
-    `bound`: for how long a server may say nothing before it is silent.
+    `answered` is called with what the host itself has said when an instance has told how it is.
     """
     seen = with_foreign(state, host, desired, _look_at(state, host, desired), passwords)
     seen = with_leftovers(host, desired, seen, passwords)
     running = [instance for instance in desired.instances if seen.is_active(instance.unit)]
     known = {item.name: operator_login(item.name, passwords[item.name].get(OPERATOR), seen) for item in running}
     found = {item.name: endpoint(item, seen) for item in running}
-    learn(host, {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()})
-    jobs = {
-        item.name: begin(partial(observe_server, host, item, found[item.name], known[item.name], bound))
-        for item in running
-    }
+    own = {place: trust for item in desired.instances for place, trust in trusts_of(item, seen, found).items()}
+    learn(host, {**leftover_trusts(seen.leftovers, desired, seen), **own})
+
+    def ask(instance: Instance) -> Server:
+        server = observe_server(host, instance, found[instance.name], known[instance.name])
+        if answered is not None and server.refusal is None:
+            answered(instance, server, seen)
+        return server
+
+    jobs = {item.name: begin(partial(ask, item)) for item in running}
     servers = {name: job.result() for name, job in jobs.items()}
-    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in running if has_second_port(item)}
+    # One that is silent has been waited for once.
+    telling = [item for item in running if not is_silent(servers[item.name])]
+    shown = {item.name: begin(partial(second_port, host, item, seen)) for item in telling if has_second_port(item)}
     for name, job in shown.items():
         served, other = job.result()
         servers[name] = replace(servers[name], certificate=served or servers[name].certificate, other=other)
@@ -158,7 +172,8 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
     own |= {file.path for pair in desired.pairs for file in pair.files}  # whichever of the two it is found to be
     own |= {path for role in roles for path in files_of_a_pair(role)}
-    own |= {record(plan.role.name) for plan in desired.backups for record in (backup_record, proof_record)}
+    own |= {backup_record(plan.role.name) for plan in desired.backups}
+    own |= {proof_record(plan.role.name) for plan in (*desired.backups, *desired.proofs)}
     directories = {*map(data_directory, (*roles, *desired.requests.purge))}
     asked = parameters(
         files=sorted(own - secrets - directories),
@@ -169,7 +184,9 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         + [name for name in desired.ignored if is_unit(name)],
         sysctls=[*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     )
-    return read_host(state, host, "look", [], parse_look, **asked)
+    seen = read_host(state, host, "look", [], parse_look, **asked)
+    heard()
+    return seen
 
 
 def parameters(
@@ -215,12 +232,13 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
     return found
 
 
+def is_silent(server: Server) -> bool:
+    """Whether a server has said nothing at all."""
+    return server.refusal is not None and server.refusal.cause is Cause.SILENT
+
+
 def observe_server(
-    host: PyinfraHost,
-    instance: Instance,
-    where: tuple[str, int] | Refusal,
-    password: str | None,
-    bound: Bound = EXCHANGE,
+    host: PyinfraHost, instance: Instance, where: tuple[str, int] | Refusal, password: str | None
 ) -> Server:
     """What a running instance says of itself, in one exchange at `where`, its address and port."""
     if isinstance(where, Refusal):
@@ -239,7 +257,7 @@ def observe_server(
         *([CLIENTS] if instance.finishing else []),
     ]
     try:
-        replies, served = converse(host, *where, commands, bound=bound)
+        replies, served = converse(host, *where, commands)
         found = read_server(categories, names, replies[: -1 if instance.finishing else None])
         clients = read_clients(replies[-1]) if instance.finishing and found.refusal is None else ()
         return replace(found, endpoint=where, clients=clients, certificate=served)

@@ -9,12 +9,21 @@ from tasks.observed.state import Client
 
 
 @dataclass(frozen=True)
+class Process:
+    """What the kernel says of a process: its state, a letter of proc(5), and bytes in RAM and swapped out."""
+
+    state: str = ""
+    resident: int = 0
+    swapped: int = 0
+
+
+@dataclass(frozen=True)
 class HostNow:
-    """A host at one moment: `time` by its own clock; who is connected where; bytes of RAM of a process."""
+    """A host at one moment: `time` by its own clock; who is connected where; its servers' processes by id."""
 
     time: int
     connections: Mapping[tuple[str, int], Mapping[str, int]] = field(default_factory=dict)  # endpoint → address → count
-    resident: Mapping[int, int] = field(default_factory=dict)
+    processes: Mapping[int, Process] = field(default_factory=dict)
     deploys: tuple[str, ...] = ()  # lines of the journal of deploys, oldest first
 
 
@@ -83,6 +92,7 @@ class ServerNow:
     slow: tuple[Slow, ...] = ()
     latency: tuple[Latency, ...] = ()
     denied: tuple[Denied, ...] = ()  # the newest of all that its log has
+    log_reach: int | None = None  # seconds that this goes back; None where that log has nothing
     evicted: int | None = None  # keys, since its start
     at: float = 0.0  # time.monotonic() when that was asked
     big_keys: BigKeys | None = None  # None: nobody asked for them

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
@@ -22,14 +23,14 @@ from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.observed.look import CLIENTS, read_clients
-from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, Process, ServerNow, Slow
 from tasks.observed.own_server import exchange_as
 from tasks.observed.records import Unreadable, lines_of, matching, number, split_parts
 from tasks.observed.refusal import refusal
 from tasks.observed.replies import StrangeReply
-from tasks.observed.state import Observed, Server
+from tasks.observed.state import Server
 
-PARTS = ("time", "connections", "resident", "deploys")
+PARTS = ("time", "connections", "processes", "deploys")
 JOURNAL_LINES = 400  # of the journal of deploys, which has no more
 JOURNAL_BYTES = 512 << 10
 SHOWN = 10  # entries of a server's slow log
@@ -41,10 +42,9 @@ MOST_CLIENTS = 5000  # more are counted, not listed: 5000 take 1.5 MiB and some 
 WORD = 64  # characters that are shown of a name
 
 
-def ask_host(state: State, host: PyinfraHost, seen: Observed, instances: Sequence[Instance]) -> HostNow:
+def ask_host(state: State, host: PyinfraHost, instances: Sequence[Instance]) -> HostNow:
     """What the host says of its instances. Raises Unobserved."""
     endpoints = [f"{item.address}:{port}" for item in instances for port in item.role.listens_on]
-    processes = [str(seen.pid(item.unit)) for item in instances if seen.pid(item.unit)]
     return read_host(
         state,
         host,
@@ -52,7 +52,7 @@ def ask_host(state: State, host: PyinfraHost, seen: Observed, instances: Sequenc
         [],
         parse_now,
         endpoints=endpoints,
-        processes=processes,
+        units=[item.unit for item in instances],
         journal=DEPLOYS_FILE,
         lines=JOURNAL_LINES,
         size=JOURNAL_BYTES,
@@ -72,7 +72,7 @@ def parse_now(text: str, mark: str) -> HostNow:
     return HostNow(
         time=number("".join(parts["time"]), "the time"),
         connections=connections,
-        resident=dict(_resident(line) for line in parts["resident"]),
+        processes=_processes(parts["processes"]),
         deploys=tuple(line for line in parts["deploys"] if line.strip()),
     )
 
@@ -84,11 +84,25 @@ def _words(line: str, count: int) -> list[str]:
     return words
 
 
-def _resident(line: str) -> tuple[int, int]:
-    found = re.fullmatch(r"/proc/([0-9]{1,10})/status:VmRSS:\s*([0-9]{1,15}) kB", line)
-    if not found:
-        raise Unreadable("a size of a process is of no known form")
-    return int(found[1]), int(found[2]) * 1024
+OF_PROCESS = re.compile(r"/proc/([0-9]{1,10})/status:(?:State:\s*([A-Za-z])\b.*|(VmRSS|VmSwap):\s*([0-9]{1,15}) kB)")
+
+
+def _processes(lines: Sequence[str]) -> dict[int, Process]:
+    found: dict[int, Process] = {}
+    for line in lines:
+        match = OF_PROCESS.fullmatch(line)
+        if not match:
+            raise Unreadable("what it says of a process is of no known form")
+        pid, state, name, size = match.groups()
+        known = found.get(int(pid), Process())
+        if state:
+            known = replace(known, state=state)
+        elif name == "VmRSS":
+            known = replace(known, resident=int(size) * 1024)
+        else:
+            known = replace(known, swapped=int(size) * 1024)
+        found[int(pid)] = known
+    return found
 
 
 def ask_server(host: PyinfraHost, unit: str, server: Server, password: str, addresses: Collection[str]) -> ServerNow:
@@ -148,6 +162,7 @@ def read_now(replies: Sequence[Reply], at: float, addresses: Collection[str]) ->
         slow=tuple(_slow(item) for item in _items(slow)),
         latency=tuple(_latency(item) for item in _items(latency)),
         denied=tuple(_denied(item, addresses) for item in _items(denied) if not _is_the_exporter_s(item)),
+        log_reach=max((_denied(item, addresses).age for item in _items(denied)), default=None),
         evicted=_evicted(info),
         at=at,
         untold=untold,

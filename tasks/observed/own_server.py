@@ -76,7 +76,7 @@ def taken(pid: int, where: Endpoint, seen: Sockets) -> Refusal | None:
     address, port = where
     if ":" in address:
         return Refusal(Cause.TAKEN, f"[{address}]:{port} is reached over IPv6, of which the rules are not read")
-    if address not in seen.addresses:
+    if address not in seen.addresses and not address.startswith("127."):  # all of those are
         return Refusal(Cause.NOT_ITS_OWN, f"{address} is no address of its host: another may answer there")
     unseen = (
         f"who else may take its connections was not seen: {why.because}"

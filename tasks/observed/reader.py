@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tasks.catalogue.printable import excerpt
 from tasks.catalogue.roles import ROLE_NAME
-from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, METRICS_UNIT
+from tasks.desired.paths import CONFIG_DIRECTORY, DATA_ROOT, LOCK_FILE, METRICS_UNIT, PROVER
 from tasks.observed.bounds import PROGRAM
 from tasks.observed.listeners import read_listeners
 from tasks.observed.nft import OUR_TABLE, fences, forwards, legacy_takings, owner, read_rules, takings
@@ -36,7 +36,7 @@ STARTED_UNIT = re.compile(rf"(caas-redis-address-|redis-){ROLE_NAME.strip('^$')}
 CONFIG_FILE = re.compile(rf"{CONFIG_DIRECTORY}/({ROLE_NAME.strip('^$')})\.conf")
 TIMES = ("ExecMainStartTimestamp", "InactiveEnterTimestamp")
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
-USER = r"redis-[a-z0-9_-]{1,50}"
+USER = rf"redis-[a-z0-9_-]{{1,50}}|{PROVER}"
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 Texts = Mapping[str, Sequence[str]]  # path → lines of it, as grep found them

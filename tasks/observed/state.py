@@ -143,7 +143,7 @@ class Leftover:
 
     `endpoint` is where its process listens, or would by its configuration when it does not run. `keys` is None when
     nobody knows, `because` says why. `users`: those of the secrets file that it has, with the hashes of their
-    passwords; None when it did not tell.
+    passwords; None when it did not tell. `sealed`: by its file it speaks nothing but TLS.
     """
 
     role: str
@@ -153,6 +153,7 @@ class Leftover:
     because: str = ""
     info: Mapping[str, str] = field(default_factory=dict, repr=False)
     users: Mapping[str, frozenset[str]] | None = field(default=None, repr=False)
+    sealed: bool = False
 
 
 @dataclass(frozen=True)

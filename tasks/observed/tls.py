@@ -38,10 +38,14 @@ class Untrusted(Exception):
 
 @dataclass(frozen=True)
 class Trust:
-    """How a server is spoken to by TLS. `is_certain`: not where it may still be in clear, before or amid a change."""
+    """How a server is spoken to by TLS. `is_certain`: not where it may still be in clear, before or amid a change.
+
+    `name`: the address that its certificate is for, where that is not the one where it is spoken to.
+    """
 
     credentials: Credentials
     is_certain: bool
+    name: str = ""
 
 
 class Stream(Protocol):
@@ -65,6 +69,11 @@ def learn(host: PyinfraHost, trusted: Mapping[Endpoint, Trust]) -> None:
     """From here on the servers at these addresses and ports of the host are spoken to by TLS, and no others are."""
     if trusted or host in _trusted:
         _trusted[host] = dict(trusted)
+
+
+def learn_more(host: PyinfraHost, trusted: Mapping[Endpoint, Trust]) -> None:
+    """From here on those at these places are spoken to by TLS, too, until the next look."""
+    _trusted[host] = {**_trusted.get(host, {}), **trusted}
 
 
 def trust_at(host: PyinfraHost, address: str, port: int) -> Trust | None:
@@ -110,11 +119,23 @@ def open_stream(
         return open_tunnel(host, address, port, bound), None
     channel = open_tunnel(host, address, port, bound)
     try:
-        stream = TlsStream(channel, trust.credentials, address)
+        stream = TlsStream(channel, trust.credentials, trust.name or address)
         return stream, stream.served
     except BaseException:
         channel.close()
         raise
+
+
+def meet_from(host: PyinfraHost, where: Endpoint, trust: Trust) -> None:
+    """Who answers at `where`, seen from a host, has shown that it is the role's. Nothing else is said to it.
+
+    Raises TunnelRefused, ConnectionBroken or Untrusted.
+    """
+    channel = open_tunnel(host, *where)
+    try:
+        TlsStream(channel, trust.credentials, trust.name or where[0])
+    finally:
+        channel.close()
 
 
 def _speaks_tls(host: PyinfraHost, address: str, port: int) -> bool:

@@ -13,7 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks.catalogue.backup import SETTINGS
+from tasks.catalogue.backup import is_of_settings
 from tasks.catalogue.printable import printable
 from tasks.catalogue.roles import RESERVED_USERS, Role
 from tasks.catalogue.secret import newest
@@ -252,7 +252,9 @@ def _unproved(instance: Instance, why: Refusal) -> Unknown:
 
 def stranger(role: Role, passwords: Passwords) -> str:
     """The name of a service that has no business on this role."""
-    others = {user for name, users in passwords.items() if name not in (role.name, SETTINGS) for user in users}
+    others = {
+        user for name, users in passwords.items() if name != role.name and not is_of_settings(name) for user in users
+    }
     return min(others - {*role.services, *RESERVED_USERS}, default="no-such-service")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from tasks.compare.runbook import OF_PERSISTENCE, OF_REFUSAL, where_to_begin
+from tasks.compare.unwell import Code
 from tasks.observed.refusal import Cause
 from tasks.reports.status_model import HostStatus, RoleRow, StatusReport
 
@@ -50,15 +51,29 @@ def to_status_metrics(report: StatusReport) -> str:
     def gauge(name: str, help_text: str, *labels: str) -> Gauge:
         return Gauge(f"caas_redis_status_{name}", help_text, labels, registry=registry)
 
-    host = gauge("host", "1 for the host's status: in_sync, drifted, unreachable or error.", "host", "status")
-    state = gauge("state", "1 for what the role does.", "host", "role", "policy", "state")
-    not_told = gauge("not_told", "1 for the runbook's entry of a role of state unknown.", *OF_ROLE, "entry")
-    health = gauge("health", "1 for each thing that is not well.", "host", "role", "policy", "code", "severity")
-    broken = gauge("broken", "1 for what Redis reports of its files as failed.", "host", "role", "policy", "what")
-    counted = gauge("counted", "What health counts, since the server's start or CONFIG RESETSTAT.", *OF_ROLE, "code")
-    limit = gauge("counted_limit", "How much of that an hour is too much, by redis_health.", *OF_ROLE, "code")
-    numbers = {name: gauge(name, text, "host", "role", "policy") for name, (text, _) in BY_ROLE.items()}
+    of_hosts, of_counts = _hosts(gauge), _counts(gauge)
+    numbers = {name: gauge(name, text, *OF_ROLE) for name, (text, _) in BY_ROLE.items()}
     for item in report.hosts:
+        of_hosts(item)
+        for row in item.rows:
+            of_counts(item.report.host, row)
+            told = {name: number(row) for name, (_, number) in BY_ROLE.items()}
+            labels = (item.report.host, row.role, row.policy)
+            _set(numbers, labels, {name: value for name, value in told.items() if value is not None})
+    gauge("seconds", "Duration of the look.").set(report.seconds)
+    gauge("timestamp_seconds", "Time of the look.").set(report.checked_at.timestamp())
+    return generate_latest(registry).decode()
+
+
+def _hosts(gauge: Callable[..., Gauge]) -> Callable[[HostStatus], None]:
+    """What writes how a host is, what its roles do, and what of it is not well."""
+    host = gauge("host", "1 for the host's status: in_sync, drifted, unreachable or error.", "host", "status")
+    state = gauge("state", "1 for what the role does.", *OF_ROLE, "state")
+    not_told = gauge("not_told", "1 for the runbook's entry of a role of state unknown.", *OF_ROLE, "entry")
+    health = gauge("health", "1 for each thing that is not well.", *OF_ROLE, "code", "severity")
+    broken = gauge("broken", "1 for what Redis reports of its files as failed.", *OF_ROLE, "what")
+
+    def write(item: HostStatus) -> None:
         host.labels(item.report.host, item.report.status).set(1)
         policies = {row.role: row.policy for row in item.rows}
         for row in item.rows:
@@ -66,19 +81,34 @@ def to_status_metrics(report: StatusReport) -> str:
             state.labels(*labels, row.state).set(1)
             if row.state == "unknown":
                 not_told.labels(*labels, _entry(item, row.role)).set(1)
-            told = {name: number(row) for name, (_, number) in BY_ROLE.items()}
-            _set(numbers, labels, {name: value for name, value in told.items() if value is not None})
-            for code, count in row.counted.items():
-                counted.labels(*labels, code).set(count)
-                limit.labels(*labels, code).set(row.counted_limit[code])
         for sick in item.report.health:
             role = sick.role or ""
             health.labels(item.report.host, role, policies.get(role, ""), sick.code, sick.severity).set(1)
         for role, what in _broken(item):
             broken.labels(item.report.host, role, policies.get(role, ""), what).set(1)
-    gauge("seconds", "Duration of the look.").set(report.seconds)
-    gauge("timestamp_seconds", "Time of the look.").set(report.checked_at.timestamp())
-    return generate_latest(registry).decode()
+
+    return write
+
+
+def _counts(gauge: Callable[..., Gauge]) -> Callable[[str, RoleRow], None]:
+    """What writes what a role's server has counted: alerts are on what was added within the hour."""
+    counted = gauge("counted", "What health counts, since the server's start or CONFIG RESETSTAT.", *OF_ROLE, "code")
+    limit = gauge("counted_limit", "How much of that an hour is too much, by redis_health.", *OF_ROLE, "code")
+    own = gauge("counted_own", "Of that, what this tool's proofs have tried within the hour.", *OF_ROLE, "code")
+    lookups = gauge("lookups", "Reads since then that found their key, or did not.", *OF_ROLE, "found")
+
+    def write(host: str, row: RoleRow) -> None:
+        labels = (host, row.role, row.policy)
+        for code, count in row.counted.items():
+            counted.labels(*labels, code).set(count)
+            limit.labels(*labels, code).set(row.counted_limit[code])
+            if code == Code.PASSWORDS_REFUSED:
+                own.labels(*labels, code).set(row.proofs_tried)
+        for found, reads in (("yes", row.hits), ("no", row.misses)):
+            if reads is not None:
+                lookups.labels(*labels, found).set(reads)
+
+    return write
 
 
 def _entry(item: HostStatus, role: str) -> str:

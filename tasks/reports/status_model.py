@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from tasks.catalogue.limits import Limits
-from tasks.compare.backups import proved, recorded
+from tasks.compare.backups import Record, proved, recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, FIRST, OF_REMEDY, PAGE, UNSEEN, where_to_read
 from tasks.compare.server_health import counters, evictions
@@ -25,7 +26,7 @@ from tasks.desired.paths import (
     data_directory,
     proof_record,
 )
-from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, ServerNow, Slow
+from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, Process, ServerNow, Slow
 from tasks.observed.refusal import Cause
 from tasks.observed.state import Observed, Server, count_keys
 from tasks.reports.deploys import Deploy
@@ -68,6 +69,7 @@ class RoleRow:
     version: str = ""
     keys: int | None = None
     used: int | None = None  # told by the server, or else what the kernel says that its process has in RAM
+    process: Process | None = None  # by the kernel, of a server that tells nothing
     maxmemory: int = 0
     evicted: int | None = None  # since its start
     evicted_per_hour: int | None = None  # since its start, on average
@@ -78,6 +80,8 @@ class RoleRow:
     by_address: Mapping[str, int] = field(default_factory=dict)
     ops: int | None = None
     hit_percent: float | None = None
+    hits: int | None = None  # reads that found their key, since its start
+    misses: int | None = None  # those that did not
     log_rewritten: int | None = None  # ago
     saved: int | None = None  # ago
     pending_fsync: int | None = None
@@ -92,8 +96,10 @@ class RoleRow:
     refused_logins: Mapping[str, int] = field(default_factory=dict)
     slow: tuple[Slow, ...] = ()
     latency: tuple[Latency, ...] = ()
-    wrong_passwords: int | None = None  # since its start, without those that this tool's proofs have tried
+    wrong_passwords: int | None = None  # without those that this tool's proofs have tried
     wrong_passwords_exact: bool = True  # False: there were at most that many
+    wrong_passwords_reach: int | None = None  # so far back; None: since its start
+    proofs_tried: int = 0  # wrong passwords within the hour that were this tool's proofs'
     denied: tuple[Denied, ...] = ()
     big_keys: BigKeys | None = None  # only of a role that is asked for
     counted: Mapping[str, int] = field(default_factory=dict)  # code of health → how often, since its start
@@ -150,13 +156,21 @@ def row(
     said: ServerNow | None,
     logins: Mapping[str, int],
     limits: Limits | None,
+    elsewhere: Mapping[str, Record | None] = MappingProxyType({}),
 ) -> RoleRow:
-    """A role's row: by what it says of itself, and by its host where it says nothing."""
+    """A role's row: by what it says of itself, and by its host where it says nothing.
+
+    `elsewhere`: role → what came of the last proof of its copies, of those that another host proves.
+    """
     server = seen.servers.get(instance.name)
     at = now.time if now else 0
     free = seen.free_of.get(data_directory(instance.name), seen.disk_free)
     by_address = connected(instance, now)
     copy, proof = (recorded(path(instance.name), seen) for path in (backup_record, proof_record))
+    loaded = proved(proof, copy)
+    if instance.name in elsewhere:
+        other = elsewhere[instance.name]
+        loaded = other.good if other is not None else 0
     own: dict[str, object] = {
         "role": instance.name,
         "state": state_of(instance, seen, server),
@@ -167,34 +181,59 @@ def row(
         "by_address": by_address,
         "log_rewritten": _since(log_base(instance, seen), at),
         "copied": _done(copy.good if copy is not None else 0, at),
-        "proved": _done(proved(proof, copy), at),
+        "proved": _done(loaded, at),
         "up": _since(seen.time(instance.unit, "ExecMainStartTimestamp"), at) if seen.pid(instance.unit) else None,
     }
     if server is None or server.refusal is not None:
-        used = now.resident.get(seen.pid(instance.unit)) if now else None
-        clients = sum(by_address.values()) if now else None
-        return RoleRow(**{**own, "used": used, "clients": clients, "maxclients": instance.role.maxclients})  # type: ignore[arg-type]
+        process = now.processes.get(seen.pid(instance.unit)) if now else None
+        kernel: dict[str, object] = {
+            "process": process,
+            "used": process.resident if process else None,
+            "clients": sum(by_address.values()) if now else None,
+            "maxclients": instance.role.maxclients,
+        }
+        return RoleRow(**{**own, **kernel})  # type: ignore[arg-type]
     told = _told(instance, server, said, at)
     if limits is not None and server.info.get("loading", "0") == "0":
         counts = (evictions(instance.role.maxmemory_policy, server, limits), *counters(server, limits))
         told["counted"] = {item.code.value: item.count for item in counts}
         told["counted_limit"] = {item.code.value: item.limit for item in counts}
     if (counted := logins.get("wrong_password")) is not None:
-        most, exact = wrong_passwords(counted, said.denied if said else ())
-        told |= {"wrong_passwords": most, "wrong_passwords_exact": exact}
+        told |= wrong_passwords(counted, said.denied if said else (), said.log_reach if said else None)
     return RoleRow(**{**own, **told, "refused_logins": logins})  # type: ignore[arg-type]
 
 
-def wrong_passwords(counted: int, denied: Iterable[Denied]) -> tuple[int, bool]:
-    """How many logins of others were refused, and whether exactly that many: (most, exact).
+def wrong_passwords(counted: int, denied: Iterable[Denied], reach: int | None) -> dict[str, object]:
+    """How many logins of others were refused, whether exactly that many, and since when; fields of a row.
 
     A server's counter has those of this tool's proofs, too; only its log of refusals tells whose they were, and that
-    keeps the last ones. Where it has fewer than were counted, older ones of proofs may be among the others; where it
-    has more, the counter was set back, and nobody knows which of them came before.
+    keeps the last ones, for `reach` seconds (None: it has none). Proofs turn it over in some hours: what is older is
+    counted, and nobody knows whose it was. Where the log has more than were counted, the counter was set back, and
+    nobody knows which of them came before.
     """
     of_logins = [item for item in denied if item.reason == "auth"]
     logged, proofs = (sum(getattr(item, what) for item in of_logins) for what in ("count", "proofs"))
-    return (counted - proofs, logged == counted) if logged <= counted else (counted, counted == 0)
+    recent = sum(item.proofs for item in of_logins if item.age <= HOUR)
+    since: int | None = None
+    if logged == counted:
+        most, exact = counted - proofs, True
+    elif logged > counted:
+        most, exact = counted, counted == 0
+    elif reach:
+        most, exact, since = logged - proofs, True, reach
+    else:
+        most, exact = counted - proofs, False
+    return {
+        "wrong_passwords": most,
+        "wrong_passwords_exact": exact,
+        "wrong_passwords_reach": since,
+        "proofs_tried": min(recent, MOST_PROOFS_AN_HOUR),
+    }
+
+
+HOUR = 3600
+# Of a verify each quarter of an hour. Who is on the host and logs in could call itself a proof: no more is believed.
+MOST_PROOFS_AN_HOUR = 16
 
 
 def _done(when: int, at: int) -> int | None:
@@ -221,6 +260,8 @@ def _told(instance: Instance, server: Server, said: ServerNow | None, at: int) -
         "maxclients": _digits(config.get("maxclients")),
         "by_user": dict(Counter(item.user for item in told.clients or ()).most_common()),
         "ops": _digits(info.get("instantaneous_ops_per_sec")),
+        "hits": hits,
+        "misses": misses,
         "hit_percent": 100 * hits / (hits + misses) if hits + misses else None,
         "saved": _since(_digits(info.get("rdb_last_save_time")) or 0, at),
         "pending_fsync": _digits(info.get("aof_pending_bio_fsync")),

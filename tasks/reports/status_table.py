@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tasks.catalogue.moments import FORM, from_utc
 from tasks.catalogue.printable import printable
-from tasks.observed.moment import BigKeys, Denied
+from tasks.observed.moment import BigKeys, Denied, Process
 from tasks.reports.deploys import Deploy
 from tasks.reports.status_model import Finding, HostStatus, Level, RoleRow, State, StatusReport
 from tasks.reports.words import number
@@ -126,9 +126,27 @@ def _table(columns: Sequence[tuple[str, Cell]], rows: Sequence[tuple[HostStatus,
 def _clients(rows: Iterable[RoleRow]) -> Iterator[RenderableType]:
     """Who is connected, by service; by address where the server does not tell."""
     for row in rows:
+        if row.process is not None:
+            yield Text(f"{row.role} process: {in_words(row.process)}")
         if people := row.by_user or row.by_address:
             shown = ", ".join(f"{printable(name)} {count(many)}" for name, many in list(people.items())[:8])
             yield Text(f"{row.role} clients: {shown}{' …' if len(people) > 8 else ''}")
+
+
+PROCESS_STATES: Mapping[str, str] = {
+    "R": "runs, or waits for a processor",
+    "S": "waits for something to do, or sleeps",
+    "D": "waits for its disk",
+    "T": "is stopped, by a signal",
+    "t": "is stopped, by a debugger",
+    "Z": "has ended",
+}
+
+
+def in_words(process: Process) -> str:
+    """What the kernel says of a process."""
+    what = PROCESS_STATES.get(process.state, f"in state {process.state or 'unknown'}")
+    return f"{what}; {size(process.resident)} in RAM, {size(process.swapped)} swapped out"
 
 
 def _slowest(row: RoleRow) -> Iterator[RenderableType]:
@@ -241,8 +259,9 @@ def evicted(row: RoleRow) -> str:
 
 
 def refused(row: RoleRow) -> str:
-    """Logins of others with a wrong password; `≤12` where their number is not known."""
-    return f"{'' if row.wrong_passwords_exact else '≤'}{count(row.wrong_passwords)}"
+    """Logins of others with a wrong password; `≤12` where their number is not known, `2/5h` where only since then."""
+    since = "" if row.wrong_passwords_reach is None else f"/{ago(row.wrong_passwords_reach)}"
+    return f"{'' if row.wrong_passwords_exact else '≤'}{count(row.wrong_passwords)}{since}"
 
 
 def _of_proofs(item: Denied) -> str:

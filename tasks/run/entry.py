@@ -21,7 +21,9 @@ from pyinfra.api.output import set_echo
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra_cli.exceptions import CliError, UnexpectedExternalError
 
+from tasks.catalogue.data_names import STATUS_METRICS, STATUS_PATIENCE
 from tasks.catalogue.printable import printable, printable_lines
+from tasks.observed.bounds import REACHED
 from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected
 from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
@@ -30,10 +32,11 @@ from tasks.run.options import only_plans, options, remember_options
 from tasks.run.session import ROOT, NotConnected, current
 
 CHANGING = ("deploy.py", "tasks/rehearse.py")
-READING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py", "tasks/endpoints.py")
+STATUS = "tasks/status.py"
+READING = ("tasks/verify.py", "tasks/drift.py", STATUS, "tasks/endpoints.py")
 # pyinfra shows no plan of these: they say and ask themselves.
 BY_THEMSELVES = ("tasks/backup.py", "tasks/restore.py", "tasks/handover.py")
-REPORTING = ("tasks/verify.py", "tasks/drift.py", "tasks/status.py")  # on hosts that nobody can reach, too
+REPORTING = ("tasks/verify.py", "tasks/drift.py", STATUS)  # on hosts that nobody can reach, too
 
 
 def entry_points() -> list[str]:
@@ -75,6 +78,7 @@ def guard(state: State) -> None:
             # Nobody to ask whether to go on without a host: the command itself reports it, with all the others.
             state.config.FAIL_PERCENT = None
         check(state, entries)
+        hurry(state, entries)
         make_key_directory(Path.home() / ".ssh")
         for host in state.inventory:
             host.connector.connect = partial(connect, host.connector.connect)
@@ -188,6 +192,17 @@ def end_in_words(state: State, entries: list[str], began: float) -> None:
             raise Refusal(sentence(outcome(state, began))) from None
 
     state.fail_hosts = fail_and_say  # type: ignore[method-assign]
+
+
+def hurry(state: State, entries: list[str]) -> None:
+    """Where a person waits for what status says, a host is not waited for that cannot be connected to at once.
+
+    Nobody waits for a file for Prometheus, and who asks for patience has it.
+    """
+    asked = {name for name in (STATUS_METRICS, STATUS_PATIENCE) for host in state.inventory if host.data.get(name)}
+    if STATUS in entries and not asked:
+        state.config.CONNECT_TIMEOUT = REACHED
+        bound_greetings(REACHED)
 
 
 def check(state: State, entries: list[str]) -> None:

@@ -15,10 +15,19 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import OPERATOR
-from tasks.catalogue.data_names import STATUS_HISTORY, STATUS_METRICS, STATUS_REPORT, STATUS_ROLE, STATUS_WATCH
-from tasks.desired.paths import unit_name
-from tasks.observed.bounds import GLANCE
-from tasks.observed.connection import Unobserved, begin
+from tasks.catalogue.data_names import (
+    STATUS_HISTORY,
+    STATUS_METRICS,
+    STATUS_PATIENCE,
+    STATUS_REPORT,
+    STATUS_ROLE,
+    STATUS_WATCH,
+)
+from tasks.compare.backups import Record, is_of, recorded
+from tasks.desired.host import Instance
+from tasks.desired.paths import proof_record, unit_name
+from tasks.observed.bounds import SEEN_BY_A_PERSON, SEEN_BY_NOBODY, Patience
+from tasks.observed.connection import Job, Unobserved, begin, patient
 from tasks.observed.login import operator_login
 from tasks.observed.moment import HostNow, ServerNow
 from tasks.observed.now import ask_big_keys, ask_host, ask_server
@@ -37,7 +46,7 @@ from tasks.run.network import FromOthers
 from tasks.run.session import Run, current
 from tasks.run.survey import Look, look_at_all
 
-SHORTEST = 1  # seconds between two looks: a look takes about one
+SHORTEST, LONGEST = 1, 3600  # seconds between two looks, of which one takes about one, and for a look
 FORMS: dict[str, Callable[[StatusReport], str]] = {
     STATUS_REPORT: to_status_json,
     STATUS_METRICS: to_status_metrics,
@@ -52,6 +61,7 @@ class Asked:
     role: str = ""
     history: bool = False
     watch: float = 0.0
+    patience: float = SEEN_BY_A_PERSON
     files: Mapping[str, Path] = field(default_factory=dict)  # word of --data → where to
 
 
@@ -61,6 +71,7 @@ class Now:
 
     host: HostNow | None = None
     servers: Mapping[str, ServerNow] = field(default_factory=dict)
+    answered: Mapping[str, float] = field(default_factory=dict)  # role → when it had told how it is
     error: str = ""
 
 
@@ -74,22 +85,26 @@ def asked(state: State, run: Run) -> Asked:
     """What `--data` asks for. Raises Refusal for what nothing can be shown of."""
     data = {
         name: next((host.data.get(name) for host in state.inventory if host.data.get(name) is not None), None)
-        for name in (STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, *FORMS)
+        for name in (STATUS_ROLE, STATUS_HISTORY, STATUS_WATCH, STATUS_PATIENCE, *FORMS)
     }
-    role, watch = data[STATUS_ROLE], data[STATUS_WATCH]
+    role = data[STATUS_ROLE]
     known = sorted({item.name for host in run.tier.hosts.values() for item in host.roles})
     problems = []
     if role is not None and role not in known:
         problems.append(f"{STATUS_ROLE}: expected one of {', '.join(known)}, observed {role!r}: correct the name")
-    if watch is not None and not seconds(watch):
-        problems.append(f"{STATUS_WATCH}: expected seconds from {SHORTEST} to 3600, observed {watch!r}: correct it")
+    for name in (STATUS_WATCH, STATUS_PATIENCE):
+        if data[name] is not None and not seconds(data[name]):
+            wanted = f"expected seconds from {SHORTEST} to {LONGEST}"
+            problems.append(f"{name}: {wanted}, observed {data[name]!r}: correct it")
     if data[STATUS_HISTORY] not in (None, True, False, "true", "false"):
         problems.append(f"{STATUS_HISTORY}: expected true, observed {data[STATUS_HISTORY]!r}: correct it")
     if problems:
         raise Refusal("\n".join(problems))
     files = {name: Path(str(data[name])) for name in FORMS if data[name] is not None}
     history = data[STATUS_HISTORY] in (True, "true")
-    return Asked(str(role or ""), history, seconds(watch), files)
+    usual = SEEN_BY_NOBODY if STATUS_METRICS in files else SEEN_BY_A_PERSON
+    patience = seconds(data[STATUS_PATIENCE]) or usual
+    return Asked(str(role or ""), history, seconds(data[STATUS_WATCH]), patience, files)
 
 
 def seconds(value: object) -> float:
@@ -98,7 +113,7 @@ def seconds(value: object) -> float:
         number = float(str(value))
     except ValueError:
         return 0.0
-    return number if SHORTEST <= number <= 3600 else 0.0
+    return number if SHORTEST <= number <= LONGEST else 0.0
 
 
 def _show(state: State, run: Run, wanted: Asked) -> int:
@@ -111,7 +126,7 @@ def _show(state: State, run: Run, wanted: Asked) -> int:
 
 
 def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
-    report = status_of(state, run, wanted.role)
+    report = status_of(state, run, wanted.patience, wanted.role)
     for name, path in wanted.files.items():
         try:
             write_whole(path, FORMS[name](report))
@@ -123,49 +138,77 @@ def _once(state: State, run: Run, wanted: Asked, clear: bool = False) -> int:
     return report.exit_code
 
 
-def status_of(state: State, run: Run, role: str = "") -> StatusReport:
-    """One look at every host, now. `role`: which one is asked for its biggest keys, too."""
+def status_of(state: State, run: Run, patience: float, role: str = "") -> StatusReport:
+    """One look at every host, now. `patience`: seconds; `role`: which one is asked for its biggest keys, too.
+
+    What is of this moment is asked beside the look, and not after it: that may wait for one who says nothing.
+    """
     checked_at, began = datetime.now(UTC), time.monotonic()
-    looks = look_at_all(state, run, GLANCE)
-    jobs = {
-        host.name: begin(partial(_ask, state, host, looks[host.name], role))
-        for host in state.inventory.get_active_hosts()
-        if host.name in looks
-    }
-    said = {name: job.result() for name, job in jobs.items()}
+    hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
+    with patient(Patience(began, patience, len(hosts))):
+        asking = {host.name: Asking(state, run, host, role) for host in hosts}
+        looks = look_at_all(state, run, lambda name: asking[name].answered)
+        said = {name: asking[name].result(seen) for name, seen in looks.items()}
     drift = build_report(state, run, looks, FromOthers(), checked_at, 0.0)
-    hosts = tuple(_host(item, looks.get(item.host), said.get(item.host, Now())) for item in drift.hosts)
-    return StatusReport(drift.checked_at, hosts, time.monotonic() - began, drift.notes)
+    proofs = proofs_elsewhere(looks)
+    rows = tuple(
+        _host(item, looks.get(item.host), said.get(item.host, Now()), proofs.get(item.host, {})) for item in drift.hosts
+    )
+    return StatusReport(drift.checked_at, rows, time.monotonic() - began, drift.notes)
 
 
-def _ask(state: State, host: PyinfraHost, seen: Look, whole: str) -> Now:
-    """What a host says beside its look; a fault is that host's, and hides no other."""
-    if seen.observed is None:
-        return Now()
-    try:
-        answering = {name: server for name, server in seen.observed.servers.items() if server.refusal is None}
-        jobs = {
-            name: begin(partial(_ask_server, host, seen, name, server, name == whole))
-            for name, server in answering.items()
-        }
-        own = begin(partial(ask_host, state, host, seen.observed, seen.desired.instances))
-        servers = {name: job.result() for name, job in jobs.items()}
-        return Now(own.result(), servers)
-    except Unobserved as error:
-        return Now(error=str(error))
-    except Exception as error:
-        return Now(error=fault(error))
+class Asking:
+    """What one host and its servers are asked of this moment, beside its look."""
+
+    def __init__(self, state: State, run: Run, host: PyinfraHost, whole: str) -> None:
+        self._host, self._whole, self._passwords = host, whole, run.tier.passwords[host.name]
+        self._own = begin(partial(ask_host, state, host, run.tier.hosts[host.name].instances))
+        self._servers: dict[str, Job[ServerNow]] = {}
+        self._at: dict[str, float] = {}
+
+    def answered(self, instance: Instance, server: Server, seen: Observed) -> None:
+        """A server has told how it is: the rest is asked."""
+        self._at[instance.name] = time.monotonic()
+        self._servers[instance.name] = begin(partial(self._ask, instance.name, server, seen))
+
+    def result(self, seen: Look) -> Now:
+        """All of it; a fault is that host's, and hides no other."""
+        if seen.observed is None:
+            return Now()
+        try:
+            servers = {name: job.result() for name, job in self._servers.items() if name in seen.observed.servers}
+            return Now(self._own.result(), servers, self._at)
+        except Unobserved as error:
+            return Now(error=str(error))
+        except Exception as error:
+            return Now(error=fault(error))
+
+    def _ask(self, role: str, server: Server, seen: Observed) -> ServerNow:
+        password = operator_login(role, self._passwords[role].get(OPERATOR), seen)
+        if not password:
+            return ServerNow()
+        said = ask_server(self._host, unit_name(role), server, password, seen.addresses)
+        if role != self._whole:
+            return said
+        return replace(said, big_keys=ask_big_keys(self._host, unit_name(role), server, password))
 
 
-def _ask_server(host: PyinfraHost, seen: Look, role: str, server: Server, whole: bool) -> ServerNow:
-    password = operator_login(role, seen.passwords[role].get(OPERATOR), seen.observed) if seen.observed else None
-    if seen.observed is None or not password:
-        return ServerNow()
-    said = ask_server(host, unit_name(role), server, password, seen.observed.addresses)
-    return replace(said, big_keys=ask_big_keys(host, unit_name(role), server, password)) if whole else said
+def proofs_elsewhere(looks: Mapping[str, Look]) -> dict[str, dict[str, Record | None]]:
+    """Host → role → what came of the last proof of its copies, of those that another host proves. Pure."""
+    found: dict[str, dict[str, Record | None]] = {
+        name: {plan.role.name: None for plan in seen.desired.backups if not plan.is_proved_here}
+        for name, seen in looks.items()
+    }
+    seen_ones = [(seen.desired, seen.observed) for seen in looks.values() if seen.observed is not None]
+    for desired, observed in seen_ones:
+        for plan in desired.proofs:
+            record = recorded(proof_record(plan.role.name), observed)
+            if plan.of in found and is_of(plan, record):
+                found[plan.of][plan.role.name] = record
+    return found
 
 
-def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
+def _host(report: HostReport, seen: Look | None, now: Now, elsewhere: Mapping[str, Record | None]) -> HostStatus:
     if seen is None or seen.observed is None:
         return HostStatus(report, (), findings(report, ()))
     observed = seen.observed
@@ -178,9 +221,10 @@ def _host(report: HostReport, seen: Look | None, now: Now) -> HostStatus:
                 now.servers.get(item.name),
                 report.logins_refused.get(item.name, {}),
                 seen.desired.limits,
+                elsewhere,
             ),
             now.servers.get(item.name),
-            seen.began,
+            now.answered.get(item.name, seen.began),
         )
         for item in seen.desired.instances
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,17 +16,16 @@ from tasks.compare.difference import Difference
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare, notices
 from tasks.compare.listeners import passing_listeners
-from tasks.compare.moving import without_copies
+from tasks.compare.moving import moves, without_copies
 from tasks.compare.pairs import orient, unserved_pairs
 from tasks.compare.same_machine import same_machine
 from tasks.compare.unknown import Unknown, unknowns
 from tasks.compare.unreadable import explained
 from tasks.compare.unwell import Health
 from tasks.desired.host import Host, Passwords
-from tasks.observed.bounds import EXCHANGE, Bound
 from tasks.observed.connection import Unobserved, begin
 from tasks.observed.login import with_logins
-from tasks.observed.look import observe
+from tasks.observed.look import Answered, observe
 from tasks.observed.state import Observed
 from tasks.run.fault import fault
 from tasks.run.session import Run
@@ -70,15 +69,22 @@ def survey(state: State, run: Run) -> dict[str, Look]:
     return run.only_once("survey", lambda: look_at_all(state, run))
 
 
-def look_at_all(state: State, run: Run, bound: Bound = EXCHANGE) -> dict[str, Look]:
-    """One look at every active host, all at the same time, now. `bound`: of what a server may take to answer."""
+def look_at_all(state: State, run: Run, answered: Callable[[str], Answered] | None = None) -> dict[str, Look]:
+    """One look at every active host, all at the same time, now.
+
+    `answered`: for the name of a host, what is to be begun as soon as one of its servers has answered.
+    """
     hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
-    jobs = {host.name: begin(partial(_look_at, state, run, host, bound)) for host in hosts}
+    jobs = {
+        host.name: begin(partial(_look_at, state, run, host, answered(host.name) if answered else None))
+        for host in hosts
+    }
     seen_now = {name: job.result() for name, job in jobs.items()}
     undecided = _orient(run, seen_now)
     looks = {name: _judged(run, name, seen, undecided.get(name, ())) for name, seen in seen_now.items()}
     other_names = same_machine({name: seen.observed for name, seen in looks.items() if seen.observed})
-    on_two = twice({name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed})
+    read = {name: (seen.desired, seen.observed) for name, seen in looks.items() if seen.observed}
+    on_two = twice(read, {(item.role, item.source, item.target) for item in moves(read)[0] if item.along})
     return {
         name: replace(
             seen,
@@ -89,9 +95,9 @@ def look_at_all(state: State, run: Run, bound: Bound = EXCHANGE) -> dict[str, Lo
     }
 
 
-def look(state: State, run: Run, host: PyinfraHost, bound: Bound = EXCHANGE) -> Look:
+def look(state: State, run: Run, host: PyinfraHost, answered: Answered | None = None) -> Look:
     """Observe one host and compare it with its desired state."""
-    return _judged(run, host.name, _look_at(state, run, host, bound))
+    return _judged(run, host.name, _look_at(state, run, host, answered))
 
 
 @dataclass(frozen=True)
@@ -104,12 +110,12 @@ class _Seen:
     began: float
 
 
-def _look_at(state: State, run: Run, host: PyinfraHost, bound: Bound) -> _Seen:
+def _look_at(state: State, run: Run, host: PyinfraHost, answered: Answered | None) -> _Seen:
     desired, passwords = run.tier.hosts[host.name], run.tier.passwords[host.name]
     began, observed, error = time.monotonic(), None, ""
     try:
         with ctx_state.use(state), ctx_host.use(host):
-            observed = _observe(state, host, desired, passwords, bound)
+            observed = _observe(state, host, desired, passwords, answered)
     except Unobserved as unobserved:
         error = explained(str(unobserved))
     except Exception as unexpected:  # a host may say what nobody thought of: its own error, which hides no other host
@@ -141,14 +147,16 @@ def _judged(run: Run, name: str, seen: _Seen, undecided: Sequence[Unknown] = ())
     return replace(result, unknown=unknown, health=unwell, seconds=seen.seconds, began=seen.began)
 
 
-def _observe(state: State, host: PyinfraHost, desired: Host, passwords: Passwords, bound: Bound) -> Observed:
+def _observe(
+    state: State, host: PyinfraHost, desired: Host, passwords: Passwords, answered: Answered | None
+) -> Observed:
     """The host's state; looked at again while what was seen may be a server's start that has failed since."""
-    observed = observe(state, host, desired, passwords, bound)
+    observed = observe(state, host, desired, passwords, answered)
     for _ in range(AGAIN):
         passing = passing_listeners(desired, observed)
         if not passing:
             break
-        observed = observe(state, host, desired, passwords, bound)
+        observed = observe(state, host, desired, passwords, answered)
         if passing_listeners(desired, observed) == passing:
             break
     return observed

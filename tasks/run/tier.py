@@ -17,13 +17,14 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.backup import Source as BackupSource
-from tasks.catalogue.backup import backed_up, read_backup, setting_problems
+from tasks.catalogue.backup import backed_up, provers, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
 from tasks.catalogue.ignored import ignore_problems, ignored
 from tasks.catalogue.interface import NAME as INTERFACE
-from tasks.catalogue.interface import interface_of, interface_problems
+from tasks.catalogue.interface import OWN as OWN_ADDRESS
+from tasks.catalogue.interface import interface_of, interface_problems, own_address_of, own_address_problems
 from tasks.catalogue.likeness import MEANT_FOR_DRILLS, OVERRIDES
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
@@ -62,7 +63,7 @@ from tasks.catalogue.standby import Carried, doubly_named, paired, pairs, unfit_
 from tasks.catalogue.standby import named as named_roles
 from tasks.catalogue.tls import Credentials, read_credentials
 from tasks.desired.build import desired_host, host_without_roles
-from tasks.desired.host import Host, Pair, Passwords
+from tasks.desired.host import Away, Host, Pair, Passwords
 from tasks.desired.metrics import pair_problems
 from tasks.desired.paths import unit_name
 from tasks.run.like import CATALOGUE, GROUP_PREFIX, Likeness, read_file, read_likeness
@@ -95,6 +96,16 @@ class Tier:
         """The steps of rotations that concern the roles of a host."""
         roles = {role.name for role in self.hosts[name].roles}
         return [item for item in self.edits.get(self.sources[name], ()) if item.role in roles]
+
+    def proved_edits_of(self, name: str) -> list[Edit]:
+        """The steps of rotations of repositories' passwords whose copies a host proves for another one."""
+        return [
+            item
+            for plan in self.hosts[name].proofs
+            if plan.of
+            for item in self.edits.get(self.sources[plan.of], ())
+            if (item.role, item.user) == (plan.role.name, REPOSITORY)
+        ]
 
     def placed(self, *names: str) -> dict[str, list[str]]:
         """Which of the hosts `names` carry each role."""
@@ -141,6 +152,7 @@ class HostInput:
     ssh: str = ""  # where SSH goes to
     standby_of: tuple[str, ...] = ()  # of its roles, by name
     pairs: tuple[Pair, ...] = ()
+    own_address: str | None = None
     metrics: MetricsSource = NO_METRICS
 
 
@@ -154,6 +166,12 @@ def build_tier(
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
     problems += same_endpoint({host.name: list(host.roles) for host in inputs})
     problems += same_place({host.name: host.metrics.metrics for host in inputs if host.roles})
+    homes, wrong = provers(
+        {host.name: [role.name for role in host.roles] for host in inputs},
+        {host.name: host.backups.backup for host in inputs},
+    )
+    problems += wrong
+    known_roles = {role.name for host in inputs for role in host.roles} | set(unplaced)
     secrets: dict[Source, Secrets] = {}
     read: dict[Source, dict[str, dict[str, str]]] = {}
     kept: dict[Source, Kept] = {}
@@ -167,7 +185,7 @@ def build_tier(
         problems += exposed
         needing = [role for host in inputs if host.secrets == source for role in host.roles]
         weak, doubtful = judge(source, read[source], needing)
-        problems += [*weak, *setting_problems(source, read[source], needing)]
+        problems += [*weak, *setting_problems(source, read[source], needing, known_roles)]
         doubts += doubtful
         # One that could not be read may have all of them.
         lacking[source] = [] if wrong else list(dict.fromkeys(missing(read[source], needing)))
@@ -197,11 +215,18 @@ def build_tier(
     passwords = {host.name: _passwords(host.roles, known.get(host.secrets, {})) for host in inputs}
     awaited = {source: [edit.pair for edit in made if edit.awaits] for source, made in steps.items()}
     desired = {}
+    speaking: dict[str, dict[str, Credentials]] = {}  # by host, of its roles that speak TLS
     for host in inputs:
         credentials, wrong = _credentials(host, secrets.get(host.secrets, Secrets()), now)
         problems += wrong
-        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials)
+        speaking[host.name] = credentials
+        away = _away(homes.get(host.name, []), inputs, passwords)
+        made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials, away)
         desired[host.name] = _with_rotated(made, kept.get(host.secrets, NOTHING_KEPT))
+    everywhere = {role: found for own in speaking.values() for role, found in own.items()}
+    for name, made in desired.items():
+        elsewhere = {role: found for role, found in everywhere.items() if role not in speaking[name]}
+        desired[name] = replace(made, leaving=elsewhere) if elsewhere else made
     sources = {host.name: host.secrets for host in inputs}
     return Tier(desired, passwords, generated, sources, lacking, unplaced, tuple(doubts), likeness, steps), problems
 
@@ -259,14 +284,28 @@ def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict
     return found, problems
 
 
+def _away(
+    proved: Iterable[tuple[str, str]], hosts: Iterable[HostInput], passwords: Mapping[str, Passwords]
+) -> list[Away]:
+    """What a host proves of others; `proved`: which role of which host."""
+    by_name = {host.name: host for host in hosts}
+    return [
+        Away(name, role, backup, passwords[name])
+        for name, wanted in proved
+        for role in by_name[name].roles
+        if role.name == wanted and (backup := by_name[name].backups.backup) is not None
+    ]
+
+
 def _desired(
     host: HostInput,
     passwords: Passwords,
     awaited: Collection[tuple[str, str]],
     credentials: Mapping[str, Credentials],
+    away: Sequence[Away],
 ) -> Host:
     if not host.roles:
-        return host_without_roles(host.name, host.requests)
+        return replace(host_without_roles(host.name, host.requests), ssh=host.ssh, own_address=host.own_address)
     desired = desired_host(
         host.name,
         host.roles,
@@ -280,8 +319,10 @@ def _desired(
         host.interface,
         host.metrics.metrics,
         host.pairs,
+        away,
     )
-    return replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
+    found = replace(desired, limits=host.limits, ignored=host.ignored, scale=host.scale)
+    return replace(found, ssh=host.ssh, own_address=host.own_address)
 
 
 def _with_rotated(desired: Host, kept: Kept) -> Host:
@@ -365,14 +406,15 @@ def read_inputs(
         if sound and not wrong:
             carried, smaller, wrong = scaled_roles(catalogue, overrides, carried, likeness.scale)
             problems += wrong
-        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles)
+        backups = read_backup(host.name, data.get(BACKUP), catalogue.roles, [role.name for role in carried])
         carried = backed_up(carried, backups.backup)
         metrics = read_metrics(host.name, data.get(METRICS_NAME), carried)
         carried = measured(carried, metrics.metrics)
         made = _input(host.name, carried, data, inventory_file, likeness.scale)
         ssh = str(host.data.get("ssh_hostname") or host.name)
         interface = interface_of(data.get(INTERFACE))
-        made = replace(made, smaller=smaller, backups=backups, interface=interface, ssh=ssh, metrics=metrics)
+        made = replace(made, ssh=ssh, own_address=own_address_of(data.get(OWN_ADDRESS)))
+        made = replace(made, smaller=smaller, backups=backups, interface=interface, metrics=metrics)
         inputs.append(replace(made, standby_of=tuple(name for name in standby_of if name in roles)))
         problems += _check(inputs[-1], data)
     problems += unfit_names(catalogue.roles)
@@ -457,6 +499,7 @@ def _check(host: HostInput, data: Any) -> Iterable[str]:
     yield from read_limits(host.name, data.get(HEALTH))[1]
     yield from ignore_problems(host.name, data.get(IGNORE), host.roles, [unit_name(role.name) for role in host.roles])
     yield from interface_problems(host.name, data.get(INTERFACE), host.roles, host.ssh)
+    yield from own_address_problems(host.name, data.get(OWN_ADDRESS))
     yield from _check_source(host.name, data)
     if host.redis_version is not None and not isinstance(host.redis_version, str):
         yield f"{host.name}: redis_version: expected a Debian version in quotes, observed {host.redis_version!r}"

@@ -11,15 +11,13 @@ from tasks.steps.operations import run_commands, write_files
 
 
 def own_addresses(seen: Look) -> None:
-    """The units that keep the roles' addresses are there and run; nobody else on their networks has these addresses."""
+    """The units that keep the roles' addresses are there and run; nobody else on their networks has these addresses.
+
+    One that comes along with its role has its file only: who gives it up still serves by it (move.py).
+    """
     files = files_of(seen, address_paths(seen))
     due = {item.name for item in chosen(seen.differences, "address", remedy=Remedy.PLACE)}
-    written = {file.path for file in files}
-    units = [
-        plan.unit
-        for plan in seen.desired.addresses
-        if str(plan.role.address) in due or f"{UNITS}/{plan.unit}" in written
-    ]
+    units = [plan.unit for plan in seen.desired.addresses if str(plan.role.address) in due]
     if files:
         write_files(name="Write what keeps addresses", files=files)
     if units:

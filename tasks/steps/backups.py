@@ -8,9 +8,19 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from tasks.catalogue.printable import printable
 from tasks.compare.difference import Remedy, chosen
+from tasks.desired.backup import tool_command
 from tasks.desired.host import Plan
-from tasks.desired.paths import BACKUP_TOOLS, BACKUP_UNITS, UNITS, backup_file, backup_record, backup_unit
+from tasks.desired.paths import (
+    BACKUP_TOOLS,
+    BACKUP_UNITS,
+    UNITS,
+    backup_file,
+    backup_record,
+    backup_unit,
+    proof_unit,
+)
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
@@ -40,6 +50,9 @@ def begin_backups(seen: Look) -> None:
         call(name="Note which roles begin empty", function=_note_beginnings, plans=empty)
     if due:
         call(name="Make a first copy", function=make_copies, roles=due)
+    proved = _opened(seen)
+    if proved:  # after first copies, which make repositories
+        call(name="Open what is proved for other hosts", function=open_repositories, plans=proved)
 
 
 def _note_beginnings(state: State, host: Host, plans: Sequence[Plan]) -> bool:
@@ -57,6 +70,30 @@ def _due(seen: Look) -> list[str]:
         if own & changed or backup_record(name) not in known:
             late.append(name)
     return late
+
+
+def _opened(seen: Look) -> list[Plan]:
+    """What this host proves for others and could not until now, or by another password."""
+    changed = {item.name for item in chosen(seen.differences, "file")}
+    theirs = [plan for plan in seen.desired.proofs if plan.of]
+    return [plan for plan in theirs if changed & {backup_file(plan.role.name), _proof_file(plan.role.name)}]
+
+
+def _proof_file(role: str) -> str:
+    return f"{UNITS}/{proof_unit(role)}.service"
+
+
+def open_repositories(state: State, host: Host, plans: Sequence[Plan]) -> bool:
+    """The repositories whose copies a host proves for others open there; of one that does not, it is said why."""
+    done = [_opens(state, host, plan) for plan in plans]
+    return all(done)
+
+
+def _opens(state: State, host: Host, plan: Plan) -> bool:
+    done = run_command(state, host, tool_command(plan, "try"), bound=CHANGE)
+    said = printable(done.output.strip()) or f"{plan.role.name}: no answer"
+    host.log_styled(said, **({"fg": "green"} if done.succeeded else {"fg": "red", "log_func": logger.error}))
+    return done.succeeded
 
 
 def make_copies(state: State, host: Host, roles: Sequence[str]) -> bool:

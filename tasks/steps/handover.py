@@ -18,7 +18,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REPLICATION, TAKEOVER_RULES
+from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES, REPLICATION, TAKEOVER_RULES
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.moving import Move
 from tasks.desired.guard import NOTE
@@ -29,12 +29,14 @@ from tasks.desired.paths import (
     copy_file,
     handed_over_drop_in,
     moved_file,
+    tls_files,
     unit_name,
 )
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, exchange_as
+from tasks.observed.refusal import Cause
 from tasks.observed.script import script
 from tasks.run.session import current
 
@@ -82,19 +84,26 @@ class Note:
 
 @dataclass(frozen=True)
 class Side:
-    """A role's server on one host, where it listens, and its operator's password."""
+    """A role's server on one host, where it listens, and its operator's password.
+
+    `also`: where it listens instead while its address is not there; `bound`: the address that is to be its only one in
+    the end, of one whose address goes along.
+    """
 
     state: State
     host: Host
     role: str
     where: Endpoint
     password: str = field(repr=False)
+    also: Endpoint | None = None
+    bound: str = ""
+    sealed: bool = False  # it speaks TLS to the other one
 
     def ask(self, *commands: Sequence[str], user: str = OPERATOR, password: str = "") -> list[Reply]:
         """Its replies. Raises MoveFailed when it refuses one, or does not answer."""
         login = (user, password or self.password)
         try:
-            first, replies = exchange_as(self.host, unit_name(self.role), self.where, login, commands)
+            first, replies = self._exchange(login, commands)
         except ExchangeError as error:
             raise MoveFailed(f"{self.host.name}: {error}") from error
         for command, reply in zip((("login",), *commands), (first, *replies), strict=True):
@@ -103,6 +112,17 @@ class Side:
                     f"{self.host.name}: {' '.join(command[:2])} of {user}: {reply}, expected it to be allowed"
                 )
         return replies
+
+    def _exchange(self, login: tuple[str, str], commands: Sequence[Sequence[str]]) -> tuple[Reply, list[Reply]]:
+        unit = unit_name(self.role)
+        if self.also is None:
+            return exchange_as(self.host, unit, self.where, login, commands)
+        try:
+            return exchange_as(self.host, unit, self.where, login, commands)
+        except ExchangeError as error:
+            if error.refusal.cause is not Cause.NOT_ITS_OWN:
+                raise
+            return exchange_as(self.host, unit, self.also, login, commands)
 
     def info(self) -> Mapping[str, str]:
         """What it says of itself."""
@@ -118,7 +138,10 @@ class Side:
 
     def forget(self) -> None:
         """Nobody may copy it any more, it logs in nowhere, and nothing that it was told for a move is left."""
-        self.ask(("ACL", "DELUSER", REPLICATION, HANDOVER), ("CONFIG", "SET", *OWN))
+        own = (*OWN, "tls-replication", "no") if self.sealed else OWN
+        self.ask(("ACL", "DELUSER", REPLICATION, HANDOVER), ("CONFIG", "SET", *own))
+        if self.bound:
+            self.ask(("CONFIG", "SET", "bind", self.bound))
 
     def says(self, command: str, first: str = "") -> str:
         """The word that a command on the host prints; `first`, which may fail, is run before. Raises MoveFailed."""
@@ -137,10 +160,13 @@ def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> st
     or, in words that say so, when it is not known.
     """
     of_old = Secret(secrets.token_hex(32), ())
-    old.allow(HANDOVER, HANDOVER_RULES, of_old)
+    old.allow(HANDOVER, f"{HANDOVER_RULES} {REBIND_RULES}" if move.along else HANDOVER_RULES, of_old)
     new.allow(REPLICATION, TAKEOVER_RULES, password)
-    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH))
-    begun = run_command(new.state, new.host, take_over_script(move, note, "no"), f"{revealed(password)}\n")
+    sealed = ("tls-replication", "yes") if move.tls else ()
+    old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH, *sealed))
+    if move.along:
+        old.ask(("CONFIG", "SET", "bind", f"{move.along.address} {move.along.apart}"))
+    begun = run_command(new.state, new.host, take_over_script(move, note, "no"), _told(move, new, password))
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
     done = run_command(
@@ -155,6 +181,15 @@ def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> st
         said = f"{HANDED_OVER}: {said or done.output or 'the connection broke amid it'}"
     wait_until_settled(move, new, note)
     return said
+
+
+def _told(move: Move, new: Side, password: str) -> str:
+    """What take-over.sh reads; where the address comes along, the password of who may bind the server to it, too."""
+    if move.along is None:
+        return f"{revealed(password)}\n"
+    owner = Secret(secrets.token_hex(32), ())
+    new.allow(HANDOVER, f"-@all +ping {REBIND_RULES}", owner)
+    return f"{revealed(password)} {revealed(owner)}\n"
 
 
 def wait_until_over(move: Move, old: Side) -> None:
@@ -215,8 +250,9 @@ def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
     if info.get("role") != "slave":
         raise MoveFailed(f"{move.source}: {NOT_HANDED_OVER}: its role is {info.get('role')}, it serves as before")
     _start_again(move, new, info)
+    _release(move, old)
     there = within(BACK, new.info)
-    if there.get("role") != "master" and (lacking := lacks(info, there, move.to)):
+    if there.get("role") != "master" and (lacking := lacks(info, there, move.copied_at)):
         raise MoveFailed(
             f"{move.target}: {lacking}: nobody serves {move.role}, and {move.source} {_holds(info)}: see "
             "docs/availability.md, A copy that lacks something"
@@ -228,9 +264,24 @@ def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
     new.allow(REPLICATION, TAKEOVER_RULES, password)
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
-    begun = run_command(new.state, new.host, take_over_script(move, note, "yes"), f"{revealed(password)}\n", CHANGE)
+    begun = run_command(new.state, new.host, take_over_script(move, note, "yes"), _told(move, new, password), CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
+
+
+def _release(move: Move, old: Side) -> None:
+    """A server that follows the new one has ended its clients, and its address is free. Raises MoveFailed if not seen.
+
+    First no client is left: behind the address, which leaves, nobody would hear that his connection is gone.
+    """
+    if move.along is None:
+        return
+    old.ask(("CONFIG", "SET", "bind", move.along.apart))
+    old.ask(*(("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes") for kind in ("normal", "pubsub")))
+    job = script("release-address", address=move.along.address, keeper=move.along.keeper)
+    done = run_command(old.state, old.host, job, bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(f"{move.source}: nobody serves {move.role}: {done.output.strip() or 'its address stays'}")
 
 
 def _holds(info: Mapping[str, str]) -> str:
@@ -282,16 +333,19 @@ def wait_until_settled(move: Move, new: Side, note: Note) -> None:
     """The new server's next start is that of the role's server. Raises MoveFailed unless that is seen."""
     drop_in, moved, begun = copy_drop_in(move.role), moved_file(move.role), begun_file(move.role)
     noted = f"test -s {begun}" + (f" || test ! -s {note.snapshot}" if note.snapshot else "")
+    units = (unit_name(move.role), *([move.along.keeper] if move.along else []))
+    # Of several at once systemctl says that one of them is.
+    runs = " && ".join(f"systemctl is-enabled --quiet {unit} && systemctl is-active --quiet {unit}" for unit in units)
+    here = f"ip -o -4 address show to {move.along.address}/32 | grep -q . && " if move.along else ""
     command = (
-        f"test ! -e {drop_in} && test ! -e {moved} && {{ {noted}; }} && systemctl is-enabled --quiet "
-        f"{unit_name(move.role)} && echo settled || echo waiting"
+        f"test ! -e {drop_in} && test ! -e {moved} && {{ {noted}; }} && {here}{runs} && echo settled || echo waiting"
     )
 
     def look() -> None:
         if new.says(command) != "settled":
             raise MoveFailed(
                 f"{move.target}: it serves, and its next start is not settled: expected neither {drop_in} nor {moved}, "
-                f"{begun} written, and its unit enabled: deploy again"
+                f"{begun} written, and {' and '.join(units)} enabled and active: deploy again"
             )
 
     within(WATCH, look, 0.1)
@@ -302,15 +356,19 @@ def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") ->
     words = (
         f"{move.role} was handed over to {move.to[0]}:{move.to[1]}, or was about to be: deploy, which says what to do"
     )
+    new_host, new_port = move.copied_at
     job = script(
         "hand-over",
+        tls=tls_words(move),
+        address=move.along.address if move.along else "",
+        keeper=move.along.keeper if move.along else "",
         unit=unit_name(move.role),
         old_user=HANDOVER,
         new_user=new_user,
-        host=move.where[0],
+        host=move.along.apart if move.along else move.where[0],
         port=move.where[1],
-        new_host=move.to[0],
-        new_port=move.to[1],
+        new_host=new_host,
+        new_port=new_port,
         fence=handed_over_drop_in(move.role),
         words=words,
         pause=PAUSE,
@@ -323,11 +381,17 @@ def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") ->
 
 def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION) -> str:
     """Shell that waits until a copy serves, in a unit of its own, and then makes it last. Pure."""
+    host, port = move.copied_at
     job = script(
         "take-over",
+        tls=tls_words(move),
+        address=move.along.address if move.along else "",
+        interface=move.along.interface if move.along else "",
+        keeper=move.along.keeper if move.along else "",
+        owner=HANDOVER,
         user=user,
-        host=move.to[0],
-        port=move.to[1],
+        host=host,
+        port=port,
         drop_in=copy_drop_in(move.role),
         copy=copy_file(move.role),
         unit=unit_name(move.role),
@@ -340,6 +404,18 @@ def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION
         serving=NOTE,
     )
     return detached("take-over", move.role, job, WATCH + 30, waits)
+
+
+def tls_words(move: Move) -> list[str]:
+    """The options of redis-cli by which it speaks to both servers of a role. Pure.
+
+    It checks who signed the certificate, and not whom that is for: who answers is met before (move.py).
+    """
+    if move.tls is None:
+        return []
+    pair, authority = tls_files(move.role)
+    shown = ["--cert", pair, "--key", pair] if move.tls.asks else []
+    return ["--tls", "--cacert", authority, *shown]
 
 
 def handing_over(role: str) -> str:

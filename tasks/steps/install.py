@@ -14,7 +14,7 @@ from tasks.compare.adoption import packaged_is_adopted
 from tasks.compare.difference import ByHand, Remedy, chosen
 from tasks.compare.packages import packages_due
 from tasks.desired.host import File
-from tasks.desired.paths import DATA_ROOT, PACKAGED_EXPORTER, PACKAGED_UNIT, SYSUSERS, account_file
+from tasks.desired.paths import DATA_ROOT, PACKAGED_EXPORTER, PACKAGED_UNIT, SYSUSERS
 from tasks.observed.bounds import APT_PATIENCE, WORD
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
@@ -52,7 +52,7 @@ def install_redis(seen: Look) -> None:
     if files:
         write_files(name="Write who the roles' users are", files=files)
     if accounts or files:
-        paths = [account_file(instance.name) for instance in seen.desired.instances]
+        paths = [file.path for file in seen.desired.files if file.path.startswith(f"{SYSUSERS}/")]
         run_commands(name="Make the roles' users", commands=[f"systemd-sysusers {' '.join(paths)}"])
     overrides = [item for item in chosen(differences, "file") if item.expected.startswith("dpkg-statoverride")]
     if overrides:

@@ -37,8 +37,10 @@ from tasks.desired.paths import (
     user_name,
 )
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
-from tasks.observed.connection import run_command
+from tasks.observed.connection import ConnectionBroken, TunnelRefused, run_command
+from tasks.observed.own_server import Endpoint
 from tasks.observed.script import script
+from tasks.observed.tls import Trust, Untrusted, learn_more, meet_from
 from tasks.run.fault import fault
 from tasks.run.session import current
 from tasks.run.survey import Look
@@ -138,7 +140,40 @@ def _sides(state: State, move: Move) -> tuple[Side, Side]:
         Side(state, hosts[name], move.role, where, passwords[name].get(move.role, {}).get(OPERATOR) or "")
         for name, where in ((move.source, move.where), (move.target, move.to))
     )
-    return old, new
+    if move.tls is not None:
+        old, new = replace(old, sealed=True), replace(new, sealed=True)
+        trusted = _trusted(state, move)
+        ways = (move.where, *([(move.along.apart, move.to[1])] if move.along else []))
+        learn_more(old.host, dict.fromkeys(ways, trusted[0]))
+        learn_more(new.host, dict.fromkeys((move.to, move.copied_at), trusted[1]))
+    if move.along is None:
+        return old, new
+    bound = move.along.address
+    return (
+        replace(old, where=move.to, also=(move.along.apart, move.to[1]), bound=bound),
+        replace(new, also=move.copied_at, bound=bound),
+    )
+
+
+def _trusted(state: State, move: Move) -> tuple[Trust, Trust]:
+    """By what the servers of a role that speaks TLS are known: the old one and the new one. Raises MoveFailed."""
+    credentials = _instance(state, move).credentials
+    if credentials is None or move.tls is None:
+        raise MoveFailed(f"{move.role}: it is to speak TLS, and nothing is known by which: a fault of this tool")
+    return Trust(credentials, True, move.tls.old), Trust(credentials, True, move.tls.new)
+
+
+def _meet(move: Move, side: Side, where: Endpoint) -> None:
+    """Who answers at `where`, as seen from a side, is the other one. Raises MoveFailed when it does not show that.
+
+    Redis and redis-cli look at who signed a certificate, and not at whom it is for: any client's would do.
+    """
+    if move.tls is not None:
+        old, new = _trusted(side.state, move)
+        try:
+            meet_from(side.host, where, new if where == move.copied_at else old)
+        except (ConnectionBroken, TunnelRefused, Untrusted) as error:
+            raise MoveFailed(f"{side.host.name}: no TLS with {where[0]}:{where[1]}: {error}") from error
 
 
 def _move(state: State, move: Move) -> None:
@@ -167,6 +202,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
     try:
         if move.aside:
             _set_aside(move, instance, new)
+        _meet(move, new, move.where)
         _begin(move, instance, old, new)
         _wait_for_copy(move, instance, old, new)
         if is_persistent(instance.role):
@@ -174,6 +210,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
             new.ask(("BGSAVE",))
             _wait_for_copy(move, instance, old, new)
         _compare(old, new)
+        _meet(move, old, move.copied_at)
         return hand_over(move, old, new, password, note)
     except Exception as error:  # a fault of this tool leaves no more behind than what a host does
         why = str(error) if isinstance(error, MoveFailed) else fault(error)
@@ -193,7 +230,8 @@ def _undone(move: Move, old: Side, new: Side) -> str:
             return f"{move.source} serves it no more, and {move.target} is not known to: nobody may: deploy again"
     except MoveFailed as error:
         return f"who serves it is not known ({error}): deploy again"
-    left = [str(error) for error in (_failure(old.forget), _failure(partial(_discard, new))) if error]
+    steps: list[Callable[[], object]] = [partial(_keep_address, move, old), old.forget, partial(_discard, new)]
+    left = [str(error) for error in map(_failure, steps) if error]
     if not left:  # nobody else can serve: nothing keeps the old one from its next start any more
         done = run_command(old.state, old.host, forget_moves(move.role))
         left = [] if done.succeeded else [f"{move.source}: {done.output}"]
@@ -202,6 +240,17 @@ def _undone(move: Move, old: Side, new: Side) -> str:
             f"{move.source} serves it as before, and what is left of it is not undone ({'; '.join(left)}): deploy again"
         )
     return f"{move.source} serves it as before, and the copy on {move.target} is discarded: mend that and deploy again"
+
+
+def _keep_address(move: Move, old: Side) -> None:
+    """The address of a role that stays is kept on its host as before. Raises MoveFailed when that is not seen.
+
+    Before the server is bound to it. A handover has let it go only when its server followed another one.
+    """
+    if move.along is not None:
+        done = run_command(old.state, old.host, script("keep-address", unit=move.along.keeper), bound=CHANGE)
+        if not done.succeeded:
+            raise MoveFailed(f"{move.source}: {move.along.keeper}: {done.output.strip()}")
 
 
 def _failure(step: Callable[[], object]) -> MoveFailed | None:
@@ -233,6 +282,7 @@ def _set_aside(move: Move, instance: Instance, new: Side) -> None:
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
     """A copy follows the old server, by a password that is made for it."""
     password = Secret(secrets.token_hex(32), ())
+    _can_bring(move, new)
     old.allow(REPLICATION, REPLICATION_RULES, password)
     text = copy_text(move, password, is_persistent(instance.role))
     command = script(
@@ -250,6 +300,16 @@ def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
         )
 
 
+def _can_bring(move: Move, new: Side) -> None:
+    """The new host can take the address, which is not asked for amid the handover. Raises MoveFailed when it cannot."""
+    if move.along is not None:
+        there = f"test -e /sys/class/net/{move.along.interface} && test -x /usr/bin/arping"
+        if not run_command(new.state, new.host, there).succeeded:
+            raise MoveFailed(
+                f"{move.target}: {move.along.interface} or /usr/bin/arping is not there, expected both for its address"
+            )
+
+
 def copy_text(move: Move, password: str, persistent: bool = True) -> str:
     """What a copy is started from. Pure.
 
@@ -257,11 +317,13 @@ def copy_text(move: Move, password: str, persistent: bool = True) -> str:
     what came over the network: its next start would load it, whatever was written since.
     """
     address, port = move.where
+    bind = f"bind {move.along.own}\n" if move.along else ""
     return (
         f"# A copy of {move.role} on {move.source}, until it serves itself: then this file goes.\n"
-        f"include {config_file(move.role)}\nreplicaof {address} {port}\n"
+        f"include {config_file(move.role)}\n{bind}replicaof {address} {port}\n"
         f'masteruser {REPLICATION}\nmasterauth "{revealed(password)}"\n'
         f"{' '.join(FRESH)}\n{'' if persistent else 'rdb-del-sync-files yes' + chr(10)}"
+        f"{'tls-replication yes' + chr(10) if move.tls else ''}"
     )
 
 

@@ -30,6 +30,7 @@ from tasks.compare.moving import Move, moves
 from tasks.compare.packages import apt_problems, packages_due
 from tasks.compare.pairs import undecided
 from tasks.compare.passwords import password_problems
+from tasks.compare.provers import older_provers
 from tasks.compare.rotation import finish_notices, finish_problems
 from tasks.compare.runbook import in_words
 from tasks.compare.same_machine import same_machine
@@ -115,6 +116,7 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
             findings += [f"{name}: {reason}" for reason in reasons]
     findings += [f"{name}: {why}" for name, seen in sorted(looks.items()) for why in undecided(seen.unknown)]
     findings += _rotated_elsewhere(state, looks)
+    findings += older_provers(read(looks))
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
     moving = current(state).kept(Moves)
@@ -148,7 +150,7 @@ def _rotated_elsewhere(state: State, looks: Mapping[str, Look]) -> list[str]:
     return [
         f"{name}: {edit.word}={edit.role}: this run leaves the host out, expected that it takes part: change --limit"
         for name in _left_out(state, looks)
-        for edit in {edit.role: edit for edit in tier.edits_of(name)}.values()
+        for edit in {edit.role: edit for edit in [*tier.proved_edits_of(name), *tier.edits_of(name)]}.values()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Promote: a standby serves in the place of its primary, whose host is lost, and stays that (decision 0033).
+"""Promote: a standby serves in the place of its primary, whose host is lost, and stays that (decision 0034).
 
 What is done on the host is a unit of its own: a controller that is killed amid it changes nothing.
 """

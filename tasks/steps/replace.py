@@ -15,7 +15,7 @@ from pyinfra.api.state import State
 from tasks.catalogue.printable import printable
 from tasks.desired.backup import tool_command
 from tasks.desired.host import Instance, Passwords, Plan
-from tasks.desired.paths import FAILED, NEW, REPLACED, log_directory, snapshot_file
+from tasks.desired.paths import FAILED, NEW, REPLACED, log_directory, snapshot_file, unrestored_record
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
 from tasks.observed.connection import CommandResult, is_connected, reconnect, run_command
 from tasks.observed.copies import Copy
@@ -133,8 +133,14 @@ def _watch(place: Place, stamp: str, copy: Copy | None) -> CommandResult:
     return place.run(watch_script(instance, stamp, place.observed.is_active(instance.unit), back, note, noted))
 
 
-def _unwatch(place: Place) -> CommandResult:
-    return place.run(unwatch_script(place.instance.name))
+def _unwatch(place: Place) -> None:
+    done = place.run(unwatch_script(place.instance.name))
+    if not done.succeeded and is_connected(place.host):
+        record = unrestored_record(place.instance.name)
+        place.fail(
+            f"what would end this restore at a boot could not be removed: {printable(done.output.strip())}: on "
+            f"{place.host.name}: rm {record}, or its next boot may put back what was there before"
+        )
 
 
 def _replace(place: Place, what: str, known: Mapping[str, str], stamp: str) -> bool:

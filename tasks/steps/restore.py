@@ -17,6 +17,7 @@ from tasks.catalogue.requested import named_roles
 from tasks.compare.backups import Record, recorded
 from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, passed_by, set_back, unfit_copy
 from tasks.compare.restarts import keeps_on_disk
+from tasks.compare.unknown import Kind
 from tasks.desired.backup import TOOL, tool_command
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -133,6 +134,16 @@ def _place(state: State, run: Run, wish: Wish) -> Place:
     """Where the role is. Raises Refusal where that is not known, or it is not as deployed."""
     hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts}
     looks = survey(state, run)
+    unsure = [
+        f"{name}: {item}"
+        for name, seen in sorted(looks.items())
+        for item in seen.unknown
+        if item.role == wish.role and item.kind in (Kind.PAIR, Kind.TWO, Kind.NOBODY)
+    ]
+    if unsure:
+        raise Refusal(
+            listed(f"Nothing was restored: {wish.role}: which of its two hosts serves it is not known", unsure)
+        )
     found = [
         Place(state, hosts[name], instance, plan, looks[name])
         for name in sorted(looks)

@@ -71,6 +71,7 @@ from tasks.steps.sandbox import as_role
 from tasks.steps.standby import compare_samples, wait_until_in_sync
 
 NOTHING = "Nothing was handed over"
+BUSY = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,9 @@ def _obstacles(role: str, old: End, new: End, looks: Mapping[str, Look]) -> list
             f"{new.name}: its Redis is {ours}, and {old.name} has {theirs}: data never goes back to an older version: "
             "install the newer one there"
         )
-    if problem := copy_problem(new.info, new.instance.role.appendonly):
+    # One that saves or writes its log is waited for.
+    calm = {**new.info, **dict.fromkeys(BUSY, "0")}
+    if problem := copy_problem(calm, new.instance.role.appendonly):
         found.append(f"{new.name}: {problem}, expected a standby in sync: deploy, which says what it lacks")
     for end in (old, new):
         found += [f"{end.name}: {item}" for item in restart_refusals(end.instance.role, end.info) if end is new]
@@ -348,7 +351,9 @@ def _handed_over(state: State, swap: Swap, old: Side, new: Side) -> str:
             raise MoveFailed(f"{swap.new.name}: nothing can wait there for the handover: {begun.output}")
     except MoveFailed as error:
         raise MoveFailed(f"{error}: {_undone(swap, old, new)}") from error
-    job = hand_over_script(swap.move, HANDOVER, "" if swap.ends else _become(swap.old.pair))
+    # What makes the old one a standby from its next start on comes behind what makes the new one serve from its own:
+    # until then a start of the old one waits for a person, and never are there only two that follow each other.
+    job = hand_over_script(swap.move, HANDOVER)
     done = run_command(state, old.host, job, f"{revealed(of_old)} {revealed(of_new)}\n", CHANGE)
     said = done.stdout.strip().rpartition("\n")[2]
     if said.startswith(NOT_HANDED_OVER):

@@ -5,12 +5,25 @@ from __future__ import annotations
 import shlex
 
 from tasks.desired.host import Instance
-from tasks.desired.paths import LOCK_DIRECTORY, LOCK_FILE, REPLACED, life_record, log_directory, snapshot_file
+from tasks.desired.paths import (
+    LOCK_DIRECTORY,
+    LOCK_FILE,
+    REPLACED,
+    UNITS,
+    data_directory,
+    life_record,
+    log_directory,
+    snapshot_file,
+    unrestored_record,
+    unrestored_unit,
+)
+from tasks.desired.rendering import render
 from tasks.observed.bounds import ASIDE_PATIENCE
-from tasks.observed.script import script
+from tasks.observed.script import prepared, script
 from tasks.steps.sandbox import as_role
 
 LONGEST = 12 * 3600  # seconds that a restore may take from the stop on: systemd ends the watch then
+AT_BOOT = "its host went down amid its restore"
 LOADING = 900  # seconds for a server to start or end by itself
 
 
@@ -42,14 +55,37 @@ def watch_script(instance: Instance, stamp: str, runs: bool, back: str, note: st
         lives=life_record(name),
         open=f"{run}/job",
         patience=LOADING,
+        kept=_kept(name),
     )
+    record, unit_file, wanted = _kept(name)
+    text = render(
+        "unrestored.service.j2",
+        role=name,
+        record=record,
+        unit=instance.unit,
+        data_directory=data_directory(name),
+        patience=LONGEST,
+    )
+    at_boot = prepared(f"why={shlex.quote(AT_BOOT)}\n{job}")
+    keep = script("keep-watch", record=record, unit_file=unit_file, wanted=wanted, text=text, job=at_boot)
     begun = script("detach", unit=watching(name), run=run, job=job, patience=LONGEST, waits="no")
-    return f"echo | sh -c {shlex.quote(begun)}"
+    forget = f"{{ rm -f {' '.join(_kept(name))}; exit 1; }}"
+    return f"(\n{keep}\n) || {forget}\necho | sh -c {shlex.quote(begun)} || {forget}"
 
 
 def unwatch_script(role: str) -> str:
-    """Shell that ends the watch: the restore has ended, one way or the other. Pure."""
-    return f"systemctl stop {watching(role)} 2>/dev/null; rm -rf {_directory(role)}"
+    """Shell that ends the watch: the restore has ended, one way or the other; one that has taken over goes on. Pure."""
+    run = _directory(role)
+    return (
+        f"[ -e {run}/job ] || exit 0\nsystemctl stop {watching(role)} 2>/dev/null\n"
+        f"rm -f {' '.join(_kept(role))} && rm -rf {run}"
+    )
+
+
+def _kept(role: str) -> tuple[str, str, str]:
+    """The record of a restore that is under way, its unit's file, and what makes a boot start that."""
+    unit = unrestored_unit(role)
+    return unrestored_record(role), f"{UNITS}/{unit}", f"{UNITS}/multi-user.target.wants/{unit}"
 
 
 def while_watched(role: str, command: str) -> str:

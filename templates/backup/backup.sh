@@ -1,10 +1,14 @@
 #!/bin/sh
 # Copies of one role off the host by restic, and the proof that they can be used (docs/decisions/0025):
-# make | prove [RUN] | sweep | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
+# make | prove [RUN] | try | sweep | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
 : "${role?}" "${unit?}" "${user?}" "${directory?}" "${log?}" "${name?}" "${snapshot?}" "${databases?}" "${address?}" "${port?}" "${tls?}" "${host?}" "${keep?}" "${memory?}"
+# elsewhere: `proves` where this host only proves the copies that `host` makes, `proved` where another one proves this one's;
+# late: seconds after which the newest copy of `host` is too old. The last two are bounds of a proof: seconds for its server
+# to load, bytes that a file of it may be larger than the copy.
+: "${elsewhere:=}" "${late:=0}" "${patience:=900}" "${spare:=67108864}"
 umask 077
 export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 tools=/usr/local/lib/caas-redis
@@ -16,14 +20,16 @@ lives=$records/$role.life
 old_key=$records/$role.key  # which key of the repository is that of the password before: it goes when that does
 cache=/var/cache/caas-redis
 samples=20
-patience=900
 checking=1800  # seconds for a tool that reads all of a copy
+week=604800
 reserve=268435456  # bytes of a disk that stay free beside a copy: the roles' data may lie there, too
 settings=/etc/redis/$role.backup
 [ -z "${CREDENTIALS_DIRECTORY:-}" ] || settings=$CREDENTIALS_DIRECTORY/backup
 
 began=$(date +%s) to=/dev/null
 copied=${copied:-$role}  # the role that the copy is of
+only_reads=''  # who proves another host's copies changes nothing in their repository, and keeps nobody from it
+[ "$elsewhere" != proves ] || only_reads=yes
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
 server='' scratched='' bound='' unasked='' by=newest rotated='' where='' proved_in=''
@@ -57,7 +63,7 @@ with_restic() (
     export RESTIC_PASSWORD
   fi
   # shellcheck disable=SC2086  # no word, or two
-  exec ${bound:+timeout $bound} restic --quiet --cache-dir="$cache" "$@"
+  exec ${bound:+timeout $bound} restic --quiet --cache-dir="$cache" ${only_reads:+--no-lock} "$@"
 )
 # As the role's user, with nothing of root's: no variable, no descriptor but those that are given, no way to more rights.
 as_role() ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@" 8>&- 9>&- )
@@ -82,7 +88,7 @@ still_holds() {
   if [ "$to" = "$proof" ] && [ -n "$where" ] && ! { is_here "$proof" && [ "$(field repository "$proof")" = "${proved_in:-$(field repository "$proof")}" ]; }; then
     printf '%s\n' "where $where" ${proved_in:+"repository $proved_in"}
   else
-    grep -E '^(first|good|keys|bytes|life|after|begun|repository|where|run|since|rotated) ' "$to" 2>/dev/null
+    grep -E '^(first|good|keys|bytes|life|after|begun|repository|where|run|since|rotated|copied|pruned) ' "$to" 2>/dev/null
   fi
 }
 hold() {
@@ -103,7 +109,7 @@ open_repository() {
   return "$opened"
 }
 try_repository() {
-  with_restic unlock >/dev/null 2>&1
+  [ -n "$only_reads" ] || with_restic unlock >/dev/null 2>&1
   with_restic cat config >"$work/config" 2>"$work/said"
 }
 # A rotation of its password goes on wherever it was interrupted: the newest is added, the one before stays as long as the
@@ -317,6 +323,8 @@ make_copy() {
   [ -z "$lost" ] || failed "$lost; a new copy is stored; when that is known: rm $state on the host"
   forgotten=''
   [ -z "$keep" ] || forget || forgotten=$(last_words <"$work/said")
+  pruned=$(field pruned "$state")
+  [ "$elsewhere" != proved ] || [ -z "$keep" ] || [ -n "$forgotten" ] || prune_in_time || forgotten=$(last_words <"$work/said")
   {
     echo "result ok"
     echo "at $began"
@@ -329,6 +337,7 @@ make_copy() {
     [ -z "$after" ] || echo "after $after"
     [ -z "$rotated" ] || echo "rotated yes"
     [ -z "$begun" ] || echo "begun $begun"
+    [ -z "$pruned" ] || echo "pruned $pruned"
     echo "since $since"
     echo "repository $(cat "$work/id")"
     echo "where $where"
@@ -342,6 +351,11 @@ make_copy() {
 # Whether a role without a log has neither keys nor a file: that is so until its first save, and no copy is lacking.
 is_empty_yet() {
   read -r before_keys _ <"$work/counted.before" && [ "$before_keys" = 0 ] && as_role test ! -e "$directory/$snapshot" && [ -z "$(field run "$state")" ]
+}
+# Of the proof, which removes what was forgotten, here: once a week. Who proves elsewhere writes nothing.
+prune_in_time() {
+  ! { is "$pruned" '[0-9]{1,12}' && [ "$pruned" -le "$began" ] && [ $((began - pruned)) -lt $week ]; } || return 0
+  with_restic prune >/dev/null 2>"$work/said" && pruned=$began
 }
 # A full repository gets room by what the plan no longer keeps; a prune that stores nothing anew needs next to none.
 not_stored() {
@@ -403,7 +417,7 @@ write_manifest() {
   sort "$work/samples.after" | comm -12 "$work/sorted" - | sed 's/^/sample /'
 }
 
-# Snapshots of the repository, a line each: TIME KIND RUN ID LIFE. What this tool has not written is left out.
+# Snapshots of the repository, a line each: TIME KIND RUN ID LIFE HOST. What this tool has not written is left out.
 snapshots() {
   with_restic snapshots --json >"$work/snapshots" 2>"$work/said" || return 1
   perl -0777 -ne 'for (split /(?=\{"time":")/) {
@@ -412,7 +426,8 @@ snapshots() {
     my ($kind) = /"(copy|manifest)"/ or next;
     my ($run) = /"run=([0-9a-f]{16})"/ or next;
     my ($life) = /"life=([0-9a-f]{16})"/;
-    print "$time $kind $run $id ", $life // "-", "\n" }' "$work/snapshots"
+    my ($host) = /"hostname":"([A-Za-z0-9_.-]{1,255})"/;
+    print "$time $kind $run $id ", $life // "-", " ", $host // "-", "\n" }' "$work/snapshots"
 }
 
 # What the plan no longer keeps, and what is half: a copy without manifest was never offered. Those of the last day may
@@ -435,11 +450,20 @@ forget() {
   [ -z "$half" ] || with_restic forget $half >/dev/null 2>"$work/said"
 }
 
+# Whether a version is an earlier one than another, by its first two numbers; not where one of them is not known.
+is_older() {
+  is "$1" '[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?' && is "$2" '[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?' || return 1
+  [ "$(printf '%s\n' "$1" "$2" | cut -d. -f1,2 | sort -V | head -n 1)" != "$(echo "$2" | cut -d. -f1,2)" ]
+}
+
 # Unpacks the copy of run $1 as the role's user, and judges it by its manifest, which is in $work/manifest then.
 unpack() { # $2, $3: where its log, or its snapshot, goes
   with_restic dump --tag "manifest,run=$1" latest "/$copied.manifest" >"$work/manifest" 2>"$work/said" ||
     { echo "its manifest cannot be read: $(last_words <"$work/said")"; return 1; }
   [ "$(field format "$work/manifest")" = 1 ] || { echo "its manifest is of another form than this tool's"; return 1; }
+  made_by=$(field server "$work/manifest") installed=$(redis-server --version | sed -nE 's/.* v=([0-9.]+) .*/\1/p')
+  ! is_older "$installed" "$made_by" ||
+    { echo "it is of Redis $made_by, this host has $installed, expected as new a one: an older server does not load it: upgrade this host${only_reads:+, or let another one prove it}"; return 1; }
   free=$(df -B1 --output=avail "${3%/*}" | tail -n 1)
   needed=$(($(field bytes "$work/manifest") + reserve))
   [ "$free" -gt "$needed" ] || { echo "no room: ${3%/*} has $free bytes free, expected $needed: the copy, and $reserve that stay free"; return 1; }
@@ -485,7 +509,7 @@ start_scratch() {
   server=caas-redis-scratch-$role.service
   systemctl stop "$server" 2>/dev/null
   systemctl reset-failed "$server" 2>/dev/null
-  largest=$(($(field bytes "$work/manifest") + reserve / 4))
+  largest=$(($(field bytes "$work/manifest") + spare))
   systemd-run --quiet --unit="$server" --service-type=exec --property=RuntimeMaxSec=$((2 * patience)) \
     --property="User=$user" --property="Group=$user" --property=UMask=0077 --property=LimitCORE=0 --property="LimitFSIZE=$largest" \
     --property="MemoryMax=$memory" --property=MemorySwapMax=0 --property=TasksMax=64 \
@@ -499,6 +523,67 @@ start_scratch() {
     redis-server "$1/redis.conf" 8>&- 9>&- 2>"$work/said"
 }
 
+# As it stands: whoever only reads a repository keeps nobody from writing to it meanwhile.
+as_it_stands() {
+  [ -z "$only_reads" ] || { with_restic list index; with_restic list snapshots; } 2>/dev/null | sort | sha256sum
+}
+# The newest copy that is whole and not of a time to come, of a host or, without one, of any: RUN TIME.
+newest_copy() {
+  sort -r "$work/list" | awk -v of="$1" -v latest="$(date -u -d '1 minute' '+%FT%T')" '$2 == "copy" { copied[$3] }
+    $2 == "manifest" && (of == "" || ($6 == of && $1 <= latest)) { order[++count] = $3; time[$3] = $1 }
+    END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at], time[order[at]]; exit } }'
+}
+in_utc() { date -u -d "@$1" '+%F %T UTC'; }
+# Which copy is to be proved: sets `run`, empty where there is none and that is well, and else `why` not.
+choose_run() {
+  why=''
+  snapshots >"$work/list" || { why="its repository cannot be read: $(last_words <"$work/said")"; return 1; }
+  run=$1
+  [ -z "$run" ] || return 0
+  if [ -n "$only_reads" ]; then
+    choose_newest
+    return
+  fi
+  ! is_here "$state" || run=$(field run "$state")
+  why=$(set_back)
+  [ -z "$why" ] || return 1
+  [ -n "$run" ] || run=$(newest_copy '' | cut -d' ' -f1)
+  [ -n "$run" ] || [ "$(field empty "$state")" = yes ] || { why="there is no copy to prove"; return 1; }
+}
+# What its host made last is known there alone. A repository that was set back has good copies, too, and is known here by
+# its newest one: that is older than its host's plan has it, or than what was proved here before.
+choose_newest() {
+  newest_copy "$host" >"$work/newest"
+  read -r run time <"$work/newest" || { run='' time=''; }
+  made=0 last=''
+  [ -z "$time" ] || made=$(date -u -d "$time" +%s)
+  ! is_here "$proof" || [ "$(field repository "$proof")" != "$proved_in" ] || last=$(field copied "$proof")
+  is "$last" '[0-9]{1,12}' || last=0
+  if [ -z "$run" ] && [ "$last" != 0 ]; then
+    why="its repository has no copy of $host, and had one of $(in_utc "$last"): it was set back, or somebody deleted it"
+  elif [ -n "$run" ] && [ "$made" -lt "$last" ]; then
+    why="its newest copy of $host is of $(in_utc "$made"), and one of $(in_utc "$last") was proved here: it was set back, or somebody deleted it"
+  elif [ -n "$run" ] && [ "$made" -lt $((began - late)) ]; then
+    why="its newest copy of $host is of $(in_utc "$made"), expected one of the last $((late / 3600)) hours: none is made any more, or it was set back"
+  fi
+  [ -z "$why" ]
+}
+# That copy lies in the scratch place, as it was stored; else `why` not.
+bring() {
+  [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / week % 4 + 1))/4" >/dev/null 2>"$work/said" ||
+    { why="its repository is damaged: $(last_words <"$work/said")"; return 1; }
+  rm -rf "${scratch:?}/$role"
+  { mkdir -m 0711 "$scratch/$role" && install -d -m 0700 -o "$user" -g "$user" "$in"; } || failed "$scratch cannot be written"
+  why=$(unpack "$run" "$in/log" "$in/snapshot.rdb") || { why="the copy of run $run: $why"; return 1; }
+}
+# For a restore, on a host whose memory is planned without a proof.
+has_memory() {
+  [ "$elsewhere" = proved ] && [ "$memory" != infinity ] || return 0
+  available=$(sed -nE 's/^MemAvailable: +([0-9]{1,12}) kB.*/\1/p' /proc/meminfo)
+  [ $((${available:-0} * 1024)) -ge "$memory" ] ||
+    failed "not proved: this host has ${available:-an unknown number of} kB of memory available, expected $((memory / 1024)) for the server that loads it: its proofs run elsewhere (prove_on)"
+}
+
 prove_copy() { # $1: of this run only, for a restore; without it the newest one, whose proof is recorded
   to=$proof
   [ -z "$1" ] || to=/dev/null
@@ -507,26 +592,26 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   began=$(now)
   have_repository prove
   proved_in=$(cat "$work/id")
-  snapshots >"$work/list" || failed "its repository cannot be read: $(last_words <"$work/said")"
-  run=$1
-  [ -n "$run" ] || ! is_here "$state" || run=$(field run "$state")
-  [ -n "$1" ] || lost=$(set_back)
-  [ -z "${lost:-}" ] || failed "$lost"
-  [ -n "$run" ] || run=$(sort -r "$work/list" | awk '$2 == "copy" { copied[$3] } $2 == "manifest" { order[++count] = $3 } END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at]; exit } }')
-  if [ -z "$run" ] && [ "$(field empty "$state")" = yes ]; then
-    printf '%s\n' "result ok" "at $began" "good $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
-    echo "$role: it is empty and has never saved: there is nothing to prove yet"
-    return 0
-  fi
-  [ -n "$run" ] || failed "there is no copy to prove"
-  [ -n "$1" ] || with_restic check --read-data-subset="$(($(now) / 604800 % 4 + 1))/4" >/dev/null 2>"$work/said" ||
-    failed "its repository is damaged: $(last_words <"$work/said")"
+  [ -z "$1" ] || has_memory
   install -d -m 0711 "$scratch"
   scratched=yes  # by whoever has the lock: another one's is not taken away
-  rm -rf "${scratch:?}/$role"
-  { mkdir -m 0711 "$scratch/$role" && install -d -m 0700 -o "$user" -g "$user" "$scratch/$role/own"; } || failed "$scratch cannot be written"
-  in=$scratch/$role/own
-  why=$(unpack "$run" "$in/log" "$in/snapshot.rdb") || failed "the copy of run $run: $why"
+  in=$scratch/$role/own tries=5
+  until standing=$(as_it_stands) && choose_run "$1" && { [ -z "$run" ] || bring "$1"; }; do
+    tries=$((tries - 1))
+    # What its host wrote or forgot meanwhile is no damage.
+    { [ -n "$only_reads" ] && [ "$tries" -gt 0 ] && [ "$standing" != "$(as_it_stands)" ]; } || failed "$why"
+  done
+  if [ -z "$run" ]; then
+    if [ -n "$only_reads" ]; then
+      # Whether it should have is known there alone; so this is no proof either.
+      printf '%s\n' "result ok" "at $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
+      echo "$role: $host has made no copy yet: there is nothing to prove yet"
+    else
+      printf '%s\n' "result ok" "at $began" "good $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
+      echo "$role: it is empty and has never saved: there is nothing to prove yet"
+    fi
+    return 0
+  fi
   scratch_config "$in" >"$scratch/$role/redis.conf"
   chmod 0644 "$scratch/$role/redis.conf"
   start_scratch "$scratch/$role" || failed "a server for the proof could not be started: $(last_words <"$work/said")"
@@ -557,6 +642,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
     echo "good $began"
     echo "keys $loaded"
     echo "run $run"
+    [ -z "$only_reads" ] || echo "copied $made"
     echo "repository $proved_in"
     echo "where $where"
   } | record "$proof"
@@ -573,6 +659,13 @@ differing() {
     !($0 in found) && !($4 > 0 && int($4 / 1000) < soon) { lacks[$1]++ }
     END { for (database in lacks) print database, lacks[database] " of " asked[database] " samples in database " database }' \
     "$work/found" "$work/samples" | sort -n | cut -d' ' -f2- | paste -sd, | sed 's/,/, /g'
+}
+# A deploy that has just written what opens it: else nobody would know for a week that it does not.
+try_to_open() {
+  to=$proof
+  hold proof
+  have_repository prove
+  echo "$role: the repository of its copies opens"
 }
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"
@@ -642,6 +735,7 @@ cut_log() { # $1: where the cut one goes
 case $1 in
   make) make_copy ;;
   prove) prove_copy "${2:-}" ;;
+  try) try_to_open ;;
   begin) begin_life ;;
   follow) follow_life "$2" "$3" ;;
   continue) continue_life "$2" "$3" ;;

@@ -2,7 +2,7 @@
 # What a host's kernel and root's records say of instances that may answer nobody; changes nothing (tasks/observed/now.py).
 # How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
-: "${mark?}" "${limit?}" "${endpoints?}" "${processes?}" "${journal?}" "${lines?}" "${size?}" "${patience?}"
+: "${mark?}" "${limit?}" "${endpoints?}" "${units?}" "${journal?}" "${lines?}" "${size?}" "${patience?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
 printf '%s <' "$mark"
 {
@@ -11,9 +11,9 @@ part connections  # how many of whom at each endpoint; counted here: ten thousan
 timeout -k 1 "$patience" ss -Htn state established 2>/dev/null | awk -v wanted=" $endpoints " '
   index(wanted, " " $3 " ") { sub(/:[0-9]+$/, "", $4); count[$3 " " $4]++ }
   END { for (pair in count) print count[pair], pair }' | sort -rn | head -n 500
-part resident
-for process in $processes; do
-  grep -sH '^VmRSS:' "/proc/$process/status"
+part processes
+for process in $(timeout -k 1 "$patience" systemctl show --property=MainPID --value -- $units 2>/dev/null); do
+  grep -sHE '^(State|VmRSS|VmSwap):' "/proc/$process/status"
 done
 part deploys
 [ ! -f "$journal" ] || tail -n "$lines" "$journal" | tail -c "$size"

@@ -68,7 +68,7 @@ grep -sHoE "^[[:space:]]*user[[:space:]]+[^[:space:]]+|[[:space:]](#[0-9a-f]{$di
 part replayable; grep -lsxF "$default_line" /dev/null $secrets
 part matches
 grep -RsHE -e '^(MemTotal|MemAvailable|Uid):' -e "^[^#;]*($sysctl_names)[[:space:]]*=" \
-  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port|tls-port) ' -e '^Max open files' -e '^redis-[a-z0-9_-]+:' /proc/meminfo /proc/self/status $allowances \
+  -e '^[^#].*/transparent_hugepage/enabled' -e "$managed" -e '^(bind|port|tls-port) ' -e '^Max open files' -e '^(redis-[a-z0-9_-]+|caas-redis-proof):' /proc/meminfo /proc/self/status $allowances \
   /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d \
   /etc/tmpfiles.d /run/tmpfiles.d /usr/lib/tmpfiles.d /etc/systemd/system/redis-*.service /etc/redis/*.conf \
   /etc/passwd /etc/group

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A standby is put in the place of its primary, which is not there any more (docs/decisions/0033). A unit of its own.
+# A standby is put in the place of its primary, which is not there any more (docs/decisions/0034). A unit of its own.
 #
 # It is made durable before it takes a write: from then on its next start is that of the role's server. Its writers wait
 # until the old one was asked once more: who begins there asks this one first, so either that one sees that this one serves,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A role that has a standby serves only while the other one of the pair does not (docs/decisions/0033).
+# A role that has a standby serves only while the other one of the pair does not (docs/decisions/0034).
 #
 # Asked before each start (ExecStartPre=, as root). That of a copy serves nobody. Else the other one is asked: it serves: this
 # one stays down; it follows this one: it starts. It does not tell: this one starts where its host was not booted since it

@@ -2,13 +2,18 @@
 # A role is not left without a server when the controller of its restore is gone amid it (tasks/steps/watch.py). A unit of
 # its own, which is told to end when the restore has; until then it waits for the host, which its controller holds while
 # it lives. What was there is put back, unless the copy serves by then.
-: "${file?}" "${unit?}" "${role?}" "${was?}" "${log?}" "${snapshot?}" "${replaced?}" "${back?}" "${note?}" "${noted?}" "${lives?}" "${open?}" "${patience?}"
+#
+# The same at the boot of a host that went down meanwhile, for which it is kept (keep-watch.sh): `why` says so, and `kept`
+# are the files that keep it, which go when it has ended.
+: "${file?}" "${unit?}" "${role?}" "${was?}" "${log?}" "${snapshot?}" "${replaced?}" "${back?}" "${note?}" "${noted?}" "${lives?}" "${open?}" "${patience?}" "${kept?}"
+: "${why:=the controller of its restore is gone}"
+install -d -m 0700 "${file%/*}"
 exec 9<>"$file"
 flock 9 || exit 1
 # What the controller has begun and not done yet is not done any more.
 rm -f "$open"
 echo "the watch over a restore of $role, since $(date -u '+%Y-%m-%d %H:%M:%S UTC')" >"$file"
-say() { echo "$role: the controller of its restore is gone: $1" >&2; }
+say() { echo "$role: $why: $1" >&2; }
 state() { systemctl show -P "$1" -- "$unit"; }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 sleep 3  # for a command of the controller's that was about to begin
@@ -18,7 +23,10 @@ while case $(state ActiveState) in activating | deactivating | reloading) true ;
   count=$((count + 1))
   sleep 1
 done
-if [ "$(state ActiveState)" = active ]; then
+if ! is_there "$log" && ! is_there "$snapshot" && ! is_there "$log$replaced" && ! is_there "$snapshot$replaced"; then
+  say "nothing of its data is seen: is its disk mounted?"
+  exit 1
+elif [ "$(state ActiveState)" = active ]; then
   if ! is_there "$log$replaced" && ! is_there "$snapshot$replaced"; then
     say "its data is as it was"
   elif [ -z "$note" ] || grep -qxF "after $noted" "$lives" || sh -c "$note" >&2; then
@@ -35,4 +43,6 @@ elif timeout 900 systemctl start -- "$unit"; then
 else
   say "what was there before is in place, and does not start: journalctl -u $unit"
 fi
+# shellcheck disable=SC2086  # a list of paths
+[ -z "$kept" ] || rm -f $kept
 echo "the watch over a restore of $role, ended $(date -u '+%Y-%m-%d %H:%M:%S UTC')" >"$file"

@@ -90,9 +90,9 @@ def answers(found: Server) -> bool:
 class Client(threading.Thread):
     """One client in one form, on the old server until that refuses it, then on the new one."""
 
-    def __init__(self, form: str, old: Server, new: Server, stays: bool = False) -> None:
+    def __init__(self, form: str, old: Server, new: Server, stays: bool = False, pause: float = 0) -> None:
         super().__init__(daemon=True)
-        self.form, self.stays = form, stays
+        self.form, self.stays, self.pause = form, stays, pause  # seconds between two steps
         self.servers = [old, new]
         self.acknowledged: list[tuple[int, float]] = []
         self.met: dict[str, int] = {}
@@ -111,6 +111,7 @@ class Client(threading.Thread):
                         channel.subscribe("channel")
                 if self.once(client, number, channel):
                     self.acknowledged.append((number, time.monotonic()))
+                self.ends.wait(self.pause)
             except (redis.RedisError, OSError) as error:
                 text = f"{type(error).__name__}: {str(error)[:60]}"
                 self.met[text] = self.met.get(text, 0) + 1

@@ -6,9 +6,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.catalogue.backup import Backup
 from tasks.compare.pairs import orient
 from tasks.desired.host import Host
-from tests.unit.builders import BACKUP, FIVE, METRICS, OTHERS, TLS, VERSION, as_desired, desired, pair_of, with_server
+from tests.unit.builders import (
+    BACKUP,
+    FIVE,
+    METRICS,
+    OTHERS,
+    TLS,
+    VERSION,
+    as_desired,
+    away,
+    desired,
+    pair_of,
+    with_server,
+)
 
 FILES = Path(__file__).parent / "files"
 UPDATE = "python -m tests.golden.update"
@@ -17,6 +30,7 @@ FENCED: dict[str, Any] = {
     "gateway": {"allow_from": ["10.8.0.0/16", "10.9.1.7"]},
     "crypto": {"allow_from": ["172.28.2.0/25", "172.28.2.128/25"]},
 }
+PROVED_ELSEWHERE = Backup(repository="sftp:{role}@10.0.0.9:/srv/{role}", prove_on="host-2")
 # One host with all five roles shows every file there is; the next ones what depends on the roles and on the host.
 HOSTS: dict[str, Callable[[], Host]] = {
     "all-five": lambda: desired(*FIVE),
@@ -26,6 +40,7 @@ HOSTS: dict[str, Callable[[], Host]] = {
     "tls": lambda: desired("crypto", crypto={"tls": TLS, "plain_inner_port": True, "allow_from": ["10.8.0.0/16"]}),
     "measured": lambda: desired("crypto", "gateway", metrics=METRICS, crypto={"tls": TLS}),
     "backed-up": lambda: desired("crypto", backup=BACKUP),
+    "proves": lambda: desired("crypto", backup=PROVED_ELSEWHERE, away=[away("gateway", BACKUP)]),
     "own-address": lambda: desired("crypto", interface="eth0"),
     "serving": lambda: _pair()["one"],
     "standby": lambda: _pair()["other"],

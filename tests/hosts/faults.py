@@ -60,7 +60,7 @@ def break_once(tier: Tier, kind: str, *options: str, past: Sequence[str] = (), a
         report.touch()
         began = time.monotonic()
         done = tier.lab.run(
-            argv(tier, *options), env=environment(kind, report, past, at), cwd=tier.repository, timeout=60
+            argv(tier, *options), env=environment(kind, report, past, at), cwd=tier.repository, timeout=180
         )
         fault = Fault(kind, report.read_text().strip(), done, time.monotonic() - began)
     print(fault, flush=True)

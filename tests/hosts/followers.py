@@ -1,7 +1,7 @@
 """Clients in every form that follow a role to its new address: a process with the plain library.
 
-Standard input: one line of JSON, {servers: [[host, port], …], username, password}; its end ends the process. Standard
-output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
+Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}, pause}; its end ends the
+process. Standard output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
 """
 
 import json
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import redis
 
 from tests.bench.handover import FORMS, Client, Server
 from tests.hosts import figures
@@ -35,8 +37,13 @@ class Followed:
 
 
 @contextmanager
-def following(tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int]) -> Iterator[Followed]:
-    """They write and read as long as the body runs, on the first of these servers that takes their writes."""
+def following(
+    tier: Tier, scenario: str, user: str, password: str, *servers: tuple[str, int], pause: float = 0, **options: Any
+) -> Iterator[Followed]:
+    """They write and read as long as the body runs, on the first of these servers that takes their writes.
+
+    `pause`: seconds of each between two steps; `options`: of redis-py, by which they speak TLS.
+    """
     found = Followed()
     process = subprocess.Popen(
         ["nsenter", f"--net={tier.lab.record.netns}", "--", sys.executable, "-m", PROGRAM],
@@ -49,7 +56,8 @@ def following(tier: Tier, scenario: str, user: str, password: str, *servers: tup
     assert process.stdout
     try:
         # Never in an argument list.
-        process.stdin.write(json.dumps({"servers": servers, "username": user, "password": password}) + "\n")
+        login = {"username": user, "password": password, **options}
+        process.stdin.write(json.dumps({"servers": servers, "login": login, "pause": pause}) + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "begun\n"
         yield found
@@ -62,12 +70,21 @@ def following(tier: Tier, scenario: str, user: str, password: str, *servers: tup
     figures.add(FOLLOWERS, f"{sum(item['count'] for item in found.forms.values()):7}  {scenario}: {gaps}")
 
 
+def lacking(known: "redis.Redis", followed: Followed) -> dict[str, int]:
+    """Acknowledged writes that a server lacks, by form; of a key it has the last one only, by its number."""
+    found = {
+        form: max(0, *(followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0) for number in numbers))
+        for form, numbers in (("set", (1,)), ("multi", (1, 2)), ("script", (1, 2)), ("function", (1, 2)))
+    }
+    pushed, taken = followed.forms["push"]["count"], followed.forms["blpop"]["count"]
+    return {**found, "queue": max(0, pushed - taken - known.llen("queue"))}
+
+
 def main() -> None:
     """Follow until standard input ends."""
     told = json.loads(sys.stdin.readline())
-    login = {"username": told["username"], "password": told["password"]}
-    servers = [Server(port, host, login) for host, port in told["servers"]]
-    clients = [Client(form, servers[0], servers[-1]) for form in FORMS]
+    servers = [Server(port, host, told["login"]) for host, port in told["servers"]]
+    clients = [Client(form, servers[0], servers[-1], pause=told["pause"]) for form in FORMS]
     for item in clients:
         item.start()
     while not all(item.acknowledged for item in clients):

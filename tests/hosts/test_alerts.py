@@ -1,6 +1,7 @@
 """The alerts in Debian's Prometheus: each fires for what it is about and nothing else; a healthy tier is quiet."""
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -20,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.compare.runbook import OF_PERSISTENCE
 from tasks.compare.unwell import Code
-from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL
+from tasks.reports.alerts import ALERTS, COUNTED, CRITICAL, FINDS
 from tests.hosts.clients import client as stranger
 from tests.hosts.conftest import FIVE, TABLE, Tier, output, overriding, wait_for
 from tests.hosts.test_health import small_disk
@@ -62,10 +63,16 @@ def counted(code: Code, values: str, limit: float = 1, where: str = WHERE) -> di
     return {f"caas_redis_status_counted{labels}": values, f"caas_redis_status_counted_limit{labels}": f"{limit}x120"}
 
 
+def in_steps(series: Mapping[str, str]) -> dict[str, str]:
+    """The same for ten days in steps of four minutes."""
+    return {key: value.replace("x120", f"x{10 * 360}") for key, value in series.items()}
+
+
 def state(name: str) -> dict[str, str | None]:
     return {UP: None, f'caas_redis_status_state{{{WHERE},state="{name}"}}': "1x120"}
 
 
+OWN = f'caas_redis_status_counted_own{{{WHERE},code="PASSWORDS-REFUSED"}}'
 BROKEN = {f'caas_redis_status_broken{{{WHERE},what="aof_last_write_status"}}': "1x120"}
 # Alert → the series that raise it, beside a tier that is well otherwise; None: the series that is not there.
 CASES: dict[str, Mapping[str, str | None]] = {
@@ -104,9 +111,9 @@ def firing(count: Mapping[str, int], at: str) -> dict[str, Any]:
     return {"expr": expr, "eval_time": at, "exp_samples": samples}
 
 
-def promtool(directory: Path, tests: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+def promtool(directory: Path, tests: list[dict[str, Any]], every: str = "1m") -> subprocess.CompletedProcess[str]:
     file = directory / "tests.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": every, "tests": tests}))
     words = [str(prometheus() / "promtool"), "test", "rules", str(file)]
     return subprocess.run(words, capture_output=True, text=True, timeout=120)
 
@@ -119,7 +126,7 @@ def case(name: str, series: Mapping[str, str | None], expected: Mapping[str, int
 
 
 def test_each_alert_fires_for_its_own_and_no_other_does(tmp_path: Path) -> None:
-    assert CASES.keys() == {item.name for item in ALERTS}
+    assert CASES.keys() | {FINDS.name} == {item.name for item in ALERTS}
     done = promtool(
         tmp_path, [case(name, series, {name: 1}, HOURLY.get(name, "40m")) for name, series in CASES.items()]
     )
@@ -214,11 +221,90 @@ HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
         },
         set(),
     ),
+    "a verify every minute, and nobody else": (
+        {**counted(Code.PASSWORDS_REFUSED, "0+2x120", 60), OWN: "0+2x30 60x90"},
+        set(),
+    ),
+    "somebody guesses beside a verify each hour": (
+        {**counted(Code.PASSWORDS_REFUSED, "0+2x120", 60), OWN: "2x120"},
+        {"RedisPasswordsRefusedWarning"},
+    ),
     "keys that were to stay were dropped, whenever": (
         {**counted(Code.EVICTED, "3x120"), **health(Code.EVICTED, "warning")},
         {"RedisEvictedWarning"},
     ),
 }
+
+
+# A cache is compared with its own week: what is looked up each four minutes, and where a tenth day begins.
+STEP, DAY = 4, 360
+FOUND, MISSED = 380, 20
+
+
+def rising(*parts: tuple[int, int]) -> str:
+    """A counter that grows by `each` so many times, part by part."""
+    at, words = 0, []
+    for each, times in parts:
+        words.append(f"{at}+{each}x{times - 1}")
+        at += each * times
+    return " ".join(words)
+
+
+def lookups(*parts: tuple[int, int, int], where: str = CACHE) -> dict[str, str]:
+    """Reads that found their key and reads that did not, each four minutes, for so many of these."""
+    name = "caas_redis_status_lookups"
+    return {
+        f'{name}{{{where},found="yes"}}': rising(*((yes, times) for yes, _, times in parts)),
+        f'{name}{{{where},found="no"}}': rising(*((no, times) for _, no, times in parts)),
+    }
+
+
+def in_days(series: Mapping[str, str], expected: Mapping[str, set[str]]) -> dict[str, Any]:
+    """A tier that is well otherwise, for ten days; `expected`: time → the alerts that fire then."""
+    long = {key: f"0+{60 * STEP}x{10 * DAY}" if "seconds" in key else f"1x{10 * DAY}" for key in HEALTHY}
+    values = [{"series": key, "values": value} for key, value in {**long, **series}.items()]
+    checks = [firing(dict.fromkeys(names, 1), at) for at, names in expected.items()]
+    return {"interval": f"{STEP}m", "input_series": values, "promql_expr_test": checks}
+
+
+def nights(found: int, missed: int) -> list[tuple[int, int, int]]:
+    """Nine days, in each of which one hour is another."""
+    return [(FOUND, MISSED, DAY - 15), (found, missed, 15)] * 9
+
+
+FELL = {"7d": set[str](), "8d2h": {FINDS.name}, "8d20h": {FINDS.name}}
+QUIET = {f"{day}d{hour}h": set[str]() for day in (1, 4, 8) for hour in (1, 9, 23)}
+USUAL = (FOUND, MISSED, 8 * DAY)
+WEEKS: dict[str, tuple[dict[str, str], dict[str, set[str]]]] = {
+    "it finds far less, and is said to for a day": (
+        lookups(USUAL, (280, 120, 2 * DAY)),
+        {**FELL, "9d20h": set()},
+    ),
+    "it finds a little less": (lookups(USUAL, (320, 80, 2 * DAY)), QUIET),
+    "one hour of each night is as bad": (lookups(*nights(240, 160)), QUIET),
+    "it was asked too little to say": (lookups((19, 1, 8 * DAY), (2, 18, 2 * DAY)), QUIET),
+    "it is no cache": (lookups(USUAL, (280, 120, 2 * DAY), where=WHERE), QUIET),
+    "it is there since yesterday": (
+        lookups((0, 0, 7 * DAY), (FOUND, MISSED, DAY), (280, 120, 2 * DAY)),
+        {"8d2h": set(), "8d9h": set()},
+    ),
+    "its server started anew": (
+        {key: f"{value} {value}" for key, value in lookups((FOUND, MISSED, 4 * DAY)).items()},
+        QUIET,
+    ),
+    "it drops what it should find": (
+        {**lookups(USUAL, (280, 120, 2 * DAY)), **in_steps(counted(Code.EVICTED, "0+240x3600", 900, CACHE))},
+        {"8d2h": {"RedisEvictedWarning"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("series", "expected"), WEEKS.values(), ids=WEEKS)
+def test_a_cache_that_finds_far_less_than_in_its_own_week_is_said_to_and_no_other(
+    tmp_path: Path, series: dict[str, str], expected: dict[str, set[str]]
+) -> None:
+    done = promtool(tmp_path, [in_days(series, expected)], "1h")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("what", OF_PERSISTENCE)
@@ -274,7 +360,7 @@ def test_what_nobody_knows_names_the_entry_of_its_cause(tmp_path: Path, name: st
 
 
 class Watched:
-    """A Prometheus on 127.0.0.1 with the alerts, no `for:` and hours of ten seconds, and what it scrapes of both."""
+    """A Prometheus on 127.0.0.1 with the alerts, no `for:` and hours of some seconds, and what it scrapes of both."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.file, self.drift, self.port = directory / "status.prom", directory / "drift.prom", port
@@ -316,7 +402,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     rules = yaml.safe_load(RULES.read_text())
     for rule in rules["groups"][0]["rules"]:
         rule["for"] = "0s"
-        rule["expr"] = rule["expr"].replace("[1h]", "[10s]")
+        rule["expr"] = rule["expr"].replace("[1h]", "[6s]")
     (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
     scrape = {"job_name": "status", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
     config = {
@@ -356,11 +442,12 @@ def is_firing(watched: Watched, expected: set[str]) -> bool:
         return False
 
 
-def raises(tier: Tier, watched: Watched, *expected: str) -> None:
-    """One run of status, and exactly these alerts fire."""
+def raises(tier: Tier, watched: Watched, *expected: str) -> str:
+    """One run of status, and exactly these alerts fire: none of what the test before has broken. What it printed."""
     done = tier.run("tasks/status.py", "--data", f"status_metrics={watched.file}", *SMALL)
     assert "Traceback" not in output(done)
     wait_for(partial(is_firing, watched, set(expected)), f"{expected} and no other, {done.stdout}", 30)
+    return done.stdout
 
 
 def test_a_tier_that_is_well_raises_none(tier: Tier, watched: Watched) -> None:
@@ -374,7 +461,6 @@ def test_a_stopped_server_raises_its_alert(tier: Tier, watched: Watched) -> None
     finally:
         tier.host("crypto").sh("systemctl start redis-crypto.service")
     wait_for(lambda: tier.answers("crypto"), "it is up")
-    raises(tier, watched)
 
 
 def test_a_busy_server_raises_its_alert(tier: Tier, watched: Watched) -> None:
@@ -394,7 +480,6 @@ def test_a_role_that_is_full_raises_its_alert(tier: Tier, watched: Watched) -> N
         with tier.operator("crypto") as operator:
             operator.flushall()
             operator.config_resetstat()
-    raises(tier, watched)
 
 
 def test_a_server_that_was_killed_raises_its_alert(tier: Tier, watched: Watched) -> None:
@@ -403,7 +488,6 @@ def test_a_server_that_was_killed_raises_its_alert(tier: Tier, watched: Watched)
     wait_for(lambda: tier.pid("crypto") not in (0, pid) and tier.answers("crypto"), "it is up again")
     raises(tier, watched, "RedisCrashedWarning")
     host.sh("systemctl reset-failed redis-crypto.service")
-    raises(tier, watched)
 
 
 def test_a_silent_server_raises_its_alert(tier: Tier, watched: Watched) -> None:
@@ -413,7 +497,6 @@ def test_a_silent_server_raises_its_alert(tier: Tier, watched: Watched) -> None:
         raises(tier, watched, "RedisSilent")
     finally:
         host.sh(f"kill -CONT {pid}")
-    raises(tier, watched)
 
 
 def test_a_server_that_loads_raises_its_alert(tier: Tier, watched: Watched) -> None:
@@ -421,7 +504,6 @@ def test_a_server_that_loads_raises_its_alert(tier: Tier, watched: Watched) -> N
         raises(tier, watched, "RedisLoadsLong")
     with tier.operator("crypto") as operator:
         operator.flushall()
-    raises(tier, watched)
 
 
 def test_a_server_without_a_connection_left_raises_its_alert(tier: Tier, watched: Watched) -> None:
@@ -435,7 +517,62 @@ def test_a_server_without_a_connection_left_raises_its_alert(tier: Tier, watched
         for client in held:
             client.connection_pool.disconnect()
         set_back(tier)
+
+
+def test_a_stampede_shows_in_status_and_raises_none_while_all_are_served(tier: Tier, watched: Watched) -> None:
+    with ExitStack() as held:
+        for _ in range(40):  # half of those that it may have
+            held.enter_context(tier.client("crypto", TABLE["crypto"]["services"][0])).ping()
+        shown = raises(tier, watched)
+    assert re.search(r"^crypto +up .* 4[0-9]/80$", shown, re.MULTILINE), shown
+
+
+def test_a_stampede_of_more_than_it_may_have_raises_its_alert_when_all_are_gone(tier: Tier, watched: Watched) -> None:
     raises(tier, watched)
+    held = [tier.client("crypto", TABLE["crypto"]["services"][0]) for _ in range(100)]
+    for client in held:
+        with suppress(redis.exceptions.RedisError):
+            client.ping()
+    for client in held:
+        client.connection_pool.disconnect()
+    wait_for(lambda: tier.answers("crypto"), "it answers")
+    raises(tier, watched, "RedisRefusedClientsWarning")
+    set_back(tier)
+
+
+# The drills on a role's log: what a rehearsal does to it, and what status and Prometheus make of that.
+LAST = "file=$(awk '$6 == \"i\" {name = $2} END {print name}' *.manifest)"
+LOG = "/var/lib/redis/crypto/appendonlydir"
+LOGS = {
+    "its end is cut off": (f'cd {LOG} && {LAST} && truncate -s -7 "$file"', "RedisLogCutOff", "end of the log"),
+    "its middle is damaged": (
+        f'cd {LOG} && {LAST} && cp -a "$file" /root/whole && '
+        'printf "%0200d" 0 | dd of="$file" bs=1 seek="$(($(stat -c %s "$file") / 2))" conv=notrunc status=none',
+        "RedisDown",
+        "critical crypto: ",
+    ),
+    "its files are root's": (f"chown -R root:root {LOG}", "RedisDown", "critical crypto: "),
+}
+
+
+@pytest.mark.parametrize(("command", "alert", "said"), LOGS.values(), ids=LOGS)
+def test_what_is_done_to_a_log_shows_in_status_and_raises_its_alert(
+    tier: Tier, watched: Watched, command: str, alert: str, said: str
+) -> None:
+    host, unit = tier.host("crypto"), "redis-crypto.service"
+    with tier.client("crypto", TABLE["crypto"]["services"][0]) as writer:
+        for number in range(60):
+            writer.set(f"test:log:{number}", "x" * 100)
+    host.sh(f"systemctl stop {unit}; {command}")
+    host.sh(f"systemctl start --no-block {unit}")
+    restarts = f"systemctl show -P NRestarts {unit}"
+    wait_for(lambda: tier.answers("crypto") or host.sh(restarts).strip() != "0", "it serves or was started again", 60)
+    assert tier.answers("crypto") == (alert == "RedisLogCutOff")
+    assert said in raises(tier, watched, alert)
+    host.sh(f'systemctl stop {unit}; cd {LOG} && {LAST} && [ ! -e /root/whole ] || mv /root/whole "$file"')
+    tier.deploy(*SMALL)
+    with tier.operator("crypto") as operator:
+        operator.flushall()
 
 
 def set_back(tier: Tier) -> None:
@@ -445,15 +582,32 @@ def set_back(tier: Tier) -> None:
         operator.config_resetstat()
 
 
+@pytest.mark.soak
+def test_an_address_that_comes_late_at_a_boot_shows_in_status_and_raises_one_alert(
+    tier: Tier, watched: Watched
+) -> None:
+    host, unit, address = tier.host("crypto"), "redis-crypto.service", TABLE["crypto"]["address"]
+    found = re.search(rf"^\d+: (\S+) +inet ({re.escape(address)}/\d+) ", host.sh("ip -o -4 addr"), re.MULTILINE)
+    assert found
+    device, prefix = found.groups()
+    host.sh(f"ip addr del {prefix} dev {device}; systemctl restart --no-block {unit}")
+    try:
+        wait_for(lambda: host.sh(f"systemctl show -P NRestarts {unit}").strip() != "0", "it was started again", 60)
+        assert "critical crypto: " in raises(tier, watched, "RedisDown")
+    finally:
+        host.sh(f"ip addr add {prefix} dev {device}")
+    wait_for(lambda: tier.answers("crypto"), "it is up", 60)
+    host.sh(f"systemctl reset-failed {unit}")
+
+
 def test_clients_that_are_cut_off_raise_their_alert(tier: Tier, watched: Watched) -> None:
-    raises(tier, watched)
+    raises(tier, watched)  # what was counted before
     with ExitStack() as stack, tier.client("crypto", TABLE["crypto"]["services"][0]) as publisher:
         for _ in range(8):
             stack.enter_context(deaf(tier)).sendall(b"SUBSCRIBE test:news\r\n")
         wait_for(lambda: publisher.publish("test:news", "x" * 200_000) and cut_off(publisher), "one is cut off", 60)
     raises(tier, watched, "RedisEvictedClientsWarning")
     set_back(tier)
-    raises(tier, watched)
 
 
 def cut_off(client: "redis.Redis") -> bool:
@@ -468,14 +622,12 @@ def test_wrong_passwords_raise_their_alert(tier: Tier, watched: Watched) -> None
             stranger(tier.lab.netns, row["address"], row["port"], row["services"][0], "wrong").ping()
     raises(tier, watched, "RedisPasswordsRefusedWarning")
     set_back(tier)
-    raises(tier, watched)
 
 
 def test_a_disk_without_room_raises_its_alert(tier: Tier, watched: Watched) -> None:
     with small_disk(tier, "crypto"):
         wait_for(lambda: tier.answers("crypto"), "it answers")
         raises(tier, watched, "RedisDiskFull")
-    raises(tier, watched)
 
 
 def test_a_log_that_cannot_be_written_raises_one_alert_of_its_disk(tier: Tier, watched: Watched) -> None:
@@ -489,7 +641,6 @@ def test_a_log_that_cannot_be_written_raises_one_alert_of_its_disk(tier: Tier, w
     with tier.operator("gateway") as operator:
         operator.flushall()
         operator.config_resetstat()
-    raises(tier, watched)
 
 
 def taken(writer: "redis.Redis") -> bool:

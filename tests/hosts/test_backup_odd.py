@@ -229,9 +229,9 @@ def test_a_file_of_any_age_hides_no_copy(tier: Tier) -> None:
     host.sh(f"touch /var/lib/redis/{PLAIN}/appendonlydir/*.incr.aof")
 
 
-def restoring(tier: Tier) -> "subprocess.Popen[str]":
-    """A restore of PLAIN under way, as a process of this machine."""
-    words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", "--data", f"restore={PLAIN}"]
+def restoring(tier: Tier, role: str = PLAIN) -> "subprocess.Popen[str]":
+    """A restore of a role under way, as a process of this machine."""
+    words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", "--data", f"restore={role}"]
     program = Path(sys.executable).with_name("pyinfra")
     argv: list[str | Path] = [
         "nsenter",
@@ -350,14 +350,20 @@ def test_what_a_dead_host_copies_that_came_back_is_not_taken_silently(tier: Tier
     assert proof(tier, PLAIN)[0] == 0
 
 
-def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
-    """docs/runbook.md, A mistake is undone: everything is flushed, in a role whose log says when what was written."""
+def after_a_write(tier: Tier, key: str) -> datetime:
+    """A second of the server's clock after `key` was written, in a log that says when what was."""
     with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
         operator.config_set("aof-timestamp-enabled", "yes")
-        client.set("test:undo", "before")
+        client.set(key, "before")
         last = int(operator.time()[0])
         wait_for(lambda: int(operator.time()[0]) > last + 1, "two seconds are over")
-        at = datetime.fromtimestamp(int(operator.time()[0]), UTC)
+        return datetime.fromtimestamp(int(operator.time()[0]), UTC)
+
+
+def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
+    """docs/runbook.md, A mistake is undone: everything is flushed, in a role whose log says when what was written."""
+    at = after_a_write(tier, "test:undo")
+    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
         with client.pipeline(transaction=True) as both:
             both.set("test:undo", "a mistake").set("test:undo:later", "x").execute()
         operator.flushall()
@@ -391,12 +397,8 @@ def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
 
 
 def test_a_damaged_log_is_cut_before_its_damage(tier: Tier) -> None:
-    with tier.client(PLAIN, f"{PLAIN}-service") as client, tier.operator(PLAIN) as operator:
-        operator.config_set("aof-timestamp-enabled", "yes")
-        client.set("test:damaged", "before")
-        last = int(operator.time()[0])
-        wait_for(lambda: int(operator.time()[0]) > last + 1, "two seconds are over")
-        at = datetime.fromtimestamp(int(operator.time()[0]), UTC)
+    at = after_a_write(tier, "test:damaged")
+    with tier.client(PLAIN, f"{PLAIN}-service") as client:
         client.set("test:damaged", "after")
     logs = f"/var/lib/redis/{PLAIN}/appendonlydir"
     damage = f"printf rubbish >>$(ls -t {logs}/*.incr.aof | head -n 1)"

@@ -17,7 +17,7 @@ from tests.bench.handover import LIBRARY
 from tests.hosts.clients import can_connect, client
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.faults import assert_nothing_left, break_once, every_fault
-from tests.hosts.followers import Followed, following
+from tests.hosts.followers import Followed, following, lacking
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.hosts.runbook_steps import follow, sees
 from tests.lab.containers import ContainerLab
@@ -55,15 +55,9 @@ def fill(tier: Tier) -> None:
 
 
 def lost(tier: Tier, host: str, followed: Followed) -> dict[str, int]:
-    """Acknowledged writes that a host's server lacks, by form; of a key it has the last one only, by its number."""
+    """Acknowledged writes that a host's server lacks, by form."""
     with at(tier, host) as known:
-        found = {
-            form: max(0, followed.forms[form]["last"] - int(known.get(f"{form}:{number}") or 0))
-            for form, numbers in (("set", (1,)), ("multi", (1, 2)), ("script", (1, 2)), ("function", (1, 2)))
-            for number in numbers
-        }
-        pushed, taken = followed.forms["push"]["count"], followed.forms["blpop"]["count"]
-        return {**found, "queue": max(0, pushed - taken - known.llen("queue"))}
+        return lacking(known, followed)
 
 
 def holds_all(tier: Tier, host: str) -> None:

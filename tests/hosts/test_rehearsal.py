@@ -35,7 +35,7 @@ def run(copy: Copy, cache: Path, *words: str) -> "subprocess.CompletedProcess[st
 
 
 def test_a_sixth_role_is_deployed_drilled_and_verified_with_the_others(copy: Copy, tmp_path: Path) -> None:
-    done = run(copy, tmp_path, "tests.lab.rehearsal")
+    done = run(copy, tmp_path, "tests.lab.rehearsal", "--each")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "boot 6 VMs" in done.stdout
     assert "6 roles on 6 hosts" in done.stdout + done.stderr

@@ -1,5 +1,6 @@
 """`make rehearse`: the whole life of the tier on throw-away VMs, before production sees a change."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from tasks.reports.rehearsal_model import Rehearsal, Step, from_json, to_json
 from tasks.reports.rehearsal_page import to_html
 from tests.lab.debian import LabError, Suite
 from tests.lab.layouts import REPOSITORY, shown
+from tests.lab.vm_image import vm_image
 from tests.lab.vm_layouts import Layout
+from tests.lab.vm_qemu import EMULATION, acceleration
 from tests.lab.vmctl import INVENTORIES, VMCTL
 from tests.lab.vms import staging
 
@@ -46,12 +49,20 @@ Remove them:
 @click.option("--from", "ref", help="A commit that is deployed first; what the working tree over it costs is measured.")
 @click.option("--like", help="The inventory whose roles are rehearsed, as inventory/prod.py.")
 @click.option("--scale", help="A factor by which every memory size of the roles is made smaller, as 0.5.")
-@click.option("--one", is_flag=True, help="One machine that carries every role, in place of one for each.")
+@click.option(
+    "--one/--each",
+    default=None,
+    help="One machine that carries every role, or one for each; unless said: one where they would be emulated on fewer "
+    "processors than there are machines.",
+)
 def main(
-    keep: bool, drills: str, suite: Suite, ref: str | None, like: str | None, scale: str | None, one: bool
+    keep: bool, drills: str, suite: Suite, ref: str | None, like: str | None, scale: str | None, one: bool | None
 ) -> None:
     """Boot the staging VMs, deploy, run the drills, verify and check for drift; then there is a page about it."""
-    layout: Layout = "one" if one else "each"
+    try:
+        layout = chosen_layout(one, suite)
+    except LabError as error:
+        raise click.ClickException(str(error)) from error
     try:
         boot(keep, suite, layout)
     except LabError as error:
@@ -88,6 +99,17 @@ def with_steps(found: Rehearsal, steps: list[Step]) -> Rehearsal:
     before = [step for step in steps if step.command == "deploy.py"]
     after = [step for step in steps if step.command != "deploy.py"]
     return replace(found, steps=(*before, *found.steps, *after))
+
+
+def chosen_layout(one: bool | None, suite: Suite) -> Layout:
+    """What is asked for, or what this machine carries in time: see the option. Raises LabError."""
+    if one is not None:
+        return "one" if one else "each"
+    machines, processors = len(staging(suite).vms), len(os.sched_getaffinity(0))
+    if processors >= machines or acceleration(vm_image(suite)) != EMULATION:
+        return "each"
+    click.echo(f"one VM for all roles: {machines} would be emulated on {processors} processors; --each for one of each")
+    return "one"
 
 
 def boot(keep: bool, suite: Suite = "bookworm", layout: Layout = "each") -> None:

@@ -177,7 +177,7 @@ APT = {
     "user": "",
     "group": "",
 }
-NOW = {"time": "1764000000\n", "connections": "", "resident": "", "deploys": ""}
+NOW = {"time": "1764000000\n", "connections": "", "processes": "", "deploys": ""}
 # Looks that find nothing wrong, unless a site says otherwise.
 HARMLESS = {
     "may replay": "",

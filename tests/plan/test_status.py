@@ -177,6 +177,7 @@ def test_the_history_says_who_changed_what_and_what_came_of_it(secrets_file: Pat
     [
         ("role=crpyto", "role: expected one of compliance, crypto, gateway"),
         ("watch=0", "watch: expected seconds from 1 to 3600, observed"),
+        ("patience=0", "patience: expected seconds from 1 to 3600, observed"),
         ("history=yes", "history: expected true, observed 'yes'"),
     ],
 )

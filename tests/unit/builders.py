@@ -13,7 +13,7 @@ from runpy import run_path
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
-from tasks.catalogue.backup import Backup, backed_up
+from tasks.catalogue.backup import Backup, backed_up, place_of
 from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.metrics import Metrics, measured
@@ -26,10 +26,11 @@ from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
 from tasks.desired.guard import NOTE
-from tasks.desired.host import Host, Instance, Pair, User, fence_chains
+from tasks.desired.host import Away, Host, Instance, Pair, Plan, User, fence_chains
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
     METRICS_UNIT,
+    PROVER,
     SYSCTL_FILE,
     THP_FILE,
     acl_file,
@@ -110,6 +111,7 @@ def desired(
     metrics: Metrics | None = None,
     name: str = "host-1",
     pairs: Sequence[Pair] = (),
+    away: Sequence[Away] = (),
     **overrides: Mapping[str, Any],
 ) -> Host:
     """The desired state of one host that carries these roles; gateway alone when none is named."""
@@ -129,6 +131,7 @@ def desired(
         interface=interface,
         metrics=metrics,
         pairs=pairs,
+        away=away,
     )
     return replace(host, limits=limits())
 
@@ -243,10 +246,15 @@ def as_desired(host: Host) -> Observed:
             for path in (backup_record(plan.role.name), proof_record(plan.role.name))
         }
         | {
+            proof_record(plan.role.name): FileState("file", "root", "root", "0600", f"{RECORD}where {place(plan)}\n")
+            for plan in host.proofs
+            if plan.of
+        }
+        | {
             credential(METRICS_UNIT, name): FileState("file", "root", "root", "0440", file.observable or "")
             for name, file in (host.exporter.files if host.exporter else {}).items()
         },
-        asked_at=NOW if host.backups else 0,
+        asked_at=NOW if host.backups or host.proofs else 0,
         forwards=frozenset(
             (chain, item.address, item.inner_port, f"{item.address}:{item.port}")
             for item in host.forwards
@@ -255,7 +263,9 @@ def as_desired(host: Host) -> Observed:
         forwards_owner="nft" if host.has_rules else "",
         fences=fence_chains(host.fences),
         statoverrides=dict(host.statoverrides),
-        accounts=frozenset(instance.user for instance in host.instances),
+        accounts=frozenset(
+            [*(instance.user for instance in host.instances), *(PROVER for plan in host.proofs if plan.of)]
+        ),
         replayable=frozenset(acl_file(instance.name) for instance in host.instances),
         stored={
             f"{data_directory(instance.name)}/{name}": FileState(kind, instance.user, instance.user, mode, "")
@@ -277,6 +287,17 @@ def as_desired(host: Host) -> Observed:
             for instance in host.instances
         },
     )
+
+
+def place(plan: Plan) -> str:
+    """Where its copies go, as records have it."""
+    return place_of(plan.backup.of(plan.role.name))
+
+
+def away(role: str, backup: Backup, host: str = "host-2", **overrides: Mapping[str, Any]) -> Away:
+    """Copies that another host makes of a role, to be proved by the one that is built."""
+    (built,) = backed_up([roles(**overrides)[role]], backup)
+    return Away(host, built, backup, passwords(built))
 
 
 def file_user(user: User) -> FileUser:

@@ -18,6 +18,9 @@ from tests.bench.clients import table as clients_table
 from tests.bench.metrics import Round
 from tests.bench.metrics import line as metrics_line
 from tests.bench.report import FLOOR, Cost, missed, ratio, table
+from tests.bench.status import ALONE, WATCHED, Asked
+from tests.bench.status import line as status_line
+from tests.bench.status import table as status_table
 from tests.lab.containers import ContainerLab
 
 
@@ -137,3 +140,20 @@ def test_what_the_exporter_costs_is_said_of_a_scrape_and_of_the_time_between() -
     said = metrics_line("bookworm", 45.0, 0.09, {"VmRSS": 20 << 10, "VmHWM": 22 << 10}, rounds, 0.003)
     assert "3 scrapes of 5 roles in 45 s: exporter 0.20 % of a processor (30 ms a scrape of all)" in said
     assert "20 MiB resident (at most 22), 30 ms to wait, 1200 series in 128 KiB, servers 1.00 ms" in said
+
+
+def test_what_a_look_costs_is_told_of_one_server() -> None:
+    spent = Asked(1300, 0.5).since(Asked(300, 0.25))
+    assert status_line(spent, [0.5, 0.75, 1.0, 0.75], 5) == (
+        "4 looks at 5 roles, 0.75 s (at most 1.00): 50 requests and 12.50 ms of each server a look"
+    )
+
+
+def test_what_a_busy_role_s_clients_notice_is_a_ratio() -> None:
+    runs = {ALONE: [Run(1000, 1.0)], WATCHED: [Run(900, 1.5)]}
+    assert list(status_table(runs)) == [
+        "SET                  requests/s     p99 ms",
+        "nobody looks on            1000       1.00",
+        "status each second          900       1.50",
+        "×                          0.90       1.50",
+    ]

@@ -38,6 +38,7 @@ DIFFERENCES = {
     runbook.DRIFT,
     runbook.UNSEEN,
     runbook.NOT_CHECKED,
+    runbook.FINDS_LESS,
     runbook.LOADS_LONG,
     *runbook.OF_REMEDY.values(),
     *runbook.OF_PERSISTENCE.values(),

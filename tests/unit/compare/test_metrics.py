@@ -6,15 +6,31 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.catalogue.metrics import Metrics
+from tasks.catalogue.metrics import Metrics, measured
 from tasks.compare.difference import ByHand, Difference, Remedy
 from tasks.compare.fitness import unfit
+from tasks.compare.health import health
 from tasks.compare.host import compare
-from tasks.desired.build import host_without_roles
+from tasks.compare.network import tries
+from tasks.compare.unwell import Code
+from tasks.desired.build import desired_host, host_without_roles
+from tasks.desired.host import CLOSED, Host, fence_chains, from_chain
 from tasks.desired.metrics import passwords_text
 from tasks.desired.paths import METRICS_UNIT, PACKAGED_EXPORTER, UNITS, credential
 from tasks.observed.state import Listener, Observed
-from tests.unit.builders import METRICS, TLS, as_desired, desired, fresh, passwords, roles, secrets_of
+from tests.unit.builders import (
+    METRICS,
+    NOW,
+    SYSCTLS,
+    TLS,
+    as_desired,
+    desired,
+    fresh,
+    limits,
+    passwords,
+    roles,
+    secrets_of,
+)
 
 HOST = desired("crypto", "gateway", metrics=METRICS)
 SEEN = as_desired(HOST)
@@ -215,3 +231,44 @@ def test_who_may_scrape_is_in_the_owned_table_and_nobody_else_gets_in() -> None:
     assert compare(host, as_desired(host)) == []
     open_again = replace(as_desired(host), fences={})
     assert {item.remedy for item in compare(host, open_again)} == {Remedy.LEAD}
+
+
+def called_metrics(allow_from: list[str] | None) -> Host:
+    """A host whose role is called as the exporter's user is, and whose exporter lets in 10.9.0.8 alone."""
+    metrics = Metrics.model_validate({"address": "172.28.2.5:9121", "allow_from": ["10.9.0.8"]})
+    crypto = roles(crypto={"allow_from": allow_from})["crypto"]
+    carried = measured([crypto.model_copy(update={"name": "metrics"})], metrics)
+    return replace(desired_host("host-1", carried, passwords(*carried), SYSCTLS, metrics=metrics), limits=limits())
+
+
+def test_a_role_called_metrics_lets_in_whom_it_names_and_the_exporter_whom_that_one_names() -> None:
+    host = called_metrics(["10.8.0.0/16"])
+    chains = fence_chains(host.fences)
+    assert chains[from_chain("metrics")] == ("ip saddr 10.8.0.0/16 accept", CLOSED)
+    assert ("ip saddr 10.9.0.8 accept", CLOSED) in chains.values()
+    assert compare(host, as_desired(host)) == []
+
+
+def test_a_role_called_metrics_is_open_to_everybody_where_it_names_nobody_whoever_may_scrape() -> None:
+    host = called_metrics(None)
+    planned = tries({"host-1": (host, as_desired(host)), "host-2": (WITHOUT, as_desired(WITHOUT))})["host-1"]
+    assert set(planned.ports.values()) == {"metrics"}
+    assert (planned.closed, planned.unsure) == (frozenset(), frozenset())
+
+
+def crashed(ago: int) -> Observed:
+    """The exporter was started by systemd again, so many seconds ago."""
+    seen = with_unit(SEEN, METRICS_UNIT, NRestarts="3", ExecMainStartTimestamp=f"@{NOW - ago}")
+    return replace(seen, asked_at=NOW)
+
+
+def test_an_exporter_that_systemd_started_again_is_found_by_its_unit_and_is_no_difference() -> None:
+    (found,) = [item for item in health(HOST, crashed(600)) if item.code is Code.CRASHED]
+    assert (found.role, found.severity) == (None, "warning")
+    assert f"{METRICS_UNIT}: 3 restarts by systemd, the last 10 minutes ago" in str(found)
+    assert compare(HOST, crashed(600)) == []
+
+
+def test_what_was_long_ago_and_the_exporter_of_a_host_that_has_none_are_no_finding() -> None:
+    assert Code.CRASHED not in {item.code for item in health(HOST, crashed(30 * 86400))}
+    assert Code.CRASHED not in {item.code for item in health(WITHOUT, crashed(600))}

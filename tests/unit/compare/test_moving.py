@@ -12,13 +12,13 @@ from tasks.catalogue.requested import Requests
 from tasks.compare.difference import ByHand, Remedy
 from tasks.compare.elsewhere import moved_roles
 from tasks.compare.host import compare
-from tasks.compare.moving import A_COPY, Move, moves, of_moves, without_copies
+from tasks.compare.moving import A_COPY, Move, Sealed, moves, of_moves, without_copies
 from tasks.compare.unserved import unserved
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.desired.paths import copy_drop_in, copy_file, handed_over_drop_in, moved_file
 from tasks.observed.state import FileState, Leftover, Observed
-from tests.unit.builders import as_desired, desired, fresh, with_server, with_unit
+from tests.unit.builders import TLS, as_desired, desired, fresh, with_server, with_unit
 
 OLD_PLACE = ("10.0.0.5", 6383)
 UNIT = "redis-crypto.service"
@@ -105,6 +105,30 @@ def test_a_full_role_moves_where_its_limit_is_no_smaller(info: dict[str, str], f
     told: dict[str, Any] = {name: str(int(text) << 20) if text.isdecimal() else text for name, text in info.items()}
     found, problems = moves({"a": old(**told), "b": new()})
     assert (len(found), len(problems)) == ((1, 0) if fits else (0, 1))
+
+
+def test_a_role_moves_with_tls_where_both_speak_nothing_else() -> None:
+    (found,), problems = moves({"a": old(replace(SERVES, sealed=True)), "b": new(tls=TLS)})
+    assert problems == []
+    assert found.tls == Sealed("10.0.0.5", "172.28.2.5", asks=False)
+    assert moves({"a": old(), "b": new()})[0][0].tls is None
+
+
+@pytest.mark.parametrize(
+    ("is_sealed", "fields", "words"),
+    [
+        (False, {}, "its server speaks in clear on a port, and here it has tls"),
+        (True, {"tls": {**TLS, "port": 7383}}, "here it is to have a port in clear"),
+        (True, {"plain_inner_port": True}, "here it is to have a port in clear"),
+        (True, {"tls": {**TLS, "client_auth": "yes"}}, "its clients have to show certificates, and its own may not be"),
+    ],
+)
+def test_a_move_switches_no_tls_and_shows_no_certificate_that_is_not_for_it(
+    is_sealed: bool, fields: dict[str, Any], words: str
+) -> None:
+    found, problems = moves({"a": old(replace(SERVES, sealed=is_sealed)), "b": new(**{"tls": TLS} | fields)})
+    assert found == []
+    assert [item for item in problems if words in item], problems
 
 
 OTHER = frozenset({"f" * 64})

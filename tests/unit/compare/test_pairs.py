@@ -9,7 +9,7 @@ from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, verdict
-from tasks.compare.unknown import Kind
+from tasks.compare.unknown import Kind, Unknown
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, moved_file, promoted_file, served_file
 from tasks.observed.refusal import Cause, Refusal
@@ -23,13 +23,17 @@ FILE = FileState("file", "root", "root", "0644", "")
 def seen(host: Host, it: Stance) -> Observed | None:
     """A host of the pair on which the role's server is that."""
     here = as_desired(host)
-    running = {"role": "master"} if it is Stance.SERVES else {"role": "slave", "master_host": "x", "master_port": "1"}
+    where = {"master_host": host.pairs[0].there[0], "master_port": str(host.pairs[0].there[1])}
+    where = {**where, "master_host": "172.28.2.77"} if it is Stance.ASTRAY else where
+    running = {"role": "master"} if it is Stance.SERVES else {"role": "slave", **where}
     here = with_server(here, "crypto", info={**here.servers["crypto"].info, **running})
     down = stopped(here, "crypto")
     drop_in = {
         Stance.FOLLOWS: copy_drop_in("crypto"),
         Stance.DEMOTED: handed_over_drop_in("crypto"),
         Stance.COPY: copy_drop_in("crypto"),
+        Stance.HOLLOW: copy_drop_in("crypto"),
+        Stance.ASTRAY: copy_drop_in("crypto"),
         Stance.FENCED: handed_over_drop_in("crypto"),
     }.get(it, "")
     here, down = (with_unit(item, UNIT, DropInPaths=drop_in) for item in (here, down))
@@ -39,6 +43,8 @@ def seen(host: Host, it: Stance) -> Observed | None:
         Stance.OLD: replace(down, files={**down.files, moved_file("crypto"): FILE}),
         Stance.PROMOTED: replace(down, files={**down.files, promoted_file("crypto"): FILE}),
         Stance.EMPTY: fresh(host),
+        Stance.HOLLOW: replace(down, data_files={}),
+        Stance.LOST: replace(down, data_files={}, files={**down.files, begun_file("crypto"): FILE}),
         **dict.fromkeys((Stance.COPY, Stance.FENCED, Stance.KEEPS), down),
     }.get(it, here)
 
@@ -52,7 +58,11 @@ TABLE = {
     (S.PROMOTED, S.PROMOTED): Kind.NOBODY,
     (S.PROMOTED, S.KEEPS): FIRST,
     (S.KEEPS, S.PROMOTED): OTHER,
-    (S.EMPTY, S.EMPTY): FIRST,
+    **{(one, two): FIRST for one in (S.EMPTY, S.HOLLOW) for two in (S.EMPTY, S.HOLLOW)},
+    **{(S.LOST, it): FIRST for it in (S.EMPTY, S.HOLLOW, S.OLD, S.LOST)},
+    **{(it, S.LOST): OTHER for it in (S.EMPTY, S.HOLLOW, S.OLD)},
+    **{(keeps, it): FIRST for keeps in (S.KEEPS, S.PROMOTED) for it in (S.LOST, S.HOLLOW)},
+    **{(it, keeps): OTHER for keeps in (S.KEEPS, S.PROMOTED) for it in (S.LOST, S.HOLLOW)},
     **{(S.SERVES, it): FIRST for it in S if it is not S.SERVES},
     **{(it, S.SERVES): OTHER for it in S if it is not S.SERVES},
     (S.UNSEEN, S.FOLLOWS): FIRST,
@@ -80,7 +90,32 @@ def test_what_a_server_is_is_seen_on_its_host(it: Stance) -> None:
     host = pair_of()["one"]
     observed = seen(host, it)
     if observed is not None:
-        assert stance(host.instances[0], observed) is it
+        # Whom it follows is asked beside it.
+        assert stance(host.instances[0], observed) is (S.FOLLOWS if it is S.ASTRAY else it)
+
+
+def both_seen(first: Stance, other: Stance) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
+    hosts = pair_of()
+    return orient(
+        {"one": (hosts["one"], seen(hosts["one"], first)), "other": (hosts["other"], seen(hosts["other"], other))}
+    )
+
+
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_a_primary_whose_data_is_gone_never_empties_the_standby_that_has_it(copy: Stance) -> None:
+    _, unknown = both_seen(S.LOST, copy)
+    (found,) = unknown["one"]
+    assert found.kind is Kind.NOBODY
+    assert "promote=crypto" in found.remedy
+    assert "do not let the other one begin empty, or with a backup" in found.remedy
+
+
+@pytest.mark.parametrize("one", [it for it in S if it is not S.SERVES])
+def test_a_standby_that_follows_a_third_server_makes_nobody_serve(one: Stance) -> None:
+    found, unknown = both_seen(one, S.ASTRAY)
+    assert found["other"].instances[0].is_standby
+    (item,) = unknown["other"]
+    assert "172.28.2.77:6383" in str(item)
 
 
 @pytest.mark.parametrize(("first", "other"), [key for key, value in TABLE.items() if value == OTHER])

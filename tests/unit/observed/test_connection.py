@@ -17,7 +17,7 @@ import paramiko
 import pytest
 from pyinfra.api import Config, Inventory, State
 
-from tasks.observed.bounds import CHANGE, EXCHANGE, LINE, SILENCE, Bound
+from tasks.observed.bounds import CHANGE, EXCHANGE, LINE, SILENCE, Bound, Patience
 from tasks.observed.connection import (
     Channel,
     ConnectionBroken,
@@ -31,6 +31,7 @@ from tasks.observed.connection import (
     is_connected,
     open_command,
     open_tunnel,
+    patient,
     run_command,
 )
 
@@ -573,6 +574,79 @@ def test_a_host_that_starts_nothing_after_the_login_is_given_up(link: Link, monk
     assert words in run_command(link.state, link.host, "true").output
     with pytest.raises(ConnectionBroken, match="no answer"):
         open_command(link.state, link.host, "true")
+
+
+# Who looks on does not wait that long.
+
+
+def speaks(out: bytes, err: bytes, times: int = 15) -> Answer:
+    """A command that says this again and again, then ends."""
+
+    def answer(channel: paramiko.Channel, command: str) -> None:
+        channel.sendall(f"{mark_in(command)}\n".encode())
+        for _ in range(times):
+            time.sleep(0.1)
+            channel.sendall(out)
+            channel.sendall_stderr(err)
+        channel.send_exit_status(0)
+        channel.close()
+
+    return answer
+
+
+@pytest.mark.parametrize("answer", [hang, begin_and_hang])
+def test_who_looks_on_gives_a_host_up_that_says_nothing(link: Link, answer: Answer, capfd: Any) -> None:
+    link.server.answer = answer
+    bound_connection(link.host)
+    began = time.monotonic()
+    with patient(Patience(began, 0.4, answered=[0.1])):
+        done = begin(lambda: run_command(link.state, link.host, "true")).result()
+    assert time.monotonic() - began < 5
+    assert re.match(
+        r"a command that takes a second has said nothing for [01]\.[0-9] s, expected far less: it", done.output
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("out", "err"), [(b"a\n", b""), (b"", b"a\n")], ids=["on stdout", "on stderr"])
+def test_a_host_that_says_something_now_and_then_is_heard_to_its_end(link: Link, out: bytes, err: bytes) -> None:
+    link.server.answer = speaks(out, err)
+    bound_connection(link.host)
+    with patient(Patience(time.monotonic(), 0.4, answered=[0.1])):
+        assert run_command(link.state, link.host, "true").output == "\n".join(["a"] * 15)
+
+
+def test_who_looks_on_gives_a_host_up_that_begins_no_command(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound_connection(link.host)
+    monkeypatch.setattr(Server, "check_channel_exec_request", lambda *_: time.sleep(1))
+    link.server.answer = hang
+    with patient(Patience(time.monotonic(), 0.4)):
+        words = "the host has been logged in to and starts no command within 0.6 s"
+        assert words in run_command(link.state, link.host, "true").output
+
+
+def test_who_looks_on_gives_a_server_up_that_says_nothing_and_waits_as_before_afterwards(link: Link) -> None:
+    began = time.monotonic()
+    with patient(Patience(began, 0.4)):
+        near, _ = link.tunnel()
+        with pytest.raises(ConnectionBroken, match="no answer"):
+            near.receive()
+    assert time.monotonic() - began < 5
+    near, far = link.tunnel()
+    threading.Timer(1, far.sendall, [b"late"]).start()
+    assert near.receive() == b"late"
+
+
+def test_a_host_that_does_not_greet_is_given_up_in_time() -> None:
+    bound_greetings(0.2)
+    with socket.create_server(("127.0.0.1", 0)) as door, socket.create_connection(door.getsockname()) as near:
+        transport = paramiko.Transport(near)
+        began = time.monotonic()
+        with pytest.raises((paramiko.SSHException, EOFError)):
+            transport.start_client(timeout=30)
+        transport.close()
+    bound_greetings()
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("what", [b".", b"y\n" * 3000, b"\n" * 6000, b"A" * 2_000_000])

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.catalogue.tls import Credentials, Tls, read_credentials
+from tasks.catalogue.tls import Credentials, Tls, may_follow, read_credentials
+from tasks.desired.build import host_without_roles
 from tasks.observed.connection import ConnectionBroken
-from tasks.observed.leftover import unseen_leftover
+from tasks.observed.leftover import leftover_trusts, unseen_leftover
 from tasks.observed.reader import _configured, _sealed
 from tasks.observed.tls import TlsStream, Untrusted, served, trusts
 from tests.certificates import DAY, Authority, Files
-from tests.unit.builders import TLS, as_desired, desired, with_file
+from tests.unit.builders import CREDENTIALS, TLS, as_desired, desired, with_file
 
 ADDRESS = "172.28.2.5"
 AUTHORITY = Authority()
@@ -182,6 +183,24 @@ def test_a_server_of_a_role_that_is_gone_and_that_speaks_tls_is_told_nothing() -
     assert (found.endpoint, found.because) == (None, "it speaks TLS")
 
 
+def test_a_server_that_speaks_tls_and_has_left_is_asked_where_its_role_is_elsewhere_by_the_name_of_its_own_place() -> (
+    None
+):
+    carried = desired("crypto", crypto={"tls": TLS})
+    seen = replace(as_desired(carried), sealed=frozenset({"crypto"}), configured={"crypto": (ADDRESS, 6383)})
+    found = unseen_leftover("redis-crypto.service", seen, ("crypto",))
+    assert (found.endpoint, found.because, found.sealed) == ((ADDRESS, 6383), "", True)
+    left = replace(host_without_roles("host-1"), leaving={"crypto": CREDENTIALS})
+    # When its address has gone along without it, too.
+    for endpoint in ((ADDRESS, 6383), ("127.28.2.5", 6383)):
+        trusted = leftover_trusts([replace(found, endpoint=endpoint)], left, seen)
+        assert {place: (trust.is_certain, trust.name) for place, trust in trusted.items()} == {
+            endpoint: (True, ADDRESS)
+        }
+    assert leftover_trusts([replace(found, sealed=False)], left, seen) == {}
+    assert leftover_trusts([found], host_without_roles("host-1"), seen) == {}
+
+
 @pytest.mark.parametrize(
     ("lines", "endpoint", "is_sealed"),
     [
@@ -196,3 +215,11 @@ def test_where_a_role_of_before_listens_and_whether_by_tls_alone_is_in_its_file(
     texts = {"/etc/redis/crypto.conf": lines}
     assert dict(_configured(texts)) == {"crypto": ("10.0.0.1", endpoint)}
     assert list(_sealed(texts)) == ["crypto"] * is_sealed
+
+
+@pytest.mark.parametrize(("usage", "may"), [(None, True), ("server", False), ("both", True)])
+def test_a_server_follows_one_that_asks_for_certificates_only_with_one_that_clients_may_show(
+    tmp_path: Path, usage: str | None, may: bool
+) -> None:
+    files = Files(tmp_path, ADDRESS, AUTHORITY).renew(usage=usage)
+    assert may_follow(credentials(files), ADDRESS) is may

@@ -514,3 +514,199 @@ def test_a_copy_that_is_made_removes_what_a_killed_proof_left(tool: Tool) -> Non
     (tool.directory / "proofs" / "crypto").mkdir()
     assert tool.run(f"{SERVED}make_copy").returncode == 0
     assert not (tool.directory / "proofs" / "crypto").exists()
+
+
+# --- Copies of another host, which this one proves
+
+DAY = "2026-11-27T{}:00Z"
+LATE = {"elsewhere": "proves", "late": "10800"}
+AT_14 = 1795788000  # 2026-11-27 14:00 UTC, when it is asked
+
+
+def with_copies(tool: Tool, *copies: tuple[str, str, str]) -> None:
+    """A repository that has these: (time, host, run)."""
+    with_repository(tool)
+    rows = (
+        f'{{"time":"{DAY.format(time)}","hostname":"{host}","tags":["{kind}","run={run}"],"id":"{"0" * 64}"}}'
+        for time, host, run in copies
+        for kind in ("copy", "manifest")
+    )
+    (tool.directory / "snapshots").write_text("\n".join(rows))
+
+
+# It is that second.
+CLOCK = (
+    'date() { case "$*" in *"1 minute"*) echo 2026-11-27T14:01:00 ;; *-d*) command date "$@" ;; '
+    f"*) echo {AT_14} ;; esac; }}; "
+)
+CHOOSE = f'{CLOCK}began={AT_14}; have_repository prove; proved_in=$(cat "$work/id"); choose_run ""; echo "$?|$run|$why"'
+ONE, TWO, THREE = "1" * 16, "2" * 16, "3" * 16
+
+
+@pytest.mark.parametrize(
+    ("copies", "proved", "run", "why"),
+    [
+        ([("12:00", "redis-1", ONE), ("13:00", "redis-1", TWO)], 0, TWO, ""),
+        ([("13:00", "redis-1", ONE), ("13:30", "redis-2", TWO)], 0, ONE, ""),
+        ([("13:00", "redis-1", ONE), ("15:00", "redis-1", TWO)], 0, ONE, ""),  # of a clock that was ahead
+        ([], 0, "", ""),
+        ([("13:00", "redis-2", ONE)], 0, "", ""),
+        (
+            [("13:00", "redis-2", ONE)],
+            AT_14 - 3600,
+            "",
+            "has no copy of redis-1, and had one of 2026-11-27 13:00:00 UTC",
+        ),
+        (
+            [("12:00", "redis-1", ONE)],
+            AT_14 - 3600,
+            ONE,
+            "is of 2026-11-27 12:00:00 UTC, and one of 2026-11-27 13:00:00",
+        ),
+        ([("12:00", "redis-1", ONE)], AT_14 - 7200, ONE, ""),
+        ([("10:00", "redis-1", ONE)], 0, ONE, "is of 2026-11-27 10:00:00 UTC, expected one of the last 3 hours"),
+    ],
+)
+def test_who_proves_elsewhere_takes_the_newest_copy_of_its_host_and_knows_one_that_was_set_back(
+    tool: Tool, copies: list[tuple[str, str, str]], proved: int, run: str, why: str
+) -> None:
+    with_copies(tool, *copies)
+    if proved:
+        tool.note("proof", result="ok", at="7", copied=str(proved), repository="0123abcd", where=HERE_IT_IS)
+    done = tool.run(CHOOSE, **LATE)
+    ended, found, said = done.stdout.strip().split("|")
+    assert (found, ended == "0") == (run, not why), done.stdout + done.stderr
+    assert why in said
+
+
+def test_what_was_proved_of_another_repository_sets_none_back(tool: Tool) -> None:
+    with_copies(tool, ("12:00", "redis-1", ONE))
+    tool.note("proof", result="ok", at="7", copied=str(AT_14), repository="ffff", where=HERE_IT_IS)
+    assert tool.run(CHOOSE, **LATE).stdout.strip() == f"0|{ONE}|"
+
+
+def test_where_its_host_has_made_none_yet_nothing_is_proved_and_nothing_is_red(tool: Tool) -> None:
+    with_copies(tool)
+    done = tool.run("prove_copy ''", **LATE)
+    assert done.returncode == 0
+    assert "redis-1 has made no copy yet" in done.stdout
+    assert tool.record("proof")["result"] == "ok"
+    assert "good" not in tool.record("proof")
+
+
+def asked_of_restic(tool: Tool, more: str = "") -> list[str]:
+    """What restic was asked by a proof, which has no server here."""
+    tool.program("restic", f'here={tool.directory}\necho "$*" >>$here/asked\n{more}{REPOSITORY}')
+    tool.run(f"{CLOCK}prove_copy ''", **LATE)
+    return (tool.directory / "asked").read_text().splitlines()
+
+
+def test_who_proves_elsewhere_locks_nothing_and_changes_nothing(tool: Tool) -> None:
+    with_copies(tool, ("12:00", "redis-1", ONE))
+    asked = asked_of_restic(tool)
+    assert any(" check --read-data-subset" in line for line in asked)
+    assert all("--no-lock" in line for line in asked)
+    assert not [line for line in asked if {"unlock", "prune", "forget", "init", "key", "backup"} & {*line.split()}]
+
+
+@pytest.mark.parametrize(("changes", "checks"), [(True, 5), (False, 1)])
+def test_what_its_host_writes_meanwhile_is_read_again_and_no_damage(tool: Tool, changes: bool, checks: int) -> None:
+    with_copies(tool, ("12:00", "redis-1", ONE))
+    listed = "wc -l <$here/asked" if changes else "echo the same"
+    more = f'case "$*" in *" check "*) echo broken >&2; exit 1 ;; *" list "*) {listed}; exit 0 ;; esac\n'
+    asked = asked_of_restic(tool, more)
+    assert len([line for line in asked if " check " in line]) == checks
+    assert tool.record("proof")["said"] == "its repository is damaged: broken"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "older"),
+    [
+        ("7.0.15", "7.0.15", False),
+        ("7.0.1", "7.0.15", False),
+        ("7.0.15", "7.2.0", True),
+        ("7.0.15", "8.0.2", True),
+        ("8.0.2", "7.0.15", False),
+        ("7.10.1", "7.9.1", False),
+        ("7.9.1", "7.10.1", True),
+        ("", "7.0.15", False),
+        ("7.0.15", "", False),
+        ("7.0.15", "x", False),
+    ],
+)
+def test_an_older_version_is_told_by_its_first_two_numbers(tool: Tool, own: str, other: str, older: bool) -> None:
+    assert (tool.run(f"is_older '{own}' '{other}'").returncode == 0) == older
+
+
+def test_a_copy_of_a_newer_redis_is_no_damage_and_not_loaded(tool: Tool) -> None:
+    with_copies(tool, ("12:00", "redis-1", ONE))
+    dumps = 'case "$*" in *".manifest"*) printf "format 1\\nserver 8.0.2\\nbytes 1\\n"; exit 0 ;; esac\n'
+    asked_of_restic(tool, dumps)
+    said = tool.record("proof")["said"]
+    assert "it is of Redis 8.0.2, this host has 7.0.15" in said
+    assert "let another one prove it" in said
+
+
+def prunes(tool: Tool) -> int:
+    path = tool.directory / "asked"
+    return sum(" prune" in line for line in path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_where_another_host_proves_what_was_forgotten_is_removed_once_a_week_by_copies(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.program("restic", f'here={tool.directory}\necho "$*" >>$here/asked{REPOSITORY}')
+    given = {"elsewhere": "proved", "keep": "--keep-last=6"}
+    for _ in range(2):
+        assert tool.run(f"{SERVED}make_copy", **given).returncode == 0
+        assert prunes(tool) == 1
+    kept = tool.record("backup")
+    assert kept["pruned"] >= kept["since"]
+    tool.note("backup", **kept | {"pruned": "7"})
+    assert tool.run(f"{SERVED}make_copy", **given).returncode == 0
+    assert prunes(tool) == 2
+    assert tool.run(f"{SERVED}make_copy", keep="--keep-last=6").returncode == 0  # proved here: that does it
+    assert prunes(tool) == 2
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "memory", "may"),
+    [("proved", str(1 << 60), False), ("proved", "1024", True), ("proved", "infinity", True), ("", str(1 << 60), True)],
+)
+def test_a_restore_is_proved_at_home_where_there_is_memory_for_it(
+    tool: Tool, elsewhere: str, memory: str, may: bool
+) -> None:
+    done = tool.run("has_memory", elsewhere=elsewhere, memory=memory)
+    assert (done.returncode == 0) == may
+    assert ("of memory available, expected " in done.stdout) == (not may)
+
+
+def test_a_server_that_does_not_load_a_copy_in_its_time_is_ended_and_said(tool: Tool) -> None:
+    with_repository(tool, OWN)
+    tool.program("systemctl", f'echo "$*" >>{tool.directory}/units')
+    loads = (
+        'unpack() { echo "bytes 1" >"$work/manifest"; }; start_scratch() { server=x.service; }; ask_scratch() { :; }; '
+    )
+    done = tool.run(f"{loads}prove_copy ''", patience="1")
+    assert done.returncode == 1
+    assert f"a server has not loaded the copy of run {OWN} in 1 s" in done.stdout
+    assert "kill --signal=KILL x.service" in (tool.directory / "units").read_text()
+
+
+def test_a_file_of_the_throw_away_server_is_bounded_by_the_copys_size(tool: Tool) -> None:
+    tool.program("systemd-run", f'echo "$*" >{tool.directory}/started')
+    tool.program("systemctl", ":")
+    calls = 'echo "bytes 1000" >"$work/manifest"; start_scratch /x'
+    for given, largest in (({}, 1000 + (64 << 20)), ({"spare": "24"}, 1024)):
+        tool.run(calls, **given)
+        assert f"--property=LimitFSIZE={largest} " in (tool.directory / "started").read_text()
+
+
+def test_a_host_that_cannot_open_what_it_is_to_prove_says_so_at_once_and_stays_red(tool: Tool) -> None:
+    tool.program("restic", "echo no route to host >&2; exit 1")
+    done = tool.run("try_to_open", **LATE)
+    assert done.returncode == 1
+    assert "it has no repository yet: no route to host" in done.stdout
+    assert tool.record("proof")["result"] == "failed"
+    with_copies(tool, ("12:00", "redis-1", ONE))
+    assert tool.run("try_to_open", **LATE).returncode == 0
+    assert tool.record("proof")["result"] == "failed"  # until a proof

@@ -50,6 +50,10 @@ elif words == "INFO replication":
     said = f"role:{{own['role']}}\\r\\n{{offset}}master_replid:abc\\r\\nmaster_repl_offset:{{own['offset']}}"
     if side == "new" and state.get("catches_up"):
         own["offset"] = state["old"]["offset"]
+elif words.startswith("CONFIG SET bind "):
+    own["bind"] = words[16:]
+elif words.startswith("CLIENT KILL TYPE normal"):
+    own["ended"] = True
 elif words.startswith("REPLICAOF"):
     own["role"] = "master" if words.endswith("NO ONE") else "slave"
     own["offset"] += state["late"] if side == "old" else 0
@@ -64,7 +68,29 @@ if fault == "lost":
 file.write_text(json.dumps(state))
 print(said)
 """
-SYSTEMCTL = "#!/bin/sh\n[ \"$1 $3\" != 'show MainPID' ] || echo {pid}\n"
+SYSTEMCTL = """#!/bin/sh
+[ "$1 $3" != 'show MainPID' ] || echo {pid}
+case $1 in disable|enable) echo "$1 $4" >{place}/keeper ;; esac
+"""
+# The role's address on the old host, as this stub's file says. It never leaves with a client that was not ended before.
+IP = f"""#!{sys.executable} -SE
+import json, sys
+from pathlib import Path
+place = Path(__file__).with_name("place")
+words = " ".join(sys.argv[1:])
+if "address show" in words:
+    print(place.read_text(), end="")
+elif "address del" in words:
+    state = json.loads(Path(__file__).with_name("servers.json").read_text())
+    old = state["old"]
+    if (old["role"], old.get("ended"), old.get("bind")) != ("slave", True, "10.0.0.1"):
+        Path(__file__).with_name("wrong").write_text(f"{{old}}")
+    if "stays" not in state:
+        place.write_text("")
+elif "address replace" in words:
+    place.write_text("2: eth0    inet 10.9.9.9/32 scope global eth0\\n")
+"""
+ADDRESS, KEEPER = "10.9.9.9", "caas-redis-address-crypto.service"
 
 
 @dataclass
@@ -75,6 +101,8 @@ class Handover:
     said: str
     state: dict[str, Any]
     fence: Path
+    place: str = ""  # what the old host says of the address that goes along
+    keeper: str = ""  # what systemd was told of the unit that keeps it
 
     @property
     def roles(self) -> tuple[str, str]:
@@ -96,16 +124,22 @@ def run(
     pause: int = 10_000,
     patience: int = 1,
     ended: bool = False,
+    address: str = "",
+    place: str = "2: eth0    inet 10.9.9.9/32 scope global eth0\n",
+    **more: Any,
 ) -> Handover:
     """The script's run; the copy is `behind` bytes, and what is written amid it has `late` bytes.
 
-    `ended`: systemd knows of no process of the old server.
+    `ended`: systemd knows of no process of the old server. `address`: what goes along, as `place` says of it.
     """
     servers = {"old": {"role": roles[0], "offset": 1000}, "new": {"role": roles[1], "offset": 1000 - behind}}
-    state = {**servers, "faults": faults, "log": [], "catches_up": catches_up, "late": late}
+    state = {**servers, "faults": faults, "log": [], "catches_up": catches_up, "late": late, **more}
     for name, text in (
         ("redis-cli", REDIS_CLI),
-        ("systemctl", SYSTEMCTL.format(pid=0 if ended else 700)),
+        ("systemctl", SYSTEMCTL.format(pid=0 if ended else 700, place=tmp_path)),
+        ("ip", IP),
+        ("arping", "#!/bin/sh\n"),
+        ("place", place if address else ""),
         ("servers.json", json.dumps(state)),
     ):
         (tmp_path / name).write_text(text)
@@ -113,6 +147,9 @@ def run(
     fence = tmp_path / "redis-crypto.service.d" / "handed-over.conf"
     job = script(
         "hand-over",
+        tls=[],
+        address=address,
+        keeper=KEEPER if address else "",
         old_user=LOGINS["old"][0],
         new_user=LOGINS["new"][0],
         host="10.0.0.1",
@@ -137,6 +174,9 @@ def run(
     )
     assert "a-password" not in done.stdout + done.stderr
     found = Handover(done.returncode, done.stdout, json.loads((tmp_path / "servers.json").read_text()), fence)
+    assert not (tmp_path / "wrong").exists()
+    found.place = (tmp_path / "place").read_text()
+    found.keeper = (tmp_path / "keeper").read_text().strip() if (tmp_path / "keeper").exists() else ""
     assert "TWO SERVE" not in found.state["log"]
     # Neither host ever sees by what the other one is told.
     assert not [line for line in found.state["log"] if "WRONG LOGIN" in line]
@@ -260,3 +300,75 @@ def test_a_copy_that_may_have_been_told_and_does_not_say_leaves_nobody_serving_a
     assert found.said.startswith("not known: the copy was told, and says ")
     assert not found.writers_wait  # they are told that it serves no more
     assert found.fence.exists()
+
+
+# --- With its address
+
+
+def kept_as_before(found: Handover) -> None:
+    """The old server alone serves, on its address, which its unit keeps."""
+    served_as_before(found)
+    assert "10.9.9.9/32" in found.place
+    assert found.state["old"].get("bind", f"{ADDRESS} 10.0.0.1") == f"{ADDRESS} 10.0.0.1"
+    assert found.keeper in ("", f"enable {KEEPER}")
+
+
+def test_an_address_leaves_when_no_client_is_left_behind_it_and_before_the_copy_is_told(tmp_path: Path) -> None:
+    found = run(tmp_path, {}, address=ADDRESS)
+    assert (found.code, found.roles) == (0, ("slave", "master"))
+    assert (found.place, found.keeper) == ("", f"disable {KEEPER}")
+    order = [line for line in found.state["log"] if "INFO" not in line]
+    assert order[:7] == [
+        "old CLIENT PAUSE 10000 WRITE",
+        "old REPLICAOF 10.0.0.2 6383",
+        "old CONFIG SET bind 10.0.0.1",
+        "old CLIENT UNPAUSE",
+        "old CLIENT KILL TYPE normal SKIPME yes",
+        "old CLIENT KILL TYPE pubsub",
+        "new REPLICAOF NO ONE",
+    ]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"old CLIENT PAUSE 10000 WRITE": "refused"},
+        {"old REPLICAOF": "refused"},
+        {"old REPLICAOF": "lost"},
+        {"new INFO replication": "dead"},
+        {"old CONFIG SET bind": "lost"},
+    ],
+)
+def test_what_fails_before_the_copy_is_told_leaves_the_address_where_it_was(
+    tmp_path: Path, faults: dict[str, str]
+) -> None:
+    kept_as_before(run(tmp_path, faults, address=ADDRESS))
+
+
+def test_an_address_that_does_not_leave_is_served_on_by_the_old_server(tmp_path: Path) -> None:
+    found = run(tmp_path, {}, address=ADDRESS, stays=True, patience=20)
+    kept_as_before(found)
+    assert "10.9.9.9 does not leave eth0" in found.said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        "2: eth0    inet 10.9.9.9/24 scope global eth0\n",
+        "2: eth0    inet 10.9.9.9/32 scope global eth0\n3: eth1    inet 10.9.9.9/24 scope global eth1\n",
+    ],
+)
+def test_an_address_that_its_unit_alone_does_not_keep_is_not_handed_over(tmp_path: Path, place: str) -> None:
+    found = run(tmp_path, {}, address=ADDRESS, place=place)
+    served_as_before(found)
+    assert found.place == place
+    assert "expected what caas-redis-address-crypto.service adds and nothing else" in found.said
+    assert "old CLIENT PAUSE 10000 WRITE" not in found.state["log"]
+
+
+@pytest.mark.parametrize("fault", ["dead", "refused"])
+def test_an_address_comes_back_by_itself_to_nobody_when_the_copy_may_have_been_told(tmp_path: Path, fault: str) -> None:
+    found = run(tmp_path, {"new REPLICAOF NO ONE": fault}, address=ADDRESS)
+    assert (found.code, found.roles) == (4, ("slave", "slave"))
+    assert (found.place, found.keeper) == ("", f"disable {KEEPER}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ import pytest
 from tasks.catalogue.acl_rules import (
     HANDOVER_RULES,
     OPERATOR_RULES,
+    REBIND_RULES,
     REPLICATION_RULES,
     SAMPLE_RULES,
     TAKEOVER_RULES,
     may,
 )
 from tasks.catalogue.secret import Secret
-from tasks.compare.moving import Move
+from tasks.compare.along import Along
+from tasks.compare.moving import Move, Sealed
 from tasks.observed.exchange import secrets_in
 from tasks.steps.handover import TOLD, WATCH, Note, hand_over_script, take_over_script
 from tasks.steps.move import copy_problem, copy_text, is_on_its_way, is_persistent
@@ -88,6 +91,40 @@ def test_a_copy_is_started_from_the_roles_own_configuration() -> None:
         'masterauth "a-password"',
         "replica-serve-stale-data no",
     ]
+
+
+ALONG = Along("172.28.2.5", "caas-redis-address-crypto.service", "eth0", "10.0.0.2", "127.28.2.5")
+WITH_ADDRESS = replace(MOVE, where=MOVE.to, along=ALONG)
+
+
+def test_a_copy_whose_address_comes_along_listens_on_its_host_s_own_until_then() -> None:
+    lines = copy_text(WITH_ADDRESS, Secret("a-password")).splitlines()
+    assert lines[1:4] == ["include /etc/redis/crypto.conf", "bind 10.0.0.2", "replicaof 172.28.2.5 6383"]
+
+
+def test_a_handover_with_its_address_speaks_by_addresses_that_stay() -> None:
+    hands = call(call(hand_over_script(WITH_ADDRESS)).parameters["job"]).parameters
+    assert (hands["address"], hands["host"], hands["new_host"]) == ("172.28.2.5", "127.28.2.5", "10.0.0.2")
+    job = call(take_over_script(WITH_ADDRESS, Note("It has run here."), "no")).parameters["job"]
+    takes = call(job).parameters
+    assert (takes["address"], takes["host"], takes["interface"]) == ("172.28.2.5", "10.0.0.2", "eth0")
+    without = call(call(hand_over_script(MOVE)).parameters["job"]).parameters
+    assert (without["address"], without["keeper"]) == ("", "")
+
+
+def test_a_role_that_speaks_tls_is_copied_and_handed_over_by_it() -> None:
+    for asks, shown in ((False, ""), (True, " --cert /etc/redis/crypto.pem --key /etc/redis/crypto.pem")):
+        sealed = replace(MOVE, tls=Sealed("10.0.0.5", "172.28.2.5", asks))
+        assert "tls-replication yes" in copy_text(sealed, Secret("a-password")).splitlines()
+        hands = call(call(hand_over_script(sealed)).parameters["job"]).parameters
+        takes = call(call(take_over_script(sealed, Note("It has run here."), "no")).parameters["job"]).parameters
+        assert hands["tls"] == takes["tls"] == f"--tls --cacert /etc/redis/crypto.ca{shown}"
+    assert call(call(hand_over_script(MOVE)).parameters["job"]).parameters["tls"] == ""
+
+
+def test_who_binds_a_server_to_its_address_may_do_nothing_else() -> None:
+    for command in ("get", "config|get", "replicaof", "acl|setuser", "shutdown"):
+        assert not may(f"-@all +ping {REBIND_RULES}", command)
 
 
 def test_a_copy_of_a_role_without_persistence_keeps_nothing_that_its_next_start_would_load() -> None:

@@ -133,6 +133,11 @@ def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str 
         (tmp_path / "dump.rdb").write_text("REDIS")
     command = script(
         "take-over",
+        tls=[],
+        address="",
+        interface="",
+        keeper="",
+        owner="_handover",
         user="replication",
         host="10.0.0.2",
         port=6383,
@@ -189,6 +194,78 @@ def test_a_server_that_cannot_be_recorded_starts_as_no_copy_and_that_is_a_failur
     (tmp_path / "file").touch()
     assert taken_over(tmp_path, "master", log=True, saved=True, begun="file/crypto") != 0
     assert not left_there(tmp_path) & {"crypto.copy", "d", "crypto.moved"}
+
+
+# A machine on which the role's address is to come: `place` is what it has, `told` what was done, in order.
+COMING = {
+    "redis-cli": """#!/bin/sh
+case "$*" in
+  *"INFO replication"*) echo role:master ;;
+  *"CONFIG SET bind"*) [ "$REDISCLI_AUTH" = of-owner ] || exit 1; echo "bind ${10}" >>{place}/told; echo OK ;;
+esac
+""",
+    "ip": """#!/bin/sh
+case "$*" in
+  *"address show"*) cat {place}/place 2>/dev/null ;;
+  *"address replace"*) echo "$*" >>{place}/told; echo there >{place}/place ;;
+esac
+""",
+    "arping": """#!/bin/sh
+case "$*" in *-D*) echo asked >>{place}/told; exit {answers} ;; *) echo announced >>{place}/told ;; esac
+""",
+    "systemctl": """#!/bin/sh
+echo "$*" >>{place}/told
+[ "$*" != "--no-block start keeper.service" ] || echo there >{place}/place
+""",
+}
+
+
+def brought(tmp_path: Path, answers: int) -> list[str]:
+    """What take-over.sh did to the address; who asks the network for it gets an exit code of arping's."""
+    for name, text in COMING.items():
+        (tmp_path / name).write_text(text.replace("{place}", str(tmp_path)).replace("{answers}", str(answers)))
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "d").mkdir()
+    command = script(
+        "take-over",
+        tls=[],
+        address="172.28.2.5",
+        interface="eth0",
+        keeper="keeper.service",
+        owner="_handover",
+        user="replication",
+        host="10.0.0.2",
+        port=6383,
+        drop_in=f"{tmp_path}/d/copy.conf",
+        copy=f"{tmp_path}/crypto.copy",
+        unit="redis-crypto.service",
+        patience=5,
+        begun=f"{tmp_path}/crypto",
+        moved=f"{tmp_path}/crypto.moved",
+        text="# It has run here.\n",
+        snapshot="",
+        served="",
+        serving="",
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], input="of-user of-owner\n", env=environment, text=True, timeout=60)
+    assert done.returncode == 0
+    lines = (tmp_path / "told").read_text().splitlines()
+    return [line for line in lines if "redis-crypto" not in line and "daemon-reload" not in line]
+
+
+def test_a_copy_that_serves_gets_the_address_that_nobody_answers_for_and_listens_there(tmp_path: Path) -> None:
+    told = brought(tmp_path, 0)
+    assert told[:2] == ["asked", "address replace 172.28.2.5/32 dev eth0"]
+    assert {"announced", "bind 172.28.2.5"} <= set(told[2:4])
+    assert told[-3:] == ["unmask --quiet keeper.service", "enable --quiet keeper.service", "restart keeper.service"]
+
+
+def test_an_address_that_somebody_answers_for_is_waited_for_by_its_unit(tmp_path: Path) -> None:
+    told = brought(tmp_path, 1)
+    assert told[:2] == ["asked", "--no-block start keeper.service"]
+    assert "address replace 172.28.2.5/32 dev eth0" not in told
+    assert "bind 172.28.2.5" in told
 
 
 SYSTEMCTL = """#!/bin/sh

@@ -122,13 +122,13 @@ def test_an_old_server_is_told_what_a_standby_says_but_not_yet_whom_it_follows()
 
 def become(tmp_path: Path, copy: str | None) -> tuple[int, dict[str, str]]:
     """How the script ended that makes a server a standby, and what is there then; `copy`: the text of its copy file."""
-    for name in ("begun", "fence"):
+    for name in ("begun", "fence", "served"):
         (tmp_path / name).write_text(name)
     if copy is not None:
         (tmp_path / "copy").write_text(copy)
     (tmp_path / "systemctl").write_text("#!/bin/sh\n")
     (tmp_path / "systemctl").chmod(0o755)
-    places = {name: str(tmp_path / name) for name in ("copy", "drop_in", "fence", "begun")}
+    places = {name: str(tmp_path / name) for name in ("copy", "drop_in", "fence", "begun", "served")}
     job = script("become-standby", **places, text="[Service]\n")
     path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", job], env=path, capture_output=True, text=True, timeout=60)

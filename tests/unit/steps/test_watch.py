@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.observed.script import prepared, script
+from tasks.steps.watch import unwatch_script, watch_script
+from tests.unit.builders import desired
 
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>did
@@ -18,6 +20,9 @@ case "$*" in
   start*) [ ! -e broken ] || exit 1; echo active >state ;;
 esac
 """
+
+
+GONE, QUOTE = "the controller of its restore is gone", "'"
 
 
 @pytest.fixture
@@ -30,13 +35,14 @@ def host(tmp_path: Path) -> Path:
         path.chmod(0o755)
     (tmp_path / "state").write_text("inactive\n")
     (tmp_path / "open").touch()
+    (tmp_path / "kept").touch()
     (tmp_path / "lives").write_text("life b\n")
     (tmp_path / "log.replaced-1").mkdir()
     (tmp_path / "log").mkdir()
     return tmp_path
 
 
-def watch(host: Path, was: str = "active", note: str = "echo noted >>did") -> str:
+def watch(host: Path, was: str = "active", note: str = "echo noted >>did", why: str = "") -> str:
     """What the watch says in the end; the host's lock is free."""
     back = script(
         "swap-data",
@@ -62,13 +68,15 @@ def watch(host: Path, was: str = "active", note: str = "echo noted >>did") -> st
         lives=str(host / "lives"),
         open=str(host / "open"),
         patience=5,
+        kept=[str(host / "kept")],
     )
-    text = prepared(f"cd {host}; PATH={host}/bin:$PATH\n{job}")
+    text = prepared(f"{f'why={why}' if why else ''}\ncd {host}; PATH={host}/bin:$PATH\n{job}")
     done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.returncode == 0, done
     assert not (host / "open").exists()
+    assert not (host / "kept").exists()
     assert (host / "lock").read_text().startswith("the watch over a restore of crypto, ended ")
-    return done.stderr.splitlines()[-1].removeprefix("crypto: the controller of its restore is gone: ")
+    return done.stderr.splitlines()[-1].removeprefix(f"crypto: {why.strip(QUOTE) or GONE}: ")
 
 
 def did(host: Path) -> str:
@@ -141,6 +149,7 @@ def test_a_host_that_its_controller_holds_is_left_alone(host: Path) -> None:
             lives="",
             open=str(host / "open"),
             patience=1,
+            kept="",
         )
         ended = subprocess.run(["timeout", "1", "sh", "-c", prepared(text)], timeout=30, check=False).returncode
         assert ended == 124
@@ -148,3 +157,41 @@ def test_a_host_that_its_controller_holds_is_left_alone(host: Path) -> None:
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_at_a_boot_it_says_that_its_host_went_down(host: Path) -> None:
+    assert watch(host, why="'its host went down'") == "what was there before runs again"
+
+
+def test_where_no_disk_is_mounted_nothing_is_ended_and_the_next_try_is_kept(host: Path) -> None:
+    (host / "log").rmdir()
+    (host / "log.replaced-1").rmdir()
+    with pytest.raises(AssertionError, match="is its disk mounted"):
+        watch(host)
+    assert (host / "kept").exists()
+    assert "start" not in did(host)
+
+
+def test_what_ends_a_restore_at_a_boot_is_there_until_it_has_ended_and_is_for_root_alone(tmp_path: Path) -> None:
+    record, unit, wanted = (tmp_path / name for name in ("record", "a.service", "wants/a.service"))
+    keep = script(
+        "keep-watch", record=str(record), unit_file=str(unit), wanted=str(wanted), text="[Unit]", job="echo x"
+    )
+    assert subprocess.run(["sh", "-c", prepared(keep)], check=False, timeout=30).returncode == 0
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert subprocess.run(["sh", record], capture_output=True, text=True, check=True, timeout=30).stdout == "x\n"
+    assert wanted.resolve() == unit
+    (tmp_path / "run").mkdir()
+    away = unwatch_script("crypto")
+    assert "/var/lib/caas-redis/crypto.restoring" in away
+    assert away.startswith("[ -e /run/caas-redis/restore-crypto/job ] || exit 0\n")
+
+
+def test_a_boot_starts_what_is_written_and_nothing_else_of_it_is_left() -> None:
+    instance = desired("crypto").instances[0]
+    text = watch_script(instance, "20261128010203", True, "true")
+    unit = "/etc/systemd/system/caas-redis-unrestored-crypto.service"
+    kept = f"/var/lib/caas-redis/crypto.restoring {unit} /etc/systemd/system/multi-user.target.wants/{Path(unit).name}"
+    assert f"kept='{kept}'" in text.replace("'\"'\"'", "'")
+    assert f"rm -f {kept}" in text
+    assert "ConditionPathExists=/var/lib/caas-redis/crypto.restoring" in text
