@@ -36,7 +36,7 @@ from tasks.desired.paths import (
     unit_name,
 )
 from tasks.desired.standby import OF_NONE
-from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
+from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import Observed, count_keys
@@ -45,6 +45,7 @@ from tasks.run.options import only_plans, options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, look_at_all, survey
 from tasks.steps.ending import ended, stop_script
+from tasks.steps.gate import is_busy
 from tasks.steps.handover import (
     BACK,
     HANDED_OVER,
@@ -407,7 +408,23 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     begun = run_command(state, new.host, job, f"{revealed(password)}\n", CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{swap.new.name}: it serves, and its next start is not settled: {begun.output}: deploy")
+    if is_persistent(swap.new.instance.role):
+        _save(new)
     return HANDED_OVER
+
+
+def _save(new: Side) -> None:
+    """What lies under its snapshot's name is its own: what came over the network is none that it saved."""
+    new.ask(("BGSAVE", "SCHEDULE"))
+
+    def saved() -> None:
+        info = new.info()
+        if is_busy(info) or info.get("rdb_last_bgsave_status") != "ok":
+            raise MoveFailed(
+                f"{new.host.name}: it serves, and its snapshot is not written: {info.get('rdb_last_bgsave_status')}"
+            )
+
+    within(PATIENCE, saved)
 
 
 def _settled(state: State, run: Run, swap: Swap, old: Side, new: Side) -> str:

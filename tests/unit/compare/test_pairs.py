@@ -9,6 +9,7 @@ from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, verdict
+from tasks.compare.standby import ahead_of_standby
 from tasks.compare.unknown import Kind, Unknown
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, moved_file, promoted_file, served_file
@@ -108,6 +109,20 @@ def test_a_primary_whose_data_is_gone_never_empties_the_standby_that_has_it(copy
     assert found.kind is Kind.NOBODY
     assert "promote=crypto" in found.remedy
     assert "do not let the other one begin empty, or with a backup" in found.remedy
+
+
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
+    _, unknown = both_seen(S.FENCED, copy)
+    (found,) = unknown["one"]
+    assert found.kind is Kind.NOBODY
+    for word in (
+        "see on other",
+        "MASTER MODE enabled",
+        f"on one: rm {handed_over_drop_in('crypto')}",
+        "systemctl start",
+    ):
+        assert word in found.remedy
 
 
 @pytest.mark.parametrize("one", [it for it in S if it is not S.SERVES])
@@ -241,3 +256,12 @@ def test_that_one_was_promoted_is_forgotten_once_the_other_one_tells_what_it_is_
     one, other = seen(hosts["one"], it), seen(hosts["other"], S.SERVES)
     found, _ = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
     assert (promoted_file("crypto") in found["other"].absent) == (it not in (S.UNSEEN, S.UNTOLD))
+
+
+@pytest.mark.parametrize(("version", "refused"), [("5:8.0.2-3", True), ("5:7.0.15-1~deb12u10", False), (None, False)])
+def test_a_server_is_not_upgraded_under_a_standby_that_could_not_follow_it(version: str | None, refused: bool) -> None:
+    found, _ = both_seen(S.SERVES, S.FOLLOWS)
+    one = seen(found["one"], S.SERVES)
+    assert one is not None
+    said = list(ahead_of_standby(replace(found["one"], redis_version=version), one))
+    assert [("upgrade other, hand over" in item) for item in said] == [True] * refused
