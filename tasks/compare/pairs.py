@@ -278,8 +278,9 @@ def _fenced(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
     return (
         f"see on {copy} whether it was told to serve since: {begun_file(role)} is there, or journalctl -u "
         f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced.host}: rm {handed_over_drop_in(role)}, "
-        f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: rm "
-        f"{copy_drop_in(role)}, systemctl daemon-reload, systemctl restart {unit_name(role)}; then deploy to both"
+        f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
+        f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
+        f"{copy} --data serve_alone={role}; then deploy to both"
     )
 
 

@@ -409,11 +409,11 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     if not begun.succeeded:
         raise MoveFailed(f"{swap.new.name}: it serves, and its next start is not settled: {begun.output}: deploy")
     if is_persistent(swap.new.instance.role):
-        _save(new)
+        save(new)
     return HANDED_OVER
 
 
-def _save(new: Side) -> None:
+def save(new: Side) -> None:
     """What lies under its snapshot's name is its own: what came over the network is none that it saved."""
     new.ask(("BGSAVE", "SCHEDULE"))
 
