@@ -41,8 +41,24 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 
 def copy_of_tree(directory: Path) -> Path:
-    """The tree again but for its tests, at `directory`, where nothing is yet; a test may change everything in it."""
-    return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("__pycache__", "tests")))
+    """The tree again but for its tests, at `directory`, where nothing is yet; a test may change everything in it.
+
+    What is compiled is copied, too: it is of no use once its source is another (PEP 3147).
+    """
+    return Path(shutil.copytree(tree(), directory, ignore=shutil.ignore_patterns("tests")))
+
+
+def has_our_code(directory: Path) -> bool:
+    """Whether what a run imports and reads of a tree's code is the repository's, byte for byte."""
+    return all(
+        (directory / name).resolve() == REPOSITORY / name or _code(directory / name) == _code(REPOSITORY / name)
+        for name in ("tasks", "templates")
+    )
+
+
+def _code(top: Path) -> dict[Path, bytes]:
+    files = (path for path in top.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(top): path.read_bytes() for path in files}
 
 
 def _remove(directory: Path, owner: int) -> None:

@@ -270,8 +270,8 @@ class Host:
     proofs: tuple[Plan, ...] = ()  # what is proved there: copies of its roles, and of other hosts'
     addresses: tuple[OwnAddress, ...] = ()  # none where the network gives them
     exporter: Exporter | None = None  # of metrics
-    leaving: Mapping[str, Credentials] = field(default_factory=dict, repr=False)  # of roles that other hosts carry
     pairs: tuple[Pair, ...] = ()  # of its roles that have a standby
+    leaving: Mapping[str, Credentials] = field(default_factory=dict, repr=False)  # of roles that other hosts carry
     ssh: str = ""  # where SSH goes to
     own_address: str | None = None  # by which other hosts reach it, where its data says so
     scale: float | None = None  # by which a rehearsal made its roles smaller; None where it is no rehearsal's

@@ -59,9 +59,7 @@ def log_damaged(place: Place) -> Steps:
     )
     place.sh(f"systemctl start --no-block {place.unit}")
     _must_not_start(place, "with a damaged log")
-    said = place.said_of_it()
-    if not any(place.unit in line for line in said):
-        raise DrillFailed(f"{place.name}: neither verify nor drift says that it does not start")
+    said = _said(place, place.unit, "is not said to be down, by verify or drift")
     # README, A damaged log: a copy first, which is there; then cut the log where the damage begins.
     place.sh(
         f"systemctl stop {place.unit}; cd {directory} && echo y | setpriv --reuid={place.instance.user} "
@@ -100,9 +98,7 @@ def log_foreign_owner(place: Place) -> Steps:
     place.sh(f"systemctl stop {place.unit} && chown -R root:root {log_directory(place.role)}")
     place.sh(f"systemctl start --no-block {place.unit}")
     _must_not_start(place, "without the right to its log")
-    said = place.said_of_it()
-    if not any("give its data back" in line for line in said):
-        raise DrillFailed(f"{place.name}: drift does not say that the log is not its own: {'; '.join(said)[:300]}")
+    said = _said(place, "give its data back", "has a log that is not its own, which drift does not say")
     yield
     place.wait_until_back()
     place.must_be_well("the deploy")
@@ -135,6 +131,21 @@ def _must_not_start(place: Place, how: str) -> None:
     place.wait_for("neither starts nor tries to", lambda: tried() or place.answers())
     if place.answers():
         raise DrillFailed(f"{place.name}: it started {how} and serves, expected that it does not")
+
+
+def _said(place: Place, words: str, otherwise: str) -> list[str]:
+    """What verify and drift say, as soon as these words are among it. Raises DrillFailed when they never are.
+
+    One look may meet a server in the moment in which it reads its log, once more, and has not failed yet.
+    """
+    found: list[str] = []
+
+    def is_said() -> bool:
+        found[:] = place.said_of_it()
+        return any(words in line for line in found)
+
+    place.wait_for(otherwise, is_said)
+    return found
 
 
 def _must_have(load: Load, wanted: list[object]) -> None:

@@ -5,7 +5,7 @@ A bound is total: what says a little for ever reaches it, too. A slow but honest
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 BEAT = 5  # seconds between two signs of life on a connection
 SILENCE = 30  # seconds without an answer after which either side takes the other for gone
@@ -38,9 +38,9 @@ class Bound:
         """What was observed and expected of something that did not end."""
         return f"{self.what} has not ended after {self.seconds:.0f} s, expected far less"
 
-    def too_silent(self) -> str:
-        """What was observed of something that says nothing."""
-        return f"{self.what} has said nothing for {self.silence or 0:.1f} s, expected far less"
+    def too_silent(self, seconds: float) -> str:
+        """What was observed of something that says nothing for so long."""
+        return f"{self.what} has said nothing for {seconds:.1f} s, expected far less"
 
     def too_much(self) -> str:
         """What was observed and expected of something that said too much."""
@@ -62,36 +62,56 @@ CHANGE = Bound("the command", 3600, 16 << 20, ends=False)
 EXCHANGE = Bound("the conversation with the server", 60, 4 << 20, silence=10)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Patience:
-    """How long who looks on and waits (status) waits for one who says nothing; in all so many `seconds`.
+    """How long who looks on (status) waits for hosts and servers that say nothing; in all so many `seconds`.
 
-    `began`: time.monotonic() when it began to look. Nothing is done about what is seen, and all may be asked again. A
-    server whose disk or script holds it up answers within this, or what it does is what the person came to see.
+    `began`: time.monotonic() when it began to look, at so many `hosts`. Nothing is done about what is seen, and all may
+    be asked again. A server whose disk or script holds it up answers within this, or what it does is what the person
+    came to see.
     """
 
     began: float
     seconds: float
+    hosts: int = 1
+    answered: list[float] = field(default_factory=list)  # seconds that hosts took which have said how they are
 
-    def left(self, now: float, most: float | None = None) -> float:
-        """For how long somebody may say nothing from now on, at most `most`.
+    def heard(self, now: float) -> None:
+        """One more host has said how it is."""
+        self.answered.append(now - self.began)
 
-        What there is left of the whole, for most of that: the rest goes into what is made of the answers. Where hosts
-        are far away or busy, that is gone when the first of them has answered: as long as they took, then.
+    def for_a_host(self, since: float) -> float:
+        """Seconds that a host may say nothing, since then: until most of the whole is gone.
+
+        Where hosts are far away or busy, twice as long as the slowest took that have answered, once half of them have.
         """
-        gone = max(0.0, now - self.began)
-        found = max(FOR_ANSWERS * self.seconds - gone, gone)
-        return found if most is None else min(found, most)
+        half = 2 * len(self.answered) >= self.hosts
+        whole = max(FOR_ANSWERS * self.seconds, 2 * max(self.answered) if half and self.answered else self._most)
+        return max(self.began + whole - since, self._at_least(since))
+
+    def for_a_server(self, since: float) -> float:
+        """The same of a server: as long again as its host has taken, where that was slow."""
+        return min(GLANCE, max(self.began + FOR_ANSWERS * self.seconds - since, self._at_least(since)))
+
+    def to_begin(self, most: float) -> float:
+        """Seconds for a host to begin a command."""
+        return min(most, 2 * FOR_ANSWERS * self.seconds)
 
     def narrowed(self, bound: Bound, now: float) -> Bound:
-        """A bound of who looks on: that of a change stays as it is."""
-        if not bound.ends:
-            return bound
-        most = None if bound.silence is None else min(bound.silence, GLANCE)
-        return replace(bound, silence=self.left(now, most))
+        """The bound of a conversation with a server, for who looks on."""
+        return replace(bound, silence=min(bound.silence or GLANCE, self.for_a_server(now)))
+
+    @property
+    def _most(self) -> float:
+        return max(ALONE, FOR_ANSWERS * self.seconds)
+
+    def _at_least(self, since: float) -> float:
+        return max(LEAST, since - self.began)
 
 
-FOR_ANSWERS = 0.75  # of the whole
+FOR_ANSWERS = 0.75  # of the whole: the rest goes into what is made of the answers
+LEAST = 1.0  # seconds for anybody
+ALONE = 10  # seconds for a host beside which no other has answered: there is nothing else to be shown
 GLANCE = 3  # seconds for a server to say something, however long hosts take
 SEEN_BY_A_PERSON = 2  # seconds in all, of hosts that are not busy: who looks on sees the others then
 SEEN_BY_NOBODY = 60  # seconds; a run that writes a file for Prometheus each minute

@@ -161,7 +161,13 @@ def _narrowed(bound: Bound) -> Bound:
 def _start() -> float:
     """Seconds for a host to begin something."""
     patience = _patience.get()
-    return START if patience is None else patience.left(time.monotonic(), START)
+    return START if patience is None else patience.to_begin(START)
+
+
+def heard() -> None:
+    """A host has said how it is: who looks on knows how long that takes."""
+    if (patience := _patience.get()) is not None:
+        patience.heard(time.monotonic())
 
 
 def run_command(state: State, host: Host, command: str, stdin: str | None = None, bound: Bound = LOOK) -> CommandResult:
@@ -286,7 +292,8 @@ def _execute(host: Host, execute: Callable[..., Any], *words: Any, **options: An
         raise paramiko.SSHException("the other side is gone") from error
     except TimeoutError as error:
         raise OutOfBounds(f"the host has been logged in to and starts no command within {start:.3g} s") from error
-    meter = Meter(_narrowed(asked.bound), partial(_tell, host))
+    patience = _patience.get() if asked.bound.ends else None  # a change goes on
+    meter = Meter(asked.bound, partial(_tell, host), patience.for_a_host if patience else None)
     channel: paramiko.Channel = stdout.channel
     channel.settimeout(SILENCE)  # of what it is given on standard input
     return stdin, _Output(channel, channel.recv, meter, asked), _Output(channel, channel.recv_stderr, meter, asked)
@@ -438,7 +445,7 @@ def open_command(state: State, host: Host, command: str, bound: Bound = HOLD) ->
 
     Raises ConnectionBroken.
     """
-    arguments, bound = _arguments(state, host), _narrowed(bound)
+    arguments = _arguments(state, host)
     for name in ("_get_pty", "_timeout", "_stdin", "_success_exit_codes"):
         arguments.pop(name, None)
     words = make_unix_command_for_host(state, host, StringCommand(prepared(command)), **arguments).get_raw_value()

@@ -42,6 +42,7 @@ from tasks.observed.connection import (
     TunnelForbidden,
     TunnelRefused,
     begin,
+    heard,
     is_carried,
     open_tunnel,
     read_host,
@@ -183,7 +184,9 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         + [name for name in desired.ignored if is_unit(name)],
         sysctls=[*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
     )
-    return read_host(state, host, "look", [], parse_look, **asked)
+    seen = read_host(state, host, "look", [], parse_look, **asked)
+    heard()
+    return seen
 
 
 def parameters(

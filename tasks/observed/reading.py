@@ -9,6 +9,10 @@ from tasks.observed.bounds import LINE, WORD, Bound
 
 # A run that is held up itself notices late what has come: before it gives somebody up, it looks once more.
 LAST = 0.05  # seconds
+STEP = 0.2  # seconds after which it is asked again how long that may last
+
+# For how long nothing may be said, since when; None: for ever.
+Silence = Callable[[float], "float | None"]
 
 # What has come, at least a byte; nothing at the end. Raises TimeoutError when nothing comes for so many seconds.
 Receive = Callable[[float], bytes]
@@ -21,11 +25,13 @@ def _nothing(text: str) -> None:
 class Meter:
     """How far an answer is in its bound. `hit` says in words which part of it was reached; empty until then.
 
-    `tell` is told now and then that something goes on which may take long.
+    `tell` is told now and then that something goes on which may take long. `silence`: for how many seconds nothing may
+    be said, since a moment of time.monotonic(), where that is not the bound's own.
     """
 
-    def __init__(self, bound: Bound, tell: Callable[[str], object] = _nothing) -> None:
+    def __init__(self, bound: Bound, tell: Callable[[str], object] = _nothing, silence: Silence | None = None) -> None:
         self.bound = bound
+        self._silence = silence or (lambda since: bound.silence)
         self.hit = ""
         self.left_out = False  # whether something was said that is not kept
         self._tell = tell
@@ -52,7 +58,7 @@ class Meter:
             wait = min(left, self._until_word())
             silent = self._silent_since(asked)
             if silent is not None:
-                wait = min(wait, max(0.0, silent))
+                wait = min(wait, max(0.0, silent), STEP)
             try:
                 data = receive(max(wait, LAST))
             except TimeoutError:
@@ -66,9 +72,9 @@ class Meter:
 
     def _silent_since(self, asked: float) -> float | None:
         """Seconds until it has been silent for too long: 0 or less when it has; None where it may be."""
-        if self.bound.silence is None:
-            return None
-        return max(asked, self._heard) + self.bound.silence - time.monotonic()
+        since = max(asked, self._heard)
+        silence = self._silence(since)
+        return None if silence is None else since + silence - time.monotonic()
 
     def takes(self, size: int) -> bool:
         """Whether so many bytes more are kept. What must not say more has reached its bound then."""
@@ -82,7 +88,7 @@ class Meter:
 
     def fell_silent(self) -> str:
         """The other side has said nothing for too long, and the words of that."""
-        self.hit = self.hit or self.bound.too_silent()
+        self.hit = self.hit or self.bound.too_silent(time.monotonic() - self._heard)
         return self.hit
 
     def over_time(self) -> str:

@@ -81,7 +81,12 @@ def serving(state: State, run: Run, hosts: list[Host]) -> tuple[list[Host], list
     looks = survey(state, run)
     found = [run.tier.hosts[host.name] for host in hosts]
     lost = [f"{name}: {item}" for name, seen in sorted(looks.items()) for item in seen.unknown if item.kind in UNSERVED]
-    lost += [f"{name}: {why}" for name, why in unreachable(state).items() if run.tier.hosts[name].pairs]
+    # Of one that is lost and was replaced, the other one says that it serves.
+    lost += [
+        f"{name}: {why}"
+        for name, why in unreachable(state).items()
+        if any(not pair.is_standby for pair in run.tier.hosts[name].pairs)
+    ]
     if lost:
         raise Refusal(listed("No endpoint is said: who serves a role is not known", lost))
     notes = [

@@ -19,6 +19,7 @@ from tasks.desired.paths import (
     RECORDS,
     UNITS,
     begun_file,
+    guard_file,
     handed_over_drop_in,
     log_directory,
     old_tls_files,
@@ -66,6 +67,7 @@ def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ())
     prepare_data(seen)
     restarting = {instance: why for instance, why in by_role(seen, Remedy.RESTART).items() if instance not in starting}
     write_instances(seen, [*starting, *restarting])
+    remove_guards(seen)
     keys = adopt_data(seen)
     lead_inner_ports(seen)
     settle_data(seen)
@@ -138,6 +140,18 @@ def certificates(seen: Look) -> tuple[str, ...]:
     """Where the roles of a host have their certificates and keys, if they have any."""
     names = [role.name for role in seen.desired.roles]
     return tuple(path for name in names for path in (*tls_files(name), *old_tls_files(name)))
+
+
+def guards(seen: Look) -> tuple[str, ...]:
+    """What the units of the host's roles run before a start, if they are of a pair."""
+    return tuple(guard_file(role.name) for role in seen.desired.roles)
+
+
+def remove_guards(seen: Look) -> None:
+    """Those of roles that are of no pair any more are gone. After their units, of which they would fail each start."""
+    paths = [path for path in removable(seen) if path in guards(seen)]
+    if paths:
+        run_commands(name="Ask nobody before a start any more", commands=[f"rm -f {' '.join(paths)}"])
 
 
 def prepare_data(seen: Look) -> None:
@@ -265,7 +279,7 @@ def remove_leftovers(seen: Look) -> None:
             roles=served,
             passwords=seen.passwords,
         )
-    later = {*certificates(seen), *fences}
+    later = {*certificates(seen), *fences, *guards(seen)}
     paths = [path for path in removable(seen) if not path.endswith(PREVIOUS) and path not in later]
     if paths:
         reload = ["systemctl daemon-reload"] if any(path.startswith(UNITS) for path in paths) else []

@@ -86,12 +86,18 @@ def _promote_role(state: State, run: Run) -> int:
     lacks = lag(server.info, int(timeout) if timeout.isdecimal() else 60)
     keys = count_keys(server.info)[0]
     place.say(f"the standby on {place.host.name} has {keys} keys; {lacks}")
-    problems = list(promotion_problems(place.pair, server.info, keys, _ssh(state, place.pair), old_is_off))
+    looks_only = only_plans()
+    problems = list(
+        promotion_problems(place.pair, server.info, keys, _ssh(state, place.pair), old_is_off or looks_only)
+    )
     if problems:
         raise Refusal(listed(NOTHING, [f"{role}: {problem}" for problem in problems]))
-    place.say(f"to be served by {place.host.name} in the place of {place.pair.peer}")
-    if only_plans():
+    where = f"{place.host.name} in the place of {place.pair.peer}"
+    if looks_only:
+        word = "" if old_is_off else f", with --data {OLD_IS_OFF}=true, when the power of {place.pair.peer} is off"
+        place.say(f"could be served by {where}{word}")
         return 0
+    place.say(f"to be served by {where}")
     confirm(role, f"{NOTHING}: nobody to confirm: add -y to promote {role}, or --dry to look", NOTHING)
     hold_now(state, {place.host.name: place.seen})
     return 0 if _promote(state, run, place) else 1

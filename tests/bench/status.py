@@ -84,7 +84,17 @@ def watching(tier: Tier, directory: Path) -> Iterator[None]:
     file.unlink(missing_ok=True)
     pyinfra = Path(sys.executable).with_name("pyinfra")
     options = ["--data", f"redis_secrets_file={tier.secrets}", "--data", "watch=1", "--data", f"status_report={file}"]
-    words = ["timeout", "-s", "INT", str(WINDOW), pyinfra, "-y", *options, tier.inventory, "tasks/status.py"]
+    words: list[str | Path] = [
+        "timeout",
+        "-s",
+        "INT",
+        str(WINDOW),
+        pyinfra,
+        "-y",
+        *options,
+        tier.inventory,
+        "tasks/status.py",
+    ]
     thread = Thread(target=lambda: tier.lab.run(words, cwd=tier.repository))
     thread.start()
     try:

@@ -7,8 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from tasks.catalogue.backup import Backup
+from tasks.compare.pairs import orient
 from tasks.desired.host import Host
-from tests.unit.builders import BACKUP, FIVE, METRICS, OTHERS, TLS, VERSION, away, desired
+from tests.unit.builders import (
+    BACKUP,
+    FIVE,
+    METRICS,
+    OTHERS,
+    TLS,
+    VERSION,
+    as_desired,
+    away,
+    desired,
+    pair_of,
+    with_server,
+)
 
 FILES = Path(__file__).parent / "files"
 UPDATE = "python -m tests.golden.update"
@@ -29,8 +42,18 @@ HOSTS: dict[str, Callable[[], Host]] = {
     "backed-up": lambda: desired("crypto", backup=BACKUP),
     "proves": lambda: desired("crypto", backup=PROVED_ELSEWHERE, away=[away("gateway", BACKUP)]),
     "own-address": lambda: desired("crypto", interface="eth0"),
+    "serving": lambda: _pair()["one"],
+    "standby": lambda: _pair()["other"],
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
 }
+
+
+def _pair() -> dict[str, Host]:
+    """The two hosts of a role with a standby, as a deploy finds them."""
+    hosts = pair_of()
+    seen = {name: as_desired(host) for name, host in hosts.items()}
+    seen["one"] = with_server(seen["one"], "crypto", info={**seen["one"].servers["crypto"].info, "role": "master"})
+    return orient({name: (host, seen[name]) for name, host in hosts.items()})[0]
 
 
 def rendered() -> dict[str, str]:

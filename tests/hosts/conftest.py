@@ -26,7 +26,7 @@ from tests.lab.layouts import HostSpec
 from tests.lab.vm import Vm
 from tests.lab.vm_layouts import VmSpec
 from tests.lab.vms import VmLab
-from tests.tree import catalogue, tree
+from tests.tree import catalogue, has_our_code, tree
 
 FIVE = ("gateway", "socket", "shared", "compliance", "crypto")
 # The rows of the tests' own catalogue, of the roles that inventory/prod.py and onebox.py have.
@@ -67,11 +67,13 @@ class Tier(Answering):
     secrets: Path
     options: tuple[str, ...] = ()
     repository: Path = field(default_factory=tree)
+    warm: bool = True  # runs begin as tests/lab/warm.py says, where nobody has changed the code
 
     def run(self, file: str, *options: str, yes: bool = True) -> Finished:
         """`pyinfra [-y] INVENTORY FILE` as an operator in the tests' tree would run it, without a terminal."""
         words = [*(["-y"] if yes else []), *self.options, "--data", f"redis_secrets_file={self.secrets}", *options]
-        return self.lab.pyinfra(*words, self.inventory, file, cwd=self.repository, timeout=300)
+        pyinfra = self.lab.pyinfra_warm if self.warm and has_our_code(self.repository) else self.lab.pyinfra
+        return pyinfra(*words, self.inventory, file, cwd=self.repository, timeout=300)
 
     def deploy(self, *options: str) -> Finished:
         """A deploy that must succeed."""
@@ -192,7 +194,7 @@ class Machine(Answering):
     def run(self, file: str, *options: str) -> Finished:
         secrets = ("--data", f"redis_secrets_file={self.secrets}")
         words = ("-y", *secrets, *options, str(self.inventory), file)
-        return self.lab.pyinfra(*words, cwd=self.repository, timeout=900)
+        return self.lab.pyinfra_warm(*words, cwd=self.repository, timeout=900)
 
     def must(self, file: str, *options: str) -> Finished:
         done = self.run(file, *options)

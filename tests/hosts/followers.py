@@ -1,8 +1,7 @@
 """Clients in every form that follow a role to its new address: a process with the plain library.
 
-Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}, pause};
-its end ends the process. Standard output: a line when all of them have been answered, and at the end what came of
-each: {form: {…}}.
+Standard input: one line of JSON, {servers: [[host, port], …], login: {username, password, …}, pause}; its end ends the
+process. Standard output: a line when all of them have been answered, and at the end what came of each: {form: {…}}.
 """
 
 import json

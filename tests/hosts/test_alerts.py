@@ -582,6 +582,24 @@ def set_back(tier: Tier) -> None:
         operator.config_resetstat()
 
 
+@pytest.mark.soak
+def test_an_address_that_comes_late_at_a_boot_shows_in_status_and_raises_one_alert(
+    tier: Tier, watched: Watched
+) -> None:
+    host, unit, address = tier.host("crypto"), "redis-crypto.service", TABLE["crypto"]["address"]
+    found = re.search(rf"^\d+: (\S+) +inet ({re.escape(address)}/\d+) ", host.sh("ip -o -4 addr"), re.MULTILINE)
+    assert found
+    device, prefix = found.groups()
+    host.sh(f"ip addr del {prefix} dev {device}; systemctl restart --no-block {unit}")
+    try:
+        wait_for(lambda: host.sh(f"systemctl show -P NRestarts {unit}").strip() != "0", "it was started again", 60)
+        assert "critical crypto: " in raises(tier, watched, "RedisDown")
+    finally:
+        host.sh(f"ip addr add {prefix} dev {device}")
+    wait_for(lambda: tier.answers("crypto"), "it is up", 60)
+    host.sh(f"systemctl reset-failed {unit}")
+
+
 def test_clients_that_are_cut_off_raise_their_alert(tier: Tier, watched: Watched) -> None:
     raises(tier, watched)  # what was counted before
     with ExitStack() as stack, tier.client("crypto", TABLE["crypto"]["services"][0]) as publisher:

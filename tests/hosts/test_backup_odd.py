@@ -229,9 +229,9 @@ def test_a_file_of_any_age_hides_no_copy(tier: Tier) -> None:
     host.sh(f"touch /var/lib/redis/{PLAIN}/appendonlydir/*.incr.aof")
 
 
-def restoring(tier: Tier) -> "subprocess.Popen[str]":
-    """A restore of PLAIN under way, as a process of this machine."""
-    words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", "--data", f"restore={PLAIN}"]
+def restoring(tier: Tier, role: str = PLAIN) -> "subprocess.Popen[str]":
+    """A restore of a role under way, as a process of this machine."""
+    words = ["-y", *tier.options, "--data", f"redis_secrets_file={tier.secrets}", "--data", f"restore={role}"]
     program = Path(sys.executable).with_name("pyinfra")
     argv: list[str | Path] = [
         "nsenter",
@@ -304,75 +304,6 @@ def test_a_controller_that_slept_amid_a_restore_stops_nothing_that_its_host_has_
         assert client.get("test:slept") in ("later", "as it was")
     tier.deploy()
     assert tier.pid(PLAIN) == pid
-
-
-def serves_one_of_both(tier: Tier, key: str, said: str) -> None:
-    """The role serves what it had, or the copy, as the words say; and nothing of the restore is left undone."""
-    host = tier.host(PLAIN)
-    wait_for(lambda: tier.answers(PLAIN), "the role serves", 120)
-    kept = "what was there before runs again" in said or "its data is as it was" in said
-    with tier.client(PLAIN, f"{PLAIN}-service") as client:
-        assert client.get(key) == ("later" if kept else "as it was"), said
-    assert host.sh("ls /var/lib/caas-redis/*.restoring /etc/systemd/system/*unrestored* 2>/dev/null || true") == ""
-    drift = tier.run("tasks/drift.py")
-    assert drift.returncode == 0, output(drift)
-    assert operations(tier.deploy()) == ["Prove the tier"]
-
-
-CUTS = ("it was stopped", "its data was set aside", "amid the two renames")
-
-
-@pytest.mark.parametrize("moment", CUTS)
-def test_a_host_that_goes_down_amid_a_restore_ends_it_at_its_next_boot(tier: Tier, moment: str) -> None:
-    host, data = tier.host(PLAIN), f"/var/lib/redis/{PLAIN}"
-    with tier.client(PLAIN, f"{PLAIN}-service") as client:
-        client.set("test:boot", "as it was")
-        copied(tier, PLAIN)
-        client.set("test:boot", "later")
-    count = host.sh(f"ls -d {data}/*.replaced-* 2>/dev/null | wc -l").strip()
-    came = MOMENTS.get(moment, MOMENTS["its data was set aside"]).format(role=PLAIN, count=count)
-    with restoring(tier) as run:
-        host.sh(f"timeout 120 sh -c 'until {came}; do :; done'")
-        host.kill()
-        if moment == "amid the two renames":
-            log = host.path(f"{data}/appendonlydir")
-            if log.exists():
-                log.rename(log.with_name("appendonlydir.new"))
-        host.boot()
-        controller = run.communicate(timeout=300)[0]
-    assert "Traceback" not in controller, controller
-    wait_for(lambda: host.call(f"test -e /var/lib/caas-redis/{PLAIN}.restoring").returncode, "it has ended it", 180)
-    said = host.sh(f"journalctl -q --no-pager -o cat -u caas-redis-unrestored-{PLAIN}.service")
-    assert f"{PLAIN}: its host went down amid its restore: " in said
-    serves_one_of_both(tier, "test:boot", said)
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_network_that_is_cut_amid_a_restore_leaves_a_role_that_serves(tier: Tier, moment: str) -> None:
-    host = tier.host(PLAIN)
-    with tier.client(PLAIN, f"{PLAIN}-service") as client:
-        client.set("test:cut", "as it was")
-        copied(tier, PLAIN)
-        client.set("test:cut", "later")
-    since = int(time.time())
-    count = host.sh(f"ls -d /var/lib/redis/{PLAIN}/*.replaced-* 2>/dev/null | wc -l").strip()
-    came = MOMENTS[moment].format(role=PLAIN, count=count)
-    with restoring(tier) as run:
-        host.sh(f"timeout 120 sh -c 'until {came}; do :; done'; ip link set host0 down")
-        try:
-            run.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            host.sh("ip link set host0 up")
-        controller = run.communicate(timeout=400)[0]
-    assert "Traceback" not in controller, controller
-    watch = f"caas-redis-restore-{PLAIN}.service"
-    ended = f"systemctl is-active {watch}"
-    wait_for(lambda: host.call(ended).stdout.strip() not in ("active", "activating"), "its host has ended it", 180)
-    serves_one_of_both(
-        tier, "test:cut", controller + host.sh(f"journalctl -q --no-pager -o cat --since=@{since} -u {watch}")
-    )
 
 
 def test_ctrl_c_amid_a_restore_leaves_a_role_that_serves(tier: Tier) -> None:

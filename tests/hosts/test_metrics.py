@@ -328,6 +328,9 @@ def test_what_readme_says_to_prometheus_is_what_promtool_takes(tmp_path: Path) -
     assert {role for role in ROLES if f"role: {role}," in file.read_text()} == set(ROLES)
 
 
+SAMPLES = int(re.findall(r"sample_limit: ([0-9]+)", configured())[0])
+
+
 @contextmanager
 def watching(tier: Tier, directory: Path) -> Iterator[str]:
     """A Prometheus in the hosts' network, of README's configuration: with one exporter, and without the wait."""
@@ -362,6 +365,9 @@ def test_prometheus_has_the_figures_of_each_role_under_its_name_and_address(tier
     with watching(tier, tmp_path) as url:
         wait_for(lambda: series(tier, url, "redis_up == 1").keys() == places, "each role is up", 60)
         assert series(tier, url, "redis_memory_max_bytes").keys() == places
+        scrapes = series(tier, url, "scrape_samples_scraped")
+        assert scrapes.keys() == places
+        assert max(scrapes.values()) < SAMPLES / 4
         tier.host("crypto").sh("systemctl stop redis-crypto.service")
         try:
             wait_for(lambda: {role for role, _ in series(tier, url, "redis_up == 0")} == {"crypto"}, "one is down")

@@ -1,11 +1,15 @@
 """A host is lost: its standby takes its place, loses no more than it says, and the old one never serves again."""
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import redis
@@ -15,9 +19,11 @@ from tests.hosts import figures
 from tests.hosts.clients import client
 from tests.hosts.conftest import Finished, Tier, layout, output, wait_for
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
+from tests.hosts.runbook_steps import follow, sees
 from tests.hosts.test_move import PORT, SERVICE, fill, holds_all, takers
 from tests.lab.container import await_ready
 from tests.lab.containers import ContainerLab
+from tests.runbook import entries
 
 pytestmark = pytest.mark.hosts
 
@@ -129,18 +135,22 @@ def test_nothing_is_promoted_while_the_old_host_answers_in_any_way(pair: Tier) -
     assert pair.deploy_json()["results"]["totals"]["success"] == 0
 
 
-def test_a_host_that_is_lost_is_replaced_and_no_more_is_lost_than_is_said(pair: Tier) -> None:
+def test_promote_a_standby(pair: Tier, tmp_path: Path) -> None:
+    """docs/runbook.md; no more is lost than is said."""
     old, new = (pair.lab.hosts[name] for name in (OLD, NEW))
     with writing(pair) as writer:
         old.kill()
         killed = time.time()
-    said = output(promote(pair, dry=True))
+    done = promote(pair)
+    assert done.returncode != 0
+    assert f"nobody has said that {OLD} is off" in output(done)
     assert takers(pair) == []
-    assert "nobody has said that" in said
-    began = time.time()
-    done = promote(pair, *OFF)
-    assert done.returncode == 0, output(done)
+    said, promoted = entries()["promote-a-standby"].quotes
+    dry, done, endpoints = follow(pair, "promote-a-standby", places={"DIR": tmp_path / "endpoints"})
+    sees(dry, said)
+    sees(done, promoted)
     assert takers(pair) == [NEW]
+    assert f"{ADDRESS[NEW]}:{PORT}" in output(endpoints)
     holds_all(pair, NEW)
     found = re.search(
         r"it heard of its primary (\d+) s ago at most, and has (\d+) bytes of that not applied", output(done)
@@ -154,7 +164,7 @@ def test_a_host_that_is_lost_is_replaced_and_no_more_is_lost_than_is_said(pair: 
     figures.add(
         LOST, f"{len(gone):5} of {len(writer.acknowledged)}, the oldest {1000 * lag:.0f} ms before; said {found[1]} s"
     )
-    assert all(writer.acknowledged[key] >= began - int(found[1]) - 1 for key in gone)
+    assert lag <= int(found[1])
 
     # It stays that, through a crash and through a boot, whether the old one is there or not.
     new.sh("systemctl kill --signal=KILL redis-crypto")
@@ -166,7 +176,8 @@ def test_a_host_that_is_lost_is_replaced_and_no_more_is_lost_than_is_said(pair: 
     assert "crypto: is served by redis-socket already: nothing was done" in output(done)
 
 
-def test_the_old_one_that_comes_back_never_serves_and_is_the_standby_after_a_deploy(pair: Tier) -> None:
+def test_an_old_host_comes_back(pair: Tier) -> None:
+    """docs/runbook.md: it never serves, and is the standby after a deploy."""
     old, new = (pair.lab.hosts[name] for name in (OLD, NEW))
     old.boot()
     wait_for(lambda: "serves it, which was put in the place of this one" in old.sh(JOURNAL), "it says why")
@@ -183,8 +194,8 @@ def test_the_old_one_that_comes_back_never_serves_and_is_the_standby_after_a_dep
 
     plan = output(pair.run("deploy.py", "--dry", yes=False))
     assert "data of its own (" in plan
-    done = pair.deploy()
-    assert "crypto: what was here is set aside, for it may have writes that its primary has not" in output(done)
+    (done,) = follow(pair, "an-old-host-comes-back")
+    sees(done, entries()["an-old-host-comes-back"].quotes[1])
     assert takers(pair) == [NEW]
     assert follows(pair, OLD, NEW)
     assert [name for name in old.sh("ls /var/lib/redis/crypto").split() if ".replaced-" in name]
@@ -214,7 +225,8 @@ def test_a_rack_that_has_power_again_serves_as_before_by_itself(pair: Tier) -> N
     holds_all(pair, OLD)
 
 
-def test_a_primary_without_its_standby_is_back_from_a_crash_and_waits_after_a_boot(pair: Tier) -> None:
+def test_a_role_waits_for_its_other_host(pair: Tier) -> None:
+    """docs/runbook.md: a primary without its standby is back from a crash at once, and not from a boot."""
     old, new = (pair.lab.hosts[name] for name in (OLD, NEW))
     new.kill()
     old.sh("systemctl kill --signal=KILL redis-crypto")
@@ -227,10 +239,63 @@ def test_a_primary_without_its_standby_is_back_from_a_crash_and_waits_after_a_bo
     assert done.returncode != 0
     assert "serve_alone=crypto" in output(done)
     assert takers(pair) == []
-    pair.deploy("--limit", OLD, "--data", "serve_alone=crypto")
+    follow(pair, "a-role-waits-for-its-other-host", places={"HOST": OLD})
     assert takers(pair) == [OLD]
     holds_all(pair, OLD)
     new.boot()
     wait_for(lambda: follows(pair, NEW, OLD), "its standby follows")
     pair.deploy()
     assert pair.deploy_json()["results"]["totals"]["success"] == 0
+
+
+@pytest.mark.soak
+def test_a_host_that_was_only_cut_off_finds_out_at_its_next_start(pair: Tier) -> None:
+    """What nobody can keep from happening is seen at once, and ends with one server and the writes of both kept."""
+    old = pair.lab.hosts[OLD]
+    assert takers(pair) == [OLD]
+    old.sh("ip link set host0 down")
+    done = promote(pair, *OFF)
+    assert done.returncode == 0, output(done)
+    assert takers(pair) == [NEW]
+    assert old.sh(STATE).strip() == "active"
+    old.sh("ip link set host0 up")
+    wait_for(lambda: takers(pair) == [OLD, NEW], "both take writes")
+    done = pair.run("tasks/status.py")
+    assert done.returncode != 0
+    assert "TWO-SERVE" in output(done)
+    assert pair.run("deploy.py").returncode != 0
+    old.sh("timeout 60 systemctl restart redis-crypto", check=False)
+    assert takers(pair) == [NEW]
+    pair.deploy()
+    assert follows(pair, OLD, NEW)
+    assert len([name for name in old.sh("ls /var/lib/redis/crypto").split() if ".replaced-" in name])
+    assert pair.run(HAND_OVER, "--data", "handover=crypto").returncode == 0
+    assert takers(pair) == [OLD]
+
+
+@pytest.mark.soak
+def test_a_promotion_whose_controller_is_killed_is_ended_by_the_host(pair: Tier) -> None:
+    old, new = (pair.lab.hosts[name] for name in (OLD, NEW))
+    assert takers(pair) == [OLD]
+    old.kill()
+    words = ("-y", "--data", f"redis_secrets_file={pair.secrets}", "--data", "promote=crypto", *OFF)
+    program = Path(sys.executable).with_name("pyinfra")
+    with subprocess.Popen(
+        ["nsenter", f"--net={pair.lab.record.netns}", "--", str(program), *words, pair.inventory, HAND_OVER],
+        env=os.environ | {"HOME": str(pair.lab.home)},
+        cwd=pair.repository,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as controller:
+        unit = "systemctl show -P ActiveState redis-promote-crypto"
+        wait_for(lambda: new.sh(unit).strip() == "activating", "it has begun", 120)
+        controller.kill()
+    wait_for(lambda: takers(pair) == [NEW], "the host has ended it", 120)
+    new.sh("systemctl restart redis-crypto")
+    assert takers(pair) == [NEW]
+    old.boot()
+    pair.deploy()
+    assert follows(pair, OLD, NEW)
+    assert pair.run(HAND_OVER, "--data", "handover=crypto").returncode == 0
+    assert takers(pair) == [OLD]

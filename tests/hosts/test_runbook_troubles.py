@@ -106,6 +106,13 @@ def test_evictions(tier: Tier) -> None:
     unlink(tier, "gateway")
 
 
+def test_a_cache_finds_less(tier: Tier) -> None:
+    status, stats, keyspace = printed(tier, "a-cache-finds-less", "gateway")
+    assert "evicted/h" in status
+    assert "keyspace_misses:" in stats
+    assert "# Keyspace" in keyspace
+
+
 # --- Clients
 
 

@@ -18,6 +18,7 @@ from tests.lab.layouts import REPOSITORY as REPOSITORY
 from tests.lab.layouts import HostSpec as HostSpec
 from tests.lab.recipe import container_tree
 from tests.lab.records import PREFIX, Record
+from tests.lab.warm import Warm
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,6 +43,7 @@ class ContainerLab:
         self.netns = record.name
         self.home = record.directory / "home"
         self.hosts = {spec.name: Container(record, spec) for spec in record.hosts}
+        self._warm: dict[Path, Warm] = {}
 
     @classmethod
     def attach(cls, record: Record) -> Self:
@@ -87,6 +89,8 @@ class ContainerLab:
         """Nothing of the lab is left. A second Ctrl-C waits until that is done."""
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         try:
+            while self._warm:
+                self._warm.popitem()[1].close()
             records.remove(self.record)
             for container in self.hosts.values():
                 container.reap()
@@ -104,10 +108,9 @@ class ContainerLab:
         input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of this machine in the lab's network, with the lab's HOME; `env` is added to it."""
-        inherited = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
         return subprocess.run(
-            ["nsenter", f"--net={self.record.netns}", "--", *argv],
-            env=inherited | {"HOME": str(self.home)} | dict(env or {}),
+            [*self._into, *argv],
+            env=self._environment | dict(env or {}),
             cwd=cwd,
             timeout=timeout,
             check=check,
@@ -125,6 +128,23 @@ class ContainerLab:
     ) -> subprocess.CompletedProcess[str]:
         """Run this environment's pyinfra as an operator would, in the repository."""
         return self.run([Path(sys.executable).with_name("pyinfra"), *args], env=env, cwd=cwd, timeout=timeout)
+
+    def pyinfra_warm(
+        self, *args: str | Path, cwd: Path, timeout: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """What `pyinfra` does, without the second of its start: `cwd` has the code of the repository."""
+        if cwd not in self._warm:
+            self._warm[cwd] = Warm(cwd, self._into)
+        return self._warm[cwd].run(args, self._environment, timeout)
+
+    @property
+    def _into(self) -> list[str]:
+        return ["nsenter", f"--net={self.record.netns}", "--"]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
+        return inherited | {"HOME": str(self.home)}
 
     def ssh_argv(self, host: str, user: str = "root") -> list[str]:
         """The ssh command for a host, to be run in the lab's network. (ssh itself does not read $HOME.)"""

@@ -79,6 +79,8 @@ class ScriptedRedis:
             return None, Error("NOAUTH Authentication required.")
         if not may(next(item.rules for item in self.instance.users if item.name == user), name_of(command)):
             return user, "yes" if self.lenient else Error("NOPERM this user has no permissions to run the command")
+        if self.instance.is_standby and command[0] == "SET":
+            return user, Error("READONLY You can't write against a read only replica.")
         return user, self._answer(user, command)
 
     def _info(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from tasks.catalogue.limits import NAME as HEALTH
 from tasks.catalogue.limits import Limits, read_limits
 from tasks.catalogue.metrics import Metrics, measured
 from tasks.catalogue.roles import Catalogue, Role, build_roles, read_catalogue
-from tasks.catalogue.secret import Secret
+from tasks.catalogue.secret import Secret, revealed
 from tasks.catalogue.secrets_file import entries_of
 from tasks.catalogue.standby import paired
 from tasks.catalogue.tls import Credentials
@@ -363,10 +363,10 @@ def server(instance: Instance) -> Server:
         "aof_last_bgrewrite_status": "ok",
     }
     return Server(
-        config={**defaults("7.0"), **instance.settings, **instance.following, "requirepass": ""},
+        config={**defaults("7.0"), **instance.settings, **_said(instance), "requirepass": ""},
         info={
             **info,
-            **(SYNCED if instance.is_standby else {}),
+            **_replication(instance),
             "run_id": hashlib.sha1(instance.name.encode()).hexdigest(),
         },
         certificate=replace(SERVED, digest=instance.credentials.digest) if instance.credentials else None,
@@ -375,6 +375,21 @@ def server(instance: Instance) -> Server:
     )
 
 
+def _said(instance: Instance) -> dict[str, str]:
+    """What a standby says beside its role's settings: in clear, as CONFIG GET does."""
+    return {name: revealed(text) for name, text in instance.following.items()}
+
+
+def _replication(instance: Instance) -> dict[str, str]:
+    """What a server of a role with a standby says of both."""
+    return SYNCED if instance.is_standby else SERVES if instance.role.paired else {}
+
+
+SERVES = {
+    "role": "master",
+    "master_repl_offset": "1000",
+    "slave0": "ip=172.28.2.2,port=6383,state=online,offset=1000,lag=0",
+}
 SYNCED = {  # of INFO of a standby that has all that its primary has
     "role": "slave",
     "master_host": "172.28.2.1",

@@ -44,7 +44,7 @@ DIFFERENCES = {
     *runbook.OF_PERSISTENCE.values(),
 }
 # Of an entry that a person comes to from another one, or from what a deploy says when it fails.
-ELSEWHERE = {"log-damaged", "a-host-is-lost"}
+ELSEWHERE = {"log-damaged", "a-host-is-lost", "promote-a-standby"}
 # What somebody plans to do, or meets in words that have no key.
 PLANNED = {
     "first-deploy",
@@ -56,6 +56,8 @@ PLANNED = {
     "ssh-host-key-changed",
     "host-installed-anew",
     "a-mistake-is-undone",
+    "an-old-host-comes-back",
+    "a-role-waits-for-its-other-host",
     "rotate-a-password",
     "data-put-aside",
     "hand-a-role-over",
@@ -71,6 +73,7 @@ def said() -> str:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.append(node.value)
+    texts += [file.read_text() for file in sorted((REPOSITORY / "templates" / "scripts").glob("*.sh"))]  # to journals
     return "\n".join(texts)
 
 

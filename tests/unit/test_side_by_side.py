@@ -47,6 +47,18 @@ def test_a_part_that_fails_fails_the_whole(
     assert ("FAILED: " + str(other) in printed) == bool(ends)
 
 
+def test_what_commands_and_other_parts_import_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
+    test = tmp_path / "test_it.py"
+    test.write_text("def test_it(): pass")
+    monkeypatch.setattr("tests.side_by_side.parts", lambda: iter([(str(test),)]))
+    assert main(("-p", "no:cacheprovider")) == 0
+    names = {path.name.split(".")[0] for path in tmp_path.glob("compiled/**/tasks/**/*.pyc")}
+    assert names == {path.stem for path in REPOSITORY.glob("tasks/**/*.py")}
+    assert [*tmp_path.glob("compiled/**/test_it.*.pyc")]
+
+
 def wait_for(path: Path) -> str:
     """What a program writes there, once it is there. gevent, which patches these tests, may miss the end of a child."""
     deadline = time.monotonic() + 120

@@ -44,30 +44,43 @@ def test_nothing_is_ended_on_a_host_that_changes_something() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "host", "server"),
-    [(0, 1.5, 1.5), (0.4, 1.1, 1.1), (0.8, 0.8, 0.8), (1.5, 1.5, 1.5), (10, 10, GLANCE)],
+    ("took", "gone", "seconds"),
+    [
+        ([], 0, 10),  # nobody has answered: nothing else can be shown
+        ([0.4, 0.4], 0, 10),  # not half of them
+        ([0.4, 0.4, 0.5], 0, 1.5),
+        ([0.4, 0.5, 1.3], 0, 2.6),  # they are busy, or far away
+        ([0.4, 0.4, 0.5], 0.4, 1.1),
+        ([0.4, 0.4, 0.5], 0.9, 1),
+        ([0.4, 0.4, 0.5], 4, 4),
+    ],
 )
-def test_who_looks_on_waits_for_a_silent_one_as_long_as_is_left_and_where_hosts_are_slow_as_long_as_they_took(
-    gone: float, host: float, server: float
+def test_a_host_may_be_silent_while_others_answer_and_for_as_long_again_as_they_took(
+    took: list[float], gone: float, seconds: float
 ) -> None:
-    patience = Patience(100.0, SEEN_BY_A_PERSON)
-    assert patience.narrowed(LOOK, 100.0 + gone).silence == pytest.approx(host)
-    assert patience.narrowed(EXCHANGE, 100.0 + gone).silence == pytest.approx(server)
+    patience = Patience(100.0, SEEN_BY_A_PERSON, hosts=5)
+    for each in took:
+        patience.heard(100.0 + each)
+    assert patience.for_a_host(100.0 + gone) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("gone", "seconds"), [(0, 1.5), (0.4, 1.1), (0.8, 1), (1.5, 1.5), (10, GLANCE)])
+def test_a_server_may_be_silent_for_what_is_left_and_where_its_host_is_slow_for_as_long_again(
+    gone: float, seconds: float
+) -> None:
+    silence = Patience(100.0, SEEN_BY_A_PERSON).narrowed(EXCHANGE, 100.0 + gone).silence
+    assert silence == pytest.approx(seconds)
 
 
 def test_one_silent_server_leaves_time_to_say_so_within_what_a_person_waits() -> None:
-    for gone in (0.1, 0.3, 0.5, 0.7):
-        assert gone + Patience(0.0, SEEN_BY_A_PERSON).left(gone) < SEEN_BY_A_PERSON - 0.4
+    for gone in (0.1, 0.3, 0.5, 0.6):
+        assert gone + Patience(0.0, SEEN_BY_A_PERSON).for_a_server(gone) < SEEN_BY_A_PERSON - 0.3
 
 
 def test_where_nobody_waits_a_server_is_silent_after_the_same_time_and_a_host_may_take_long() -> None:
-    patience = Patience(0.0, SEEN_BY_NOBODY)
+    patience = Patience(0.0, SEEN_BY_NOBODY, hosts=1, answered=[0.1])
     assert patience.narrowed(EXCHANGE, 1.0).silence == GLANCE
-    assert patience.left(0.0) > SILENCE
-
-
-def test_a_change_is_given_up_by_its_own_bound_whoever_looks_on() -> None:
-    assert Patience(0.0, SEEN_BY_A_PERSON).narrowed(CHANGE, 0.5) == CHANGE
+    assert patience.for_a_host(0.0) > SILENCE
 
 
 def test_what_is_given_up_is_said_with_what_was_observed_and_expected() -> None:

@@ -3,7 +3,9 @@
 import pytest
 
 from tasks.observed.exchange import Reply
-from tasks.observed.now import MOST_PROOFS, read_now
+from tasks.observed.moment import Process
+from tasks.observed.now import MOST_PROOFS, parse_now, read_now
+from tasks.observed.records import Unreadable
 
 PROOF = "id=9 addr=172.28.2.5:4711 laddr=172.28.2.5:6383 fd=9 name=caas-verify:proof age=0 user=operator"
 
@@ -37,6 +39,25 @@ def test_another_s_try_is_not_a_proof_s(client: str) -> None:
 
 def test_who_hides_many_tries_behind_a_proof_s_last_one_is_counted() -> None:
     assert denied(PROOF, count=10_000) == MOST_PROOFS
+
+
+def test_the_log_of_refusals_goes_back_to_its_oldest_entry_whatever_that_was() -> None:
+    log: list[Reply] = [
+        ["count", 1, "reason", reason, "username", "x", "age-seconds", age, "client-info", ""]
+        for reason, age in (("auth", "4.1"), ("command", "7300.9"), ("auth", "9"))
+    ]
+    assert read_now(["", [], [], log, ""], 0.0, set()).log_reach == 7300
+    assert read_now(["", [], [], [], ""], 0.0, set()).log_reach is None
+
+
+def test_what_the_kernel_says_of_a_process_is_its_state_and_what_of_it_is_swapped_out() -> None:
+    lines = ("State:\tT (stopped)", "VmRSS:\t    9060 kB", "VmSwap:\t     512 kB")
+    text = "".join(f"/proc/{pid}/status:{line}\n" for pid in (7, 8) for line in lines)
+    parts = {"time": "5\n", "connections": "", "processes": text, "deploys": "", "end": ""}
+    found = parse_now("".join(f"\0m {name}\n{said}" for name, said in parts.items()), "m")
+    assert found.processes == dict.fromkeys((7, 8), Process("T", 9060 << 10, 512 << 10))
+    with pytest.raises(Unreadable):
+        parse_now("".join(f"\0m {name}\n{said}" for name, said in {**parts, "processes": "x\n"}.items()), "m")
 
 
 def test_a_command_that_was_refused_is_no_login() -> None:

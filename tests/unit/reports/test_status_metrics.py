@@ -63,6 +63,13 @@ def test_how_many_an_hour_are_too_many_is_what_health_says() -> None:
     assert found[f'counted_limit{{code="EVICTED",{LABELS}}}'] == 1
 
 
+def test_reads_are_written_by_whether_they_found_their_key_and_what_proofs_tried_beside_what_was_counted() -> None:
+    found = written(crypto(info(keyspace_hits=40, keyspace_misses=2)))
+    assert found[f'lookups{{found="yes",{LABELS}}}'] == 40
+    assert found[f'lookups{{found="no",{LABELS}}}'] == 2
+    assert found[f'counted_own{{code="PASSWORDS-REFUSED",{LABELS}}}'] == 0
+
+
 def test_of_a_cache_the_limit_is_a_share_of_what_it_may_evict() -> None:
     (instance,) = desired("gateway").instances
     seen = as_desired(desired("gateway"))

@@ -54,9 +54,31 @@ def tried(count: int, proofs: int = 0, reason: str = "auth") -> Denied:
 def test_refused_logins_are_those_of_others_and_where_not_all_are_known_at_most_so_many(
     counted: int, denied: list[Denied], most: int, exact: bool
 ) -> None:
-    assert wrong_passwords(counted, denied) == (most, exact)
-    found = RoleRow("crypto", "up", wrong_passwords=most, wrong_passwords_exact=exact)
+    found = RoleRow("crypto", "up", **wrong_passwords(counted, denied, None))  # type: ignore[arg-type]
+    assert (found.wrong_passwords, found.wrong_passwords_exact) == (most, exact)
     assert refused(found) == ("" if exact else "≤") + str(most)
+
+
+@pytest.mark.parametrize(
+    ("counted", "denied", "shown"),
+    [
+        (340, [tried(2, 2)] * 3, "0/5h"),  # by hourly verifies, which have turned the log over
+        (340, [tried(2, 2), tried(3)], "3/5h"),
+        (340, [tried(9, reason="command")], "0/5h"),
+        (5, [tried(2, 2), tried(3)], "3"),
+        (0, [], "0"),
+    ],
+)
+def test_of_logins_that_the_log_no_longer_has_it_is_said_how_far_back_it_goes(
+    counted: int, denied: list[Denied], shown: str
+) -> None:
+    assert refused(RoleRow("crypto", "up", **wrong_passwords(counted, denied, 5 * 3600 + 9))) == shown  # type: ignore[arg-type]
+
+
+def test_what_proofs_tried_within_the_hour_is_told_and_no_more_of_it_than_proofs_try() -> None:
+    hours_ago = replace(tried(2, 2), age=3601)
+    assert wrong_passwords(9, [tried(2, 2), hours_ago, tried(5)], None)["proofs_tried"] == 2
+    assert wrong_passwords(900, [tried(8, 8)] * 60, None)["proofs_tried"] == 16
 
 
 def test_of_a_server_that_says_nothing_no_refused_login_is_claimed() -> None:

@@ -1,0 +1,124 @@
+"""A role with a standby, on paper: what is planned, what is refused, and that looking changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.catalogue.standby import paired
+from tasks.desired.host import Host
+from tasks.desired.paths import begun_file
+from tasks.observed.state import FileState, Observed
+from tests.plan.harness import Result, Site, State, run
+from tests.plan.hosts import bare_takes, changing
+from tests.unit.builders import as_desired, fresh, passwords, roles, stopped, with_server
+
+ONE, OTHER = "redis-crypto", "redis-crypto-2"
+PAIR = """
+redis_crypto = ["redis-crypto"]
+redis_crypto_standby = [("redis-crypto-2", {"redis_overrides": {"crypto": {"address": "172.28.2.15"}}})]
+"""
+HANDOVER = "tasks/handover.py --data handover=crypto"
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> str:
+    file = tmp_path / "pair.py"
+    file.write_text(PAIR)
+    return str(file)
+
+
+@pytest.fixture
+def secrets_file(tmp_path: Path) -> Path:
+    """With a password for whom a standby logs in as."""
+    file = tmp_path / "prod.yaml"
+    file.write_text(yaml.safe_dump(passwords(*paired(roles().values(), ["crypto"]))))
+    file.chmod(0o600)
+    return file
+
+
+def serving(host: Host) -> Observed:
+    """A host whose server says that it serves, whatever the inventory says."""
+    seen = as_desired(host)
+    return with_server(seen, "crypto", info={**seen.servers["crypto"].info, "role": "master"})
+
+
+def keeping(host: Host) -> Observed:
+    """A host whose server does not run and has data, as a primary leaves it."""
+    seen = stopped(as_desired(host), "crypto")
+    begun = {begun_file("crypto"): FileState("file", "root", "root", "0644", "")}
+    unit = {**seen.units["redis-crypto.service"], "DropInPaths": ""}
+    return replace(seen, files={**seen.files, **begun}, units={**seen.units, "redis-crypto.service": unit})
+
+
+def looked(
+    inventory: str, secrets_file: Path, one: State, other: State, command: str = "deploy.py", *options: str
+) -> Result:
+    sites = {ONE: Site([one]), OTHER: Site([other], bare_takes("crypto"))}
+    return run(sites, *(options or ("--dry",)), secrets_file=secrets_file, inventory=inventory, command=command)
+
+
+def test_there_is_nothing_to_do_where_one_serves_and_the_other_follows(inventory: str, secrets_file: Path) -> None:
+    result = looked(inventory, secrets_file, as_desired, as_desired, "deploy.py", "-y")
+    assert result.exit_code == 0, result.output
+    assert "nothing to change on 2 hosts" in result.output
+
+
+def test_a_standby_that_is_added_is_planned_and_its_primary_is_not_touched(inventory: str, secrets_file: Path) -> None:
+    result = looked(inventory, secrets_file, as_desired, fresh)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "crypto: unit redis-crypto.service: inactive → a standby of redis-crypto (let it follow its primary)" in said
+    assert f"{ONE}: crypto" not in said
+    assert result.names()[-2:] == ["Bring standbys into sync", "Prove the tier"]
+    assert "Start instances" not in result.names()
+
+
+def test_no_inventory_hands_a_role_over(inventory: str, secrets_file: Path) -> None:
+    result = looked(inventory, secrets_file, keeping, serving)
+    said = " ".join(result.output.split())
+    assert "(let it follow its primary)" in said
+    assert "(set it aside, and copy what its primary has)" in said
+    assert f"{ONE}: crypto: unit redis-crypto.service: inactive → a standby of {OTHER}" in said
+    assert "Start instances" not in result.names()
+
+
+@pytest.mark.parametrize(("both", "words"), [(serving, "two servers take writes"), (keeping, "nobody serves it")])
+def test_where_nobody_can_tell_who_serves_nothing_is_changed(
+    inventory: str, secrets_file: Path, both: State, words: str
+) -> None:
+    result = looked(inventory, secrets_file, both, both, "deploy.py", "-y")
+    assert result.exit_code != 0
+    assert words in " ".join(result.output.split())
+    assert [changing(result.commands(host)) for host in (ONE, OTHER)] == [[], []]
+    result = looked(inventory, secrets_file, both, both, HANDOVER, "-y")
+    assert result.exit_code != 0
+    assert "Nothing was handed over" in result.output
+
+
+def test_a_handover_that_is_only_looked_at_changes_nothing(inventory: str, secrets_file: Path) -> None:
+    result = looked(inventory, secrets_file, as_desired, as_desired, HANDOVER)
+    # On paper nobody says that its snapshot is written; on a host it does.
+    assert [changing(result.commands(host)) for host in (ONE, OTHER)] == [[], []]
+    assert {event.text for event in result.events if "SET" in event.text} == set()
+
+
+def test_a_role_without_a_standby_is_not_handed_over(tmp_path: Path, secrets_file: Path) -> None:
+    file = tmp_path / "alone.py"
+    file.write_text('redis_crypto = ["redis-crypto"]\n')
+    sites = {ONE: Site([as_desired])}
+    result = run(sites, "-y", secrets_file=secrets_file, inventory=str(file), command=HANDOVER)
+    assert result.exit_code != 0
+    assert "crypto: no host is its standby, expected one: put it into group redis_crypto_standby" in " ".join(
+        result.output.split()
+    )
+
+
+def test_a_standby_alone_is_left_as_it_is(inventory: str, secrets_file: Path) -> None:
+    result = looked(inventory, secrets_file, as_desired, keeping, "deploy.py", "-y", "--limit", OTHER)
+    assert result.exit_code != 0
+    assert "which of its two hosts serves it: unknown" in " ".join(result.output.split())
+    assert changing(result.commands(OTHER)) == []

@@ -1,0 +1,107 @@
+"""What speaks against a promotion, and what a standby says that it may lack: tables, and whatever a server may say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.compare.promotion import lag, promotion_problems
+from tasks.desired.host import Pair
+
+PAIR = Pair("crypto", "redis-1", ("172.28.2.1", 6383), True, True, ssh_there="172.28.2.1")
+DOWN = {
+    "role": "slave",
+    "master_link_status": "down",
+    "master_sync_in_progress": "0",
+    "master_last_io_seconds_ago": "-1",
+    "master_link_down_since_seconds": "40",
+    "slave_read_repl_offset": "1010",
+    "slave_repl_offset": "1000",
+    "loading": "0",
+}
+# pyinfra's and paramiko's words where nobody answers
+GONE = [
+    "not reachable over SSH: Could not connect ([Errno None] Unable to connect to port 22 on 172.28.2.1)",
+    "not reachable over SSH: timed out",
+    "not reachable over SSH: Could not connect ([Errno 113] No route to host)",
+    "not reachable over SSH: Could not resolve hostname",
+]
+ANSWERS = [
+    "not reachable over SSH: Authentication error: Authentication failed.",
+    "not reachable over SSH: SSH error: Error reading SSH protocol banner",
+    "not reachable over SSH: SSH host key for redis-1 does not match: compare it with the one at that host's console",
+    "not reachable over SSH: no reason given",
+    "not reachable over SSH: ",
+]
+
+
+def problems(changes: dict[str, str], keys: int | None = 7, ssh: str | None = GONE[0], off: bool = True) -> list[str]:
+    return list(promotion_problems(PAIR, {**DOWN, **changes}, keys, ssh, off))
+
+
+@pytest.mark.parametrize("ssh", GONE)
+def test_a_standby_whose_primary_is_gone_and_said_to_be_off_may_be_promoted(ssh: str) -> None:
+    assert problems({}, ssh=ssh) == []
+    assert problems({}, keys=0) == []  # a role may be empty, where it was in sync
+
+
+def test_one_that_answers_ssh_is_there() -> None:
+    (said,) = problems({}, ssh=None)
+    assert said.startswith("redis-1 answers SSH, expected a host that is off: hand over instead")
+
+
+@pytest.mark.parametrize("ssh", ANSWERS)
+def test_so_is_one_that_answers_and_lets_nobody_in_or_of_which_nobody_knows_why(ssh: str) -> None:
+    (said,) = problems({}, ssh=ssh)
+    assert said.startswith("redis-1 answers SSH (")
+
+
+def test_nothing_is_promoted_without_a_persons_word() -> None:
+    (said,) = problems({}, off=False)
+    assert said.startswith("nobody has said that redis-1 is off")
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys", "said"),
+    [
+        ({"role": "master"}, 7, "its server says that it is master, expected a standby"),
+        ({"role": "sentinel\x1b[2J"}, 7, "its server says that it is sentinel"),
+        ({"master_sync_in_progress": "1"}, 7, "its server is amid taking over all data"),
+        ({"loading": "1"}, 7, "its server is amid taking over all data"),
+        ({"slave_repl_offset": "1"}, 0, "its server has no key and was not in sync since it was started"),
+        ({}, None, "its server has no key and was not in sync since it was started"),
+    ],
+)
+def test_one_that_has_nothing_whole_is_not_promoted(changes: dict[str, str], keys: int | None, said: str) -> None:
+    (found,) = problems(changes, keys)
+    assert found.startswith(said)
+    assert found.isprintable()
+
+
+def test_all_that_speaks_against_it_is_said_at_once() -> None:
+    assert len(problems({"role": "master"}, ssh=None, off=False)) == 3
+
+
+def test_a_link_that_is_down_was_silent_for_its_timeout_before_at_most() -> None:
+    said = str(lag(DOWN, 60))
+    assert "it heard of its primary 100 s ago at most, and has 10 bytes of that not applied" in said
+    assert "up to byte 1000 of its history" in said
+
+
+def test_of_a_link_that_is_not_given_up_yet_the_silence_is_counted() -> None:
+    assert "9 s ago at most" in str(lag({**DOWN, "master_link_status": "up", "master_last_io_seconds_ago": "9"}, 60))
+
+
+def test_one_that_was_never_in_sync_since_its_start_says_so_and_no_seconds() -> None:
+    said = str(lag({**DOWN, "slave_repl_offset": "1", "slave_read_repl_offset": "1"}, 60))
+    assert said.startswith("it has not been in sync since it was started")
+    assert "s ago" not in said
+
+
+@given(st.dictionaries(st.sampled_from(sorted(DOWN)), st.text(max_size=30) | st.integers().map(str)))
+def test_whatever_a_server_says_is_words_and_never_fewer_seconds_than_it_was_silent(changes: dict[str, str]) -> None:
+    found = lag({**DOWN, **changes}, 60)
+    assert str(found)
+    assert found.seconds is None or found.seconds >= 0
+    assert found.pending is None or found.pending >= 0
