@@ -232,6 +232,24 @@ def _obstacles(
         yield f"{', '.join(sorted(beyond))} in use, and databases is to be {role.databases}: raise it in roles.yaml"
 
 
+def _tls_obstacles(instance: Instance, leftover: Leftover) -> Iterator[str]:
+    """Why a role that is to speak TLS cannot be moved by it."""
+    role = instance.role
+    if role.tls is not None and not leftover.sealed:
+        yield (
+            "its server speaks in clear on a port, and here it has tls, expected that both speak TLS alone, for a "
+            "move switches nothing: end the switch first where it is (docs/runbook.md, Turn on TLS; a "
+            "plain_inner_port is a port in clear, too)"
+        )
+    elif role.tls is not None and role.plain_port is not None:
+        yield "here it is to have a port in clear, expected that it moves with TLS alone: open that behind the move"
+    if instance.credentials and instance.asks_certificates and not may_follow(instance.credentials, instance.address):
+        yield (
+            "its clients have to show certificates, and its own may not be shown by a client, expected one that may, "
+            "for a copy is a client of its server: let tls.certificate be issued for clientAuth, too, and deploy first"
+        )
+
+
 def _size(info: Mapping[str, str], name: str) -> int:
     """Bytes that a server tells of; 0 where it does not."""
     text = info.get(name, "")
