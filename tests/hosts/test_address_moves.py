@@ -55,7 +55,7 @@ def holders(tier: Tier) -> list[str]:
 
 
 WATCH = "/run/watched"
-SEEN = re.compile(rf"^\\[(\\S+)\\] (Deleted )?.* inet {re.escape(ADDRESS)}/", re.MULTILINE)
+SEEN = re.compile(rf"^\[(\S+)\] (Deleted )?.* inet {re.escape(ADDRESS)}/", re.MULTILINE)
 
 
 @contextmanager
