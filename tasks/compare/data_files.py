@@ -132,14 +132,26 @@ def gone_data(instance: Instance, observed: Observed) -> Iterator[Difference]:
         yield Difference(instance.name, "persistence", directory, "its data, for it runs", "gone", ByHand(advice))
     if lacks_data(instance, observed):
         found = "gone" if directory not in observed.files else f"gone, {_left(directory, observed)}"
-        advice = (
-            f"{_replaced_last(instance, observed)}mount its disk (findmnt {directory}), or restore "
-            f"{loaded_file(instance.role)} (README, Data that is gone); to begin without it: --data "
+        way = (
+            f"or restore {loaded_file(instance.role)} (README, Data that is gone); to begin without it: --data "
             f"begin_empty={instance.name}"
         )
+        way = _held_there(instance) or way
+        advice = f"{_replaced_last(instance, observed)}mount its disk (findmnt {directory}), {way}"
         yield Difference(
             instance.name, "persistence", directory, "its data, for it has run here", found, ByHand(advice)
         )
+
+
+def _held_there(instance: Instance) -> str:
+    """How a role goes on whose data the other host of its pair has, in words; empty where none has."""
+    if not instance.held_there:
+        return ""
+    return (
+        f"and deploy; begin with nothing else beside it, for {instance.held_there}, and would copy what this one "
+        f"begins with: where this data is lost, that one is to serve, by promote={instance.name} (docs/runbook.md, "
+        "Nobody serves a role)"
+    )
 
 
 def _replaced_last(instance: Instance, observed: Observed) -> str:
@@ -225,10 +237,11 @@ def _lost_log(instance: Instance, observed: Observed) -> Difference:
     file = observed.stored.get(path)
     age = f" of {in_utc(file.modified)}" if file is not None else ""
     found = f"gone, and {path}{age} ({observed.data_files[path]} bytes) is all there is"
-    advice = (
-        f"mount its disk (findmnt {log}), or restore {log} (README, Data that is gone); to begin with the snapshot, "
-        f"without what was written since: --data accept_loss={instance.name}"
+    way = (
+        f"or restore {log} (README, Data that is gone); to begin with the snapshot, without what was written since: "
+        f"--data accept_loss={instance.name}"
     )
+    advice = f"mount its disk (findmnt {log}), {_held_there(instance) or way}"
     return Difference(instance.name, "persistence", log, "its log, for it has run here", found, ByHand(advice))
 
 

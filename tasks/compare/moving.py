@@ -28,6 +28,7 @@ from tasks.desired.paths import (
     moved_file,
     unit_name,
 )
+from tasks.desired.standby import IS_A_STANDBY
 from tasks.observed.state import Leftover, Observed
 
 Seen = Mapping[str, tuple[Host, Observed]]  # by inventory name
@@ -156,6 +157,15 @@ def _replaced(instance: Instance, observed: Observed) -> Iterator[str]:
 def _stranded(instance: Instance, desired: Host, observed: Observed) -> Iterator[str]:
     """What a move has left that this run cannot finish, begin anew or begin with: nothing begins with it unasked."""
     role = instance.name
+    if role in observed.copies and _is_a_standby(role, observed):
+        yield (
+            f"{role}: what is here is the standby of a host that is no part of this run, expected both: it has what "
+            f"that one had, and may be all that does. Put that host back into group redis_{role} and this one into "
+            f"redis_{role}_standby; where that host is lost it may be off for that: tasks/handover.py --data "
+            f"promote={role} (docs/runbook.md, Promote a standby); once this one serves, the other may leave the "
+            "inventory"
+        )
+        return
     unseen = "was not seen to run and to tell what it holds, expected that its host is in this run: deploy to both"
     if role in observed.copies:
         yield (
@@ -176,6 +186,12 @@ def _stranded(instance: Instance, desired: Host, observed: Observed) -> Iterator
             f"cut off leaves it, and its server elsewhere {unseen}; to begin with what was set aside: "
             f"{put_back_commands(instance, observed)}, and deploy again; to begin empty: --data begin_empty={role}"
         )
+
+
+def _is_a_standby(role: str, observed: Observed) -> bool:
+    """Whether a role's copy here was a standby, and no copy of a move."""
+    file = observed.files.get(copy_drop_in(role))
+    return file is not None and IS_A_STANDBY in file.content
 
 
 def _is_aside_only(instance: Instance, observed: Observed) -> bool:

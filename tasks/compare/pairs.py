@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from tasks.catalogue.moments import in_utc
 from tasks.catalogue.printable import printable
 from tasks.compare.adoption import has_own_data
-from tasks.compare.data_files import pieces
+from tasks.compare.data_files import pieces, snapshot_is_meant
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
 from tasks.desired.guard import with_notes
@@ -23,13 +24,13 @@ from tasks.desired.paths import (
     copy_drop_in,
     data_directory,
     handed_over_drop_in,
-    manifest_file,
     moved_file,
     promoted_file,
+    snapshot_file,
     unit_name,
 )
 from tasks.desired.standby import oriented
-from tasks.observed.state import Observed
+from tasks.observed.state import Observed, count_keys
 
 Hosts = Mapping[str, tuple[Host, Observed | None]]  # by inventory name; None of one that was not seen
 
@@ -40,15 +41,14 @@ class Stance(Enum):
     UNSEEN = "was not seen"
     UNTOLD = "runs and does not tell what it is"
     SERVES = "serves"
-    FOLLOWS = "follows another server"  # by what it was started from
-    ASTRAY = "follows a server that is none of its two hosts'"
-    DEMOTED = "follows another server, which it was handed over to"
+    FOLLOWS = "follows the other one"  # by what it was started from
+    STRAYS = "follows a server of neither of its two hosts"
+    DEMOTED = "follows the other one, which it was handed over to"
     TOLD = "follows another server by a command only"  # nothing on its host says why, and the next start forgets it
     COPY = "is a standby that does not run"
-    HOLLOW = "is a standby that has no data yet, and does not run"
     FENCED = "was handed over, or was about to be, and does not run"
     KEEPS = "does not run, and has data"
-    LOST = "does not run, and its data is gone"
+    LOST = "does not run, and has run there, and its data is gone"
     PROMOTED = "does not run, and was put in the place of the other one"
     OLD = "does not run, and has data of before it moved"
     EMPTY = "has nothing of it"
@@ -62,6 +62,8 @@ class Side:
     stance: Stance
     by_inventory: bool  # whether the inventory says that it is the standby
     follows: str = ""  # ADDRESS:PORT that its server says it follows
+    holds: str = ""  # data that it has of the role, in words; empty where it has none, or it is not asked
+    outlives: bool = True  # whether what a server of the role has outlives it, on its disk
 
     def __str__(self) -> str:
         return f"{self.host} {self.stance.value}" + (f" ({self.follows})" if self.follows else "")
@@ -80,6 +82,7 @@ class Verdict:
 def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
     """The hosts as they are to be, each pair as it was found; and by host the pairs of which nobody can tell."""
     standby: dict[str, dict[str, bool]] = {}
+    held: dict[str, dict[str, str]] = {}  # host → role whose data is gone there → what the other one has
     settled: dict[str, bool] = {}  # role whose server is known → whether both hosts tell what theirs is
     unknown: dict[str, list[Unknown]] = {}
     for role, names in sorted(_pairs(hosts).items()):
@@ -87,14 +90,25 @@ def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
         found = _by_word(role, sides, hosts) or verdict(role, *sides)
         if found.serves:
             settled[role] = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
-        for side in sides:
+        for side, other in zip(sides, sides[::-1], strict=True):
+            if side.stance is Stance.LOST and other.stance in HOLDING and other.holds:
+                held.setdefault(side.host, {})[role] = f"{other.host} has {other.holds}"
             mine = side.host != found.serves if found.serves else _by_itself(side)
             standby.setdefault(side.host, {})[role] = mine
             if not found.serves and hosts[side.host][1] is not None:
                 item = Unknown(role, WHICH, found.because, found.remedy, found.kind)
                 unknown.setdefault(side.host, []).append(item)
     as_found = {name: with_notes(oriented(host, standby.get(name, {})), settled) for name, (host, _) in hosts.items()}
+    as_found = {name: _held_there(host, held.get(name, {})) for name, host in as_found.items()}
     return {name: _with_versions(host, hosts) for name, host in as_found.items()}, unknown
+
+
+def _held_there(host: Host, held: Mapping[str, str]) -> Host:
+    """A host that knows of its roles whose data is gone there what their other host has."""
+    if not held and not any(item.held_there for item in host.instances):
+        return host
+    instances = tuple(replace(item, held_there=held.get(item.name, "")) for item in host.instances)
+    return replace(host, instances=instances)
 
 
 def _with_versions(host: Host, hosts: Hosts) -> Host:
@@ -123,14 +137,14 @@ WHICH = "which of its two hosts serves it"
 def undecided(unknown: Collection[Unknown]) -> list[str]:
     """Why a deploy does not begin: pairs that were seen, and of which it must not be guessed who serves.
 
-    One whose other host is only not seen is left as it is.
+    One whose other host is only not seen is left as it is, and one that has its data in a server's memory alone.
     """
     return [str(item) for item in unknown if item.kind in (Kind.TWO, Kind.NOBODY)]
 
 
 def unserved_pairs(unknown: Collection[Unknown]) -> list[Health]:
     """What is not well with pairs of which nobody can tell who serves: for alerts, which know no words."""
-    codes = {Kind.TWO: Code.TWO_SERVE, Kind.NOBODY: Code.NONE_SERVES}
+    codes = {Kind.TWO: Code.TWO_SERVE, Kind.NOBODY: Code.NONE_SERVES, Kind.ALONE: Code.NONE_SERVES}
     return [
         Health(item.role, codes[item.kind], "critical", item.because, "one of them serves", item.remedy)
         for item in unknown
@@ -161,14 +175,34 @@ def _side(name: str, role: str, hosts: Hosts) -> Side:
     server = observed.servers.get(role)
     info = server.info if server is not None and server.refusal is None else {}
     follows = f"{info['master_host']}:{info.get('master_port')}" if "master_host" in info else ""
-    own = stance(instance, observed)
-    if own is Stance.FOLLOWS and follows and pair is not None and follows != f"{pair.there[0]}:{pair.there[1]}":
-        own = Stance.ASTRAY
-    return Side(name, own, by_inventory, printable(follows))
+    what = stance(instance, observed)
+    if pair is not None and what in (Stance.FOLLOWS, Stance.DEMOTED) and follows != "{}:{}".format(*pair.there):
+        what = Stance.STRAYS
+    outlives = instance.role.appendonly or bool(instance.role.save)
+    return Side(name, what, by_inventory, printable(follows), _held(instance, observed), outlives)
+
+
+def _held(instance: Instance, observed: Observed) -> str:
+    """What a host has of a role, in words; empty of nothing. Of a server that runs it is what that says of itself."""
+    server = observed.servers.get(instance.name)
+    if observed.is_active(instance.unit) and server is not None and server.refusal is None:
+        info = server.info
+        keys, offset = count_keys(info)[0], info.get("slave_repl_offset", info.get("master_repl_offset", ""))
+        nothing = {"number_of_functions": ("", "0"), "slave_repl_offset": NEVER_IN_SYNC, "loading": ("", "0")}
+        if not keys and all(info.get(name, "") in values for name, values in nothing.items()):
+            return ""
+        return printable(f"{keys} key{'' if keys == 1 else 's'}, up to byte {offset or '?'} of its history")
+    files = pieces(instance.name, observed)
+    newest = max((observed.stored[path].modified for path in files if path in observed.stored), default=0)
+    when = f", written last {in_utc(newest)}" if newest else ""
+    return f"{sum(observed.data_files[path] for path in files)} bytes of data{when}" if files else ""
+
+
+NEVER_IN_SYNC = ("0", "1")  # offsets of a server that has followed none since its start (replication.c)
 
 
 def stance(instance: Instance, observed: Observed) -> Stance:
-    """What a role's server on a host is."""
+    """What a role's server on a host is; which server it follows is not asked."""
     role = instance.name
     drop_ins = observed.unit(unit_name(role)).get("DropInPaths", "").split()
     is_copy, is_fenced = copy_drop_in(role) in drop_ins, handed_over_drop_in(role) in drop_ins
@@ -179,29 +213,37 @@ def stance(instance: Instance, observed: Observed) -> Stance:
         running = {"master": Stance.SERVES, "slave": follows}
         return running.get(says or "", Stance.UNTOLD)
     if is_copy:
-        return Stance.COPY if pieces(role, observed) else Stance.HOLLOW
+        return Stance.COPY
     if is_fenced:
         return Stance.FENCED
     if moved_file(role) in observed.files:
         return Stance.OLD
+    if _is_lost(instance, observed):
+        return Stance.LOST
     if promoted_file(role) in observed.files:
         return Stance.PROMOTED
-    if begun_file(role) in observed.files and role not in observed.adopting and _is_gone(instance, observed):
-        return Stance.LOST
-    return Stance.KEEPS if has_own_data(instance, observed) or role in observed.adopting else Stance.EMPTY
+    keeps = has_own_data(instance, observed) or begun_file(role) in observed.files
+    return Stance.KEEPS if keeps or role in observed.adopting else Stance.EMPTY
 
 
-def _is_gone(instance: Instance, observed: Observed) -> bool:
-    """Whether a role that has run here would not begin with all it had: nothing is there, or its log is not."""
-    log = instance.role.appendonly and manifest_file(instance.role) not in observed.data_files
-    return log or not pieces(instance.name, observed)
+def _is_lost(instance: Instance, observed: Observed) -> bool:
+    """Whether a stopped server has run here, and what it had is gone: all of it, or its log beside an older snapshot.
+
+    Whatever a person has said to begin without: that says nothing of the other host.
+    """
+    role = instance.role
+    if begun_file(role.name) not in observed.files or role.name in observed.adopting:
+        return False
+    found = pieces(role.name, observed)
+    is_cut = role.appendonly and found == [snapshot_file(role)]
+    return not found or (is_cut and not snapshot_is_meant(replace(instance, accepts_loss=False), observed))
 
 
 def _by_itself(side: Side) -> bool:
     """Whether a server is a standby, where nobody can tell of both."""
-    if side.stance in (*COPIES, Stance.ASTRAY, Stance.HOLLOW):
+    if side.stance in COPIES:
         return True
-    return side.by_inventory and side.stance not in (Stance.SERVES, *KEEPING, Stance.TOLD, Stance.LOST)
+    return side.by_inventory and side.stance not in (Stance.SERVES, *BEGUN, Stance.TOLD)
 
 
 def verdict(role: str, first: Side, other: Side) -> Verdict:
@@ -213,66 +255,106 @@ def verdict(role: str, first: Side, other: Side) -> Verdict:
         return Verdict("", f"{seen}: two servers take writes", _two(role, sides), Kind.TWO)
     if serving:
         return Verdict(serving[0].host)
+    if any(side.stance is Stance.STRAYS for side in sides):
+        are_told = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
+        return Verdict("", seen, _strays(role, sides), Kind.NOBODY if are_told else Kind.PAIR)
     if any(side.stance is Stance.UNTOLD for side in sides):
         return Verdict("", seen, "see what the one that does not tell says in its journal, and look again")
     if unseen := [side for side in sides if side.stance is Stance.UNSEEN]:
-        here = next((side for side in sides if side not in unseen), None)
-        if here is not None and here.stance is Stance.FOLLOWS:
-            return Verdict(unseen[0].host)
-        way = "let both hosts take part: without --limit and --exclude, and reachable"
-        if here is not None and here.stance in KEEPING:
-            way += (
-                f"; where {unseen[0].host} is lost and nobody has promoted it: --data serve_alone={role}, which starts "
-                f"the one on {here.host}"
-            )
-        return Verdict("", seen, way)
+        return _of_one_unseen(role, sides, unseen)
     return _of_what_lies_there(role, first, other)
 
 
-COPIES = (Stance.FOLLOWS, Stance.DEMOTED, Stance.COPY)
-NOTHING = (Stance.EMPTY, Stance.HOLLOW, Stance.LOST)  # of which no start would have data
+COPIES = (Stance.FOLLOWS, Stance.STRAYS, Stance.DEMOTED, Stance.COPY)
 KEEPING = (Stance.KEEPS, Stance.PROMOTED)
+BEGUN = (*KEEPING, Stance.LOST)
+HOLDING = (*COPIES, Stance.FENCED)  # where there is data, it may be all that is left of it
+WITHOUT = (Stance.LOST, Stance.EMPTY)
+
+
+def _of_one_unseen(role: str, sides: tuple[Side, Side], unseen: Sequence[Side]) -> Verdict:
+    """None serves of those that were seen, one at most."""
+    here = next((side for side in sides if side not in unseen), None)
+    if here is not None and here.stance is Stance.FOLLOWS:
+        return Verdict(unseen[0].host)
+    way = "let both hosts take part: without --limit and --exclude, and reachable"
+    if here is not None and here.stance is Stance.LOST:
+        way += (
+            f"; where {unseen[0].host} is lost for good, too: leave {here.host} alone in group redis_{role}, and "
+            "deploy: README, Data that is gone"
+        )
+    elif here is not None and here.stance in KEEPING:
+        way += (
+            f"; where {unseen[0].host} is lost and nobody has promoted it: --data serve_alone={role}, which starts "
+            f"the one on {here.host}"
+        )
+    return Verdict("", f"{sides[0]}, and {sides[1]}", way)
 
 
 def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
     """Both were seen, and neither serves: who would, if it were started."""
-    sides = (first, other)
+    sides, seen = (first, other), f"{first}, and {other}"
     promoted = [side for side in sides if side.stance is Stance.PROMOTED]
-    keeping = promoted if len(promoted) == 1 else [side for side in sides if side.stance in KEEPING]
-    is_odd = any(side.stance in (Stance.ASTRAY, Stance.TOLD) for side in sides)
-    if len(keeping) == 1 and not is_odd:
-        return Verdict(keeping[0].host)
-    lost = next((side.host for side in sides if side.stance is Stance.LOST), "")
-    if all(side.stance in (*NOTHING, *([Stance.OLD] if lost else [])) for side in sides):
-        return Verdict(lost or first.host)
-    because = f"{first}, and {other}: nobody serves it"
-    return Verdict("", because, _way_out(role, sides, len(keeping) == 2), Kind.NOBODY)
+    begun = promoted if len(promoted) == 1 else [side for side in sides if side.stance in BEGUN]
+    if len(begun) == 2:
+        return Verdict("", f"{seen}: nobody serves it", _both(role, sides), Kind.NOBODY)
+    if any(side.stance is Stance.TOLD for side in sides):
+        way = f"if what it follows has no newer data, there: systemctl restart {unit_name(role)}, which forgets it"
+        return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
+    for without, holder in (sides, sides[::-1]):
+        if without.stance in WITHOUT and holder.stance in HOLDING:
+            return _of_one(role, without, holder)
+    if begun:
+        return Verdict(begun[0].host)
+    if first.stance is other.stance is Stance.EMPTY:
+        return Verdict(first.host)
+    way = _half_way(role, sides) or (
+        "start the one that served last, if its data is there; where its host is lost: tasks/handover.py --data "
+        f"promote={role} (docs/runbook.md, Promote a standby)"
+    )
+    return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
 
 
-def _way_out(role: str, sides: tuple[Side, Side], both_keep: bool) -> str:
-    """What a person does where neither of two serves, and it must not be guessed which would."""
-    if both_keep:
-        return _both(role, sides)
-    of = {side.stance: side for side in sides}
-    if Stance.ASTRAY in of:
-        return (
-            f"see what {of[Stance.ASTRAY].follows} is: where that serves the role, put its host back into the pair "
-            "and deploy; hand over before a host of a pair is replaced"
+def _of_one(role: str, without: Side, holder: Side) -> Verdict:
+    """One host has nothing of a role, and whatever the other one has is all there is: none begins beside it."""
+    if not holder.holds:
+        return Verdict(without.host)  # it is a copy of nothing: a first deploy of both was cut off, say
+    has = f"{without}, and {holder}"
+    if not holder.outlives and without.stance is Stance.EMPTY and holder.stance is Stance.FOLLOWS:
+        way = (
+            f"on {without.host}: systemctl start {unit_name(role)}, which begins empty, as each start of it does, and "
+            f"{holder.host} with it; to keep what that one has ({holder.holds}): {_promote(role, without, holder)}"
         )
-    if Stance.TOLD in of:
-        return f"if what it follows has no newer data, there: systemctl restart {unit_name(role)}, which forgets it"
-    if Stance.FENCED in of and any(it in COPIES for it in of):
-        return _fenced(role, of[Stance.FENCED], sides)
-    if Stance.DEMOTED in of and any(it in COPIES for it in of):
-        return f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
+        return Verdict("", f"{has}: nobody serves it", way, Kind.ALONE)
+    way = (
+        f"{holder.host} has {holder.holds}, and may be all that has it: if the disk "
+        f"of {without.host} is only not there, mount it (findmnt {data_directory(role)}), and start it; where its data "
+        f"is lost: {_fenced(role, holder) if holder.stance is Stance.FENCED else _promote(role, without, holder)}; "
+        f"whatever {without.host} began with, {holder.host} would copy that, and lose its own"
+    )
+    return Verdict("", f"{has}: nobody serves it", way, Kind.NOBODY)
+
+
+def _promote(role: str, without: Side, holder: Side) -> str:
+    """How what a standby has is served, where its primary's host is there and has nothing, in words."""
+    start = f"start it (on {holder.host}: systemctl start {unit_name(role)}), " if holder.stance is Stance.COPY else ""
     return (
-        "start the one that served last, if its host and data are there (mount its disk); where they are lost, the "
-        f"standby has the data: tasks/handover.py --data promote={role} (docs/runbook.md, Promote a standby); do not "
-        "let the other one begin empty, or with a backup: the standby would copy that"
+        f"{start}take the power of {without.host} off, tasks/handover.py --data promote={role} --data old_is_off=true "
+        f"(docs/runbook.md, Promote a standby), and deploy when {without.host} is back: it is the standby then"
     )
 
 
-def _fenced(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
+def _half_way(role: str, sides: tuple[Side, Side]) -> str:
+    """What a person does about a handover that neither was begun nor has ended; empty where there is none."""
+    gone = next((side for side in sides if side.stance in (Stance.DEMOTED, Stance.FENCED)), None)
+    if gone is None or not any(side.stance in COPIES for side in sides):
+        return ""
+    if gone.stance is Stance.FENCED:
+        return _cut_short(role, gone, sides)
+    return f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
+
+
+def _cut_short(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
     """What a person does where the old server's host went down amid a handover: whether the copy was told, it knows."""
     copy = next(side.host for side in sides if side is not fenced)
     return (
@@ -281,6 +363,26 @@ def _fenced(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
         f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
         f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
         f"{copy} --data serve_alone={role}; then deploy to both"
+    )
+
+
+def _fenced(role: str, holder: Side) -> str:
+    """How the one that was handed over goes on, where what it was handed over to has lost that, in words."""
+    return (
+        f"on {holder.host}: rm {handed_over_drop_in(role)}, systemctl daemon-reload; deploy with --limit {holder.host} "
+        f"--data serve_alone={role}, which starts it; then deploy to both"
+    )
+
+
+def _strays(role: str, sides: tuple[Side, Side]) -> str:
+    """What a person does about a server that is to be one of a pair, and follows a third one."""
+    stray = next(side for side in sides if side.stance is Stance.STRAYS)
+    return (
+        f"see what {stray.follows} is: where that one serves {role}, put its host back into the pair (groups "
+        f"redis_{role} and redis_{role}_standby: that one and {stray.host}), deploy, hand over to {stray.host}, and "
+        "replace it then; where its host is lost, put it back into its group all the same, and promote "
+        f"{stray.host} (docs/runbook.md, Promote a standby); where no server of {role} was ever there, on "
+        f"{stray.host}: systemctl stop {unit_name(role)}, and deploy"
     )
 
 

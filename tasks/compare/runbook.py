@@ -67,6 +67,7 @@ OF_UNKNOWN: Mapping[Kind, str] = {
     Kind.UNSERVED: "move-a-role-to-another-host",
     Kind.TWO: "two-servers-take-writes",
     Kind.NOBODY: "nobody-serves-a-role",
+    Kind.ALONE: "nobody-serves-a-role",
 }
 OF_UNFIT: Mapping[Unfit, str] = {
     Unfit.HOST: "a-host-does-not-fit",

@@ -33,6 +33,7 @@ class Kind(Enum):
     PAIR = "one of its two hosts was not seen, or did not tell"
     TWO = "two servers of it take writes"
     NOBODY = "nobody serves it, and which of the two would is not known"
+    ALONE = "nobody serves it, and its standby has in memory what no disk has"
 
 
 @dataclass(frozen=True)

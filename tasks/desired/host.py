@@ -134,6 +134,7 @@ class Instance:
     switches_tls: bool = False  # the operator locks out who still connects as before
     credentials: Credentials | None = None  # of its TLS
     following: Mapping[str, str] = field(default_factory=dict, repr=False)
+    held_there: str = ""  # what the other host of its pair has of its data, in words, where it is gone on this one
 
     @property
     def is_standby(self) -> bool:

@@ -24,12 +24,14 @@ OF_NONE = {
     "replica-serve-stale-data": "yes",
     "rdb-del-sync-files": "no",
 }
-DROP_IN = """\
-# {managed}
-# While this is here the server is a standby: it replicates the role's server on another host.
+# Tells it from the copy of a move, which has never served (templates/scripts/start-copy.sh).
+IS_A_STANDBY = "# While this is here the server is a standby:"
+DROP_IN = f"""\
+# {{managed}}
+{IS_A_STANDBY} it replicates the role's server on another host.
 [Service]
 ExecStart=
-ExecStart=/usr/bin/redis-server {file}
+ExecStart=/usr/bin/redis-server {{file}}
 """
 
 

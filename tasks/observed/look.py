@@ -23,6 +23,7 @@ from tasks.desired.paths import (
     METRICS_UNIT,
     NEW,
     backup_record,
+    copy_drop_in,
     copy_file,
     credential,
     data_directory,
@@ -170,6 +171,7 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         secrets |= {credential(METRICS_UNIT, name) for name in desired.exporter.files}  # which it was started with
     own = {*(file.path for file in desired.files), *desired.absent, *map(marker_file, roles)}
     own |= {CONFIG_DIRECTORY, DATA_ROOT, *map(rotation_file, roles), *map(moved_file, roles), *map(trusted_file, roles)}
+    own |= set(map(copy_drop_in, roles))  # of a role of no pair, too: it says what its data is
     own |= {file.path for pair in desired.pairs for file in pair.files}  # whichever of the two it is found to be
     own |= {path for role in roles for path in files_of_a_pair(role)}
     own |= {backup_record(plan.role.name) for plan in desired.backups}

@@ -98,7 +98,7 @@ def serving(state: State, run: Run, hosts: list[Host]) -> tuple[list[Host], list
     return [without_standbys(host) for host in found], notes
 
 
-UNSERVED = (Kind.PAIR, Kind.TWO, Kind.NOBODY)
+UNSERVED = (Kind.PAIR, Kind.TWO, Kind.NOBODY, Kind.ALONE)
 
 
 def without_standbys(host: Host) -> Host:

@@ -16,8 +16,8 @@ from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.compare.backups import Record, recorded
 from tasks.compare.copies import MOMENT, Wish, choose, cut_second, in_place, manifest, passed_by, set_back, unfit_copy
+from tasks.compare.pairs import WHICH
 from tasks.compare.restarts import keeps_on_disk
-from tasks.compare.unknown import Kind
 from tasks.desired.backup import TOOL, tool_command
 from tasks.desired.paths import (
     CONFIG_DIRECTORY,
@@ -131,26 +131,28 @@ def _is_place(text: str) -> bool:
 
 
 def _place(state: State, run: Run, wish: Wish) -> Place:
-    """Where the role is. Raises Refusal where that is not known, or it is not as deployed."""
+    """Where the role is. Raises Refusal where that is not known, or it is not as deployed.
+
+    Of two hosts of which nobody can tell who serves it, neither is started: only beside may be looked at a copy there.
+    """
     hosts = {host.name: host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts}
     looks = survey(state, run)
-    unsure = [
+    undecided = [
         f"{name}: {item}"
         for name, seen in sorted(looks.items())
         for item in seen.unknown
-        if item.role == wish.role and item.kind in (Kind.PAIR, Kind.TWO, Kind.NOBODY)
+        if item.role == wish.role and item.what == WHICH
     ]
-    if unsure:
-        raise Refusal(
-            listed(f"Nothing was restored: {wish.role}: which of its two hosts serves it is not known", unsure)
-        )
-    found = [
+    if undecided and not wish.into:
+        raise Refusal(listed("Nothing was restored, for that starts its server", undecided))
+    carrying = [
         Place(state, hosts[name], instance, plan, looks[name])
         for name in sorted(looks)
         for instance in run.tier.hosts[name].instances
         for plan in run.tier.hosts[name].backups
-        if plan.role.name == instance.name == wish.role and not instance.is_standby
+        if plan.role.name == instance.name == wish.role
     ]
+    found = [place for place in carrying if undecided or not place.instance.is_standby]
     if not found:
         lost = "; ".join(f"{name}: {why}" for name, why in unreachable(state).items())
         raise Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,8 +18,11 @@ from tasks.compare.unserved import unserved
 from tasks.desired.build import host_without_roles
 from tasks.desired.host import Host
 from tasks.desired.paths import copy_drop_in, copy_file, handed_over_drop_in, moved_file
+from tasks.desired.rendering import MANAGED
+from tasks.desired.standby import DROP_IN
 from tasks.observed.state import FileState, Leftover, Observed
-from tests.unit.builders import TLS, as_desired, desired, fresh, with_server, with_unit
+from tests.tree import REPOSITORY
+from tests.unit.builders import TLS, as_desired, desired, fresh, stopped, with_server, with_unit
 
 OLD_PLACE = ("10.0.0.5", 6383)
 UNIT = "redis-crypto.service"
@@ -243,6 +247,35 @@ def test_a_server_that_serves_or_does_not_tell_is_not_ended_for_what_its_files_s
     untold = Leftover("crypto", True, OLD_PLACE, because="WRONGPASS")
     left = old(drop_in=drop_in, role=says) if says else old(untold, drop_in)
     assert moved_roles({"a": left, "b": serving()}) != []
+
+
+START = REPOSITORY / "templates" / "scripts" / "start-copy.sh"
+
+
+def lone_standby(running: bool, text: str) -> Pair:
+    """A host that carries crypto now and was its standby; `text`: what made it one, as it lies there."""
+    host, _ = new()
+    observed = as_desired(host)
+    observed = (
+        with_server(observed, "crypto", info={**INFO, "role": "slave"}) if running else stopped(observed, "crypto")
+    )
+    file = FileState("file", "root", "root", "0644", text)
+    observed = replace(observed, files={**observed.files, COPY: file})
+    return host, without_copies(host, with_unit(observed, UNIT, DropInPaths=COPY))
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_standby_whose_primary_was_taken_out_of_the_inventory_is_promoted_and_never_emptied(running: bool) -> None:
+    _, (problem,) = moves({"b": lone_standby(running, DROP_IN.format(managed=MANAGED, file="/etc/redis/crypto.copy"))})
+    assert "redis_crypto_standby" in problem
+    assert "promote=crypto" in problem
+    assert " mv " not in problem
+    assert "begin" not in problem
+    # That of a move, which has never served and may be half, may be given up.
+    (start,) = re.findall("'(# While this is here [^']*)'", START.read_text())
+    _, (problem,) = moves({"b": lone_standby(running, f"{start}\n[Service]\n")})
+    assert " mv " in problem
+    assert "promote" not in problem
 
 
 def test_a_copy_that_says_it_serves_is_the_roles_server_and_what_made_it_a_copy_goes() -> None:

@@ -2,20 +2,22 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
 from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
-from tasks.compare.pairs import Side, Stance, orient, stance, undecided, verdict
+from tasks.compare.pairs import Side, Stance, orient, stance, undecided, unserved_pairs, verdict
 from tasks.compare.standby import ahead_of_standby
-from tasks.compare.unknown import Kind, Unknown
+from tasks.compare.unknown import Kind
+from tasks.compare.unwell import Code
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, moved_file, promoted_file, served_file
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import FileState, Observed
-from tests.unit.builders import as_desired, fresh, pair_of, stopped, with_server, with_setting, with_unit
+from tests.unit.builders import SYNCED, as_desired, fresh, pair_of, stopped, with_server, with_setting, with_unit
 
 UNIT = "redis-crypto.service"
 FILE = FileState("file", "root", "root", "0644", "")
@@ -24,17 +26,16 @@ FILE = FileState("file", "root", "root", "0644", "")
 def seen(host: Host, it: Stance) -> Observed | None:
     """A host of the pair on which the role's server is that."""
     here = as_desired(host)
-    where = {"master_host": host.pairs[0].there[0], "master_port": str(host.pairs[0].there[1])}
-    where = {**where, "master_host": "172.28.2.77"} if it is Stance.ASTRAY else where
-    running = {"role": "master"} if it is Stance.SERVES else {"role": "slave", **where}
+    there = "172.28.2.77" if it is Stance.STRAYS else host.pairs[0].there[0]
+    follows = {"role": "slave", "master_host": there, "master_port": "6383"}
+    running = {"role": "master"} if it is Stance.SERVES else {**SYNCED, **follows, "db0": "keys=7,expires=0"}
     here = with_server(here, "crypto", info={**here.servers["crypto"].info, **running})
     down = stopped(here, "crypto")
     drop_in = {
         Stance.FOLLOWS: copy_drop_in("crypto"),
+        Stance.STRAYS: copy_drop_in("crypto"),
         Stance.DEMOTED: handed_over_drop_in("crypto"),
         Stance.COPY: copy_drop_in("crypto"),
-        Stance.HOLLOW: copy_drop_in("crypto"),
-        Stance.ASTRAY: copy_drop_in("crypto"),
         Stance.FENCED: handed_over_drop_in("crypto"),
     }.get(it, "")
     here, down = (with_unit(item, UNIT, DropInPaths=drop_in) for item in (here, down))
@@ -44,8 +45,7 @@ def seen(host: Host, it: Stance) -> Observed | None:
         Stance.OLD: replace(down, files={**down.files, moved_file("crypto"): FILE}),
         Stance.PROMOTED: replace(down, files={**down.files, promoted_file("crypto"): FILE}),
         Stance.EMPTY: fresh(host),
-        Stance.HOLLOW: replace(down, data_files={}),
-        Stance.LOST: replace(down, data_files={}, files={**down.files, begun_file("crypto"): FILE}),
+        Stance.LOST: replace(down, files={**down.files, begun_file("crypto"): FILE}, data_files={}),
         **dict.fromkeys((Stance.COPY, Stance.FENCED, Stance.KEEPS), down),
     }.get(it, here)
 
@@ -59,15 +59,15 @@ TABLE = {
     (S.PROMOTED, S.PROMOTED): Kind.NOBODY,
     (S.PROMOTED, S.KEEPS): FIRST,
     (S.KEEPS, S.PROMOTED): OTHER,
-    **{(one, two): FIRST for one in (S.EMPTY, S.HOLLOW) for two in (S.EMPTY, S.HOLLOW)},
-    **{(S.LOST, it): FIRST for it in (S.EMPTY, S.HOLLOW, S.OLD, S.LOST)},
-    **{(it, S.LOST): OTHER for it in (S.EMPTY, S.HOLLOW, S.OLD)},
-    **{(keeps, it): FIRST for keeps in (S.KEEPS, S.PROMOTED) for it in (S.LOST, S.HOLLOW)},
-    **{(it, keeps): OTHER for keeps in (S.KEEPS, S.PROMOTED) for it in (S.LOST, S.HOLLOW)},
+    (S.EMPTY, S.EMPTY): FIRST,
     **{(S.SERVES, it): FIRST for it in S if it is not S.SERVES},
     **{(it, S.SERVES): OTHER for it in S if it is not S.SERVES},
     (S.UNSEEN, S.FOLLOWS): FIRST,
     (S.FOLLOWS, S.UNSEEN): OTHER,
+    (S.PROMOTED, S.LOST): FIRST,
+    (S.LOST, S.PROMOTED): OTHER,
+    **{(S.LOST, it): FIRST for it in (S.OLD, S.EMPTY)},
+    **{(it, S.LOST): OTHER for it in (S.OLD, S.EMPTY)},
     **{(S.KEEPS, it): FIRST for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
     **{(it, S.KEEPS): OTHER for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
     **{(S.PROMOTED, it): FIRST for it in (S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED, S.OLD, S.EMPTY)},
@@ -78,7 +78,7 @@ SEEN = [it for it in S if it not in (S.UNSEEN, S.UNTOLD)]
 
 @pytest.mark.parametrize(("first", "other"), list(product(S, S)))
 def test_who_serves_is_what_both_say_and_else_nobody_guesses(first: Stance, other: Stance) -> None:
-    found = verdict("crypto", Side(FIRST, first, False), Side(OTHER, other, True))
+    found = verdict("crypto", Side(FIRST, first, False, holds="7 keys"), Side(OTHER, other, True, holds="7 keys"))
     wanted = TABLE.get((first, other))
     if wanted is None:
         wanted = Kind.NOBODY if {first, other} <= set(SEEN) else Kind.PAIR
@@ -86,51 +86,24 @@ def test_who_serves_is_what_both_say_and_else_nobody_guesses(first: Stance, othe
     assert bool(found.serves) != bool(found.remedy)
 
 
+# beside one that has nothing, which is nothing to lose
+BARE = {S.EMPTY: FIRST, S.LOST: FIRST, S.KEEPS: FIRST, S.PROMOTED: FIRST}
+
+
+@pytest.mark.parametrize("first", BARE)
+@pytest.mark.parametrize("other", [S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED])
+def test_who_has_nothing_begins_beside_a_copy_of_nothing(first: Stance, other: Stance) -> None:
+    one, bare = Side(FIRST, first, False, outlives=False), Side(OTHER, other, True, outlives=False)
+    assert verdict("crypto", one, bare).serves == FIRST
+    assert verdict("crypto", bare, one).serves == FIRST
+
+
 @pytest.mark.parametrize("it", S)
 def test_what_a_server_is_is_seen_on_its_host(it: Stance) -> None:
     host = pair_of()["one"]
     observed = seen(host, it)
     if observed is not None:
-        # Whom it follows is asked beside it.
-        assert stance(host.instances[0], observed) is (S.FOLLOWS if it is S.ASTRAY else it)
-
-
-def both_seen(first: Stance, other: Stance) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
-    hosts = pair_of()
-    return orient(
-        {"one": (hosts["one"], seen(hosts["one"], first)), "other": (hosts["other"], seen(hosts["other"], other))}
-    )
-
-
-@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
-def test_a_primary_whose_data_is_gone_never_empties_the_standby_that_has_it(copy: Stance) -> None:
-    _, unknown = both_seen(S.LOST, copy)
-    (found,) = unknown["one"]
-    assert found.kind is Kind.NOBODY
-    assert "promote=crypto" in found.remedy
-    assert "do not let the other one begin empty, or with a backup" in found.remedy
-
-
-@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
-def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
-    _, unknown = both_seen(S.FENCED, copy)
-    (found,) = unknown["one"]
-    assert found.kind is Kind.NOBODY
-    for word in (
-        "see on other",
-        "MASTER MODE enabled",
-        f"on one: rm {handed_over_drop_in('crypto')}",
-        "systemctl start",
-    ):
-        assert word in found.remedy
-
-
-@pytest.mark.parametrize("one", [it for it in S if it is not S.SERVES])
-def test_a_standby_that_follows_a_third_server_makes_nobody_serve(one: Stance) -> None:
-    found, unknown = both_seen(one, S.ASTRAY)
-    assert found["other"].instances[0].is_standby
-    (item,) = unknown["other"]
-    assert "172.28.2.77:6383" in str(item)
+        assert stance(host.instances[0], observed) is (S.FOLLOWS if it is S.STRAYS else it)
 
 
 @pytest.mark.parametrize(("first", "other"), [key for key, value in TABLE.items() if value == OTHER])
@@ -258,10 +231,139 @@ def test_that_one_was_promoted_is_forgotten_once_the_other_one_tells_what_it_is_
     assert (promoted_file("crypto") in found["other"].absent) == (it not in (S.UNSEEN, S.UNTOLD))
 
 
+BEGUN = FileState("file", "root", "root", "0644", "")
+
+
+def without_data(host: Host, **changes: Any) -> Observed:
+    """A host that has served the role, and whose data is gone: its disk died, or is not mounted."""
+    down = stopped(as_desired(host), "crypto")
+    down = with_unit(down, UNIT, DropInPaths="")
+    return replace(down, files={**down.files, begun_file("crypto"): BEGUN}, **{"data_files": {}, **changes})
+
+
+SNAPSHOT_ALONE = {"data_files": {"/var/lib/redis/crypto/dump.rdb": 5000}}
+WORDS = [Requests(), Requests(begin_empty=("crypto",)), Requests(accept_loss=("crypto",))]
+
+
+@pytest.mark.parametrize("it", [S.FOLLOWS, S.DEMOTED, S.COPY, S.FENCED])
+@pytest.mark.parametrize("lost", [{}, SNAPSHOT_ALONE])
+@pytest.mark.parametrize("asked", WORDS)
+def test_a_primary_whose_data_is_gone_is_started_beside_nobody_who_has_it(
+    it: Stance, lost: dict[str, Any], asked: Requests
+) -> None:
+    """Whatever it would begin with, the other one would copy that."""
+    hosts = {
+        name: replace(
+            host,
+            requests=asked,
+            instances=tuple(replace(one, accepts_loss=bool(asked.accept_loss)) for one in host.instances),
+        )
+        for name, host in pair_of().items()
+    }
+    found, unknown = orient(
+        {"one": (hosts["one"], without_data(hosts["one"], **lost)), "other": (hosts["other"], seen(hosts["other"], it))}
+    )
+    assert [item.kind for items in unknown.values() for item in items] == [Kind.NOBODY, Kind.NOBODY]
+    assert len(undecided(unknown["one"])) == 1
+    if it is S.FENCED:
+        assert "handed-over.conf" in unknown["one"][0].remedy
+        return
+    assert "promote=crypto" in unknown["one"][0].remedy
+    (difference, *_) = [item for item in compare(found["one"], without_data(hosts["one"])) if "data" in item.expected]
+    assert "begin_empty" not in str(difference)
+    assert "promote=crypto" in str(difference)
+
+
+def test_a_persons_word_starts_none_without_data_whose_other_host_is_not_seen() -> None:
+    hosts = pair_of()
+    asked = Requests(serve_alone=("crypto",), begin_empty=("crypto",))
+    one = replace(hosts["one"], requests=asked)
+    _, unknown = orient({"one": (one, without_data(one)), "other": (hosts["other"], None)})
+    assert [item.kind for item in unknown["one"]] == [Kind.PAIR]
+
+
+def unfinished(host: Host, info: dict[str, str] | None = None) -> Observed:
+    """A standby of a first deploy that has failed: it has nothing, and may have been started."""
+    here = as_desired(host)
+    here = with_server(here, "crypto", info={**here.servers["crypto"].info, **SYNCED, **NEVER, **(info or {})})
+    return with_unit(here if info is not None else stopped(here, "crypto"), UNIT, DropInPaths=copy_drop_in("crypto"))
+
+
+NEVER = {"master_host": "172.28.2.1", "master_link_status": "down", "slave_repl_offset": "1"}
+
+
+@pytest.mark.parametrize("info", [None, {}])
+def test_a_pairs_first_deploy_that_failed_can_be_repeated(info: dict[str, str] | None) -> None:
+    hosts = pair_of()
+    other = unfinished(hosts["other"], info)
+    other = replace(other, data_files={}) if info is None else other
+    found, unknown = orient({"one": (hosts["one"], fresh(hosts["one"])), "other": (hosts["other"], other)})
+    assert unknown == {}
+    assert {name: item.instances[0].is_standby for name, item in found.items()} == {"one": False, "other": True}
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        None,
+        {"db0": "keys=1,expires=0"},
+        {"slave_repl_offset": "2"},
+        {"number_of_functions": "1"},
+        {"loading": "1"},
+    ],
+)
+def test_a_copy_with_anything_is_not_begun_beside(info: dict[str, str] | None) -> None:
+    hosts = pair_of()
+    other = unfinished(hosts["other"], info)
+    _, unknown = orient({"one": (hosts["one"], fresh(hosts["one"])), "other": (hosts["other"], other)})
+    assert [item.kind for item in unknown["one"]] == [Kind.NOBODY]
+    assert "promote=crypto" in unknown["one"][0].remedy
+
+
+def test_a_stopped_primary_that_keeps_nothing_on_disk_stops_no_deploy_of_other_roles() -> None:
+    hosts = pair_of(appendonly=False, save="")
+    both = {"one": (hosts["one"], fresh(hosts["one"])), "other": (hosts["other"], seen(hosts["other"], S.FOLLOWS))}
+    _, unknown = orient(both)
+    assert len(unknown["one"]) == 1
+    assert undecided(unknown["one"]) == []
+    assert [item.code for item in unserved_pairs(unknown["one"])] == [Code.NONE_SERVES]
+    assert "systemctl start" in unknown["one"][0].remedy
+
+
+@pytest.mark.parametrize("it", S)
+@pytest.mark.parametrize("drop_in", [copy_drop_in("crypto"), handed_over_drop_in("crypto")])
+def test_a_standby_that_follows_a_third_server_is_taken_from_it_by_nobody(it: Stance, drop_in: str) -> None:
+    """That one may serve: it is none of the pair any more."""
+    hosts = pair_of()
+    other = seen(hosts["other"], S.FOLLOWS)
+    assert other is not None
+    info = {**other.servers["crypto"].info, "master_host": "172.28.2.77"}
+    other = with_unit(with_server(other, "crypto", info=info), UNIT, DropInPaths=drop_in)
+    found, unknown = orient({"one": (hosts["one"], seen(hosts["one"], it)), "other": (hosts["other"], other)})
+    assert ("other" in unknown) == (it is not S.SERVES)
+    assert found["other"].instances[0].is_standby
+    if it is not S.SERVES:
+        assert "172.28.2.77:6383" in str(unknown["other"][0])
+        assert "redis_crypto" in unknown["other"][0].remedy
+
+
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
+    hosts = pair_of()
+    one, other = seen(hosts["one"], S.FENCED), seen(hosts["other"], copy)
+    _, unknown = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
+    (found,) = unknown["one"]
+    assert found.kind is Kind.NOBODY
+    told = ("see on other", "MASTER MODE enabled", f"on one: rm {handed_over_drop_in('crypto')}", "systemctl start")
+    for word in told:
+        assert word in found.remedy
+
+
 @pytest.mark.parametrize(("version", "refused"), [("5:8.0.2-3", True), ("5:7.0.15-1~deb12u10", False), (None, False)])
 def test_a_server_is_not_upgraded_under_a_standby_that_could_not_follow_it(version: str | None, refused: bool) -> None:
-    found, _ = both_seen(S.SERVES, S.FOLLOWS)
-    one = seen(found["one"], S.SERVES)
+    hosts = pair_of()
+    one, other = seen(hosts["one"], S.SERVES), seen(hosts["other"], S.FOLLOWS)
+    found, _ = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
     assert one is not None
     said = list(ahead_of_standby(replace(found["one"], redis_version=version), one))
     assert [("upgrade other, hand over" in item) for item in said] == [True] * refused

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from tasks.catalogue.data_names import ANYWAY_RESTORE
 from tasks.compare.copies import Wish
+from tasks.compare.pairs import Stance, orient
+from tasks.desired.backup import TOOL
 from tasks.observed.connection import CommandResult
 from tasks.observed.records import Unreadable
+from tasks.observed.state import FileState
 from tasks.run.ending import Refusal as NotDone
 from tasks.run.survey import Look
 from tasks.steps import gate
 from tasks.steps import restore as step
 from tasks.steps.gate import Before
 from tasks.steps.replace import Place
-from tests.unit.builders import BACKUP, as_desired, desired
+from tests.unit.builders import BACKUP, as_desired, desired, pair_of
 from tests.unit.compare.test_copies import copy
+from tests.unit.compare.test_pairs import seen
 
 DONE, FAILED = CommandResult(True, "", ""), CommandResult(False, "", "why not")
 OF_THE_GATE = "the gate says no"
@@ -169,3 +175,57 @@ def test_beside_a_log_that_cannot_be_cut_the_copy_is_named_too(monkeypatch: pyte
     wish = Wish("crypto", at=f"{copy(0).at:%Y-%m-%d %H:%M:%S}", into="/srv/look")
     assert step._undo(host.place(), wish, 5) == 1
     assert f"--data at={copy(1).run}" in host.said[-1]
+
+
+def placed(monkeypatch: pytest.MonkeyPatch, one: Stance, other: Stance, into: str = "") -> Place:
+    """Where a restore would put a copy, of a pair that was seen so."""
+    hosts = pair_of()
+    (plan,) = desired("crypto", backup=BACKUP).backups
+    hosts = {name: replace(host, backups=(plan,)) for name, host in hosts.items()}
+    both = {"one": seen(hosts["one"], one), "other": seen(hosts["other"], other)}
+    found, unknown = orient({name: (hosts[name], both[name]) for name in hosts})
+    there = {TOOL: FileState("file", "root", "root", "0755", "")}
+    looks = {
+        name: Look(
+            found[name],
+            {},
+            replace(observed, files={**observed.files, **there}),
+            (),
+            unknown=tuple(unknown.get(name, ())),
+        )
+        for name, observed in both.items()
+        if observed is not None
+    }
+    monkeypatch.setattr(step, "survey", lambda *words: looks)
+    monkeypatch.setattr(step, "unreachable", lambda *words: {})
+    names = [SimpleNamespace(name=name) for name in looks]
+    state = SimpleNamespace(inventory=SimpleNamespace(get_active_hosts=lambda: names))
+    run = SimpleNamespace(tier=SimpleNamespace(hosts=found))
+    return step._place(cast(Any, state), cast(Any, run), Wish("crypto", into=into))
+
+
+NOT_KNOWN = {
+    "two serve": (Stance.SERVES, Stance.SERVES),
+    "either may have the newest data": (Stance.KEEPS, Stance.KEEPS),
+    "the other one is not seen": (Stance.KEEPS, Stance.UNSEEN),
+    "the other one alone has data": (Stance.LOST, Stance.FOLLOWS),
+    "it follows another server": (Stance.KEEPS, Stance.STRAYS),
+    "a handover was cut off": (Stance.FENCED, Stance.COPY),
+}
+
+
+@pytest.mark.parametrize("both", NOT_KNOWN.values(), ids=NOT_KNOWN)
+def test_nothing_is_put_in_the_place_of_data_where_it_is_not_known_who_serves(
+    monkeypatch: pytest.MonkeyPatch, both: tuple[Stance, Stance]
+) -> None:
+    with pytest.raises(
+        NotDone, match=r"Nothing was restored, (.|\n)*crypto: which of its two hosts serves it: unknown"
+    ):
+        placed(monkeypatch, *both)
+    assert placed(monkeypatch, *both, into="/srv/look").instance.name == "crypto"
+
+
+@pytest.mark.parametrize("both", [(Stance.SERVES, Stance.FOLLOWS), (Stance.KEEPS, Stance.COPY)])
+def test_the_one_that_serves_is_restored(monkeypatch: pytest.MonkeyPatch, both: tuple[Stance, Stance]) -> None:
+    assert placed(monkeypatch, *both).host.name == "one"
+    assert placed(monkeypatch, *both[::-1]).host.name == "other"
