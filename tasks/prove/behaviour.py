@@ -84,13 +84,7 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
     `stranger`: a user who has no business here. Its password is made up, like that of the first check: a real one is
     nobody's but the server's that it is for. A service without a known password is left out.
     """
-    first, made_up = role.services[0], f"wrong-{token}"
-    checks = [
-        Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
-        *_marked(passwords),
-        Check(f"{first} with a wrong password", ("AUTH", first, made_up), f"{ERROR}WRONGPASS"),
-        Check(f"{stranger}, a service of another role", ("AUTH", stranger, made_up), f"{ERROR}WRONGPASS"),
-    ]
+    checks = _strangers(role, passwords, stranger, token)
     for service in known_services(role, passwords):
         own = written(role, service, token)
         checks += [
@@ -108,15 +102,20 @@ def writing_checks(role: Role, passwords: Mapping[str, str | None], stranger: st
     return [*checks, RUN_ID]
 
 
-def standby_checks(role: Role, passwords: Mapping[str, str | None], stranger: str, token: str) -> list[Check]:
-    """On a standby: strangers are refused as on its primary, and who may write there is told that nobody may here."""
+def _strangers(role: Role, passwords: Mapping[str, str | None], stranger: str, token: str) -> list[Check]:
+    """Nobody comes in without a password, with a wrong one, or as a service of another role."""
     first, made_up = role.services[0], f"wrong-{token}"
-    checks = [
+    return [
         Check("a client without a password", ("PING",), f"{ERROR}NOAUTH"),
         *_marked(passwords),
         Check(f"{first} with a wrong password", ("AUTH", first, made_up), f"{ERROR}WRONGPASS"),
         Check(f"{stranger}, a service of another role", ("AUTH", stranger, made_up), f"{ERROR}WRONGPASS"),
     ]
+
+
+def standby_checks(role: Role, passwords: Mapping[str, str | None], stranger: str, token: str) -> list[Check]:
+    """On a standby: strangers are refused as on its primary, and who may write there is told that nobody may here."""
+    checks = _strangers(role, passwords, stranger, token)
     for service in known_services(role, passwords):
         plainly = [item for item in written(role, service, token) if len(item.writes) == 1][:1]
         checks += [_login(service, passwords)]

@@ -71,9 +71,9 @@ def told(tier: Tier, host: str, *command: "str | int") -> None:
 
 
 @contextmanager
-def handing_over(tier: Tier) -> Iterator["subprocess.Popen[str]"]:
-    """A handover that is under way while the body runs."""
-    words = ("-y", "--data", f"redis_secrets_file={tier.secrets}", *HANDOVER[1:], tier.inventory, HANDOVER[0])
+def under_way(tier: Tier, file: str, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command of the tool that is under way while the body runs."""
+    words = ("-y", "--data", f"redis_secrets_file={tier.secrets}", *options, tier.inventory, file)
     program = Path(sys.executable).with_name("pyinfra")
     process = subprocess.Popen(
         ["nsenter", f"--net={tier.lab.record.netns}", "--", str(program), *words],

@@ -3,10 +3,7 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from tests.hosts.clients import can_connect, client
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.faults import assert_nothing_left, break_once, every_fault
 from tests.hosts.followers import Followed, following, lacking
+from tests.hosts.pair import under_way
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.hosts.runbook_steps import follow, sees
 from tests.lab.containers import ContainerLab
@@ -271,27 +269,6 @@ def test_a_copy_that_lacks_something(tier: Tier) -> None:
     assert_nothing_left(tier)
 
 
-@contextmanager
-def deploying(tier: Tier) -> Iterator["subprocess.Popen[str]"]:
-    """A deploy that is under way while the body runs."""
-    words = ("-y", "--data", f"redis_secrets_file={tier.secrets}", tier.inventory, "deploy.py")
-    program = Path(sys.executable).with_name("pyinfra")
-    process = subprocess.Popen(
-        ["nsenter", f"--net={tier.lab.record.netns}", "--", str(program), *words],
-        env=os.environ | {"HOME": str(tier.lab.home)},
-        cwd=tier.repository,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", [OLD, NEW])
 def test_a_server_that_is_killed_amid_a_move_costs_no_acknowledged_write(tier: Tier, victim: str) -> None:
@@ -300,7 +277,7 @@ def test_a_server_that_is_killed_amid_a_move_costs_no_acknowledged_write(tier: T
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     which = "old" if victim == OLD else "new"
     with following(tier, f"{which} one killed", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
-        with deploying(moved) as deploy:
+        with under_way(moved, "deploy.py") as deploy:
             begun = f"test -e {COPY} && systemctl is-active redis-crypto || true"
             wait_for(lambda: new.sh(begun).strip() == "active", "a copy begins")
             tier.lab.hosts[victim].sh("systemctl kill --signal=KILL redis-crypto")

@@ -12,7 +12,7 @@ import pytest
 from tests.hosts import figures
 from tests.hosts.conftest import Tier, layout, output, wait_for
 from tests.hosts.followers import following
-from tests.hosts.pair import HANDOVER, KEYS, PORT, SERVICE, filled, handing_over, is_in_sync, paired, takers
+from tests.hosts.pair import HANDOVER, KEYS, PORT, SERVICE, filled, is_in_sync, paired, takers, under_way
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.hosts.test_move import lost
 from tests.lab.containers import ContainerLab
@@ -58,7 +58,7 @@ def test_a_controller_that_is_killed_at_any_time_loses_no_write_and_leaves_one_s
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     with following(tier, "controller killed", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
         for number in range(KILLS):
-            with handing_over(tier) as handover, suppress(subprocess.TimeoutExpired):
+            with under_way(tier, *HANDOVER) as handover, suppress(subprocess.TimeoutExpired):
                 handover.wait(timeout=1.5 + number * STEP)
             wait_for(lambda: len(takers(tier)) == 1 or not _under_way(tier), "the hosts have ended what they do")
             assert len(takers(tier)) < 2
@@ -85,7 +85,7 @@ def test_a_server_that_is_killed_amid_a_handover_costs_no_acknowledged_write(tie
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     fence = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
     with following(tier, f"{victim} killed", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
-        with handing_over(tier) as handover:
+        with under_way(tier, *HANDOVER) as handover:
             there = tier.lab.hosts[serving]
             wait_for(lambda: there.sh(f"test -e {fence} && echo yes || true").strip() == "yes", "it is about to begin")
             host.sh(f"systemctl kill --signal=KILL {UNIT} || true")
@@ -107,7 +107,7 @@ def test_a_network_that_is_cut_between_the_two_undoes_a_handover(tier: Tier) -> 
     login = (SERVICE, tier.passwords["crypto"][SERVICE])
     fence = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
     with following(tier, "network cut", *login, (ADDRESS[OLD], PORT), (ADDRESS[NEW], PORT)) as followed:
-        with handing_over(tier) as handover:
+        with under_way(tier, *HANDOVER) as handover:
             unit = tier.lab.hosts[serving]
             wait_for(lambda: unit.sh(f"test -e {fence} && echo yes || true").strip() == "yes", "it is about to begin")
             there.sh(f"ip route add unreachable {ADDRESS[serving]}")
