@@ -39,9 +39,14 @@ OURS = (Remedy.FOLLOW, Remedy.RENEW)
 
 
 def bring_into_sync(seen: Look) -> None:
-    """Every standby of the host follows its primary and has what that has. After the start of those that serve."""
+    """Every standby of the host follows its primary and has what that has. After the start of those that serve.
+
+    On the host of one that is to start it is an operation, too, and does nothing: pyinfra orders the operations of two
+    hosts by those that they share alone.
+    """
     due = [item for item in by_role(seen, OURS) if item.is_standby]
-    if due:
+    primaries = [item for item in by_role(seen, Remedy.START, "unit") if seen.desired.pair_of(item.name) is not None]
+    if due or primaries:
         told = {item.name: _paths(seen, item) for item in due}
         aside = [item.name for item in by_role(seen, Remedy.RENEW)]
         call(name=FOLLOWS, function=_follow_all, paths=told, aside=aside)
