@@ -19,6 +19,7 @@ from tasks.compare.leftovers import purge_problems
 from tasks.compare.listeners import NO_OTHER
 from tasks.compare.metrics import ALONE
 from tasks.compare.server import GET_BACK_FIRST, keeps_log
+from tasks.compare.standby import ahead_of_standby
 from tasks.compare.unfit import Reason, Unfit, of_kind
 from tasks.compare.unknown import part_in_words
 from tasks.desired.host import Host, Instance
@@ -52,6 +53,7 @@ def unfit(
         *of_kind(Unfit.HOST, _system(desired, observed), _memory(desired, observed)),
         *of_kind(Unfit.HOST, _no_such_sysctls(desired, observed)),
         *of_kind(Unfit.UNSEEN, _not_known(desired, observed)),
+        *of_kind(Unfit.HOST, ahead_of_standby(desired, observed)),
         *of_kind(Unfit.HOST, _disk(desired, observed)),
         *of_kind(Unfit.TLS, lost_blocks(desired, observed)),
         *of_kind(Unfit.CERTIFICATE, _over(desired)),

@@ -218,35 +218,17 @@ def _sources(name: str, instance: Instance, hosts: Seen) -> Iterator[tuple[str, 
                 yield other, leftover
 
 
-def _kept_where_it_is(instance: Instance, leftover: Leftover) -> Iterator[str]:
-    """What of a role's own state, there or here, no move can take along."""
-    role = instance.role
-    if role.paired:
-        yield (
-            "it has a standby, expected none while it moves: let this host be its standby first, in place of the other "
-            f"one (group redis_{role.name}_standby), deploy, and hand over: README, A standby"
-        )
-    if role.tls is not None and not leftover.sealed:
-        yield (
-            "its server speaks in clear on a port, and here it has tls, expected that both speak TLS alone, for a "
-            "move switches nothing: end the switch first where it is (docs/runbook.md, Turn on TLS; a "
-            "plain_inner_port is a port in clear, too)"
-        )
-    elif role.tls is not None and role.plain_port is not None:
-        yield "here it is to have a port in clear, expected that it moves with TLS alone: open that behind the move"
-    if instance.credentials and instance.asks_certificates and not may_follow(instance.credentials, instance.address):
-        yield (
-            "its clients have to show certificates, and its own may not be shown by a client, expected one that may, "
-            "for a copy is a client of its server: let tls.certificate be issued for clientAuth, too, and deploy first"
-        )
-
-
 def _obstacles(
     instance: Instance, desired: Host, observed: Observed, leftover: Leftover, there: Observed
 ) -> Iterator[str]:
     """Why a role cannot be moved from a server, in words, and what to do."""
     info, role = leftover.info, instance.role
-    yield from _kept_where_it_is(instance, leftover)
+    if role.paired:
+        yield (
+            "it has a standby, expected none while it moves: let this host be its standby first, in place of the other "
+            f"one (group redis_{role.name}_standby), deploy, and hand over: README, A standby"
+        )
+    yield from _tls_obstacles(instance, leftover)
     if info.get("role") != "master" and not (is_handed_over(role.name, there) and role.name in observed.copies):
         yield (
             "its server follows another one, expected one that serves: if that one has no newer data, there systemctl "
@@ -264,6 +246,24 @@ def _obstacles(
     beyond = [name for name in info if re.fullmatch("db[0-9]+", name) and int(name[2:]) >= role.databases]
     if beyond:
         yield f"{', '.join(sorted(beyond))} in use, and databases is to be {role.databases}: raise it in roles.yaml"
+
+
+def _tls_obstacles(instance: Instance, leftover: Leftover) -> Iterator[str]:
+    """Why a role that is to speak TLS cannot be moved by it."""
+    role = instance.role
+    if role.tls is not None and not leftover.sealed:
+        yield (
+            "its server speaks in clear on a port, and here it has tls, expected that both speak TLS alone, for a "
+            "move switches nothing: end the switch first where it is (docs/runbook.md, Turn on TLS; a "
+            "plain_inner_port is a port in clear, too)"
+        )
+    elif role.tls is not None and role.plain_port is not None:
+        yield "here it is to have a port in clear, expected that it moves with TLS alone: open that behind the move"
+    if instance.credentials and instance.asks_certificates and not may_follow(instance.credentials, instance.address):
+        yield (
+            "its clients have to show certificates, and its own may not be shown by a client, expected one that may, "
+            "for a copy is a client of its server: let tls.certificate be issued for clientAuth, too, and deploy first"
+        )
 
 
 def _size(info: Mapping[str, str], name: str) -> int:

@@ -268,7 +268,6 @@ def verdict(role: str, first: Side, other: Side) -> Verdict:
 COPIES = (Stance.FOLLOWS, Stance.STRAYS, Stance.DEMOTED, Stance.COPY)
 KEEPING = (Stance.KEEPS, Stance.PROMOTED)
 BEGUN = (*KEEPING, Stance.LOST)
-GONE = (Stance.DEMOTED, Stance.FENCED)
 HOLDING = (*COPIES, Stance.FENCED)  # where there is data, it may be all that is left of it
 WITHOUT = (Stance.LOST, Stance.EMPTY)
 
@@ -309,10 +308,7 @@ def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
         return Verdict(begun[0].host)
     if first.stance is other.stance is Stance.EMPTY:
         return Verdict(first.host)
-    if any(side.stance in GONE for side in sides) and any(side.stance in COPIES for side in sides):
-        way = f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
-        return Verdict("", f"{seen}: nobody serves it", way, Kind.NOBODY)
-    way = (
+    way = _half_way(role, sides) or (
         "start the one that served last, if its data is there; where its host is lost: tasks/handover.py --data "
         f"promote={role} (docs/runbook.md, Promote a standby)"
     )
@@ -348,6 +344,28 @@ def _promote(role: str, without: Side, holder: Side) -> str:
     )
 
 
+def _half_way(role: str, sides: tuple[Side, Side]) -> str:
+    """What a person does about a handover that neither was begun nor has ended; empty where there is none."""
+    gone = next((side for side in sides if side.stance in (Stance.DEMOTED, Stance.FENCED)), None)
+    if gone is None or not any(side.stance in COPIES for side in sides):
+        return ""
+    if gone.stance is Stance.FENCED:
+        return _cut_short(role, gone, sides)
+    return f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
+
+
+def _cut_short(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
+    """What a person does where the old server's host went down amid a handover: whether the copy was told, it knows."""
+    copy = next(side.host for side in sides if side is not fenced)
+    return (
+        f"see on {copy} whether it was told to serve since: {begun_file(role)} is there, or journalctl -u "
+        f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced.host}: rm {handed_over_drop_in(role)}, "
+        f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
+        f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
+        f"{copy} --data serve_alone={role}; then deploy to both"
+    )
+
+
 def _fenced(role: str, holder: Side) -> str:
     """How the one that was handed over goes on, where what it was handed over to has lost that, in words."""
     return (
@@ -373,8 +391,9 @@ def _two(role: str, sides: tuple[Side, Side]) -> str:
     names = " or ".join(side.host for side in sides)
     return (
         "choose whose writes are to stay (its services' endpoint, its newest keys), and stop the other one, on "
-        f"{names}: systemctl stop {unit_name(role)}, which keeps its data; then deploy to both: it is the standby, "
-        f"and {data_directory(role)} there is set aside, not deleted"
+        f"{names}: systemctl stop {unit_name(role)}; rm -f {copy_drop_in(role)}; systemctl daemon-reload, which keeps "
+        "its data and says that it is no copy; then deploy to both: it is the standby, and "
+        f"{data_directory(role)} there is set aside, not deleted"
     )
 
 

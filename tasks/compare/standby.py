@@ -80,6 +80,21 @@ def version_problem(desired: Host, observed: Observed, pair: Pair) -> tuple[str,
     return f"and {own} is installed", ByHand(advice)
 
 
+def ahead_of_standby(desired: Host, observed: Observed) -> Iterator[str]:
+    """Roles whose server would be upgraded under a standby that could not read what it has from then on."""
+    for instance in desired.instances:
+        pair, server = desired.pair_of(instance.name), observed.servers.get(instance.name)
+        if pair is None or instance.is_standby or server is None:
+            continue
+        is_now = is_older(pair.primary, server.info.get("redis_version"))
+        if is_older(pair.primary, desired.redis_version) and not is_now:
+            yield (
+                f"{instance.name}: redis_version {desired.redis_version} is to be installed where it is served, and "
+                f"its standby on {pair.peer} runs {pair.primary}, which could not read it, expected that one first: "
+                f"upgrade {pair.peer}, hand over, then upgrade this host"
+            )
+
+
 def sets_aside(instance: Instance, observed: Observed) -> bool:
     """Whether a stopped standby has data that is no copy of its primary's, or that it could not begin with."""
     if observed.is_active(instance.unit) or not pieces(instance.name, observed):

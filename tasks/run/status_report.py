@@ -144,9 +144,9 @@ def status_of(state: State, run: Run, patience: float, role: str = "") -> Status
     What is of this moment is asked beside the look, and not after it: that may wait for one who says nothing.
     """
     checked_at, began = datetime.now(UTC), time.monotonic()
-    hosts = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
-    with patient(Patience(began, patience, len(hosts))):
-        asking = {host.name: Asking(state, run, host, role) for host in hosts}
+    asked_of = [host for host in state.inventory.get_active_hosts() if host.name in run.tier.hosts]
+    with patient(Patience(began, patience, len(asked_of))):
+        asking = {host.name: Asking(state, run, host, role) for host in asked_of}
         looks = look_at_all(state, run, lambda name: asking[name].answered)
         said = {name: asking[name].result(seen) for name, seen in looks.items()}
     drift = build_report(state, run, looks, FromOthers(), checked_at, 0.0)

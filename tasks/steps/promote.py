@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
@@ -35,14 +37,15 @@ from tasks.desired.standby import OF_NONE
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
-from tasks.observed.state import count_keys
+from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import Refusal, listed
 from tasks.run.options import only_plans
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, survey
 from tasks.steps.handover import MoveFailed, Side, detached
 from tasks.steps.lock import hold_now
-from tasks.steps.swap import confirm
+from tasks.steps.move import is_persistent
+from tasks.steps.swap import confirm, save
 
 HOLDS = 60_000  # milliseconds for which nothing is written amid it, at most: it asks the old host once more meanwhile
 BACK = 20  # seconds for a standby to follow again where it is not promoted after all
@@ -61,6 +64,12 @@ class Place:
     pair: Pair
     seen: Look = field(repr=False)
 
+    @property
+    def observed(self) -> Observed:
+        """What was seen of the host."""
+        assert self.seen.observed is not None
+        return self.seen.observed
+
     def say(self, words: str, color: str = "blue") -> None:
         """One line of what is, or was, done."""
         self.host.log_styled(f"{self.instance.name}: {words}", fg=color)
@@ -75,13 +84,16 @@ def promote_role(state: State) -> int:
 def _promote_role(state: State, run: Run) -> int:
     role, old_is_off = _wish(state)
     place = _place(state, run, role)
-    server = place.seen.observed.servers.get(role) if place.seen.observed else None
+    server = place.observed.servers.get(role)
     if server is None or server.refusal is not None:
         why = "does not run" if server is None else str(server.refusal)
         raise Refusal(f"{NOTHING}: {role}: its server on {place.host.name} does not tell what it is: {why}")
     if server.info.get("role") == "master":
-        place.say(f"is served by {place.host.name} already: nothing was done", "green")
-        return 0
+        place.say(f"is served by {place.host.name} already", "green")
+        if only_plans() or promoted_file(role) not in place.observed.files:
+            return 0
+        hold_now(state, {place.host.name: place.seen})
+        return 0 if _kept(place, partial(_finish, _side(state, run, place), place)) else 1
     timeout = server.config.get("repl-timeout", "")
     lacks = lag(server.info, int(timeout) if timeout.isdecimal() else 60)
     keys = count_keys(server.info)[0]
@@ -172,41 +184,59 @@ def _ssh(state: State, pair: Pair) -> str | None:
     return lost[pair.peer]
 
 
-def _promote(state: State, run: Run, place: Place) -> bool:
+def _side(state: State, run: Run, place: Place) -> Side:
     role, instance = place.instance.name, place.instance
     operator = run.tier.passwords[place.host.name].get(role, {}).get(OPERATOR) or ""
-    own = Side(state, place.host, role, (instance.address, instance.role.port), operator)
-    password = Secret(secrets.token_hex(32))
-    ssh = _ssh_place(state, place.pair)
+    return Side(state, place.host, role, (instance.address, instance.role.port), operator)
+
+
+def _kept(place: Place, action: Callable[[], None]) -> bool:
+    """Whether it was done; what failed is said."""
     try:
-        own.allow(HANDOVER, HANDOVER_RULES, password)
-        done = run_command(
-            state,
-            place.host,
-            promote_script(place.seen.desired, instance, place.pair, ssh),
-            f"{revealed(password)}\n",
-            CHANGE,
-        )
-        said = done.stdout.strip().rpartition("\n")[2]
-        own.ask(("ACL", "DELUSER", HANDOVER))
-        if said.startswith(PROMOTED):
-            own.ask(("CONFIG", "SET", *(word for item in OF_NONE.items() for word in item)))
+        action()
     except MoveFailed as error:
-        place.host.log_styled(f"{role}: {error}: run it again, which says what is", fg="red", log_func=logger.error)
+        words = f"{place.instance.name}: {error}: run it again, which says what is"
+        place.host.log_styled(words, fg="red", log_func=logger.error)
         return False
+    return True
+
+
+def _promote(state: State, run: Run, place: Place) -> bool:
+    own, said = _side(state, run, place), ""
+    password = Secret(secrets.token_hex(32))
+    command = promote_script(place.seen.desired, place.instance, place.pair, _ssh_place(state, place.pair))
+    if not _kept(place, lambda: own.allow(HANDOVER, HANDOVER_RULES, password)):
+        return False
+    done = run_command(state, place.host, command, f"{revealed(password)}\n", CHANGE)
+    said = done.stdout.strip().rpartition("\n")[2]
     if not said.startswith(PROMOTED):
-        words = printable(
-            said or done.output.strip() or "the connection broke amid it: run it again, which says what is"
-        )
-        place.host.log_styled(f"{role}: {words}", fg="red", log_func=logger.error)
+        broken = "the connection broke amid it: run it again, which says what is"
+        words = printable(said or done.output.strip() or broken)
+        place.host.log_styled(f"{place.instance.name}: {words}", fg="red", log_func=logger.error)
+        _kept(place, lambda: _forget(own))
         return False
-    where = f"{instance.address}:{instance.role.port}"
+    if not _kept(place, partial(_finish, own, place)):
+        return False
+    where = f"{place.instance.address}:{place.instance.role.port}"
     place.say(
         f"promoted: served by {place.host.name} at {where}; {place.pair.peer} serves it no more, whenever it is back: "
         "deploy then, which makes it the standby and keeps what is there; endpoints are to be written anew",
         "green",
     )
     return True
+
+
+def _forget(own: Side) -> None:
+    """Nobody may promote it any more."""
+    own.ask(("ACL", "DELUSER", HANDOVER))
+
+
+def _finish(own: Side, place: Place) -> None:
+    """Nothing of a standby is left in a server that serves, and its snapshot is its own. Raises MoveFailed."""
+    _forget(own)
+    own.ask(("CONFIG", "SET", *(word for item in OF_NONE.items() for word in item)))
+    if is_persistent(place.instance.role):
+        save(own)
 
 
 def _ssh_place(state: State, pair: Pair) -> str:

@@ -28,7 +28,7 @@ from tasks.run.survey import Look
 from tasks.steps import ending, gate
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.sandbox import as_role
-from tasks.steps.watch import unwatch_script, watch_script, while_watched
+from tasks.steps.watch import ENDED_THERE, said_there, unwatch_script, watch_script, while_watched
 
 NO_LIFE = "0" * 16  # of a copy of which it is not known
 AWAY = 60.0  # seconds for a host to which the connection was lost amid a restore
@@ -226,8 +226,12 @@ def _paths(swapped: CommandResult, word: str) -> list[str]:
 
 def _go_back(place: Place, swapped: CommandResult, stamp: str) -> str:
     """What was in place is there again, and served if it was before; in words."""
-    unit, host = place.instance.unit, place.host.name
+    unit, host, role = place.instance.unit, place.host.name, place.instance.name
     ended = _end(place)
+    if ENDED_THERE in ended.output:
+        return (
+            f"{ENDED_THERE} by itself; which data is in place and serves, it says there: {said_there(role)} on {host}"
+        )
     if not ended.succeeded:
         return (
             f"the server of the copy has not ended: {ended.output.strip()}: see journalctl -u {unit} on {host}; what "

@@ -36,7 +36,7 @@ from tasks.desired.paths import (
     unit_name,
 )
 from tasks.desired.standby import OF_NONE
-from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
+from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import Observed, count_keys
@@ -45,6 +45,7 @@ from tasks.run.options import only_plans, options
 from tasks.run.session import Run, current, unreachable
 from tasks.run.survey import Look, look_at_all, survey
 from tasks.steps.ending import ended, stop_script
+from tasks.steps.gate import is_busy
 from tasks.steps.handover import (
     BACK,
     HANDED_OVER,
@@ -71,6 +72,7 @@ from tasks.steps.sandbox import as_role
 from tasks.steps.standby import compare_samples, wait_until_in_sync
 
 NOTHING = "Nothing was handed over"
+BUSY = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,9 @@ def _obstacles(role: str, old: End, new: End, looks: Mapping[str, Look]) -> list
             f"{new.name}: its Redis is {ours}, and {old.name} has {theirs}: data never goes back to an older version: "
             "install the newer one there"
         )
-    if problem := copy_problem(new.info, new.instance.role.appendonly):
+    # One that saves or writes its log is waited for.
+    calm = {**new.info, **dict.fromkeys(BUSY, "0")}
+    if problem := copy_problem(calm, new.instance.role.appendonly):
         found.append(f"{new.name}: {problem}, expected a standby in sync: deploy, which says what it lacks")
     for end in (old, new):
         found += [f"{end.name}: {item}" for item in restart_refusals(end.instance.role, end.info) if end is new]
@@ -348,7 +352,9 @@ def _handed_over(state: State, swap: Swap, old: Side, new: Side) -> str:
             raise MoveFailed(f"{swap.new.name}: nothing can wait there for the handover: {begun.output}")
     except MoveFailed as error:
         raise MoveFailed(f"{error}: {_undone(swap, old, new)}") from error
-    job = hand_over_script(swap.move, HANDOVER, "" if swap.ends else _become(swap.old.pair))
+    # What makes the old one a standby from its next start on comes behind what makes the new one serve from its own:
+    # until then a start of the old one waits for a person, and never are there only two that follow each other.
+    job = hand_over_script(swap.move, HANDOVER)
     done = run_command(state, old.host, job, f"{revealed(of_old)} {revealed(of_new)}\n", CHANGE)
     said = done.stdout.strip().rpartition("\n")[2]
     if said.startswith(NOT_HANDED_OVER):
@@ -402,7 +408,23 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     begun = run_command(state, new.host, job, f"{revealed(password)}\n", CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{swap.new.name}: it serves, and its next start is not settled: {begun.output}: deploy")
+    if is_persistent(swap.new.instance.role):
+        save(new)
     return HANDED_OVER
+
+
+def save(new: Side) -> None:
+    """What lies under its snapshot's name is its own: what came over the network is none that it saved."""
+    new.ask(("BGSAVE", "SCHEDULE"))
+
+    def saved() -> None:
+        info = new.info()
+        if is_busy(info) or info.get("rdb_last_bgsave_status") != "ok":
+            raise MoveFailed(
+                f"{new.host.name}: it serves, and its snapshot is not written: {info.get('rdb_last_bgsave_status')}"
+            )
+
+    within(PATIENCE, saved)
 
 
 def _settled(state: State, run: Run, swap: Swap, old: Side, new: Side) -> str:

@@ -24,6 +24,7 @@ from tasks.steps.sandbox import as_role
 
 LONGEST = 12 * 3600  # seconds that a restore may take from the stop on: systemd ends the watch then
 AT_BOOT = "its host went down amid its restore"
+ENDED_THERE = "the host has ended this restore"
 LOADING = 900  # seconds for a server to start or end by itself
 
 
@@ -90,7 +91,12 @@ def _kept(role: str) -> tuple[str, str, str]:
 
 def while_watched(role: str, command: str) -> str:
     """Shell that runs `command` unless the watch has taken over. Pure."""
-    return f"[ -e {_directory(role)}/job ] || {{ echo 'the host has ended this restore'; exit 1; }}\n{command}"
+    return f"[ -e {_directory(role)}/job ] || {{ echo '{ENDED_THERE}'; exit 1; }}\n{command}"
+
+
+def said_there(role: str) -> str:
+    """Where the host says what came of a restore that it has ended by itself."""
+    return f"journalctl -u {watching(role)} -u {unrestored_unit(role)}"
 
 
 def _directory(role: str) -> str:

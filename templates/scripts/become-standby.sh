@@ -1,6 +1,6 @@
 #!/bin/sh
-# A server that was handed over is its role's standby from its next start on (tasks/steps/swap.py). The end of the unit that hands
-# over, which goes on when the controller is gone: the server follows the other one already, and its copy file is there.
+# A server that was handed over is its role's standby from its next start on (tasks/steps/swap.py): it follows the other one already,
+# whose next start is that of the role's server, and its copy file is there.
 : "${copy?}" "${drop_in?}" "${text?}" "${fence?}" "${begun?}" "${served?}"
 set -e
 [ -s "$copy" ]

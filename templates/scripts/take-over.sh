@@ -7,9 +7,8 @@
 # `patience` seconds, it stays what it is: a copy. `snapshot`: of a role without a log, that is noted only with this file,
 # for its next start may find nothing until it has saved.
 # `address`: the role's, where that comes along (docs/decisions/0033), on `interface`, kept there by `keeper` from then on: the
-# server, at `host` until then, listens there alone. `tls`: how redis-cli speaks TLS, where it does.
-# `served`: where one of a pair notes that it serves (`serving`).
-# Standard input: its password as `user`, and then as `owner`.
+# server, at `host` until then, listens there alone. `tls`: how redis-cli speaks TLS, where it does. `served`: where one of a pair
+# notes that it serves (`serving`). Standard input: its password as `user`, and then as `owner`.
 : "${address?}" "${interface?}" "${keeper?}" "${owner?}" "${tls?}"
 : "${user?}" "${host?}" "${port?}" "${drop_in?}" "${copy?}" "${unit?}" "${patience?}"
 : "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${served?}" "${serving?}"

@@ -55,7 +55,7 @@ def holders(tier: Tier) -> list[str]:
 
 
 WATCH = "/run/watched"
-SEEN = re.compile(rf"^\\[(\\S+)\\] (Deleted )?.* inet {re.escape(ADDRESS)}/", re.MULTILINE)
+SEEN = re.compile(rf"^\[(\S+)\] (Deleted )?.* inet {re.escape(ADDRESS)}/", re.MULTILINE)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def test_a_role_moves_along_with_its_address_and_its_clients_lose_nothing(tier: 
     with tier.operator(ROLE) as known:
         assert known.config_get("bind") == {"bind": ADDRESS}
         assert set(known.acl_users()) == {"default", "operator", SERVICE}
-    assert followed.gap < 3
+    assert followed.gap < 6  # a SYN that is lost is sent again after one second, and after two more
     assert holders(tier) == ["two"]
     assert can_connect(tier.lab.netns, ADDRESS, INNER_PORT)
     one = tier.lab.hosts["one"]

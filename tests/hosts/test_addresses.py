@@ -21,7 +21,7 @@ ON_IT = f"ip -o -4 address show dev host0 to {ADDRESS}/32"
 KEEP = "Keep addresses on their interface"
 
 
-@pytest.fixture(params=["bookworm", "trixie"])
+@pytest.fixture(params=["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
 def tier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tier]:
     suite: Suite = request.param
     with ContainerLab([HostSpec(name, (address,), suite) for name, address in OWN.items()]) as lab:

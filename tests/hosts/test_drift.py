@@ -406,7 +406,7 @@ def test_a_report_that_cannot_be_written_is_an_error(pair: Tier, tmp_path: Path)
 # --- No false alarms
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
 def site(request: pytest.FixtureRequest, sites: dict[Suite, Site]) -> Site:
     """A host of each Debian release whose rounds are over."""
     chosen: Site = sites[request.param]

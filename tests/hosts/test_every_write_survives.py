@@ -23,7 +23,7 @@ pytestmark = pytest.mark.hosts
 HOST = "redis-1"
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
 def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     """All five roles on one host of each Debian release, just deployed."""
     with ContainerLab(layout("onebox", request.param)) as lab:

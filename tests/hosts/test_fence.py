@@ -14,14 +14,13 @@ from tests.hosts.conftest import INNER_PORT, TABLE, Tier, layout, output, overri
 from tests.hosts.test_drift import assert_in_sync, check
 from tests.hosts.writer import writing
 from tests.lab.containers import ContainerLab
-from tests.lab.debian import Suite
 
 pytestmark = pytest.mark.hosts
 
 ROLE, ADDRESS, PORT = "crypto", TABLE["crypto"]["address"], TABLE["crypto"]["port"]
 STRANGER = "172.28.2.200"  # another machine on the same wire
 FENCED = overriding({ROLE: {"allow_from": ["172.28.2.254"]}})  # where the lab's clients come from
-SUITES: tuple[Suite, ...] = ("bookworm", "trixie")
+SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.soak))
 
 # Connects `count` times from an address and stays; prints how often it got in, and goes when its input ends.
 CONNECTS = """

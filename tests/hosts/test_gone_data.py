@@ -19,7 +19,7 @@ DISK = "/srv/disk"  # stands for a disk: bound to the directory
 MOUNT = f"mount --bind {DISK} {DIRECTORY}"
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
 def tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     """crypto alone on a host, its data on a disk of its own, with a key in it."""
     with ContainerLab([HostSpec(f"redis-{ROLE}", (ADDRESS,), request.param)]) as lab:

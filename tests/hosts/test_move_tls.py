@@ -91,7 +91,7 @@ def test_a_role_whose_clients_show_certificates_moves_along_with_its_address(tie
         holds_all(known)
     with connected(tier, "operator", ADDRESS, **options(files, "operator")) as operator:
         assert operator.config_get("tls-replication") == {"tls-replication": "no"}
-    assert followed.gap < 3
+    assert followed.gap < 6  # a SYN that is lost is sent again after one second, and after two more
     done = moved.run("tasks/drift.py")
     assert done.returncode == 0, output(done)
     assert_nothing_left(moved)

@@ -39,7 +39,7 @@ def deployed_before(tmp_path: Path, suite: str) -> Iterator[Tier]:
         yield tier
 
 
-@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+@pytest.mark.parametrize("suite", ["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
 def test_a_tier_deployed_before_is_made_safe_by_one_deploy_that_loses_nothing(tmp_path: Path, suite: str) -> None:
     with deployed_before(tmp_path, suite) as tier:
         written = {role: write(tier, role) for role in ROLES}

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.desired.guard import guard_text, peer_text
+from tasks.desired.guard import PATIENCE, guard_text, peer_text
 from tasks.desired.paths import copy_drop_in, peer_file, promoted_file, served_file
 from tests.hosts.on_loopback import ACL, PASSWORD, free_port, replies, server, speaker
 from tests.lab.tools import redis_programs
@@ -51,9 +51,17 @@ class Pair:
     def path(self, path: str) -> Path:
         return self.directory / path.lstrip("/")
 
-    def start(self, *passwords: str, notes: tuple[str, ...] = (), copy: bool = False, host: str = "127.0.0.1") -> Start:
-        """What the program says before a start, with these notes there."""
+    def start(
+        self,
+        *passwords: str,
+        notes: tuple[str, ...] = (),
+        copy: bool = False,
+        host: str = "127.0.0.1",
+        patience: int = PATIENCE,
+    ) -> Start:
+        """What the program says before a start, with these notes there, and when it asks for so many seconds."""
         text = guard_text("crypto", OWN, (host, self.port))
+        text = text.replace(f"patience={PATIENCE}\n", f"patience={patience}\n")
         for path in (peer_file("crypto"), served_file("crypto"), promoted_file("crypto")):
             text = text.replace(f"={path}\n", f"={self.path(path)}\n")
         for name in notes:
@@ -159,18 +167,19 @@ def test_a_copy_starts_whoever_serves_and_what_was_noted_of_its_serving_goes(her
     assert not found.served
 
 
+SILENT = "no answer of a Redis server within 1 s"
 UNKNOWN: dict[str, tuple[Callable[[socket.socket], None], str]] = {
-    "silent": (replies(), "no answer of a Redis server within 3 s"),
-    "slow": (slow, "no answer of a Redis server within 3 s"),
-    "no Redis": (replies(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no answer of a Redis"),
-    "hangs up": (lambda connection: None, "no answer of a Redis"),
+    "silent": (replies(), SILENT),
+    "slow": (slow, SILENT),
+    "no Redis": (replies(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no answer of a Redis server within 3 s"),
+    "hangs up": (lambda connection: None, "no answer of a Redis server within 3 s"),
     "endless": (endless, ""),
     "loading, and no more": (replies(b"+OK\r\n", b"-LOADING Redis is loading the dataset in memory\r\n"), "LOADING"),
     "no login asked for": (replies(b"+OK\r\n", b"-NOAUTH Authentication required.\r\n"), "NOAUTH"),
     "full": (replies(b"-ERR max number of clients reached\r\n"), "max number of clients"),
     "another kind": (replies(b"+OK\r\n", b"*2\r\n$8\r\nsentinel\r\n*0\r\n"), "sentinel"),
     "an empty list": (replies(b"+OK\r\n", b"*0\r\n"), ""),
-    "half of it": (replies(b"+OK\r\n", b"*5\r\n$5\r\nslave\r\n"), "no answer of a Redis server within 3 s"),
+    "half of it": (replies(b"+OK\r\n", b"*5\r\n$5\r\nslave\r\n"), SILENT),
     "control characters": (replies(b"+OK\r\n", b"+\x1b[2Jmaster\r\n"), "[2Jmaster"),
     "one that has two masters' words": (
         replies(b"+OK\r\n", b"*2\r\n$5\r\nslave\r\n$6\r\nmaster\r\n"),
@@ -200,8 +209,10 @@ def test_an_answer_that_tells_nothing_lets_it_start_only_where_nobody_can_have_t
     here: Path, other: str, notes: tuple[str, ...]
 ) -> None:
     say, why = UNKNOWN[other]
+    silent = why == SILENT
     with speaker(say) as port:
-        judge(Pair(here, port).start(PASSWORD, notes=notes), notes, why)
+        found = Pair(here, port).start(PASSWORD, notes=notes, patience=1 if silent else PATIENCE)
+    judge(found, notes, why)
 
 
 @pytest.mark.parametrize("notes", ALL_NOTES[:3])

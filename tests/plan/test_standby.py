@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tasks.catalogue.standby import paired
+from tasks.desired.guard import with_notes
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in
 from tasks.observed.state import FileState, Observed
@@ -40,6 +41,11 @@ def secrets_file(tmp_path: Path) -> Path:
     return file
 
 
+def noted(host: Host) -> Observed:
+    """A host as desired, which has noted that it serves where it does."""
+    return as_desired(with_notes(host, {"crypto": True}))
+
+
 def serving(host: Host) -> Observed:
     """A host whose server says that it serves, whatever the inventory says."""
     seen = as_desired(host)
@@ -62,13 +68,13 @@ def looked(
 
 
 def test_there_is_nothing_to_do_where_one_serves_and_the_other_follows(inventory: str, secrets_file: Path) -> None:
-    result = looked(inventory, secrets_file, as_desired, as_desired, "deploy.py", "-y")
+    result = looked(inventory, secrets_file, noted, noted, "deploy.py", "-y")
     assert result.exit_code == 0, result.output
     assert "nothing to change on 2 hosts" in result.output
 
 
 def test_a_standby_that_is_added_is_planned_and_its_primary_is_not_touched(inventory: str, secrets_file: Path) -> None:
-    result = looked(inventory, secrets_file, as_desired, fresh)
+    result = looked(inventory, secrets_file, noted, fresh)
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     assert "crypto: unit redis-crypto.service: inactive → a standby of redis-crypto (let it follow its primary)" in said

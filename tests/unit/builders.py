@@ -25,6 +25,7 @@ from tasks.catalogue.tls import Credentials
 from tasks.compare.difference import ByHand, Difference, Remedy, Subject
 from tasks.compare.server import defaults
 from tasks.desired.build import desired_host
+from tasks.desired.guard import NOTE
 from tasks.desired.host import Away, Host, Instance, Pair, Plan, User, fence_chains
 from tasks.desired.paths import (
     INNER_PORT_UNIT,
@@ -39,6 +40,7 @@ from tasks.desired.paths import (
     credential,
     data_directory,
     proof_record,
+    served_file,
 )
 from tasks.observed.state import FileState, FileUser, Listener, Observed, Served, Server
 from tests.tree import ROLES, tree
@@ -232,6 +234,11 @@ def as_desired(host: Host) -> Observed:
             )
             for file in host.files
             if file.path not in {begun_file(item.name) for item in host.instances if item.is_standby}
+        }
+        | {
+            served_file(pair.role): FileState("file", "root", "root", "0600", f"{NOTE}\n")
+            for pair in host.pairs
+            if not pair.is_standby
         }
         | {
             path: FileState("file", "root", "root", "0600", RECORD)

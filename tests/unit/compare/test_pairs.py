@@ -10,6 +10,7 @@ from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, unserved_pairs, verdict
+from tasks.compare.standby import ahead_of_standby
 from tasks.compare.unknown import Kind
 from tasks.compare.unwell import Code
 from tasks.desired.host import Host
@@ -344,3 +345,25 @@ def test_a_standby_that_follows_a_third_server_is_taken_from_it_by_nobody(it: St
     if it is not S.SERVES:
         assert "172.28.2.77:6383" in str(unknown["other"][0])
         assert "redis_crypto" in unknown["other"][0].remedy
+
+
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
+    hosts = pair_of()
+    one, other = seen(hosts["one"], S.FENCED), seen(hosts["other"], copy)
+    _, unknown = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
+    (found,) = unknown["one"]
+    assert found.kind is Kind.NOBODY
+    told = ("see on other", "MASTER MODE enabled", f"on one: rm {handed_over_drop_in('crypto')}", "systemctl start")
+    for word in told:
+        assert word in found.remedy
+
+
+@pytest.mark.parametrize(("version", "refused"), [("5:8.0.2-3", True), ("5:7.0.15-1~deb12u10", False), (None, False)])
+def test_a_server_is_not_upgraded_under_a_standby_that_could_not_follow_it(version: str | None, refused: bool) -> None:
+    hosts = pair_of()
+    one, other = seen(hosts["one"], S.SERVES), seen(hosts["other"], S.FOLLOWS)
+    found, _ = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
+    assert one is not None
+    said = list(ahead_of_standby(replace(found["one"], redis_version=version), one))
+    assert [("upgrade other, hand over" in item) for item in said] == [True] * refused

@@ -48,7 +48,7 @@ def test_a_standby_says_that_it_has_no_link(info: dict[str, str], found: list[tu
 @pytest.mark.parametrize(
     ("slave", "found"),
     [
-        ({}, [(Code.STANDBY_DOWN, "warning")]),
+        ({"slave0": ""}, [(Code.STANDBY_DOWN, "warning")]),
         ({"slave0": copy(50_000_000, 0)}, []),
         ({"slave0": copy(50_000_000, 0, "wait_bgsave")}, [(Code.STANDBY_DOWN, "warning")]),
         ({"slave0": copy(30_000_000, 0)}, [(Code.STANDBY_LAG, "warning")]),

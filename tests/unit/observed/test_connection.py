@@ -588,6 +588,7 @@ def speaks(out: bytes, err: bytes, times: int = 15) -> Answer:
             time.sleep(0.1)
             channel.sendall(out)
             channel.sendall_stderr(err)
+        channel.sendall(f"{mark_in(command)}\n".encode())
         channel.send_exit_status(0)
         channel.close()
 
@@ -612,7 +613,7 @@ def test_who_looks_on_gives_a_host_up_that_says_nothing(link: Link, answer: Answ
 def test_a_host_that_says_something_now_and_then_is_heard_to_its_end(link: Link, out: bytes, err: bytes) -> None:
     link.server.answer = speaks(out, err)
     bound_connection(link.host)
-    with patient(Patience(time.monotonic(), 0.4, answered=[0.1])):
+    with patient(Patience(time.monotonic(), 1.2, answered=[0.3])):
         assert run_command(link.state, link.host, "true").output == "\n".join(["a"] * 15)
 
 

@@ -13,6 +13,7 @@ from tasks.observed.connection import CommandResult
 from tasks.run.survey import Look
 from tasks.steps import replace as step
 from tasks.steps.replace import Place, put_in_place
+from tasks.steps.watch import ENDED_THERE
 from tests.unit.builders import BACKUP, as_desired, desired
 from tests.unit.compare.test_copies import copy
 
@@ -214,3 +215,17 @@ def test_whose_data_it_is_is_noted_over_a_new_connection(monkeypatch: pytest.Mon
     host = Paper(monkeypatch, **{"in": SET_ASIDE, "continue": LOST})
     assert host.restores()
     assert host.did[-3:] == ["continue", "reconnect", "continue"]
+
+
+def test_of_a_restore_that_its_host_has_ended_the_host_is_named_and_nothing_claimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paper = Paper(monkeypatch, **{"in": LOST})
+    answers = iter([DONE, CommandResult(False, "", f"{ENDED_THERE}\n")])
+    monkeypatch.setattr(step, "_end", lambda place: next(answers))
+    assert not paper.restores()
+    said = paper.said[-1]
+    assert "the host has ended this restore by itself; which data is in place and serves, it says there" in said
+    assert "journalctl -u caas-redis-restore-crypto.service -u caas-redis-unrestored-crypto.service on redis-1" in said
+    assert "back" not in paper.did
+    assert "lies beside" not in said

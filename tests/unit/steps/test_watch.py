@@ -195,3 +195,16 @@ def test_a_boot_starts_what_is_written_and_nothing_else_of_it_is_left() -> None:
     assert f"kept='{kept}'" in text.replace("'\"'\"'", "'")
     assert f"rm -f {kept}" in text
     assert "ConditionPathExists=/var/lib/caas-redis/crypto.restoring" in text
+
+
+def test_on_a_full_disk_no_restore_is_watched_and_nothing_is_kept(tmp_path: Path) -> None:
+    record, unit, wanted = (tmp_path / name for name in ("record", "a.service", "wants/a.service"))
+    for lacking in (record, unit):
+        full = Path(f"{lacking}.new")
+        full.symlink_to("/dev/full")
+        keep = script("keep-watch", record=str(record), unit_file=str(unit), wanted=str(wanted), text="x", job="y")
+        # As the watch has it: what fails in the middle must end it.
+        text = prepared(f"(\n{keep}\n) || {{ rm -f {record}; exit 1; }}\necho watched")
+        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert not any(path.exists() for path in (record, unit, wanted, full))
