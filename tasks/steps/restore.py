@@ -78,7 +78,7 @@ def _restore_role(state: State, run: Run) -> int:
     place.say(f"from the copy of {copy}{why}", "blue")
     if wish.into:
         return 0 if only_plans() or _beside(place, wish.into, lambda: _fetched(place, copy, wish.into)) else 1
-    place.say(f"in the place of {in_place(place.instance, place.observed)}", "blue")
+    place.say(f"in the place of {_replaced(place)}", "blue")
     if only_plans():
         return 0
     _confirm(wish.role)
@@ -166,6 +166,17 @@ def _place(state: State, run: Run, wish: Wish) -> Place:
     return found[0]
 
 
+def _replaced(place: Place) -> str:
+    """What is no more what the role has, in words."""
+    words = in_place(place.instance, place.observed)
+    if not place.instance.role.paired:
+        return words
+    return (
+        f"{words}, and of what its standby has, which copies it: where that is more than is here, promote that one "
+        "instead (docs/runbook.md, Promote a standby)"
+    )
+
+
 def _is_deployed(place: Place) -> bool:
     """Whether what runs a role is there: only its data may be missing."""
     return place.observed.unit(place.instance.unit)["LoadState"] == "loaded" and place.instance.user in (
@@ -247,7 +258,7 @@ def _undo(place: Place, wish: Wish, second: int) -> int:
             return 0
         place.fail(_instead(place, wish))
         return 1
-    place.say(f"in the place of {in_place(place.instance, place.observed)}", "blue")
+    place.say(f"in the place of {_replaced(place)}", "blue")
     if only_plans():
         return 0
     _confirm(wish.role)

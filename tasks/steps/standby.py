@@ -39,12 +39,18 @@ OURS = (Remedy.FOLLOW, Remedy.RENEW)
 
 
 def bring_into_sync(seen: Look) -> None:
-    """Every standby of the host follows its primary and has what that has. After the start of those that serve."""
+    """Every standby of the host follows its primary and has what that has. After the start of those that serve.
+
+    On the host of one that is to start it is an operation, too, which waits for what follows it already: pyinfra orders
+    the operations of two hosts by those that they share alone.
+    """
     due = [item for item in by_role(seen, OURS) if item.is_standby]
-    if due:
+    primaries = [item for item in by_role(seen, Remedy.START, "unit") if seen.desired.pair_of(item.name) is not None]
+    if due or primaries:
         told = {item.name: _paths(seen, item) for item in due}
         aside = [item.name for item in by_role(seen, Remedy.RENEW)]
-        call(name=FOLLOWS, function=_follow_all, paths=told, aside=aside)
+        begun = [item.name for item in primaries if not item.is_standby]
+        call(name=FOLLOWS, function=_follow_all, paths=told, aside=aside, begun=begun)
 
 
 def _paths(seen: Look, instance: Instance) -> list[str]:
@@ -53,10 +59,15 @@ def _paths(seen: Look, instance: Instance) -> list[str]:
     return [item.name for item in listed]
 
 
-def _follow_all(state: State, host: Host, paths: Mapping[str, Sequence[str]], aside: Sequence[str]) -> bool:
+def _follow_all(
+    state: State, host: Host, paths: Mapping[str, Sequence[str]], aside: Sequence[str], begun: Sequence[str]
+) -> bool:
     """One that fails keeps no other back."""
     desired = current(state).tier.hosts[host.name]
     done = True
+    for instance in desired.instances:
+        if instance.name in begun:
+            _wait_for_its_standby(state, host, instance, desired.pair_of(instance.name))
     for instance in desired.instances:
         pair = desired.pair_of(instance.name)
         if instance.name not in paths or pair is None or not instance.is_standby:
@@ -68,6 +79,18 @@ def _follow_all(state: State, host: Host, paths: Mapping[str, Sequence[str]], as
             host.log_styled(f"{instance.name}: no standby: {error}", fg="red", log_func=logger.error)
             done = False
     return done
+
+
+def _wait_for_its_standby(state: State, host: Host, instance: Instance, pair: Pair | None) -> None:
+    """The standby that was left without a primary has found it again; what it lacks else, the proof says."""
+    if pair is None:
+        return
+    try:
+        standby, own = sides(state, host, instance, pair)
+        if standby.info().get("role") == "slave":
+            wait_until_in_sync(instance, own, standby)
+    except MoveFailed:
+        pass
 
 
 def sides(state: State, host: Host, instance: Instance, pair: Pair) -> tuple[Side, Side]:

@@ -203,6 +203,74 @@ def test_nobody_serves_a_role(lab: Tier) -> None:
     assert done.returncode == 0, output(done)
 
 
+def refused(tier: Tier, *options: str) -> str:
+    """What a deploy says that changes nothing."""
+    done = tier.run("deploy.py", *options)
+    assert done.returncode != 0, output(done)
+    return " ".join(output(done).split())
+
+
+def keys_there(tier: Tier, host: str) -> int:
+    """Keys that a server has, whether it answers for them or not."""
+    with at(tier, host) as known:
+        return int(known.info("keyspace")["db0"]["keys"])
+
+
+def test_a_primary_without_its_data_begins_nothing_that_its_standby_would_copy(lab: Tier) -> None:
+    tier = paired(lab)
+    old, has = lab.lab.hosts[OLD], keys_there(tier, NEW)
+    assert has >= len(KEYS)
+    old.sh("systemctl stop redis-crypto; mkdir /srv/disk; mv -T /var/lib/redis/crypto /srv/disk/crypto")
+    for words in ((), ("--data", "begin_empty=crypto"), ("--data", "accept_loss=crypto")):
+        said = refused(tier, *words)
+        assert f"{NEW} has {has} keys" in said
+        assert "promote=crypto" in said
+    assert keys_there(tier, NEW) == has
+    assert "inactive" in old.sh("systemctl is-active redis-crypto || true")
+    old.sh("rm -rf /var/lib/redis/crypto; mv -T /srv/disk/crypto /var/lib/redis/crypto")
+    tier.deploy()
+    assert takers(tier) == [OLD]
+    assert is_in_sync(tier, NEW)
+
+
+def test_a_standby_that_follows_a_third_server_is_not_taken_from_it(lab: Tier) -> None:
+    tier = paired(lab)
+    told(tier, NEW, "REPLICAOF", "172.28.2.99", PORT)
+    lab.lab.hosts[OLD].sh("systemctl stop redis-crypto")
+    assert "172.28.2.99:6383" in refused(tier)
+    with at(tier, NEW) as known:
+        assert known.info("replication")["master_host"] == "172.28.2.99"
+    lab.lab.hosts[NEW].sh("systemctl stop redis-crypto")  # no server was ever there
+    tier.deploy()
+    assert takers(tier) == [OLD]
+    assert is_in_sync(tier, NEW)
+
+
+def test_a_standby_whose_primary_left_the_inventory_is_not_begun_without_its_data(lab: Tier) -> None:
+    tier = paired(lab)
+    has = keys_there(tier, NEW)
+    placed(lab, crypto=NEW, socket=NEW)
+    said = refused(tier, "--limit", NEW)
+    assert "promote=crypto" in said
+    assert " mv " not in said
+    assert keys_there(paired(lab), NEW) == has
+
+
+def test_a_pairs_first_deploy_that_failed_is_repeated(lab: Tier) -> None:
+    """The standby's files were written, and neither server has ever run."""
+    tier = placed(lab, crypto=(OLD, NEW), socket=(NEW, OLD), compliance=(OLD, NEW))
+    tier.deploy()
+    for name in (NEW, OLD):
+        lab.lab.hosts[name].sh(
+            "systemctl stop redis-compliance; rm -rf /var/lib/redis/compliance/* /var/lib/caas-redis/compliance "
+            "/run/caas-redis/compliance.served"
+        )
+    assert "copy.conf" in lab.lab.hosts[NEW].sh("ls /etc/systemd/system/redis-compliance.service.d")
+    tier.deploy()
+    assert is_in_sync(tier, NEW, "compliance", 6382)
+    paired(lab)
+
+
 def test_a_standby_that_leaves_keeps_its_data_as_that_of_a_copy(lab: Tier) -> None:
     tier = paired(lab)
     tier = placed(lab, crypto=OLD, socket=(NEW, OLD))

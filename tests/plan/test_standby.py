@@ -11,11 +11,11 @@ import yaml
 from tasks.catalogue.standby import paired
 from tasks.desired.guard import with_notes
 from tasks.desired.host import Host
-from tasks.desired.paths import begun_file
+from tasks.desired.paths import begun_file, copy_drop_in
 from tasks.observed.state import FileState, Observed
 from tests.plan.harness import Result, Site, State, run
 from tests.plan.hosts import bare_takes, changing
-from tests.unit.builders import as_desired, fresh, passwords, roles, stopped, with_server
+from tests.unit.builders import as_desired, fresh, passwords, roles, stopped, with_server, with_unit
 
 ONE, OTHER = "redis-crypto", "redis-crypto-2"
 PAIR = """
@@ -81,6 +81,18 @@ def test_a_standby_that_is_added_is_planned_and_its_primary_is_not_touched(inven
     assert f"{ONE}: crypto" not in said
     assert result.names()[-2:] == ["Bring standbys into sync", "Prove the tier"]
     assert "Start instances" not in result.names()
+
+
+def test_a_standby_is_brought_into_sync_behind_the_start_of_its_primary(inventory: str, secrets_file: Path) -> None:
+    """However much more there is to do for the primary: pyinfra orders hosts by what they share alone."""
+
+    def down(host: Host) -> Observed:
+        seen = stopped(as_desired(host), "crypto")
+        return with_unit(seen, "redis-crypto.service", DropInPaths=copy_drop_in("crypto"))
+
+    names = looked(inventory, secrets_file, keeping, down).names()
+    assert {"Start instances", "Bring standbys into sync"} <= set(names)
+    assert names.index("Start instances") < names.index("Bring standbys into sync")
 
 
 def test_no_inventory_hands_a_role_over(inventory: str, secrets_file: Path) -> None:

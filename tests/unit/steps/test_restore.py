@@ -177,6 +177,18 @@ def test_beside_a_log_that_cannot_be_cut_the_copy_is_named_too(monkeypatch: pyte
     assert f"--data at={copy(1).run}" in host.said[-1]
 
 
+def test_a_restore_says_that_a_standby_loses_what_it_has_by_it_before_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Paper(monkeypatch)
+    place = host.place()
+    monkeypatch.setattr(step, "_cut", lambda *words: FAILED)
+    monkeypatch.setattr(step, "known_copies", lambda *words: ())
+    step._undo(place, Wish("crypto"), 5)
+    assert not any("standby" in line for line in host.said)
+    role = place.instance.role.model_copy(update={"paired": True})
+    step._undo(replace(place, instance=replace(place.instance, role=role)), Wish("crypto"), 5)
+    assert any("and of what its standby has, which copies it" in line for line in host.said)
+
+
 def placed(monkeypatch: pytest.MonkeyPatch, one: Stance, other: Stance, into: str = "") -> Place:
     """Where a restore would put a copy, of a pair that was seen so."""
     hosts = pair_of()
