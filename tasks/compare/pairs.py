@@ -349,17 +349,17 @@ def _half_way(role: str, sides: tuple[Side, Side]) -> str:
     gone = next((side for side in sides if side.stance in (Stance.DEMOTED, Stance.FENCED)), None)
     if gone is None or not any(side.stance in COPIES for side in sides):
         return ""
-    if gone.stance is Stance.FENCED:
-        return _cut_short(role, gone, sides)
-    return f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
+    return (
+        f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off, or starts the old one "
+        "again where the other was not told"
+    )
 
 
-def _cut_short(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
-    """What a person does where the old server's host went down amid a handover: whether the copy was told, it knows."""
-    copy = next(side.host for side in sides if side is not fenced)
+def by_hand(role: str, fenced: str, copy: str) -> str:
+    """What a person does where the old server's host went down amid a handover, and its copy may have been told."""
     return (
         f"see on {copy} whether it was told to serve since: {begun_file(role)} is there, or journalctl -u "
-        f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced.host}: rm {handed_over_drop_in(role)}, "
+        f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced}: rm {handed_over_drop_in(role)}, "
         f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
         f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
         f"{copy} --data serve_alone={role}; then deploy to both"

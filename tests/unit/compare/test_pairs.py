@@ -9,6 +9,7 @@ import pytest
 from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
+from tasks.compare.moving import moves
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, unserved_pairs, verdict
 from tasks.compare.standby import ahead_of_standby
 from tasks.compare.unknown import Kind
@@ -348,15 +349,23 @@ def test_a_standby_that_follows_a_third_server_is_taken_from_it_by_nobody(it: St
 
 
 @pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
-def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
+def test_where_a_host_went_down_amid_a_handover_the_command_is_said_that_settles_it(copy: Stance) -> None:
     hosts = pair_of()
     one, other = seen(hosts["one"], S.FENCED), seen(hosts["other"], copy)
     _, unknown = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
     (found,) = unknown["one"]
     assert found.kind is Kind.NOBODY
-    told = ("see on other", "MASTER MODE enabled", f"on one: rm {handed_over_drop_in('crypto')}", "systemctl start")
-    for word in told:
-        assert word in found.remedy
+    assert "tasks/handover.py --data handover=crypto" in found.remedy
+
+
+@pytest.mark.parametrize("it", [S.FENCED, S.DEMOTED])
+def test_a_handover_within_a_pair_that_was_cut_off_is_no_move(it: Stance) -> None:
+    hosts = pair_of()
+    one = seen(hosts["one"], it)
+    assert one is not None
+    assert moves({"one": (hosts["one"], one)}) == ([], [])
+    (said,) = [str(item.remedy) for item in compare(hosts["one"], one) if item.name == handed_over_drop_in("crypto")]
+    assert "tasks/handover.py --data handover=crypto" in said
 
 
 @pytest.mark.parametrize(("version", "refused"), [("5:8.0.2-3", True), ("5:7.0.15-1~deb12u10", False), (None, False)])
