@@ -32,3 +32,18 @@ def may_have_served(info: Mapping[str, str] | None, noted: bool, old: tuple[str,
     if info.get("master_link_status") != "up" and not was_linked:
         return "its server there has not been linked to the old one since it was started, or told something"
     return ""
+
+
+def has_served(old: Mapping[str, str], then: str, noted: bool, to: tuple[str, int]) -> str:
+    """In words, by what a copy is known to have served since its handover, whatever it is now; empty where it is not.
+
+    `old`: what the old server, which runs, says. `then`: its history when it was handed over, empty where that is not
+    known. Who follows takes another history only from a server that serves, and only `to`, the copy, was it told to
+    follow. `noted`: whether the copy's host has noted that the role has run there, which no copy does.
+    """
+    if old.get("role") != "slave" or f"{old.get('master_host')}:{old.get('master_port')}" != f"{to[0]}:{to[1]}":
+        return ""
+    if noted:
+        return "it is noted there that the role has run there"
+    known = all(re.fullmatch("[0-9a-f]{40}", text) for text in (then, old.get("master_replid", "")))
+    return "the old server has followed its history since" if known and old["master_replid"] != then else ""

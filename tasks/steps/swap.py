@@ -10,7 +10,6 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
@@ -28,7 +27,6 @@ from tasks.compare.pairs import Stance, by_hand, stance
 from tasks.compare.restarts import restart_refusals
 from tasks.desired.host import File, Host, Instance, Pair
 from tasks.desired.paths import (
-    REPLACED,
     begun_file,
     copy_drop_in,
     copy_file,
@@ -38,7 +36,7 @@ from tasks.desired.paths import (
     unit_name,
 )
 from tasks.desired.standby import OF_NONE
-from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
+from tasks.observed.bounds import CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import Observed, count_keys
@@ -58,9 +56,10 @@ from tasks.steps.handover import (
     Side,
     hand_over_script,
     handing_over,
-    lacks,
+    keep_snapshot,
     take_over_script,
     taking_over,
+    unsettled,
     wait_until_over,
     wait_until_settled,
     within,
@@ -70,7 +69,6 @@ from tasks.steps.lock import hold_now
 from tasks.steps.move import copy_problem, is_persistent
 from tasks.steps.operations import file_command
 from tasks.steps.retire import supersede_command
-from tasks.steps.sandbox import as_role
 from tasks.steps.standby import compare_samples, wait_until_in_sync
 
 NOTHING = "Nothing was handed over"
@@ -372,20 +370,7 @@ def _following(pair: Pair) -> list[str]:
 
 def _keep_snapshot(state: State, swap: Swap, old: Side, new: Side) -> None:
     """What the old server has is kept beside its data: where it cannot follow, that may be all that is left of it."""
-    instance = swap.old.instance
-    old.ask(("BGSAVE",))
-
-    def saved() -> None:
-        info = old.info()
-        if info.get("rdb_bgsave_in_progress") != "0" or info.get("rdb_last_bgsave_status") != "ok":
-            raise MoveFailed(f"{swap.old.name}: its snapshot was not written: {info.get('rdb_last_bgsave_status')}")
-
-    within(CHANGE.seconds, saved)
-    kept = f"{snapshot_file(instance.role)}{REPLACED}{datetime.now(UTC):%Y%m%d%H%M%S}"
-    job = script("keep-snapshot", snapshot=snapshot_file(instance.role), kept=kept)
-    done = run_command(state, swap.old.host, as_role(instance, job, ASIDE_PATIENCE), bound=CHANGE)
-    if not done.succeeded:
-        raise MoveFailed(f"{swap.old.name}: its snapshot is not kept: {done.output.strip()}")
+    kept = keep_snapshot(swap.old.instance, old)
     old.host.log_styled(f"{swap.role}: what it has is kept in {kept}", fg="blue")
     wait_until_in_sync(swap.new.instance, old, new)
 
@@ -442,7 +427,8 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     if not done.succeeded:
         raise MoveFailed(f"{swap.new.name}: it does not start: {done.output.strip()}: nobody serves {swap.role}")
     there = within(BACK, new.info)
-    lacking = "" if there.get("role") == "master" else lacks(info, there, swap.new.where)
+    serves = there.get("role") == "master"
+    lacking = "" if serves else unsettled(swap.old.instance, old, new, (info, there), swap.new.where)
     if lacking:
         raise MoveFailed(
             f"{swap.new.name}: {lacking}: nobody serves {swap.role}: see docs/availability.md, A copy that lacks "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.compare.cut_short import may_have_served
+from tasks.compare.cut_short import has_served, may_have_served
 
 OLD = ("172.28.2.1", 6383)
 # As 7.0.15 says it of one whose primary was killed.
@@ -41,3 +41,38 @@ def test_one_of_which_that_is_not_seen_may_have_been_told(info: dict[str, str] |
 
 def test_one_whose_host_has_noted_that_the_role_ran_may_have_been_told() -> None:
     assert "noted" in may_have_served(LINKED, True, OLD)
+
+
+TO = ("172.28.2.2", 6383)
+THEN = "a" * 40
+FOLLOWED = {"role": "slave", "master_host": "172.28.2.2", "master_port": "6383", "master_replid": "b" * 40}
+
+
+def test_a_copy_has_served_where_the_old_server_has_followed_its_history() -> None:
+    assert "has followed its history" in has_served(FOLLOWED, THEN, False, TO)
+
+
+def test_a_copy_has_served_where_its_host_has_noted_it() -> None:
+    assert "noted" in has_served(FOLLOWED | {"master_replid": THEN}, "", True, TO)
+
+
+@pytest.mark.parametrize(
+    ("more", "then"),
+    [
+        ({"master_replid": THEN}, THEN),  # its own still
+        ({}, ""),  # what it had is not known
+        ({}, "a" * 39),
+        ({"master_replid": ""}, THEN),
+        ({"master_replid": "b" * 39}, THEN),
+        ({"role": "master"}, THEN),
+        ({"master_host": "172.28.2.77"}, THEN),  # whose history it is, is not known
+        ({"master_port": "6384"}, THEN),
+    ],
+)
+def test_what_is_not_known_is_not_taken_for_served(more: dict[str, str], then: str) -> None:
+    assert has_served(FOLLOWED | more, then, False, TO) == ""
+
+
+@pytest.mark.parametrize("more", [{"role": "master"}, {"master_host": "172.28.2.77"}])
+def test_what_a_host_has_noted_counts_beside_an_old_server_that_follows_it_only(more: dict[str, str]) -> None:
+    assert has_served(FOLLOWED | more, THEN, True, TO) == ""
