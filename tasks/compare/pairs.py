@@ -308,6 +308,8 @@ def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
         return Verdict(begun[0].host)
     if first.stance is other.stance is Stance.EMPTY:
         return Verdict(first.host)
+    if all(side.stance in (Stance.FOLLOWS, Stance.COPY) for side in sides):
+        return Verdict("", f"{seen}: nobody serves it", _two_copies(role, sides), Kind.NOBODY)
     way = _half_way(role, sides) or (
         "start the one that served last, if its data is there; where its host is lost: tasks/handover.py --data "
         f"promote={role} (docs/runbook.md, Promote a standby)"
@@ -363,6 +365,17 @@ def by_hand(role: str, fenced: str, copy: str) -> str:
         f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
         f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
         f"{copy} --data serve_alone={role}; then deploy to both"
+    )
+
+
+def _two_copies(role: str, sides: tuple[Side, Side]) -> str:
+    """What a person does where either server starts as a copy of the other: neither gives the other one anything."""
+    names, unit = " or ".join(side.host for side in sides), unit_name(role)
+    return (
+        f"see which of {names} served last: on that one journalctl -u {unit} says MASTER MODE enabled last, or "
+        f"{begun_file(role)} is there. On the other one: systemctl stop {unit}; cp -a {data_directory(role)} "
+        f"/root/{role}-copy. On the one that served last: systemctl stop {unit}; rm {copy_drop_in(role)}; systemctl "
+        f"daemon-reload; deploy with --limit to its host and --data serve_alone={role}; then deploy to both"
     )
 
 

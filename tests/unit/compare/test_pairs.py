@@ -1,5 +1,6 @@
 """Which of two hosts serves: a table over all that can be seen of both."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -186,6 +187,27 @@ def test_an_old_primary_that_comes_back_has_its_data_set_aside() -> None:
     assert found["/var/lib/redis/crypto"] == Remedy.RENEW
     assert found[begun_file("crypto")] == Remedy.FOLLOW
     assert found[UNIT] == Remedy.FOLLOW
+
+
+@pytest.mark.parametrize("mark", [begun_file, promoted_file])
+def test_a_stopped_standby_that_has_noted_that_it_served_has_its_data_set_aside(mark: Callable[[str], str]) -> None:
+    """What makes it a copy may still be there: what it wrote meanwhile is nobody else's."""
+    hosts = pair_of()
+    other = seen(hosts["other"], S.COPY)
+    assert other is not None
+    other = replace(other, files={**other.files, mark("crypto"): FILE})
+    found, _ = orient({"one": (hosts["one"], seen(hosts["one"], S.SERVES)), "other": (hosts["other"], other)})
+    remedies = {item.name: item.remedy for item in compare(found["other"], other)}
+    assert remedies["/var/lib/redis/crypto"] == Remedy.RENEW
+
+
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_of_two_copies_a_person_is_told_how_the_one_that_served_last_serves(copy: Stance) -> None:
+    hosts = pair_of()
+    both = {name: (host, seen(host, it)) for (name, host), it in zip(hosts.items(), (S.FOLLOWS, copy), strict=True)}
+    (found,) = orient(both)[1]["one"]
+    for word in ("MASTER MODE enabled", f"rm {copy_drop_in('crypto')}", "--data serve_alone=crypto", "cp -a"):
+        assert word in found.remedy
 
 
 def test_an_older_version_is_no_standby_of_a_newer_one() -> None:
