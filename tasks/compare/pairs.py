@@ -209,7 +209,7 @@ def stance(instance: Instance, observed: Observed) -> Stance:
     if observed.is_active(instance.unit):
         server = observed.servers.get(role)
         says = server.info.get("role") if server is not None and server.refusal is None else None
-        follows = Stance.FOLLOWS if is_copy else Stance.DEMOTED if is_fenced else Stance.TOLD
+        follows = Stance.DEMOTED if is_fenced else Stance.FOLLOWS if is_copy else Stance.TOLD
         running = {"master": Stance.SERVES, "slave": follows}
         return running.get(says or "", Stance.UNTOLD)
     if is_copy:

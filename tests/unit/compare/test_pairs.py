@@ -201,6 +201,15 @@ def test_a_stopped_standby_that_has_noted_that_it_served_has_its_data_set_aside(
     assert remedies["/var/lib/redis/crypto"] == Remedy.RENEW
 
 
+def test_an_old_server_whose_handover_has_not_ended_is_that_whatever_it_is_at_its_next_start() -> None:
+    """A deploy that was cut off has written what makes it a standby, and what keeps it from its start is there."""
+    host = pair_of()["one"]
+    one = seen(host, S.DEMOTED)
+    assert one is not None
+    one = with_unit(one, UNIT, DropInPaths=f"{copy_drop_in('crypto')} {handed_over_drop_in('crypto')}")
+    assert stance(host.instances[0], one) is S.DEMOTED
+
+
 @pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
 def test_of_two_copies_a_person_is_told_how_the_one_that_served_last_serves(copy: Stance) -> None:
     hosts = pair_of()
