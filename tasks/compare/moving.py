@@ -142,6 +142,8 @@ def _move(instance: Instance, name: str, source: str, leftover: Leftover, observ
 def _replaced(instance: Instance, observed: Observed) -> Iterator[str]:
     """Why a role does not go on where it was handed over from: it would not start, or serve beside another one."""
     role = instance.name
+    if instance.role.paired:
+        return  # its two hosts take each other's place, and what of that was cut off pairs.py says
     if is_handed_over(role, observed) and _says(role, observed) != "master":
         server = observed.servers.get(role)
         info = server.info if server is not None else {}
@@ -429,6 +431,8 @@ def handover_differences(desired: Host, observed: Observed) -> Iterator[Differen
                 f"its data was handed over to another host, or was about to be: put that one into group "
                 f"redis_{role} if it serves; if none does, rm {path}, systemctl daemon-reload, and deploy"
             )
+            if instance.role.paired:
+                advice = f"its handover was cut off: tasks/handover.py --data handover={role}, which settles that"
             remedy = Remedy.REMOVE if _says(role, observed) == "master" else ByHand(advice)
             yield Difference(role, "file", path, "absent", "keeps it from its next start", remedy)
         if moved_file(role) in observed.files and role not in (*observed.copies, *observed.superseded):

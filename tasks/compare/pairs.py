@@ -209,7 +209,7 @@ def stance(instance: Instance, observed: Observed) -> Stance:
     if observed.is_active(instance.unit):
         server = observed.servers.get(role)
         says = server.info.get("role") if server is not None and server.refusal is None else None
-        follows = Stance.FOLLOWS if is_copy else Stance.DEMOTED if is_fenced else Stance.TOLD
+        follows = Stance.DEMOTED if is_fenced else Stance.FOLLOWS if is_copy else Stance.TOLD
         running = {"master": Stance.SERVES, "slave": follows}
         return running.get(says or "", Stance.UNTOLD)
     if is_copy:
@@ -308,6 +308,8 @@ def _of_what_lies_there(role: str, first: Side, other: Side) -> Verdict:
         return Verdict(begun[0].host)
     if first.stance is other.stance is Stance.EMPTY:
         return Verdict(first.host)
+    if all(side.stance in (Stance.FOLLOWS, Stance.COPY) for side in sides):
+        return Verdict("", f"{seen}: nobody serves it", _two_copies(role, sides), Kind.NOBODY)
     way = _half_way(role, sides) or (
         "start the one that served last, if its data is there; where its host is lost: tasks/handover.py --data "
         f"promote={role} (docs/runbook.md, Promote a standby)"
@@ -349,20 +351,31 @@ def _half_way(role: str, sides: tuple[Side, Side]) -> str:
     gone = next((side for side in sides if side.stance in (Stance.DEMOTED, Stance.FENCED)), None)
     if gone is None or not any(side.stance in COPIES for side in sides):
         return ""
-    if gone.stance is Stance.FENCED:
-        return _cut_short(role, gone, sides)
-    return f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off"
+    return (
+        f"tasks/handover.py --data handover={role}, which finishes a handover that was cut off, or starts the old one "
+        "again where the other was not told"
+    )
 
 
-def _cut_short(role: str, fenced: Side, sides: tuple[Side, ...]) -> str:
-    """What a person does where the old server's host went down amid a handover: whether the copy was told, it knows."""
-    copy = next(side.host for side in sides if side is not fenced)
+def by_hand(role: str, fenced: str, copy: str) -> str:
+    """What a person does where the old server's host went down amid a handover, and its copy may have been told."""
     return (
         f"see on {copy} whether it was told to serve since: {begun_file(role)} is there, or journalctl -u "
-        f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced.host}: rm {handed_over_drop_in(role)}, "
+        f"{unit_name(role)} says MASTER MODE enabled; if neither, on {fenced}: rm {handed_over_drop_in(role)}, "
         f"systemctl daemon-reload, systemctl start {unit_name(role)}, which serves as before; else on {copy}: "
         f"systemctl stop {unit_name(role)}, rm {copy_drop_in(role)}, systemctl daemon-reload, and deploy with --limit "
         f"{copy} --data serve_alone={role}; then deploy to both"
+    )
+
+
+def _two_copies(role: str, sides: tuple[Side, Side]) -> str:
+    """What a person does where either server starts as a copy of the other: neither gives the other one anything."""
+    names, unit = " or ".join(side.host for side in sides), unit_name(role)
+    return (
+        f"see which of {names} served last: on that one journalctl -u {unit} says MASTER MODE enabled last, or "
+        f"{begun_file(role)} is there. On the other one: systemctl stop {unit}; cp -a {data_directory(role)} "
+        f"/root/{role}-copy. On the one that served last: systemctl stop {unit}; rm {copy_drop_in(role)}; systemctl "
+        f"daemon-reload; deploy with --limit to its host and --data serve_alone={role}; then deploy to both"
     )
 
 

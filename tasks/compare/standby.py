@@ -17,6 +17,7 @@ from tasks.desired.paths import (
     handed_over_drop_in,
     manifest_file,
     moved_file,
+    promoted_file,
     snapshot_file,
 )
 from tasks.observed.state import Observed
@@ -105,7 +106,9 @@ def sets_aside(instance: Instance, observed: Observed) -> bool:
         and manifest_file(role) not in observed.data_files
         and snapshot_file(role) in observed.data_files
     )
-    return stance(instance, observed) not in MEANT or cut
+    # What makes it a copy at its next start may outlive that it served: what it wrote then, no other one has.
+    served = any(path in observed.files for path in (begun_file(role.name), promoted_file(role.name)))
+    return stance(instance, observed) not in MEANT or served or cut
 
 
 def _of_before(instance: Instance, observed: Observed) -> Difference:

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from pyinfra import logger
@@ -20,25 +21,30 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES, REPLICATION, TAKEOVER_RULES
 from tasks.catalogue.secret import Secret, revealed
+from tasks.compare.cut_short import has_served
 from tasks.compare.moving import Move
 from tasks.desired.guard import NOTE
+from tasks.desired.host import Instance
 from tasks.desired.paths import (
     LOCK_DIRECTORY,
+    REPLACED,
     begun_file,
     copy_drop_in,
     copy_file,
     handed_over_drop_in,
     moved_file,
+    snapshot_file,
     tls_files,
     unit_name,
 )
-from tasks.observed.bounds import CHANGE
+from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, exchange_as
 from tasks.observed.refusal import Cause
 from tasks.observed.script import script
 from tasks.run.session import current
+from tasks.steps.sandbox import as_role
 
 PAUSE = 10_000  # milliseconds after which a server whose handover nobody ends lets its writers go on by itself
 LAG = 1_500  # milliseconds that a copy in sync may take for the last bytes, before its writers go on as before
@@ -152,7 +158,7 @@ class Side:
         return word
 
 
-def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> str:
+def hand_over(move: Move, instance: Instance, old: Side, new: Side, password: str, note: Note) -> str:
     """The role's writers are served by the new server, and by it alone; how long they waited, in words.
 
     `password`: the new server's. That by which the old one is told is made here, and valid there alone: the new host,
@@ -177,7 +183,7 @@ def hand_over(move: Move, old: Side, new: Side, password: str, note: Note) -> st
         raise MoveFailed(f"{move.source}: {said}")
     if not said.startswith(HANDED_OVER):
         wait_until_over(move, old)
-        settle(move, old, new, password, note)
+        settle(move, instance, old, new, password, note)
         said = f"{HANDED_OVER}: {said or done.output or 'the connection broke amid it'}"
     wait_until_settled(move, new, note)
     return said
@@ -240,11 +246,11 @@ def _state_of(unit: str) -> str:
     return f"systemctl show -P ActiveState {unit}"
 
 
-def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
+def settle(move: Move, instance: Instance, old: Side, new: Side, password: str, note: Note) -> None:
     """A handover of which nobody knows how far it got is finished: the old server is seen to follow, the new serves.
 
     No handover is under way any more (wait_until_over). Raises MoveFailed where the old one serves, where nobody tells,
-    or where the copy is not seen to hold all that the old one had.
+    or where the copy is not seen to hold all that the old one had, nor to have served since.
     """
     info = old.info()
     if info.get("role") != "slave":
@@ -252,7 +258,7 @@ def settle(move: Move, old: Side, new: Side, password: str, note: Note) -> None:
     _start_again(move, new, info)
     _release(move, old)
     there = within(BACK, new.info)
-    if there.get("role") != "master" and (lacking := lacks(info, there, move.copied_at)):
+    if there.get("role") != "master" and (lacking := unsettled(instance, old, new, (info, there), move.copied_at)):
         raise MoveFailed(
             f"{move.target}: {lacking}: nobody serves {move.role}, and {move.source} {_holds(info)}: see "
             "docs/availability.md, A copy that lacks something"
@@ -305,6 +311,54 @@ def _start_again(move: Move, new: Side, info: Mapping[str, str]) -> None:
         )
 
 
+def unsettled(
+    instance: Instance, old: Side, new: Side, said: tuple[Mapping[str, str], Mapping[str, str]], to: Endpoint
+) -> str:
+    """In words, why a copy must not serve where an old server follows it; empty where it may. `said`: what both say.
+
+    It may where it holds all that the old one had. One that has served since, and was started as a copy again, has on
+    its disk what it acknowledged, where it has a log; what the old one has of it is kept beside its data then, for that
+    may be the last moment of it. Raises MoveFailed where that is not kept.
+    """
+    info, there = said
+    lacking = lacks(info, there, to)
+    if not lacking:
+        return ""
+    fence, begun = handed_over_drop_in(old.role), begun_file(old.role)
+    then = old.says(f"sed -n 's/^# history: //p' {fence} 2>/dev/null | grep . || echo unknown")
+    noted = new.says(f"test -e {begun} && echo noted || echo none") == "noted"
+    served = has_served(info, then, noted, to)
+    if not served:
+        return lacking
+    if not instance.role.appendonly:
+        return f"{lacking}; {served}, and it has no log: which of the two has the newest data is not known"
+    kept = keep_snapshot(instance, old)
+    old.host.log_styled(f"{old.role}: {new.host.name} has served since ({served}); what is here is kept in {kept}")
+    return ""
+
+
+def keep_snapshot(instance: Instance, old: Side) -> str:
+    """Where what a server has is kept, beside its data. Raises MoveFailed where it is not."""
+    stale = ("CONFIG", "SET", "replica-serve-stale-data")
+    save = ("BGSAVE",)
+    # One that has lost whom it follows saves only while it would answer everybody, as it does for no longer than that.
+    follows = old.info().get("role") == "slave"
+    old.ask(*([(*stale, "yes"), save, (*stale, "no")] if follows else [save]))
+
+    def saved() -> None:
+        info = old.info()
+        if info.get("rdb_bgsave_in_progress") != "0" or info.get("rdb_last_bgsave_status") != "ok":
+            raise MoveFailed(f"{old.host.name}: its snapshot was not written: {info.get('rdb_last_bgsave_status')}")
+
+    within(CHANGE.seconds, saved)
+    kept = f"{snapshot_file(instance.role)}{REPLACED}{datetime.now(UTC):%Y%m%d%H%M%S}"
+    job = script("keep-snapshot", snapshot=snapshot_file(instance.role), kept=kept)
+    done = run_command(old.state, old.host, as_role(instance, job, ASIDE_PATIENCE), bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(f"{old.host.name}: its snapshot is not kept: {done.output.strip()}")
+    return kept
+
+
 PING = 14  # bytes by which a server's offset grows each ten seconds without a write
 
 
@@ -351,8 +405,8 @@ def wait_until_settled(move: Move, new: Side, note: Note) -> None:
     within(WATCH, look, 0.1)
 
 
-def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") -> str:
-    """Shell that hands a role's writers over, in a unit of its own; `then`: what it does when they were. Pure."""
+def hand_over_script(move: Move, new_user: str = REPLICATION) -> str:
+    """Shell that hands a role's writers over, in a unit of its own. Pure."""
     words = (
         f"{move.role} was handed over to {move.to[0]}:{move.to[1]}, or was about to be: deploy, which says what to do"
     )
@@ -375,7 +429,6 @@ def hand_over_script(move: Move, new_user: str = REPLICATION, then: str = "") ->
         lag=LAG,
         patience=TOLD,
     )
-    job = f"( {job} ) || exit\n{then}" if then else job
     return detached("hand-over", move.role, job, TOLD + 30, "yes")
 
 

@@ -186,7 +186,7 @@ def _move(state: State, move: Move) -> None:
     if role != ("slave" if move.handed_over else "master"):
         raise MoveFailed(f"{move.source}: its role is {role} meanwhile: deploy again")
     if move.handed_over:
-        settle(move, old, new, password, note)
+        settle(move, instance, old, new, password, note)
         wait_until_settled(move, new, note)
     else:
         said = _copied_and_handed_over(move, instance, old, new, password, note)
@@ -211,7 +211,7 @@ def _copied_and_handed_over(move: Move, instance: Instance, old: Side, new: Side
             _wait_for_copy(move, instance, old, new)
         _compare(old, new)
         _meet(move, old, move.copied_at)
-        return hand_over(move, old, new, password, note)
+        return hand_over(move, instance, old, new, password, note)
     except Exception as error:  # a fault of this tool leaves no more behind than what a host does
         why = str(error) if isinstance(error, MoveFailed) else fault(error)
         raise MoveFailed(f"{why}: {_undone(move, old, new)}") from error

@@ -10,7 +10,6 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
@@ -21,12 +20,13 @@ from tasks.catalogue.data_names import HANDOVER as WORD
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
 from tasks.catalogue.standby import is_older
+from tasks.compare.cut_short import may_have_served
+from tasks.compare.data_files import pieces
 from tasks.compare.moving import Move
-from tasks.compare.pairs import Stance, stance
+from tasks.compare.pairs import Stance, by_hand, stance
 from tasks.compare.restarts import restart_refusals
 from tasks.desired.host import File, Host, Instance, Pair
 from tasks.desired.paths import (
-    REPLACED,
     begun_file,
     copy_drop_in,
     copy_file,
@@ -36,7 +36,7 @@ from tasks.desired.paths import (
     unit_name,
 )
 from tasks.desired.standby import OF_NONE
-from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
+from tasks.observed.bounds import CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import Observed, count_keys
@@ -56,9 +56,10 @@ from tasks.steps.handover import (
     Side,
     hand_over_script,
     handing_over,
-    lacks,
+    keep_snapshot,
     take_over_script,
     taking_over,
+    unsettled,
     wait_until_over,
     wait_until_settled,
     within,
@@ -68,7 +69,6 @@ from tasks.steps.lock import hold_now
 from tasks.steps.move import copy_problem, is_persistent
 from tasks.steps.operations import file_command
 from tasks.steps.retire import supersede_command
-from tasks.steps.sandbox import as_role
 from tasks.steps.standby import compare_samples, wait_until_in_sync
 
 NOTHING = "Nothing was handed over"
@@ -104,13 +104,17 @@ class End:
 
 @dataclass(frozen=True)
 class Swap:
-    """A role that host `old` serves and that host `new` is to serve; `ends`: the old one cannot follow the new one."""
+    """A role that host `old` serves and that host `new` is to serve; `ends`: the old one cannot follow the new one.
+
+    `untold`: the old one went down amid its handover, and the new one was never told: the old one serves again.
+    """
 
     role: str
     old: End
     new: End
     ends: bool
     cut_off: bool = False  # it was handed over already, and not finished
+    untold: bool = False
 
     @property
     def move(self) -> Move:
@@ -120,6 +124,11 @@ class Swap:
     def __str__(self) -> str:
         info = self.old.info
         keys, size = count_keys(info)[0], int(info.get("used_memory") or 0) / (1 << 20)
+        if self.untold:
+            return (
+                f"{self.role}: {self.old.name} went down amid its handover, and {self.new.name} was not told to serve: "
+                f"{self.old.name} is started and serves as before, {self.new.name} is its standby as before"
+            )
         if self.cut_off:
             return f"{self.role}: from {self.old.name} to {self.new.name}: handed over already, it is finished"
         then = f"{self.old.name} is its standby then"
@@ -196,7 +205,7 @@ def chosen(state: State, run: Run, role: str) -> Swap:
         lost += [f"{name}: could not be read: {item.error}" for name, item in looks.items() if item.observed is None]
         both = "expected both of its hosts in this run, and seen: without --limit and --exclude"
         raise Refusal(listed(f"{NOTHING}: {role}: {both}", lost) if lost else f"{NOTHING}: {role}: {both}")
-    if cut := _cut_off(role, ends):
+    if cut := _cut_off(role, ends) or _cut_short(role, ends, looks):
         return cut
     serving = [end for end in ends if not end.instance.is_standby]
     if len(serving) != 1 or any(item.role == role for end in ends for item in looks[end.name].unknown):
@@ -229,6 +238,43 @@ def _cut_off(role: str, ends: Sequence[End]) -> Swap | None:
         if both[0] is Stance.DEMOTED and both[1] in (Stance.FOLLOWS, Stance.COPY):
             return Swap(role, old, new, is_older(_version(old), _version(new)), cut_off=True)
     return None
+
+
+def _cut_short(role: str, ends: Sequence[End], looks: Mapping[str, Look]) -> Swap | None:
+    """A handover amid which the old server's host went down, and whose copy was not told to serve.
+
+    Raises Refusal, with what a person looks at and runs, where it may have been told, or the old one has not its data.
+    """
+    first, other = ends
+    for old, new in ((first, other), (other, first)):
+        both = stance(old.instance, old.observed), stance(new.instance, new.observed)
+        if both[0] is not Stance.FENCED or both[1] not in (Stance.FOLLOWS, Stance.COPY):
+            continue
+        noted = begun_file(role) in new.observed.files
+        why = may_have_served(new.info if both[1] is Stance.FOLLOWS else None, noted, old.where)
+        found = (
+            [f"{new.name}: {why}: it may have been told to serve: {by_hand(role, old.name, new.name)}"] if why else []
+        )
+        found += [f"{old.name}: {item}" for item in _not_there(old, new, looks)]
+        if found:
+            raise Refusal(listed(f"{NOTHING}: {role}: {old.name} went down amid its handover to {new.name}", found))
+        return Swap(role, old, new, ends=False, untold=True)
+    return None
+
+
+def _not_there(old: End, new: End, looks: Mapping[str, Look]) -> list[str]:
+    """Why an old server must not be started beside a copy of it, which would copy whatever it begins with."""
+    data = [
+        item for item in looks[old.name].differences if (item.role, item.subject) == (old.instance.name, "persistence")
+    ]
+    if data:
+        return [str(item) for item in data]
+    if is_persistent(old.instance.role) and pieces(old.instance.name, old.observed):
+        return []
+    return [
+        f"nothing of what it had is on its disk, and {new.name} may be all that has it: take the power of {old.name} "
+        "off, and promote: docs/runbook.md, Promote a standby"
+    ]
 
 
 def _version(end: End) -> str:
@@ -271,6 +317,8 @@ def _swap(state: State, run: Run, swap: Swap) -> str:
     """How long its writers waited, in words. Raises MoveFailed in words that say who serves the role now."""
     old, new = (_side(state, run, end) for end in (swap.old, swap.new))
     wait_until_over(swap.move, old)
+    if swap.untold:
+        return _given_back(state, swap, old, new)
     if swap.cut_off:
         said = _finished(state, swap, old, new)
     else:
@@ -322,20 +370,7 @@ def _following(pair: Pair) -> list[str]:
 
 def _keep_snapshot(state: State, swap: Swap, old: Side, new: Side) -> None:
     """What the old server has is kept beside its data: where it cannot follow, that may be all that is left of it."""
-    instance = swap.old.instance
-    old.ask(("BGSAVE",))
-
-    def saved() -> None:
-        info = old.info()
-        if info.get("rdb_bgsave_in_progress") != "0" or info.get("rdb_last_bgsave_status") != "ok":
-            raise MoveFailed(f"{swap.old.name}: its snapshot was not written: {info.get('rdb_last_bgsave_status')}")
-
-    within(CHANGE.seconds, saved)
-    kept = f"{snapshot_file(instance.role)}{REPLACED}{datetime.now(UTC):%Y%m%d%H%M%S}"
-    job = script("keep-snapshot", snapshot=snapshot_file(instance.role), kept=kept)
-    done = run_command(state, swap.old.host, as_role(instance, job, ASIDE_PATIENCE), bound=CHANGE)
-    if not done.succeeded:
-        raise MoveFailed(f"{swap.old.name}: its snapshot is not kept: {done.output.strip()}")
+    kept = keep_snapshot(swap.old.instance, old)
     old.host.log_styled(f"{swap.role}: what it has is kept in {kept}", fg="blue")
     wait_until_in_sync(swap.new.instance, old, new)
 
@@ -392,7 +427,8 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     if not done.succeeded:
         raise MoveFailed(f"{swap.new.name}: it does not start: {done.output.strip()}: nobody serves {swap.role}")
     there = within(BACK, new.info)
-    lacking = "" if there.get("role") == "master" else lacks(info, there, swap.new.where)
+    serves = there.get("role") == "master"
+    lacking = "" if serves else unsettled(swap.old.instance, old, new, (info, there), swap.new.where)
     if lacking:
         raise MoveFailed(
             f"{swap.new.name}: {lacking}: nobody serves {swap.role}: see docs/availability.md, A copy that lacks "
@@ -411,6 +447,36 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     if is_persistent(swap.new.instance.role):
         save(new)
     return HANDED_OVER
+
+
+def _given_back(state: State, swap: Swap, old: Side, new: Side) -> str:
+    """The old server, which went down amid its handover, serves as before. Raises MoveFailed where it must not.
+
+    No handover is under way any more: nobody tells the copy to serve from here on. What it says is asked once more.
+    """
+    waiting = taking_over(swap.role)
+    new.says(f"systemctl stop {waiting} 2>/dev/null; echo stopped")
+    noted = new.says(f"test -e {begun_file(swap.role)} && echo noted || echo none") != "none"
+    if why := may_have_served(within(BACK, new.info), noted, swap.old.where):
+        raise MoveFailed(f"{swap.new.name}: {why} meanwhile: nothing was changed: run the same command again")
+    fence, unit = handed_over_drop_in(swap.role), unit_name(swap.role)
+    directory = fence.rpartition("/")[0]
+    start = (
+        f"rm -f {fence} && sync {directory} && systemctl daemon-reload && timeout {PATIENCE:.0f} systemctl start "
+        f"{unit} && systemctl reset-failed {unit}; rmdir {directory} 2>/dev/null; systemctl is-active --quiet {unit}"
+    )
+    done = run_command(state, swap.old.host, start, bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(
+            f"{swap.old.name}: it does not start: {done.output.strip() or 'see its journal'}: nobody serves "
+            f"{swap.role}: deploy, when it does"
+        )
+    serve_again = within(BACK, old.info).get("role")
+    if serve_again != "master":
+        raise MoveFailed(f"{swap.old.name}: its role is {serve_again}, expected master: run the same command again")
+    said = _undone(swap, old, new)
+    wait_until_in_sync(swap.new.instance, old, new)
+    return f"{NOT_HANDED_OVER}: {said}"
 
 
 def save(new: Side) -> None:

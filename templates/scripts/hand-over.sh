@@ -56,16 +56,18 @@ said=$(new INFO replication)
 [ "$(field role "$said")" = slave ] || undo "the copy does not answer as one over the network: ${said:0:200}"
 said=$(old INFO replication)
 [ "$(field role "$said")" = master ] || undo "its role is $(field role "$said"), expected master"
+history=$(field master_replid "$said")
 if [ -n "$address" ]; then
   said=$(place)
   read -r _ device _ found _ <<<"$said"
   [ "$found" = "$address/32" ] && [ "$(wc -l <<<"$said")" = 1 ] ||
     undo "$address is to leave with it, and is here as ${said:-nothing}, expected what $keeper adds and nothing else"
 fi
-# From here on a crash starts nothing that nobody looked at: whether the copy serves is then not known here.
+# From here on a crash starts nothing that nobody looked at: whether the copy serves is then not known here. Its history is that of
+# another server only when it has followed one that served (tasks/compare/cut_short.py).
 mkdir -p "${fence%/*}"
 fenced=yes
-printf '%s\n' "# $words" '[Service]' "ExecStartPre=+/bin/sh -c 'echo \"$words\"; exit 1'" >"$fence.new"
+printf '%s\n' "# $words" "# history: $history" '[Service]' "ExecStartPre=+/bin/sh -c 'echo \"$words\"; exit 1'" >"$fence.new"
 sync "$fence.new"
 { mv -fT "$fence.new" "$fence" && sync "${fence%/*}" "${fence%/*/*}" && systemctl daemon-reload; } || undo "$fence cannot be written"
 began=$(now)

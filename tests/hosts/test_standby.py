@@ -271,6 +271,29 @@ def test_a_pairs_first_deploy_that_failed_is_repeated(lab: Tier) -> None:
     paired(lab)
 
 
+def test_a_host_that_goes_down_amid_a_handover_serves_again_where_the_standby_was_not_told(lab: Tier) -> None:
+    tier = paired(lab)
+    (serving,) = takers(tier)
+    (standby,) = {OLD, NEW} - {serving}
+    there, fence = lab.lab.hosts[serving], "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
+    text = "[Service]\\nExecStartPre=+/bin/false\\n"
+    there.sh(f"mkdir -p {Path(fence).parent}; printf '{text}' >{fence}; systemctl daemon-reload")
+    there.sh(
+        "systemctl kill --signal=KILL redis-crypto; systemctl stop redis-crypto; rm -f /run/caas-redis/crypto.served"
+    )
+    assert takers(tier) == []
+    assert tier.run("deploy.py").returncode != 0
+    (command,) = entries()["nobody-serves-a-role"].commands
+    (done,) = follow(tier, "nobody-serves-a-role", commands=[command])
+    assert f"not handed over: {serving} serves it as before" in " ".join(output(done).split())
+    assert takers(tier) == [serving]
+    assert is_in_sync(tier, standby)
+    with at(tier, serving) as known:
+        assert known.mget(*KEYS) == list(KEYS.values())
+    assert there.sh(f"test -e {fence} && echo there || true") == ""
+    assert tier.deploy_json()["results"]["totals"]["success"] == 0
+
+
 def test_a_standby_that_leaves_keeps_its_data_as_that_of_a_copy(lab: Tier) -> None:
     tier = paired(lab)
     tier = placed(lab, crypto=OLD, socket=(NEW, OLD))

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.hosts import figures
 from tests.hosts.conftest import Tier, layout, output, wait_for
 from tests.hosts.followers import following
-from tests.hosts.pair import HANDOVER, KEYS, PORT, SERVICE, filled, is_in_sync, paired, takers, under_way
+from tests.hosts.pair import HANDOVER, KEYS, PORT, SERVICE, filled, is_in_sync, paired, takers, told, under_way
 from tests.hosts.placing import ADDRESS, NEW, OLD, at, placed
 from tests.hosts.test_move import lost
 from tests.lab.containers import ContainerLab
@@ -98,6 +99,43 @@ def test_a_server_that_is_killed_amid_a_handover_costs_no_acknowledged_write(tie
     with at(tier, serving) as known:
         assert known.mget(*KEYS) == list(KEYS.values())
     figures.add(FAULTS, f"  1 × {victim} server killed: {found}, longest gap {followed.gap:.2f} s")
+
+
+def test_a_host_that_loses_its_power_right_after_it_began_to_serve_loses_no_acknowledged_write(tier: Tier) -> None:
+    """What makes its server a copy at its next start is there still, and the old server follows it."""
+    (old,) = takers(tier)
+    (new,) = {OLD, NEW} - {old}
+    there, host = tier.lab.hosts[old], tier.lab.hosts[new]
+    with at(tier, old) as known:
+        history = known.info("replication")["master_replid"]
+        known.config_set("masteruser", "replication", "masterauth", tier.passwords["crypto"]["replication"])
+    fence = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
+    text = f"# history: {history}\\n[Service]\\nExecStartPre=+/bin/false\\n"
+    there.sh(f"mkdir -p {Path(fence).parent}; printf '{text}' >{fence}; systemctl daemon-reload")
+    told(tier, old, "REPLICAOF", ADDRESS[new], PORT)
+    told(tier, new, "REPLICAOF", "NO", "ONE")
+    with at(tier, new) as known:
+        known.set("acknowledged", "by the new one")
+    wait_for(lambda: is_in_sync(tier, old), "the old one follows")
+    host.sh(f"systemctl kill --signal=KILL {UNIT}")
+    wait_for(lambda: follows(tier, new) and not is_in_sync(tier, old), "it is a copy again")
+    assert takers(tier) == []
+    assert tier.run("deploy.py").returncode != 0
+    done = tier.run(*HANDOVER)
+    assert done.returncode == 0, output(done)
+    assert takers(tier) == [new]
+    with at(tier, new) as known:
+        assert known.get("acknowledged") == "by the new one"
+        assert known.mget(*KEYS) == list(KEYS.values())
+    assert is_in_sync(tier, old)
+    assert "dump.rdb.replaced-" in there.sh("ls /var/lib/redis/crypto")
+
+
+def follows(tier: Tier, host: str) -> bool:
+    """Whether the server on a host says that it follows another one."""
+    with suppress(redis.RedisError), at(tier, host) as known:
+        return bool(known.info("replication")["role"] == "slave")
+    return False
 
 
 def test_a_network_that_is_cut_between_the_two_undoes_a_handover(tier: Tier) -> None:

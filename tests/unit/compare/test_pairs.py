@@ -1,5 +1,6 @@
 """Which of two hosts serves: a table over all that can be seen of both."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from tasks.catalogue.requested import Requests
 from tasks.compare.difference import Remedy
 from tasks.compare.host import compare
+from tasks.compare.moving import moves
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, unserved_pairs, verdict
 from tasks.compare.standby import ahead_of_standby
 from tasks.compare.unknown import Kind
@@ -187,6 +189,36 @@ def test_an_old_primary_that_comes_back_has_its_data_set_aside() -> None:
     assert found[UNIT] == Remedy.FOLLOW
 
 
+@pytest.mark.parametrize("mark", [begun_file, promoted_file])
+def test_a_stopped_standby_that_has_noted_that_it_served_has_its_data_set_aside(mark: Callable[[str], str]) -> None:
+    """What makes it a copy may still be there: what it wrote meanwhile is nobody else's."""
+    hosts = pair_of()
+    other = seen(hosts["other"], S.COPY)
+    assert other is not None
+    other = replace(other, files={**other.files, mark("crypto"): FILE})
+    found, _ = orient({"one": (hosts["one"], seen(hosts["one"], S.SERVES)), "other": (hosts["other"], other)})
+    remedies = {item.name: item.remedy for item in compare(found["other"], other)}
+    assert remedies["/var/lib/redis/crypto"] == Remedy.RENEW
+
+
+def test_an_old_server_whose_handover_has_not_ended_is_that_whatever_it_is_at_its_next_start() -> None:
+    """A deploy that was cut off has written what makes it a standby, and what keeps it from its start is there."""
+    host = pair_of()["one"]
+    one = seen(host, S.DEMOTED)
+    assert one is not None
+    one = with_unit(one, UNIT, DropInPaths=f"{copy_drop_in('crypto')} {handed_over_drop_in('crypto')}")
+    assert stance(host.instances[0], one) is S.DEMOTED
+
+
+@pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
+def test_of_two_copies_a_person_is_told_how_the_one_that_served_last_serves(copy: Stance) -> None:
+    hosts = pair_of()
+    both = {name: (host, seen(host, it)) for (name, host), it in zip(hosts.items(), (S.FOLLOWS, copy), strict=True)}
+    (found,) = orient(both)[1]["one"]
+    for word in ("MASTER MODE enabled", f"rm {copy_drop_in('crypto')}", "--data serve_alone=crypto", "cp -a"):
+        assert word in found.remedy
+
+
 def test_an_older_version_is_no_standby_of_a_newer_one() -> None:
     hosts = pair_of()
     newer = seen(hosts["other"], S.SERVES)
@@ -348,15 +380,23 @@ def test_a_standby_that_follows_a_third_server_is_taken_from_it_by_nobody(it: St
 
 
 @pytest.mark.parametrize("copy", [S.FOLLOWS, S.COPY])
-def test_where_a_host_went_down_amid_a_handover_it_is_said_who_knows_and_what_to_run(copy: Stance) -> None:
+def test_where_a_host_went_down_amid_a_handover_the_command_is_said_that_settles_it(copy: Stance) -> None:
     hosts = pair_of()
     one, other = seen(hosts["one"], S.FENCED), seen(hosts["other"], copy)
     _, unknown = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
     (found,) = unknown["one"]
     assert found.kind is Kind.NOBODY
-    told = ("see on other", "MASTER MODE enabled", f"on one: rm {handed_over_drop_in('crypto')}", "systemctl start")
-    for word in told:
-        assert word in found.remedy
+    assert "tasks/handover.py --data handover=crypto" in found.remedy
+
+
+@pytest.mark.parametrize("it", [S.FENCED, S.DEMOTED])
+def test_a_handover_within_a_pair_that_was_cut_off_is_no_move(it: Stance) -> None:
+    hosts = pair_of()
+    one = seen(hosts["one"], it)
+    assert one is not None
+    assert moves({"one": (hosts["one"], one)}) == ([], [])
+    (said,) = [str(item.remedy) for item in compare(hosts["one"], one) if item.name == handed_over_drop_in("crypto")]
+    assert "tasks/handover.py --data handover=crypto" in said
 
 
 @pytest.mark.parametrize(("version", "refused"), [("5:8.0.2-3", True), ("5:7.0.15-1~deb12u10", False), (None, False)])

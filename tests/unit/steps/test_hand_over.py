@@ -208,6 +208,8 @@ def test_the_old_server_stops_when_the_copy_has_all_and_only_then_the_copy_serve
         "old CLIENT KILL TYPE pubsub",
     ]
     assert "ExecStartPre=+/bin/sh -c 'echo \"deploy again\"; exit 1'" in found.fence.read_text()
+    # By which it is known later whether it has followed the copy since.
+    assert "# history: abc\n" in found.fence.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """When a copy may serve for an old server that follows it: only while it is seen to hold all that the old one had."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tasks.compare.moving import Move
@@ -8,11 +10,13 @@ from tasks.steps.handover import (
     MoveFailed,
     Note,
     lacks,
+    unsettled,
     wait_until_over,
     wait_until_serving,
     wait_until_settled,
     within,
 )
+from tests.unit.builders import desired
 
 TO = ("10.0.0.2", 6379)
 OLD = {
@@ -139,3 +143,74 @@ def test_one_that_says_anything_else_is_not(role: str, monkeypatch: pytest.Monke
 def test_one_whose_handover_is_not_over_is_not() -> None:
     with pytest.raises(MoveFailed, match="a handover is under way"):
         wait_until_serving("crypto", Host("active"))  # type: ignore[arg-type]
+
+
+# --- One that has served since, and was started as a copy again
+
+
+class Server:
+    """One side of a handover that was cut off: what its host and its server say."""
+
+    role = "crypto"
+
+    def __init__(self, name: str, word: str, **info: str) -> None:
+        self.word, self.said = word, {"rdb_bgsave_in_progress": "0", "rdb_last_bgsave_status": "ok", **info}
+        self.host, self.state = SimpleNamespace(name=name, log_styled=lambda *words: None), None
+        self.asked: list[str] = []
+
+    def says(self, command: str, first: str = "") -> str:
+        return self.word
+
+    def info(self) -> dict[str, str]:
+        return self.said
+
+    def ask(self, *commands: tuple[str, ...]) -> list[str]:
+        self.asked += [" ".join(command) for command in commands]
+        return ["OK" for _ in commands]
+
+
+THEN = "c" * 40
+ANEW = NEW | {"master_replid": "d" * 40, "slave_repl_offset": "1"}
+
+
+def cut_off(
+    monkeypatch: pytest.MonkeyPatch, then: str = THEN, noted: str = "none", log: bool = True, kept: bool = True
+) -> tuple[str, list[str]]:
+    """Why the copy must not serve, and what the old server was told."""
+    done = SimpleNamespace(succeeded=kept, output="its disk is full")
+    monkeypatch.setattr(handover, "run_command", lambda *words, **more: done)
+    old, new = Server("a", then, **OLD), Server("b", noted, **ANEW)
+    instance = desired("crypto", crypto={} if log else {"appendonly": False}).instances[0]
+    why = unsettled(instance, old, new, (OLD, ANEW), TO)  # type: ignore[arg-type]
+    return why, old.asked
+
+
+@pytest.mark.parametrize(("then", "noted"), [(THEN, "none"), ("unknown", "noted"), ("a" * 40, "noted")])
+def test_a_copy_that_has_served_since_serves_again_and_what_the_old_server_has_is_kept(
+    monkeypatch: pytest.MonkeyPatch, then: str, noted: str
+) -> None:
+    why, asked = cut_off(monkeypatch, then, noted)
+    assert why == ""
+    assert asked == [
+        "CONFIG SET replica-serve-stale-data yes",
+        "BGSAVE",
+        "CONFIG SET replica-serve-stale-data no",
+    ]
+
+
+@pytest.mark.parametrize("then", ["a" * 40, "unknown"])
+def test_a_copy_that_is_not_known_to_have_served_does_not(monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    why, asked = cut_off(monkeypatch, then)
+    assert "its history is" in why
+    assert asked == []
+
+
+def test_a_copy_that_has_served_without_a_log_does_not_serve_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    why, asked = cut_off(monkeypatch, log=False)
+    assert "it has no log: which of the two has the newest data is not known" in why
+    assert asked == []
+
+
+def test_a_copy_does_not_serve_before_what_the_old_server_has_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MoveFailed, match="a: its snapshot is not kept: its disk is full"):
+        cut_off(monkeypatch, kept=False)

@@ -14,10 +14,13 @@ import pytest
 
 from tasks.compare.difference import ByHand, Difference
 from tasks.compare.pairs import orient
+from tasks.desired.paths import begun_file, copy_drop_in
 from tasks.observed.script import script
+from tasks.observed.state import FileState
+from tasks.run.ending import Refusal
 from tasks.run.survey import Look
-from tasks.steps.swap import End, Swap, _cut_off, _following, _obstacles
-from tests.unit.builders import as_desired, pair_of, passwords, roles, with_server, with_unit
+from tasks.steps.swap import End, Swap, _cut_off, _cut_short, _following, _obstacles
+from tests.unit.builders import as_desired, pair_of, passwords, roles, stopped, with_server, with_unit
 
 UNIT = "redis-crypto.service"
 FENCE = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
@@ -113,6 +116,69 @@ def test_a_handover_that_was_cut_off_is_found_whoever_the_inventory_names() -> N
         assert found is not None
         assert (found.old.name, found.new.name, found.cut_off) == ("one", "other", True)
     assert _cut_off("crypto", ends()) is None
+
+
+DOWN = {"master_link_status": "down", "master_link_down_since_seconds": "9"}
+
+
+def cut_short(new: Mapping[str, str] | None = None, *, runs: bool = True, data: bool = True) -> tuple[End, End]:
+    """One whose host went down amid its handover and is back; `new`: what the other one says, if it `runs`."""
+    old, copy = ends(new={**DOWN, **(new or {})}, fenced=True)
+    one, other = stopped(old.observed, "crypto"), copy.observed
+    one = with_unit(one if data else replace(one, data_files={}), UNIT, DropInPaths=FENCE)
+    if not runs:
+        other = with_unit(stopped(other, "crypto"), UNIT, DropInPaths=copy_drop_in("crypto"))
+    found, _ = orient({"one": (old.desired, one), "other": (copy.desired, other)})
+    both = [(old, one), (copy, other)]
+    done = [replace(end, desired=found[end.name], observed=seen) for end, seen in both]
+    return done[0], done[1]
+
+
+def test_an_old_server_that_went_down_amid_it_serves_again_where_the_copy_was_not_told() -> None:
+    both = cut_short()
+    for order in (both, both[::-1]):
+        found = _cut_short("crypto", order, looks(*both))
+        assert found is not None
+        assert (found.old.name, found.new.name, found.untold) == ("one", "other", True)
+        assert "one is started and serves as before, other is its standby as before" in str(found)
+    assert _cut_off("crypto", both) is None
+    assert _cut_short("crypto", ends(), looks(*both)) is None
+
+
+@pytest.mark.parametrize(
+    ("new", "runs", "words"),
+    [
+        ({"master_link_down_since_seconds": "-1"}, True, "has not been linked to the old one"),
+        ({"master_host": "172.28.2.77"}, True, "follows 172.28.2.77:6383"),
+        ({}, False, "does not run"),
+    ],
+)
+def test_where_the_copy_may_have_been_told_a_person_is_told_what_to_look_at_and_run(
+    new: dict[str, str], runs: bool, words: str
+) -> None:
+    both = cut_short(new, runs=runs)
+    with pytest.raises(Refusal) as refused:
+        _cut_short("crypto", both, looks(*both))
+    for word in (words, "MASTER MODE enabled", f"on one: rm {FENCE}", "systemctl start redis-crypto.service"):
+        assert word in str(refused.value)
+
+
+def test_one_that_has_noted_that_it_ran_may_have_been_told() -> None:
+    old, new = cut_short()
+    file = FileState("file", "root", "root", "0644", "")
+    new = replace(new, observed=replace(new.observed, files={**new.observed.files, begun_file("crypto"): file}))
+    with pytest.raises(Refusal, match="it is noted there"):
+        _cut_short("crypto", (old, new), looks(old, new))
+
+
+def test_an_old_server_without_its_data_is_not_started_beside_the_copy_that_has_it() -> None:
+    both = cut_short(data=False)
+    with pytest.raises(Refusal, match="other may be all that has it"):
+        _cut_short("crypto", both, looks(*both))
+    item = Difference("crypto", "persistence", "/var/lib/redis/crypto", "on disk", "gone", ByHand("look"))
+    both = cut_short()
+    with pytest.raises(Refusal, match="/var/lib/redis/crypto"):
+        _cut_short("crypto", both, looks(*both, one=item))
 
 
 def test_an_old_server_is_told_what_a_standby_says_but_not_yet_whom_it_follows() -> None:
