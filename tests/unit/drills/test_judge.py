@@ -87,7 +87,12 @@ def test_of_a_hundred_values_the_99th_is_p99() -> None:
 
 def test_nothing_measured_is_nothing() -> None:
     assert percentile([], 0.5) == 0.0
-    assert shares([]) == {"p50": 0.0, "p99": 0.0, "max": 0.0}
+    assert shares([]) == {}
+
+
+def test_fewer_than_a_hundred_values_have_no_p99_of_their_own() -> None:
+    assert set(shares([0.001] * 99)) == {"p50", "max"}
+    assert set(shares([0.001] * 100)) == {"p50", "p99", "max"}
 
 
 def test_an_answer_for_which_clients_do_not_wait_is_none() -> None:
