@@ -101,9 +101,13 @@ def maxclients(place: Place) -> Steps:
     place.wait_until_back()
     place.calm_down()
     return Outcome(
-        "maxclients was lowered to what was connected and three more: the next client was turned away, who was there "
+        f"maxclients was lowered for this drill from {place.role.maxclients} to {limit}, what was connected and three "
+        "more: the next client was turned away, who was there "
         "was served, verify said what is full and restarted nothing; with places again all is well",
-        {"turned away after": count(limit, "clients"), "who was there, slowest": milliseconds(1000 * max(times))},
+        {
+            "connected when the next was turned away": count(limit, "clients"),
+            "who was there, slowest": milliseconds(1000 * max(times)),
+        },
         said=tuple(said),
     )
 

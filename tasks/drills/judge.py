@@ -82,12 +82,28 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Filling:
-    """What came of writing beyond the limit: taken and refused writes, evictions, kept keys that are gone."""
+    """What came of writing beyond the limit: taken and refused writes, evictions, kept keys that are gone.
+
+    `evicted` and `expired` are the server's own counts until the rest, `left`, was removed: of any key.
+    """
 
     taken: int
     refused: int
     evicted: int
     lost: int  # of those without a TTL, acknowledged before
+    expired: int = 0
+    left: int = 0
+
+    @property
+    def others(self) -> int:
+        """Keys that were evicted or expired beside those that were written."""
+        return max(0, self.evicted + self.expired + self.left - self.taken)
+
+
+def account_problem(found: Filling) -> str:
+    """Of the keys that were taken, those that nobody accounts for; empty when there are none."""
+    gone = found.taken - found.left - found.evicted - found.expired
+    return f"{gone} of {found.taken} keys are gone, neither evicted nor expired" if gone > 0 else ""
 
 
 def full_problems(role: Role, with_ttl: Filling, without_ttl: Filling | None) -> list[str]:

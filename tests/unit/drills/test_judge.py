@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tasks.drills.judge import (
     ANSWERED,
     Filling,
+    account_problem,
     crash_problem,
     full_problems,
     loss,
@@ -73,6 +74,20 @@ def test_a_full_role_that_does_anything_else_is_red(
 ) -> None:
     (problem,) = full_problems(role(name), with_ttl, without)
     assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Filling(2000, 0, 1643, 0, expired=0, left=357), ""),
+        (Filling(2000, 0, 1600, 0, expired=43, left=357), ""),
+        (Filling(2000, 0, 1700, 0, expired=0, left=357), ""),  # 57 of other keys
+        (Filling(2000, 0, 1609, 0, expired=0, left=357), "34 of 2000 keys are gone, neither evicted nor expired"),
+    ],
+)
+def test_every_key_that_was_taken_is_there_evicted_or_expired(found: Filling, words: str) -> None:
+    assert words in account_problem(found)
+    assert bool(account_problem(found)) == bool(words)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1))
