@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
 from tasks.catalogue.acl_rules import OPERATOR
 from tasks.drills.client import Client, DrillFailed
-from tasks.drills.judge import percentile, restart_problem, shares, slow_problem
+from tasks.drills.judge import Answer, curve, restart_problem, shares, slow_problem, unasked, waited
 from tasks.drills.load import writer_of
 from tasks.drills.outcome import Outcome, Steps, count, milliseconds, seconds
 from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
+from tasks.drills.probe import asking
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, ReplyError
 from tasks.reports.rehearsal_model import Figure, Series
@@ -100,9 +101,13 @@ def maxclients(place: Place) -> Steps:
     place.wait_until_back()
     place.calm_down()
     return Outcome(
-        "maxclients was lowered to what was connected and three more: the next client was turned away, who was there "
+        f"maxclients was lowered for this drill from {place.role.maxclients} to {limit}, what was connected and three "
+        "more: the next client was turned away, who was there "
         "was served, verify said what is full and restarted nothing; with places again all is well",
-        {"turned away after": count(limit, "clients"), "who was there, slowest": milliseconds(1000 * max(times))},
+        {
+            "connected when the next was turned away": count(limit, "clients"),
+            "who was there, slowest": milliseconds(1000 * max(times)),
+        },
         said=tuple(said),
     )
 
@@ -140,8 +145,7 @@ def slow_subscriber(place: Place) -> Steps:
         "service that was connected was answered all the time",
         {
             "cut off after": Figure(sent * MEGABYTE, "bytes"),
-            "a service, p99": milliseconds(1000 * percentile(times, 0.99)),
-            "a service, slowest": milliseconds(1000 * max(times)),
+            **_answers("a service", times),
         },
     )
 
@@ -176,8 +180,8 @@ def stampede(place: Place) -> Steps:
         {
             "served": count(crowd, "clients"),
             "in": seconds(took),
-            "who was there, before, p99": milliseconds(1000 * percentile(before, 0.99)),
-            "who was there, meanwhile, p99": milliseconds(1000 * percentile(during, 0.99)),
+            **_answers("who was there, before", before),
+            **_answers("who was there, meanwhile", during),
         },
     )
 
@@ -204,6 +208,12 @@ def _is_there(client: Client) -> bool:
         return False
 
 
+def _answers(who: str, times: Sequence[float]) -> dict[str, Figure]:
+    """How many there were and how long they took."""
+    found = {f"{who}, {share}": milliseconds(value) for share, value in shares(times).items()}
+    return {f"{who}, asked": count(len(times), "times"), **found}
+
+
 def _must_be_answered(place: Place, times: Sequence[float], when: str) -> None:
     """Raises DrillFailed when an answer took so long that clients give up."""
     if problem := slow_problem(times, when):
@@ -213,7 +223,6 @@ def _must_be_answered(place: Place, times: Sequence[float], when: str) -> None:
 BALLAST = 24 << 20  # bytes, at most: a rewrite of them can be watched
 PART = 4  # of maxmemory; and one that has less ballast is slowed down the more
 DELAY = 2000  # microseconds for a key, of BALLAST bytes
-PACE = 0.01  # seconds between two requests
 
 
 def latency(place: Place) -> Steps:
@@ -223,39 +232,34 @@ def latency(place: Place) -> Steps:
     may_set = place.role.rights_of(service).may("set")
     commands = {"PING": ("PING",), **({"SET": ("SET", f"{PREFIX}:latency", "x")} if may_set else {})}
     size = min(BALLAST, place.role.maxmemory // PART)
-    with own_user(place) as user, filled(place, user, size), place.client(service) as client:
-        began, points, marks = time.monotonic(), {name: list[tuple[float, float]]() for name in commands}, []
-
-        def measure(until: float) -> None:
-            while time.monotonic() < until:
-                for name, command in commands.items():
-                    at = time.monotonic() - began
-                    points[name].append((at, 1000 * client.timed(*command)))
-                time.sleep(PACE)
-
-        measure(time.monotonic() + 4)
-        with slowly(place, DELAY * BALLAST // size):
-            marks.append((time.monotonic() - began, "rewrite begins"))
-            place.operator("BGREWRITEAOF")
-            deadline = time.monotonic() + 120
-            while _rewriting(place) and time.monotonic() < deadline:
-                measure(time.monotonic() + 0.5)
-            marks.append((time.monotonic() - began, "rewrite ends"))
-        rewrite_ended(place)
-        measure(time.monotonic() + 3)
+    with own_user(place) as user, filled(place, user, size):
+        began = time.monotonic()
+        # By connections of their own: what the drill itself waits for, as for the fork, is when answers are slow.
+        with asking(place, service, commands, began) as answers:
+            time.sleep(4)
+            with slowly(place, DELAY * BALLAST // size):
+                seen = first = time.monotonic() - began
+                place.operator("BGREWRITEAOF")
+                while _rewriting(place) and time.monotonic() - began < first + 120:
+                    seen = time.monotonic() - began
+                    time.sleep(0.5)
+                last = time.monotonic() - began
+            rewrite_ended(place)
+            time.sleep(3)
         place.operator("UNLINK", f"{PREFIX}:latency")
     place.calm_down()
-    first, last = marks[0][0], marks[1][0]
-    if last - first < 0.5:
-        raise DrillFailed(f"{place.name}: the rewrite took {last - first:.1f} s: too short to be measured")
-    for name, found in points.items():
-        meanwhile = [value / 1000 for at, value in found if first <= at <= last]
+    if seen - first < 0.5:
+        raise DrillFailed(f"{place.name}: the rewrite was seen for {seen - first:.1f} s: too short to be measured")
+    for name, found in answers.items():
+        meanwhile = [item.took for item in waited(found, first, last)]
         _must_be_answered(place, meanwhile, f"({name}) while the log was rewritten")
+    marks = ((first, "rewrite begins"), (last, "rewrite ends"))
     return Outcome(
-        f"{service} asked {' and '.join(commands)} in turn while a log of {size >> 20} MiB was rewritten, slowed "
-        "down to be watched, through this tool's own SSH connection",
-        _latency_figures(points, first, last),
-        tuple(Series(name, "ms", tuple(found), tuple(marks)) for name, found in points.items()),
+        f"{service} asked {' and '.join(commands)}, each on a connection of its own, while a log of {size >> 20} MiB "
+        "was rewritten, slowed down for this drill to be watched (rdb-key-save-delay), through this tool's own SSH "
+        "connection",
+        _latency_figures(answers, first, last),
+        tuple(Series(name, "ms", curve(found), marks) for name, found in answers.items()),
     )
 
 
@@ -264,15 +268,16 @@ def _rewriting(place: Place) -> bool:
     return info["aof_rewrite_in_progress"] == "1" or info["aof_rewrite_scheduled"] == "1"
 
 
-def _latency_figures(points: dict[str, list[tuple[float, float]]], first: float, last: float) -> dict[str, Figure]:
+def _latency_figures(answers: Mapping[str, Sequence[Answer]], first: float, last: float) -> dict[str, Figure]:
+    """Of each command: while the log was rewritten, before and after; a wait counts where any of it was."""
     found: dict[str, Figure] = {}
-    for name, measured in points.items():
+    for name, given in answers.items():
         spans = {
-            "before": [value / 1000 for at, value in measured if at < first],
-            "during": [value / 1000 for at, value in measured if first <= at <= last],
-            "after": [value / 1000 for at, value in measured if at > last],
+            "during": waited(given, first, last),
+            "before": [item for item in given if item.ended < first],
+            "after": [item for item in given if item.asked > last],
         }
-        for span, values in spans.items():
-            for share, value in shares(values).items():
-                found[f"{name} {span}, {share}"] = milliseconds(value)
+        for span, items in spans.items():
+            found |= _answers(f"{name} {span}", [item.took for item in items])
+        found[f"{name} during, nobody asked for at most"] = seconds(unasked(given, first, last))
     return found

@@ -13,6 +13,8 @@ from tasks.steps.witness import Witness
 EVERYSEC = 2.0  # seconds: one until the next fsync, and it may take the next one as long as that
 # Seconds. A write may wait two for the disk while a log is rewritten (everysec); go-redis gives up after three.
 ANSWERED = 3.0
+ENOUGH = 100  # answers from which on the 99th of a hundred is another than the slowest
+DRAWN = 0.1  # seconds of a wait from which on a plot shows how long it lasted
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,28 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Filling:
-    """What came of writing beyond the limit: taken and refused writes, evictions, kept keys that are gone."""
+    """What came of writing beyond the limit: taken and refused writes, evictions, kept keys that are gone.
+
+    `evicted` and `expired` are the server's own counts until the rest, `left`, was removed: of any key.
+    """
 
     taken: int
     refused: int
     evicted: int
     lost: int  # of those without a TTL, acknowledged before
+    expired: int = 0
+    left: int = 0
+
+    @property
+    def others(self) -> int:
+        """Keys that were evicted or expired beside those that were written."""
+        return max(0, self.evicted + self.expired + self.left - self.taken)
+
+
+def account_problem(found: Filling) -> str:
+    """Of the keys that were taken, those that nobody accounts for; empty when there are none."""
+    gone = found.taken - found.left - found.evicted - found.expired
+    return f"{gone} of {found.taken} keys are gone, neither evicted nor expired" if gone > 0 else ""
 
 
 def full_problems(role: Role, with_ttl: Filling, without_ttl: Filling | None) -> list[str]:
@@ -111,9 +129,44 @@ def full_problems(role: Role, with_ttl: Filling, without_ttl: Filling | None) ->
 
 
 def shares(seconds: Sequence[float]) -> Mapping[str, float]:
-    """p50, p99 and max of answers, in milliseconds."""
-    return {
-        "p50": 1000 * percentile(seconds, 0.5),
-        "p99": 1000 * percentile(seconds, 0.99),
-        "max": 1000 * max(seconds, default=0.0),
-    }
+    """p50, p99 and max of answers, in milliseconds; nothing of none, and no p99 where it would be the max."""
+    if not seconds:
+        return {}
+    p99 = {"p99": 1000 * percentile(seconds, 0.99)} if len(seconds) >= ENOUGH else {}
+    return {"p50": 1000 * percentile(seconds, 0.5), **p99, "max": 1000 * max(seconds)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question that was answered: when it was asked and how long that took, in seconds."""
+
+    asked: float
+    took: float
+
+    @property
+    def ended(self) -> float:
+        """When it was answered."""
+        return self.asked + self.took
+
+
+def waited(answers: Sequence[Answer], first: float, last: float) -> list[Answer]:
+    """Those for which somebody waited at any moment from `first` to `last`, whenever they were asked."""
+    return [item for item in answers if item.asked <= last and item.ended >= first]
+
+
+def unasked(answers: Sequence[Answer], first: float, last: float) -> float:
+    """The longest time from `first` to `last` in which nobody waited for an answer. They are in order of time."""
+    longest, at = 0.0, first
+    for item in answers:
+        longest, at = max(longest, min(item.asked, last) - at), max(at, item.ended)
+    return max(longest, last - at)
+
+
+def curve(answers: Sequence[Answer]) -> tuple[tuple[float, float], ...]:
+    """What a plot shows of them: milliseconds at the time of asking, and a long wait to its end."""
+    points: list[tuple[float, float]] = []
+    for item in answers:
+        points.append((item.asked, 1000 * item.took))
+        if item.took >= DRAWN:
+            points.append((item.ended, 1000 * item.took))
+    return tuple(points)

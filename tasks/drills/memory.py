@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 
+from tasks.catalogue.values import show_memory
 from tasks.drills.client import Client, DrillFailed
-from tasks.drills.judge import Filling, full_problems
+from tasks.drills.judge import Filling, account_problem, full_problems
 from tasks.drills.load import Load, nothing_lost, writer_of, writing
 from tasks.drills.outcome import Outcome, Steps, count
 from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
-from tasks.reports.rehearsal_model import Series
+from tasks.reports.rehearsal_model import Figure, Series
 
 FILLER = "x" * 4096  # bytes per key
 ROOM = 2 << 20  # bytes that an instance may grow by
@@ -28,18 +29,15 @@ def full(place: Place) -> Steps:
         raise DrillFailed(f"{place.name}: none of its services may write: nothing can be filled")
     load = Load(place)
     load.some(20)
-    used = int(place.info("memory")["used_memory"])
-    place.operator("CONFIG", "SET", "maxmemory", str(used + ROOM))
-    curve = _Curve(time.monotonic())
+    limit = int(place.info("memory")["used_memory"]) + ROOM
+    place.operator("CONFIG", "SET", "maxmemory", str(limit))
+    curve = _Curve(time.monotonic(), int(place.info("stats")["evicted_keys"]))
     try:
         with place.client(writer) as service:
             with_ttl = _fill(place, service, "t", TTL, load, curve)
             without = None
             if place.role.maxmemory_policy.startswith("volatile"):
-                _remove(place, "t")
-                curve.mark("no key with a TTL is left")
                 without = _fill(place, service, "k", (), load, curve)
-            answers = service.ask(("GET", f"{PREFIX}:fill:none"))
     except ExchangeError as error:
         raise DrillFailed(f"{place.name}: {error}") from error
     finally:
@@ -47,30 +45,47 @@ def full(place: Place) -> Steps:
         _remove(place, "t")
         _remove(place, "k")
     problems = full_problems(place.role, with_ttl, without)
-    if answers != [None]:
-        problems.append(f"a read was answered by {answers[0]}, expected as ever")
+    problems += [problem for found in (with_ttl, without) if found and (problem := account_problem(found))]
     if problems:
         raise DrillFailed(f"{place.name}: {'; '.join(problems)}")
     load.remove()
     place.calm_down()
-    figures = {
-        "refused": count(with_ttl.refused + (without.refused if without else 0), "writes"),
-        "evicted": count(with_ttl.evicted, "keys"),
-        "taken": count(with_ttl.taken + (without.taken if without else 0), "writes"),
-    }
-    if not place.role.maxmemory_policy.startswith("allkeys"):
-        figures["lost without a TTL"] = count(0, "keys")
-    proved = f"{writer} wrote {FILLS} keys of 4 KiB with a TTL, four times what was free below the limit"
+    figures = _figures("with a TTL", with_ttl)
     if without:
-        proved += ", then without one until nothing could be evicted"
-    return Outcome(f"{proved}; reads went on", figures, curve.series())
+        figures |= _figures("without a TTL", without)
+    figures["limit of this drill"] = Figure(limit, "bytes")
+    if not place.role.maxmemory_policy.startswith("allkeys"):
+        figures["lost of what was kept before"] = count(0, "keys")
+    usual = show_memory(place.role.maxmemory) if place.role.maxmemory else "no limit"
+    proved = (
+        f"maxmemory was lowered for this drill from {usual} to {limit / 2**20:.1f} MiB, what was in use and "
+        f"{ROOM >> 20} MiB; {writer} wrote {FILLS} keys of 4 KiB with a TTL, four times that room"
+    )
+    if without:
+        proved += "; what was left of them was removed, and as many were written without a TTL"
+    return Outcome(f"{proved}; a read was answered while it was full", figures, curve.series())
+
+
+def _figures(which: str, found: Filling) -> dict[str, Figure]:
+    """Every write and key is accounted for: refused or taken, and of those evicted, expired or left."""
+    figures = {
+        f"{which}: refused": count(found.refused, "writes"),
+        f"{which}: taken": count(found.taken, "writes"),
+        f"{which}: evicted": count(found.evicted, "keys"),
+        f"{which}: expired": count(found.expired, "keys"),
+        f"{which}: left": count(found.left, "keys"),
+    }
+    return figures | (
+        {f"{which}: evicted or expired of other keys": count(found.others, "keys")} if found.others else {}
+    )
 
 
 class _Curve:
     """Memory and evictions while a role is filled."""
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, before: int) -> None:
         self._began = began
+        self._before = before
         self._memory: list[tuple[float, float]] = []
         self._evicted: list[tuple[float, float]] = []
         self._marks: list[tuple[float, str]] = []
@@ -78,7 +93,7 @@ class _Curve:
     def add(self, info: dict[str, str]) -> None:
         at = time.monotonic() - self._began
         self._memory.append((at, float(info["used_memory"])))
-        self._evicted.append((at, float(info["evicted_keys"])))
+        self._evicted.append((at, float(int(info["evicted_keys"]) - self._before)))
 
     def mark(self, what: str) -> None:
         self._marks.append((time.monotonic() - self._began, what))
@@ -92,7 +107,7 @@ class _Curve:
 
 
 def _fill(place: Place, service: Client, kind: str, life: tuple[str, ...], load: Load, curve: _Curve) -> Filling:
-    before = int(place.info("stats")["evicted_keys"])
+    before = place.info("stats")
     taken = refused = 0
     for start in range(0, FILLS, BATCH):
         names = [f"{PREFIX}:fill:{kind}:{number}" for number in range(start, start + BATCH)]
@@ -100,15 +115,23 @@ def _fill(place: Place, service: Client, kind: str, life: tuple[str, ...], load:
         taken += sum(reply == "OK" for reply in replies)
         refused += sum(_is_oom(reply) for reply in replies)
         curve.add(place.info("memory", "stats"))
-    evicted = int(place.info("stats")["evicted_keys"]) - before
     if taken + refused != FILLS:
         raise DrillFailed(
             f"{place.name}: {FILLS - taken - refused} of {FILLS} writes had another answer than OK or OOM"
         )
     lost = 0 if place.role.maxmemory_policy.startswith("allkeys") else len(load.lost())
+    (answer,) = service.ask(("GET", f"{PREFIX}:fill:none"))
+    if answer is not None:
+        raise DrillFailed(f"{place.name}: a read was answered by {answer}, expected as ever")
+    # This long command takes memory, too, and keys are evicted for it: counted behind it, nothing is missing.
+    left = _remove(place, kind)
+    info = place.info("memory", "stats")
+    curve.mark(f"the keys {'with' if life else 'without'} a TTL that are left are removed")
+    curve.add(info)
+    evicted, expired = (int(info[name]) - int(before[name]) for name in ("evicted_keys", "expired_keys"))
     if place.role.maxmemory_policy == "noeviction":
-        lost += taken - _there(place, kind)
-    return Filling(taken, refused, evicted, lost)
+        lost += taken - left
+    return Filling(taken, refused, evicted, lost, expired, left)
 
 
 def _is_oom(reply: Reply) -> bool:
@@ -119,12 +142,9 @@ def _names(kind: str) -> list[str]:
     return [f"{PREFIX}:fill:{kind}:{number}" for number in range(FILLS)]
 
 
-def _there(place: Place, kind: str) -> int:
-    return int(str(place.operator("EXISTS", *_names(kind))))
-
-
-def _remove(place: Place, kind: str) -> None:
-    place.operator("UNLINK", *_names(kind))
+def _remove(place: Place, kind: str) -> int:
+    """How many there were."""
+    return int(str(place.operator("UNLINK", *_names(kind))))
 
 
 BALLAST = 40 << 20  # bytes of keys that a rewrite has to copy when they change meanwhile

@@ -204,6 +204,13 @@ class Rehearsal:
         return (*self.not_run, *_silent(self))
 
     @property
+    def untried(self) -> int:
+        """How many promises were not tried: one for each drill and role without a result, as `drills` counts them."""
+        if not self.roles:
+            return len({item.drill for item in self.not_proved})
+        return sum(not _shown(self, drill, role) for drill in self.drill_names for role in self.roles)
+
+    @property
     def began_text(self) -> str:
         """ISO 8601 to the second with Z."""
         return self.began.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -238,21 +245,25 @@ def _undeclared(rehearsal: Rehearsal) -> Iterator[str]:
             yield f"{field}: {name} is not one of roles: add it"
 
 
+def _shown(rehearsal: Rehearsal, drill: str, role: RehearsedRole) -> bool:
+    """Whether a drill has a result of a role, or of its host as a whole."""
+    of = (role.name, None)
+    return any(item.drill == drill and item.host == role.host and item.role in of for item in rehearsal.drills)
+
+
 def _silent(rehearsal: Rehearsal) -> Iterator[NotRun]:
     """Drills without a result and without a reason: all of one, or for some of the roles."""
     left_out = {(item.drill, item.role) for item in rehearsal.not_run}
     spoken = {item.drill for item in rehearsal.drills} | {drill for drill, _ in left_out}
     names = Counter(role.name for role in rehearsal.roles)
-    ran = {(item.drill, item.role, item.host) for item in rehearsal.drills}
     for drill in rehearsal.drill_names:
         if (drill, None) in left_out:
             continue
         if drill not in spoken:
-            yield NotRun(drill, None, "not a part of this rehearsal")
+            yield NotRun(drill, None, "not asked for: --drills all (make rehearse) has it")
             continue
         for role in rehearsal.roles:
-            shown = (drill, role.name, role.host) in ran or (drill, None, role.host) in ran
-            if not shown and (drill, role.name) not in left_out:
+            if not _shown(rehearsal, drill, role) and (drill, role.name) not in left_out:
                 where = f" on {role.host}" if names[role.name] > 1 else ""
                 yield NotRun(drill, role.name, f"neither run{where} nor left out with a reason")
 

@@ -27,13 +27,13 @@ from tasks.reports.rehearsal_words import (
 )
 from tasks.reports.words import number
 
-# What the platform's table promises by these settings, in its own words; another value speaks for itself.
+# What is promised by these settings, in the words of the drills that measure it; another value speaks for itself.
 WHEN_FULL = {
     "allkeys-lru": "evicts the least recently used",
     "volatile-lru": "evicts keys with a TTL only",
     "noeviction": "refuses writes",
 }
-MAY_LOSE = {"always": "nothing", "everysec": "about a second"}
+MAY_LOSE = {"always": "nothing", "everysec": "at most two seconds"}
 FEW_LINES = 3  # of what a drill said, that are shown without being asked for
 
 
@@ -109,7 +109,7 @@ def _counts(rehearsal: Rehearsal) -> list[Mark]:
         ("held", held, f"{held} held", "proofs"),
         ("failed", len(rehearsal.failed), f"{len(rehearsal.failed)} failed", "open"),
         ("failed", len(rehearsal.failed_steps), f"{number(len(rehearsal.failed_steps), 'step')} failed", "open"),
-        ("not_run", len(rehearsal.not_proved), f"{len(rehearsal.not_proved)} not tried", "open"),
+        ("not_run", rehearsal.untried, f"{rehearsal.untried} not tried", "open"),
         ("scaled", len(rehearsal.scaled), f"{number(len(rehearsal.scaled), 'setting')} scaled", "scaled"),
     )
     return [Mark(status, text, link) for status, count, text, link in parts if count]

@@ -43,8 +43,7 @@ def verdict(rehearsal: Rehearsal) -> str:
         return "; ".join(["Nothing was proved: no drill was run", *failed])
     proved = number(len(rehearsal.drills), "promise")
     if rehearsal.passed:
-        open_ = len(rehearsal.not_proved)
-        return f"Passed: {proved} held" + (f", {open_} not tried" if open_ else "")
+        return f"Passed: {proved} held" + (f", {rehearsal.untried} not tried" if rehearsal.untried else "")
     parts = [f"{len(rehearsal.failed)} of {proved} did not hold"] if rehearsal.failed else []
     if rehearsal.failed_steps:
         parts.append(f"{number(len(rehearsal.failed_steps), 'step')} failed")

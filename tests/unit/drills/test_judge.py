@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tasks.drills.judge import (
     ANSWERED,
     Filling,
+    account_problem,
     crash_problem,
     full_problems,
     loss,
@@ -75,6 +76,20 @@ def test_a_full_role_that_does_anything_else_is_red(
     assert words in problem
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Filling(2000, 0, 1643, 0, expired=0, left=357), ""),
+        (Filling(2000, 0, 1600, 0, expired=43, left=357), ""),
+        (Filling(2000, 0, 1700, 0, expired=0, left=357), ""),  # 57 of other keys
+        (Filling(2000, 0, 1609, 0, expired=0, left=357), "34 of 2000 keys are gone, neither evicted nor expired"),
+    ],
+)
+def test_every_key_that_was_taken_is_there_evicted_or_expired(found: Filling, words: str) -> None:
+    assert words in account_problem(found)
+    assert bool(account_problem(found)) == bool(words)
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=1))
 def test_no_percentile_is_beyond_the_values(values: list[float]) -> None:
     assert min(values) <= percentile(values, 0.5) <= percentile(values, 0.99) <= max(values)
@@ -87,7 +102,12 @@ def test_of_a_hundred_values_the_99th_is_p99() -> None:
 
 def test_nothing_measured_is_nothing() -> None:
     assert percentile([], 0.5) == 0.0
-    assert shares([]) == {"p50": 0.0, "p99": 0.0, "max": 0.0}
+    assert shares([]) == {}
+
+
+def test_fewer_than_a_hundred_values_have_no_p99_of_their_own() -> None:
+    assert set(shares([0.001] * 99)) == {"p50", "max"}
+    assert set(shares([0.001] * 100)) == {"p50", "p99", "max"}
 
 
 def test_an_answer_for_which_clients_do_not_wait_is_none() -> None:

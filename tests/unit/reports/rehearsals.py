@@ -100,7 +100,7 @@ def power(role: RehearsedRole) -> DrillResult:
         "power",
         role.name,
         role.host,
-        f"A power cut loses {'nothing' if strict else 'at most about a second of writes'}",
+        f"A power cut loses {'nothing' if strict else 'at most two seconds of writes'}",
         not wrong,
         71.4,
         "the VM was reset without a sync under acknowledged writes; all of them were looked for after it was back",

@@ -230,3 +230,15 @@ def test_what_is_no_report_is_refused_in_words(text: str, words: str) -> None:
         from_json(text)
     assert str(raised.value).startswith("not a rehearsal's report:")
     assert words in str(raised.value)
+
+
+def test_what_is_not_tried_is_counted_as_what_held_is_a_drill_for_each_role() -> None:
+    assert whole().untried == 0
+    assert some(full(ROLES[0])).untried == 2 * len(DRILLS) - 1
+    left_out = tuple(NotRun("power", role.name, reason) for role in ROLES[:2] for reason in ("a", "b"))
+    assert some(full(ROLES[0]), not_run=left_out).untried == 2 * len(DRILLS) - 1
+    assert some(replace(full(ROLES[0]), role=None)).untried == 2 * len(DRILLS) - 1
+
+
+def test_without_a_role_a_drill_that_was_left_out_is_one() -> None:
+    assert some(roles=()).untried == len(DRILLS)

@@ -30,7 +30,7 @@ def test_the_first_line_says_whether_it_passed() -> None:
 
 
 def test_a_rehearsal_that_passed_says_in_its_first_line_what_is_open() -> None:
-    assert summary(some(full(ROLES[0]), full(ROLES[1]))).startswith("Passed: 2 promises held, 15 not tried\n")
+    assert summary(some(full(ROLES[0]), full(ROLES[1]))).startswith("Passed: 2 promises held, 30 not tried\n")
 
 
 def test_what_failed_is_there_with_what_was_seen() -> None:
