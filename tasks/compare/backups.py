@@ -6,7 +6,7 @@ What its units record lies where no role can write (docs/decisions/0025); it is 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.catalogue.backup import NAME, PASSWORD, place_of
@@ -139,16 +139,38 @@ def lost_repository_passwords(
             )
 
 
-def unfinished_repositories(observed: Observed, roles: Iterable[str]) -> Iterator[str]:
-    """Of roles whose repository is to lose its password of before: why that would leave none that opens it."""
-    for name in roles:
-        record = recorded(backup_record(name), observed)
-        if record is None or not record.rotated:
+def unfinished_repositories(hosts: Mapping[str, tuple[Host, Observed]], roles: Iterable[str]) -> Iterator[str]:
+    """Of roles whose repository is to lose its password of before: why that would leave none that opens it.
+
+    Only who makes a role's copies can tell: of a pair that is one host, and the other's record is of another time.
+    """
+    for role in roles:
+        makers = [
+            (name, observed)
+            for name, (desired, observed) in sorted(hosts.items())
+            if any(plan.role.name == role for plan in desired.copied)
+        ]
+        if not makers:
             yield (
-                f"{name}: {PASSWORD}: no copy was made since its repository takes the newest password, expected one: "
-                f"tasks/backup.py --data backup={name}, then this again; or keep the one before: --data "
-                f"rotate_undo={name}:{PASSWORD}"
+                f"{role}: {PASSWORD}: no host that makes its copies was seen, expected the one that serves it: mend "
+                f"that, then this again; or keep the password before: --data rotate_undo={role}:{PASSWORD}"
             )
+        for name, observed in makers:
+            if not _takes_the_newest(role, observed):
+                yield (
+                    f"{name}: {role}: {PASSWORD}: no copy was made since its repository takes the newest password, "
+                    f"expected one: tasks/backup.py --data backup={role}, then this again; or keep the one before: "
+                    f"--data rotate_undo={role}:{PASSWORD}"
+                )
+
+
+def _takes_the_newest(role: str, observed: Observed) -> bool:
+    """Whether a copy was made with the passwords that the host has; an older one tells of another rotation."""
+    record, settings = recorded(backup_record(role), observed), observed.files.get(backup_file(role))
+    if record is None or settings is None or not record.rotated:
+        return False
+    # When it began, for a copy of a snapshot is as old as that; of one behind which another failed no more is known.
+    return (record.good if record.failed else record.at) >= settings.modified
 
 
 def without_backup(hosts: Iterable[Host]) -> list[str]:

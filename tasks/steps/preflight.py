@@ -101,6 +101,7 @@ def _refuse_differences(looks: dict[str, Look]) -> None:
 
 def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
     findings = [f"{name}: {why}: mend it or --exclude it" for name, why in unreachable(state).items()]
+    unfinished = list(unfinished_repositories(read(looks), _repositories_ending(state, looks)))
     for name, seen in sorted(looks.items()):
         if seen.observed is None:
             findings.append(f"{name}: could not be read: {seen.error}")
@@ -109,13 +110,14 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
                 found = unfit(seen.desired, seen.observed, list(seen.differences), allow_eviction(state, name))
                 passwords = password_problems(seen.desired, seen.observed, *_passwords_of(state, name))
                 found += of_kind(Unfit.PASSWORDS, passwords)
-                found += of_kind(Unfit.ROTATION, _of_rotation(state, name, seen, seen.observed))
+                found += of_kind(Unfit.ROTATION, _of_rotation(state, name, seen, seen.observed, bool(unfinished)))
                 reasons = [*map(in_words, found)]
             except Exception as error:
                 reasons = [fault(error)]
             findings += [f"{name}: {reason}" for reason in reasons]
     findings += [f"{name}: {why}" for name, seen in sorted(looks.items()) for why in undecided(seen.unknown)]
     findings += _rotated_elsewhere(state, looks)
+    findings += map(in_words, of_kind(Unfit.ROTATION, unfinished))
     findings += older_provers(read(looks))
     findings += _apt_problems(state, looks)
     findings += unserved_roles(read(looks), current(state).tier.placed(*_left_out(state, looks)))
@@ -130,16 +132,17 @@ def _refuse_unfit(state: State, looks: dict[str, Look]) -> None:
         raise Refusal(listed("Nothing was changed: not every host can carry its roles", findings))
 
 
-def _of_rotation(state: State, name: str, seen: Look, observed: Observed) -> list[str]:
-    """Why steps of rotations must not be taken on a host: the file would say what its server may never learn."""
+def _of_rotation(state: State, name: str, seen: Look, observed: Observed, is_refused: bool) -> list[str]:
+    """Why steps of rotations must not be taken on a host: the file would say what its server may never learn.
+
+    `is_refused`: something else keeps them from it, so that nobody is told to take them by hand.
+    """
     made = current(state).tier.edits_of(name)
     asked = {edit.role: edit.word for edit in made}
     problems = [f"{asked[item.role]}={item.role}: {item}" for item in seen.unknown if item.role in asked]
     source = current(state).tier.sources[name]
     problems += finish_problems(seen.desired, observed, _is_meant(state, name, ANYWAY), isinstance(source, Path))
-    ending = [edit.role for edit in made if (edit.word, edit.user) == (FINISH, REPOSITORY)]
-    problems += unfinished_repositories(observed, ending)
-    if problems or isinstance(source, Path):
+    if problems or is_refused or isinstance(source, Path):
         return problems
     return edits_to_paste(str(source), [edit for edit in made if edit.word == FINISH])
 
@@ -152,6 +155,12 @@ def _rotated_elsewhere(state: State, looks: Mapping[str, Look]) -> list[str]:
         for name in _left_out(state, looks)
         for edit in {edit.role: edit for edit in [*tier.proved_edits_of(name), *tier.edits_of(name)]}.values()
     ]
+
+
+def _repositories_ending(state: State, looks: Mapping[str, Look]) -> list[str]:
+    """Roles whose repository is to lose all passwords but the newest."""
+    made = [edit for name in looks for edit in current(state).tier.edits_of(name)]
+    return sorted({edit.role for edit in made if (edit.word, edit.user) == (FINISH, REPOSITORY)})
 
 
 def _apt_problems(state: State, looks: Mapping[str, Look]) -> list[str]:

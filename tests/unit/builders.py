@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from runpy import run_path
+from types import MappingProxyType
 from typing import Any
 
 from tasks.catalogue.acl_rules import DEFAULT_RULES, categories_in
@@ -139,14 +140,17 @@ def desired(
 PAIR = {"one": "172.28.2.1", "other": "172.28.2.2"}  # the two hosts of a role with a standby, and its address on each
 
 
-def pair_of(role: str = "crypto", **overrides: Any) -> dict[str, Host]:
-    """The two hosts of a role: `one`, which the inventory names, and `other`, its standby."""
+def pair_of(
+    role: str = "crypto", backups: Mapping[str, Backup | None] = MappingProxyType({}), **overrides: Any
+) -> dict[str, Host]:
+    """The two hosts of a role: `one`, which the inventory names, and `other`, its standby; with these backups."""
     port = roles()[role].port
     found = {}
     for name, peer in (("one", "other"), ("other", "one")):
         pair = Pair(role, peer, (PAIR[peer], port), name == "other", name == "other", ssh_there=PAIR[peer])
+        pair = replace(pair, backed_up_there=backups.get(peer) is not None)
         own: dict[str, Any] = {role: {"address": PAIR[name], **overrides}}
-        found[name] = desired(role, name=name, pairs=(pair,), **own)
+        found[name] = desired(role, name=name, backup=backups.get(name), pairs=(pair,), **own)
     return found
 
 

@@ -16,12 +16,15 @@ from tasks.compare.difference import Remedy
 from tasks.compare.fitness import memory_needed
 from tasks.compare.host import compare
 from tasks.desired.backup import one_line, settings_text
-from tasks.observed.state import FileState
-from tests.unit.builders import BACKUP, as_desired, desired, roles
+from tasks.desired.host import Host
+from tasks.desired.standby import oriented
+from tasks.observed.state import FileState, Observed
+from tests.unit.builders import BACKUP, as_desired, desired, pair_of, roles
 
 HOST = desired("crypto", "gateway", backup=Backup(repository="/mnt/backups", roles=("crypto",)))
 SEEN = as_desired(HOST)
 WITHOUT = desired("crypto", "gateway")
+BACKUPS = {"one": BACKUP, "other": BACKUP}  # of both hosts of a pair
 
 
 def test_where_no_role_is_backed_up_nothing_is_there_for_it() -> None:
@@ -98,23 +101,59 @@ def test_the_password_before_the_newest_is_there_for_as_long_as_the_secrets_file
     assert settings_text(plan, known).splitlines()[2:4] == ["RESTIC_PASSWORD=new", "BEFORE=old"]
 
 
+MADE = "result ok\nat 9\ngood 9\nfirst 1\n"  # behind the second that what it logs in with was written
+
+
+def copied(host: Host, record: str | None, written: int = 5) -> tuple[Host, Observed]:
+    """A host with this as what came of its last copy of crypto, and with what that logs in with of then."""
+    here, settings = as_desired(host), "/etc/redis/crypto.backup"
+    files = {settings: replace(here.files[settings], modified=written)} if settings in here.files else {}
+    path = "/var/lib/caas-redis/crypto.backup"
+    files |= {path: FileState("file", "root", "root", "0600", record)} if record is not None else {}
+    others = {name: state for name, state in here.files.items() if name != path}
+    return host, replace(here, files={**others, **files})
+
+
 @pytest.mark.parametrize(
     ("record", "may"),
     [
         (None, False),
-        ("result ok\nat 2\ngood 2\nfirst 1\n", False),
-        ("result ok\nat 2\ngood 2\nfirst 1\nrotated yes\n", True),
-        ("result failed\nat 3\ngood 2\nfirst 1\nrotated yes\n", True),
+        (MADE, False),
+        (f"{MADE}rotated yes\n", True),
+        ("result failed\nat 10\ngood 9\nfirst 1\nrotated yes\n", True),
+        ("result failed\nat 10\ngood 4\nfirst 1\nrotated yes\n", False),  # of the rotation before
+        ("result ok\nat 4\ngood 4\nfirst 1\nrotated yes\n", False),
+        ("result ok\nat 9\ngood 4\nfirst 1\nrotated yes\n", True),  # of a snapshot that was saved before
         ("rotated yes\n", False),
     ],
 )
 def test_no_password_goes_before_a_copy_was_made_with_the_newest(record: str | None, may: bool) -> None:
-    path = "/var/lib/caas-redis/crypto.backup"
-    others = {name: state for name, state in SEEN.files.items() if name != path}
-    own = {path: replace(SEEN.files[path], content=record)} if record is not None else {}
-    problems = list(unfinished_repositories(replace(SEEN, files={**others, **own}), ["crypto"]))
+    problems = list(unfinished_repositories({"host-1": copied(HOST, record)}, ["crypto"]))
     assert (problems == []) == may
+    assert all(problem.startswith("host-1: crypto: ") for problem in problems)
     assert all("tasks/backup.py --data backup=crypto" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("stands_by", ["one", "other"])
+@pytest.mark.parametrize("backed_up", [("one", "other"), ("one",), ("other",)])
+@pytest.mark.parametrize("rotated_on", ["one", "other"])
+def test_of_a_pair_the_host_that_makes_the_copies_says_whether_one_was_made(
+    stands_by: str, backed_up: tuple[str, ...], rotated_on: str
+) -> None:
+    both = len(backed_up) == 2
+    makes = next(name for name in backed_up if not both or name != stands_by)
+    backups = {name: BACKUPS[name] for name in backed_up}
+    hosts = {name: oriented(host, {"crypto": name == stands_by}) for name, host in pair_of(backups=backups).items()}
+    seen = {name: copied(host, f"{MADE}rotated yes\n" if name == rotated_on else None) for name, host in hosts.items()}
+    problems = list(unfinished_repositories(seen, ["crypto"]))
+    assert (problems == []) == (makes == rotated_on)
+    assert all(problem.startswith(f"{makes}: crypto: ") for problem in problems)
+
+
+def test_where_who_makes_the_copies_is_not_seen_no_password_goes() -> None:
+    hosts = {name: oriented(host, {"crypto": name == "other"}) for name, host in pair_of(backups=BACKUPS).items()}
+    (problem,) = unfinished_repositories({"other": copied(hosts["other"], f"{MADE}rotated yes\n")}, ["crypto"])
+    assert problem.startswith("crypto: backup: no host that makes its copies was seen")
 
 
 def test_the_proof_of_the_largest_role_counts_in_the_memory_of_a_host() -> None:
