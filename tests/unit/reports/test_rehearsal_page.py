@@ -192,6 +192,12 @@ def test_what_was_run_lists_the_drills_between_the_commands_before_and_after_the
     assert steps.index("tasks/rehearse.py") < steps.index("verify, after the last drill")
 
 
+def test_the_page_says_who_the_services_are_and_that_roles_are_drilled_at_once() -> None:
+    text = text_of(mixed())
+    assert "No service itself took part: this tool asked and wrote by the services' own logins, through SSH" in text
+    assert "each drill ran on all its roles at once" in text
+
+
 def test_a_drill_of_several_places_took_as_long_as_the_slowest_of_them() -> None:
     slow = replace(full(ROLES[1]), seconds=50.0)
     assert ran([full(ROLES[0]), slow, crash(ROLES[0])]) == (
