@@ -7,14 +7,16 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from tasks.catalogue.roles import Role
 from tasks.compare.loading import END_OF_LOG
 from tasks.drills.client import DrillFailed
-from tasks.drills.judge import crash_problem, loss, power_problem
+from tasks.drills.judge import EVERYSEC, Loss, crash_problem, loss, power_problem
 from tasks.drills.load import Load, nothing_lost, writing
 from tasks.drills.outcome import Outcome, Steps, count, seconds
 from tasks.drills.place import Place, sh, wait_for
 from tasks.observed.bounds import BACK_PATIENCE
 from tasks.observed.connection import ConnectionBroken, open_command, reconnect, run_command
+from tasks.reports.rehearsal_model import Figure
 
 BOOTS_PATIENCE = 5  # times as long as its last boot took: several machines that boot at once slow each other
 LATE = 20  # seconds that an address comes late
@@ -40,12 +42,13 @@ def crash(place: Place) -> Steps:
     yield from ()
     return Outcome(
         "kill -9 of its process while a service wrote plainly, in transactions, by scripts and in hashes, lists and "
-        "streams; then every acknowledged write was read back",
+        "streams; then every acknowledged write was read back; the time without a write is that of systemd's start, of "
+        "the server's loading and of the client's new connection through this tool's SSH",
         {
             "lost": count(len(gone), "writes"),
             "acknowledged": count(len(load.acknowledged), "writes"),
             **({"saved before": count(saved, "writes")} if saved else {}),
-            "no write taken for": seconds(max(load.gap, away)),
+            "from the last write before to the next taken": seconds(max(load.gap, away)),
         },
     )
 
@@ -114,13 +117,20 @@ def _after_power(place: Place, load: Load, ordered: float) -> Outcome:
     return Outcome(
         "the machine was reset without sync while a service of every role wrote in every way; then every acknowledged "
         f"write was read back (appendfsync {place.role.appendfsync})",
-        {
-            "lost": count(found.lost, "writes"),
-            "acknowledged": count(found.acknowledged, "writes"),
-            "oldest lost before the cut": seconds(found.seconds),
-            "answered after the boot": seconds(away),
-        },
+        power_figures(place.role, found, away),
     )
+
+
+def power_figures(role: Role, found: Loss, away: float) -> dict[str, Figure]:
+    """What was lost, how old it was beside what is promised where anything was, and when it answered again. Pure."""
+    promised = f" (at most {EVERYSEC:.0f} s promised)" if role.appendonly and role.appendfsync == "everysec" else ""
+    oldest = {f"oldest lost before the cut{promised}": seconds(found.seconds)} if found.lost else {}
+    return {
+        "lost": count(found.lost, "writes"),
+        "acknowledged": count(found.acknowledged, "writes"),
+        **oldest,
+        "answered after the boot": seconds(away),
+    }
 
 
 def _left_well(place: Place, load: Load, found: Outcome, cut: Sequence[str]) -> Outcome:

@@ -14,7 +14,7 @@ EVERYSEC = 2.0  # seconds: one until the next fsync, and it may take the next on
 # Seconds. A write may wait two for the disk while a log is rewritten (everysec); go-redis gives up after three.
 ANSWERED = 3.0
 ENOUGH = 100  # answers from which on the 99th of a hundred is another than the slowest
-DRAWN = 0.1  # seconds of a wait from which on a plot shows how long it lasted
+DRAWN = 0.05  # seconds between two points of one wait: closer than a plot takes for a hole, however fast the others are
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def curve(answers: Sequence[Answer]) -> tuple[tuple[float, float], ...]:
     """What a plot shows of them: milliseconds at the time of asking, and a long wait to its end."""
     points: list[tuple[float, float]] = []
     for item in answers:
-        points.append((item.asked, 1000 * item.took))
-        if item.took >= DRAWN:
-            points.append((item.ended, 1000 * item.took))
+        times = [item.asked + DRAWN * step for step in range(math.ceil(item.took / DRAWN))] or [item.asked]
+        ends = [item.ended] if len(times) > 1 else []
+        points += [(time, 1000 * item.took) for time in (*times, *ends)]
     return tuple(points)

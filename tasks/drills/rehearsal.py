@@ -45,6 +45,7 @@ from tasks.reports.rehearsal_model import (
 from tasks.reports.rehearsal_model import Step as Reported
 from tasks.reports.rehearsal_page import to_html
 from tasks.reports.rehearsal_summary import summary
+from tasks.reports.rehearsal_words import DRILLED, ran
 from tasks.run.drift_report import asked_file
 from tasks.run.ending import Refusal, listed
 from tasks.run.fault import fault
@@ -171,7 +172,8 @@ def _rehearse_now(
         results += _run_all(state, drills, places, looks, left_out)
     else:
         left_out += [NotRun(drill.name, None, "the deploy over the older state failed") for drill in drills]
-    steps = _verify(state, run)
+    drilled = Reported(DRILLED, "tasks/rehearse.py", round(time.monotonic() - clock, 1), True, ran(results))
+    steps = [drilled, *_verify(state, run)]
     let_go(state)
     report = Rehearsal(
         began=began.replace(microsecond=0),
@@ -424,7 +426,13 @@ def _verify(state: State, run: Run) -> list[Reported]:
     for problem in problems:
         logger.error(problem)
     said = tuple(problems) or ("nothing differs, and every service meets what the table promises",)
-    step = Reported("verify and drift", "tasks/verify.py", round(time.monotonic() - began, 1), not problems, said)
+    step = Reported(
+        "verify and drift, after the last drill",
+        "tasks/verify.py",
+        round(time.monotonic() - began, 1),
+        not problems,
+        said,
+    )
     return [step]
 
 

@@ -86,7 +86,7 @@ class Scaled:
 
 @dataclass(frozen=True, config=_STRICT)
 class Step:
-    """A command of the rehearsal: deploy, verify, drift. `said`: the lines worth keeping."""
+    """A command of the rehearsal: deploy, the drills, verify, drift. `said`: the lines worth keeping."""
 
     name: Text
     command: Text
@@ -154,7 +154,8 @@ class Rehearsal:
     """A rehearsal: when it began (UTC), how long it took, what was deployed where, and all that came of it.
 
     `came_from` is the git ref that was deployed before `commit`, `like` the inventory whose catalogue was taken.
-    Raises ValueError for a time that is not UTC, a host or role that appears twice, and one that nobody declared.
+    Raises ValueError for a time that is not UTC, an end beyond the calendar, a host or role that appears twice, and
+    one that nobody declared.
     """
 
     began: datetime
@@ -173,6 +174,10 @@ class Rehearsal:
     def __post_init__(self) -> None:
         if self.began.utcoffset() != timedelta(0):
             raise ValueError(f"began: {self.began.isoformat()} is not in UTC")
+        try:
+            _ = self.ended
+        except OverflowError as error:
+            raise ValueError(f"seconds: {self.seconds:g} end beyond the calendar, expected what it took") from error
         wrong = [*_twice(self), *_undeclared(self)]
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -211,9 +216,9 @@ class Rehearsal:
         return sum(not _shown(self, drill, role) for drill in self.drill_names for role in self.roles)
 
     @property
-    def began_text(self) -> str:
-        """ISO 8601 to the second with Z."""
-        return self.began.strftime("%Y-%m-%dT%H:%M:%SZ")
+    def ended(self) -> datetime:
+        """When the last command ended."""
+        return self.began + timedelta(seconds=self.seconds)
 
 
 def _twice(rehearsal: Rehearsal) -> Iterator[str]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from tasks.catalogue.moments import FORM
 from tasks.catalogue.values import show_memory
 from tasks.reports.markup import Mark, quoted, templates
-from tasks.reports.rehearsal_model import DrillResult, Rehearsal, RehearsedRole
+from tasks.reports.rehearsal_model import DrillResult, Rehearsal, RehearsedRole, Step
 from tasks.reports.rehearsal_picture import Box, Picture
 from tasks.reports.rehearsal_picture import draw as draw_picture
 from tasks.reports.rehearsal_plot import HEIGHT, Plot
 from tasks.reports.rehearsal_plot import draw as draw_plot
 from tasks.reports.rehearsal_words import (
+    DRILLED,
     Gap,
     drill_title,
     duration,
@@ -82,7 +83,9 @@ def to_html(rehearsal: Rehearsal) -> str:
         rehearsal=rehearsal,
         verdict=verdict(rehearsal),
         verdict_status="held" if rehearsal.passed else "failed",
-        began=rehearsal.began.strftime(FORM),
+        moments=[
+            (item.strftime(FORM), item.strftime("%Y-%m-%dT%H:%M:%SZ")) for item in (rehearsal.began, rehearsal.ended)
+        ],
         took=duration(rehearsal.seconds),
         rehearsed=rehearsed(rehearsal),
         versions=versions(rehearsal.hosts),
@@ -97,6 +100,7 @@ def to_html(rehearsal: Rehearsal) -> str:
         titles=[section.title for section in roles],
         rows=_rows(rehearsal, proofs),
         sections=(*roles, *_hosts_section(proofs)),
+        steps=[(item, _step_mark(rehearsal, item)) for item in rehearsal.steps],
         not_tried=Mark("not_run", "not tried"),
         duration=duration,
         plot_height=HEIGHT,
@@ -113,6 +117,13 @@ def _counts(rehearsal: Rehearsal) -> list[Mark]:
         ("scaled", len(rehearsal.scaled), f"{number(len(rehearsal.scaled), 'setting')} scaled", "scaled"),
     )
     return [Mark(status, text, link) for status, count, text, link in parts if count]
+
+
+def _step_mark(rehearsal: Rehearsal, step: Step) -> Mark:
+    """How a command went; the one that is the drills has gone as they did."""
+    if step.name == DRILLED and rehearsal.failed:
+        return Mark("failed", f"{len(rehearsal.failed)} did not hold")
+    return Mark("held", "passed") if step.passed else Mark("failed", "failed")
 
 
 def _proof(result: DrillResult, anchor: str) -> Proof:

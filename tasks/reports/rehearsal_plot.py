@@ -23,6 +23,7 @@ LABELLED = 8  # dots up to which each says its value
 BUCKETS = 300  # of which each shows its least and its greatest value: more than that no screen shows
 GAP = 8  # times the usual distance between points: nothing was measured there, and no line is drawn
 LOGARITHMIC = 50  # greatest by least value from which on a linear axis would hide the least
+ANSWERS = "ms"  # always logarithmic: what answers took is compared between roles
 FINEST = 1e-9  # what differs by less is drawn as equal
 CLOSE = 3.0  # per cent of the width within which two marks share one number
 
@@ -123,7 +124,8 @@ def _panel(series: Sequence[Series], along: _Axis) -> Panel:
     divisor, unit = scale(series[0].unit, max(abs(value) for item in series for _, value in item.points))
     points = [[(time, value / divisor) for time, value in item.points] for item in series]
     stems = len(points) == 1 and len(points[0]) <= FEW
-    axis, values = _value_axis([value for item in points for _, value in item] + [0.0] * stems)
+    least = 1 if unit == ANSWERS else LOGARITHMIC
+    axis, values = _value_axis([value for item in points for _, value in item] + [0.0] * stems, least)
     lines = tuple(
         _line(number, item.name, unit, found, along, axis, stems)
         for number, (item, found) in enumerate(zip(series, points, strict=True))
@@ -184,11 +186,12 @@ def _thinned(places: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def _value_axis(values: Sequence[float]) -> tuple[_Axis, tuple[float, ...]]:
-    """An axis that holds all values, and those at which it is labelled."""
+def _value_axis(values: Sequence[float], logarithmic: float) -> tuple[_Axis, tuple[float, ...]]:
+    """An axis that holds all values, and those at which it is labelled; `logarithmic` from that greatest by least."""
     low, high = min(values), max(values)
-    if low > FINEST and high / low >= LOGARITHMIC:
+    if low > FINEST and high / low >= logarithmic:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        last = max(last, first + 1)
         powers = range(first, last + 1, max(1, (last - first) // 4))
         return _Axis(10.0**first, 10.0**last, True), tuple(10.0**power for power in powers)
     if not 0 < 0.75 * high <= low or high - low <= FINEST * high:

@@ -45,7 +45,7 @@ def _what(rehearsal: Rehearsal) -> str:
 def _when(rehearsal: Rehearsal) -> str:
     began = rehearsal.began.strftime(FORM)
     ran = (f"{name} {text}" for name, text in versions(rehearsal.hosts))
-    return ", ".join((f"{began}, took {duration(rehearsal.seconds)}", *ran))
+    return ", ".join((f"began {began}, took {duration(rehearsal.seconds)} in all", *ran))
 
 
 def _failed(rehearsal: Rehearsal) -> Iterator[str]:

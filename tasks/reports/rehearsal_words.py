@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tasks.reports.rehearsal_model import DRILLS, Figure, NotRun, Rehearsal, RehearsedHost, Scaled
+from tasks.reports.rehearsal_model import DRILLS, DrillResult, Figure, NotRun, Rehearsal, RehearsedHost, Scaled
 from tasks.reports.words import number
 
 _BINARY = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+DRILLED = "drills, one after the other, each on every role at once"  # the step that they all are
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,18 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if rest else f"{minutes} min"
 
 
+def ran(results: Iterable[DrillResult]) -> tuple[str, ...]:
+    """Each drill with how many of its promises held, and how long the slowest of its places took."""
+    drills: dict[str, list[DrillResult]] = {}
+    for item in results:
+        drills.setdefault(item.drill, []).append(item)
+    return tuple(
+        f"{drill_title(drill)}: {sum(item.passed for item in found)} of {len(found)} held, "
+        f"{duration(max(item.seconds for item in found))}"
+        for drill, found in drills.items()
+    )
+
+
 def quantity(value: float) -> str:
     """A number to be read: thousands apart, three digits of what is measured."""
     if isinstance(value, int):
@@ -86,6 +101,8 @@ def figure_text(figure: Figure) -> str:
         return f"{figure.value} {figure.unit}".strip()
     divisor, unit = scale(figure.unit, figure.value)
     value = figure.value if divisor == 1 else figure.value / divisor
+    if isinstance(value, int) and value == 1 and len(unit) > 2 and unit.isalpha():
+        unit = unit.removesuffix("s")
     return f"{quantity(value)} {unit}".strip()
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,7 @@ import click
 from tasks.reports.files import write_whole
 from tasks.reports.rehearsal_model import Rehearsal, Step, from_json, to_json
 from tasks.reports.rehearsal_page import to_html
+from tasks.reports.words import number
 from tests.lab.debian import LabError, Suite
 from tests.lab.layouts import REPOSITORY, shown
 from tests.lab.vm_image import vm_image
@@ -28,7 +30,10 @@ REPORTS = REPOSITORY / "build"
 DRILLS = "tasks/rehearse.py"
 
 DEPLOYS = (("deploy to bare machines", "deploy.py"), ("deploy again: nothing may change", "deploy.py"))
-CHECKS = (("verify as the services would", "tasks/verify.py"), ("check for drift", "tasks/drift.py"))
+CHECKS = (
+    ("verify as the services would, after the last drill", "tasks/verify.py"),
+    ("check for drift, after the last drill", "tasks/drift.py"),
+)
 
 ENDING = """
 What was proved and what was not: {page}
@@ -63,20 +68,22 @@ def main(
         layout = chosen_layout(one, suite)
     except LabError as error:
         raise click.ClickException(str(error)) from error
+    began, clock = datetime.now(UTC).replace(microsecond=0), time.monotonic()
     try:
         boot(keep, suite, layout)
     except LabError as error:
         raise click.ClickException(str(error)) from error
+    booted = Step(boot_title(suite, layout), "make rehearse", round(time.monotonic() - clock, 1), True, ())
     told = as_data({"like": like, "scale": scale})  # of every step: each wants the same
-    steps = [] if ref else [run_step(layout, what, file, *told) for what, file in DEPLOYS]
+    before = [booted, *([] if ref else [run_step(layout, what, file, *told) for what, file in DEPLOYS])]
     page, report = REPORTS / "rehearsal.html", REPORTS / "rehearsal.json"
     REPORTS.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
     wanted = None if drills == "all" else drills
     asked = as_data({"rehearsal_page": str(page), "rehearsal_report": str(report), "drills": wanted, "from": ref})
     run_step(layout, "drills", DRILLS, *told, *asked, must=report.exists)
-    steps += [run_step(layout, what, file, *told) for what, file in CHECKS]
-    found = with_steps(from_json(report.read_text()), steps)
+    after = [run_step(layout, what, file, *told) for what, file in CHECKS]
+    found = with_steps(from_json(report.read_text()), before, after, began, time.monotonic() - clock)
     write_whole(report, to_json(found))
     write_whole(page, to_html(found))
     pyinfra = shlex.join([str(shown(PYINFRA)), *told])
@@ -94,11 +101,15 @@ def as_data(values: Mapping[str, str | None]) -> list[str]:
     return [word for name, value in values.items() if value is not None for word in ("--data", f"{name}={value}")]
 
 
-def with_steps(found: Rehearsal, steps: list[Step]) -> Rehearsal:
-    """The report, with the commands around the drills in their order."""
-    before = [step for step in steps if step.command == "deploy.py"]
-    after = [step for step in steps if step.command != "deploy.py"]
-    return replace(found, steps=(*before, *found.steps, *after))
+def with_steps(found: Rehearsal, before: list[Step], after: list[Step], began: datetime, seconds: float) -> Rehearsal:
+    """The report, with the commands around the drills in their order, and the time of them all."""
+    return replace(found, began=began, seconds=round(seconds, 1), steps=(*before, *found.steps, *after))
+
+
+def boot_title(suite: Suite, layout: Layout) -> str:
+    """What hosts of the rehearsal are: machines of this one, and how."""
+    how = "emulated" if acceleration(vm_image(suite)) == EMULATION else "KVM"
+    return f"boot {number(len(staging(suite, layout).vms), 'VM')} on this machine ({how})"
 
 
 def chosen_layout(one: bool | None, suite: Suite) -> Layout:

@@ -12,6 +12,8 @@ from tasks.drills.probe import Probe
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError
 from tasks.observed.refusal import Cause
+from tasks.reports.rehearsal_model import Series
+from tasks.reports.rehearsal_plot import draw
 
 
 def test_a_question_asked_before_and_answered_meanwhile_counts_as_meanwhile() -> None:
@@ -32,7 +34,17 @@ def test_a_wait_is_no_time_in_which_nothing_was_asked() -> None:
 
 
 def test_a_wait_is_drawn_for_as_long_as_it_lasted() -> None:
-    assert curve([Answer(1.0, 0.01), Answer(2.0, 1.5)]) == ((1.0, 10.0), (2.0, 1500.0), (3.5, 1500.0))
+    quick, *slow = curve([Answer(1.0, 0.01), Answer(2.0, 1.5)])
+    assert quick == (1.0, 10.0)
+    assert (slow[0][0], slow[-1][0], {value for _, value in slow}) == (2.0, 3.5, {1500.0})
+
+
+def test_a_plot_has_no_hole_where_somebody_waited_and_one_where_nobody_asked() -> None:
+    before, after = ([Answer(start + 0.011 * number, 0.001) for number in range(99)] for start in (0.0, 4.0))
+    for between, lines in (([], 2), ([Answer(1.1, 2.85)], 1)):
+        plot = draw((Series("PING", "ms", curve([*before, *between, *after]), ()),))
+        assert plot is not None
+        assert plot.panels[0].lines[0].path.count("M") == lines
 
 
 def test_a_probe_asks_on_while_who_began_it_waits_for_something_else() -> None:

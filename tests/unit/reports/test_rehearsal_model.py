@@ -240,5 +240,10 @@ def test_what_is_not_tried_is_counted_as_what_held_is_a_drill_for_each_role() ->
     assert some(replace(full(ROLES[0]), role=None)).untried == 2 * len(DRILLS) - 1
 
 
+def test_a_rehearsal_that_ends_beyond_the_calendar_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"seconds: 1e.30 end beyond the calendar"):
+        some(seconds=1e30)
+
+
 def test_without_a_role_a_drill_that_was_left_out_is_one() -> None:
     assert some(roles=()).untried == len(DRILLS)

@@ -11,7 +11,7 @@ import pytest
 from tasks.reports import to_html as drift_page
 from tasks.reports.rehearsal_model import Figure, NotRun, Rehearsal, Step
 from tasks.reports.rehearsal_page import to_html
-from tasks.reports.rehearsal_words import duration, figure_text, gaps
+from tasks.reports.rehearsal_words import duration, figure_text, gaps, ran
 from tests.unit.reports.preview import report
 from tests.unit.reports.reading import Page, needs_nothing_else, whole_links
 from tests.unit.reports.rehearsals import HOSTS, ROLES, crash, full, latency, mixed, nothing, rehearsals, whole
@@ -72,7 +72,7 @@ def test_a_step_that_failed_makes_no_page_green() -> None:
 
 def test_the_head_says_what_was_rehearsed_when_how_long_and_on_which_versions() -> None:
     head = head_of(mixed())
-    assert "2026-03-09 04:15:07 UTC, took 14 min 32 s" in head
+    assert "began 2026-03-09 04:15:07 UTC, ended 2026-03-09 04:29:39 UTC, took 14 min 32 s in all" in head
     assert "inventory inventory/staging.py commit 3a7ba16e deployed over v1.4 catalogue of inventory/prod.py" in head
     assert "Redis 8.0.2 Debian 13 kernel 6.12.48+deb13-cloud-amd64" in head
     assert "✓ 60 held ✕ 2 failed ○ 23 not tried ↓ 7 settings scaled" in head
@@ -184,6 +184,28 @@ def test_a_plot_has_its_unit_its_legend_its_axes_and_its_marks() -> None:
     assert "0 10 20 30 40 50 60 s since the drill began 20 s: BGREWRITEAOF 21.1 s: fork, 11 ms" in text
 
 
+def test_what_was_run_lists_the_drills_between_the_commands_before_and_after_them() -> None:
+    steps = text_of(mixed()).split("What was run")[1]
+    assert "passed deploy again" in steps
+    assert "2 did not hold drills, one after the other, each on every role at once tasks/rehearse.py" in steps
+    assert "power cut: 4 of 5 held, 1 min 11 s" in steps
+    assert steps.index("tasks/rehearse.py") < steps.index("verify, after the last drill")
+
+
+def test_the_page_says_who_the_services_are_and_that_roles_are_drilled_at_once() -> None:
+    text = text_of(mixed())
+    assert "No service itself took part: this tool asked and wrote by the services' own logins, through SSH" in text
+    assert "each drill ran on all its roles at once" in text
+
+
+def test_a_drill_of_several_places_took_as_long_as_the_slowest_of_them() -> None:
+    slow = replace(full(ROLES[1]), seconds=50.0)
+    assert ran([full(ROLES[0]), slow, crash(ROLES[0])]) == (
+        "memory full: 2 of 2 held, 50 s",
+        "server killed: 1 of 1 held, 47 s",
+    )
+
+
 def test_what_a_drill_said_is_open_when_it_failed_or_is_short() -> None:
     many = tuple(f"line {number}" for number in range(9))
     held, failed = replace(full(ROLES[0]), said=many), replace(crash(ROLES[0]), said=many, passed=False)
@@ -211,6 +233,9 @@ def test_a_duration_is_as_long_as_people_say_it(seconds: float, words: str) -> N
 
 FIGURES = {
     (5, ""): "5",
+    (1, "writes"): "1 write",
+    (1, "s"): "1 s",
+    (1, "ms"): "1 ms",
     (102_400, "keys"): "102,400 keys",
     (0.12345, "ms"): "0.123 ms",
     (25.94, "ms"): "25.9 ms",

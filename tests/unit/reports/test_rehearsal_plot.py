@@ -56,6 +56,14 @@ def test_lines_of_one_unit_share_a_panel_and_each_has_a_look_of_its_own() -> Non
     assert len({line.style for line in one.lines}) == 3
 
 
+def test_times_of_answers_have_one_scale_whatever_the_role() -> None:
+    for low, high in ((9.0, 90.0), (9.0, 900.0), (10.0, 10.0)):
+        assert (
+            panel(plain(*((float(number), low if number % 2 else high) for number in range(20)))).unit
+            == "ms, logarithmic"
+        )
+
+
 def test_units_are_below_each_other_over_one_axis_of_time() -> None:
     plot = drawn(*full(ROLES[0]).series)
     assert [one.unit for one in plot.panels] == ["MiB", "keys"]
@@ -85,8 +93,8 @@ def test_a_value_of_nothing_keeps_the_axis_linear() -> None:
 
 
 def test_an_axis_begins_at_nothing_unless_all_values_are_far_from_it() -> None:
-    assert panel(plain(*((float(n), 5.0 + n) for n in range(20)))).ticks[0].text == "0"
-    assert panel(plain(*((float(n), 100.0 + n) for n in range(20)))).ticks[0].text == "100"
+    assert panel(plain(*((float(n), 5.0 + n) for n in range(20)), unit="s")).ticks[0].text == "0"
+    assert panel(plain(*((float(n), 100.0 + n) for n in range(20)), unit="s")).ticks[0].text == "100"
 
 
 def test_losses_of_a_few_crashes_stand_each_for_itself_with_its_number() -> None:
