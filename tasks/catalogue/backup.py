@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -206,22 +207,44 @@ Proved = tuple[str, str]  # a host, and a role of whose copies
 
 
 def provers(
-    carried: Mapping[str, Collection[str]], backups: Mapping[str, Backup | None]
+    carried: Mapping[str, Collection[str]],
+    backups: Mapping[str, Backup | None],
+    peers: Mapping[Proved, str] = MappingProxyType({}),
 ) -> tuple[dict[str, list[Proved]], list[str]]:
     """Host → the roles of other hosts that it proves, and what is wrong with that; `carried`: host → its roles. Pure.
 
     One host proves one host's copies of a role, and none of a role of its own: unit, record and scratch place of a
-    proof are called by the role.
+    proof are called by the role. Of a pair (`peers`: the other host of each that has one) the one that serves makes the
+    copies, so what proves one of the two proves what either makes, and is named once.
     """
     found: dict[str, list[Proved]] = {}
     problems: dict[str, None] = {}
     for home, role, name in _sent_away(carried, backups):
         doubled = next((other for other, known in found.get(name, []) if known == role), "")
-        if words := _no_prover(name, home, role, carried, doubled):
+        peer = peers.get((home, role), "")
+        words = _no_prover(name, home, role, carried, "" if doubled == peer else doubled)
+        if words := words or _apart(name, role, peer, backups.get(home), backups.get(peer)):
             problems[f"{home}: {NAME}: prove_on: {name}: {words}"] = None
-        else:
+        elif not doubled:
             found.setdefault(name, []).append((home, role))
     return found, list(problems)
+
+
+def _apart(name: str, role: str, peer: str, own: Backup | None, other: Backup | None) -> str:
+    """Why a host cannot prove what both hosts of a pair make, empty where it can, or only one of them makes copies."""
+    if own is None or other is None or not other.includes(role) or own.of(role) == other.of(role):
+        return ""
+    return (
+        f"{role} has another repository on {peer}, its other host, expected the same on both: {name} would find no "
+        "copies of whichever of the two does not serve: name one repository"
+    )
+
+
+def for_both(role: str, own: Backup, other: Backup) -> Backup:
+    """How copies that either host of a pair makes are proved: late where both plans have them so."""
+    schedule = max(own.schedule, other.schedule, key=lambda name: PERIODS[name])
+    here = [own.prove] + [other.prove] * (own.prover(role) == other.prover(role))
+    return own.model_copy(update={"schedule": schedule, "prove": min(here, key=lambda name: PERIODS[name])})
 
 
 def _sent_away(

@@ -237,7 +237,7 @@ def is_of(plan: Plan, record: Record | None) -> bool:
 def _judged(plan: Plan, record: Record | None, since: int, now: int) -> Iterator[Health]:
     """`since`: when a copy was proved last, or could have been from then on."""
     name = plan.role.name
-    whose = f"of {plan.of}: " if plan.of else ""
+    whose = f"of {plan.whose}: " if plan.of else ""
     see = f"journalctl -u {proof_unit(name)}, mend it, then: systemctl start {proof_unit(name)}"
     if record is not None and record.failed:
         yield Health(name, Code.PROOF_FAILED, "critical", f"{whose}{record.said}", "a copy that a server loads", see)

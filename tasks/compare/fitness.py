@@ -150,7 +150,7 @@ def _memory(desired: Host, observed: Observed) -> Iterator[str]:
     proved = [plan.role for plan in desired.proofs]
     needed = memory_needed(desired.roles, proved)
     if needed > observed.memory:
-        of = sorted({f" of {plan.of}" for plan in desired.proofs if plan.of})
+        of = sorted({f" of {plan.whose}" for plan in desired.proofs if plan.of})
         proof = f" + {mib(proof_memory(proved))} for the proof of backups{','.join(of)}" if proved else ""
         names = " and ".join(f"{role.name} {show_memory(role.maxmemory)}" for role in desired.roles)
         yield (

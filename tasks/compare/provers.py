@@ -18,11 +18,11 @@ def older_provers(hosts: Mapping[str, tuple[Host, Observed]]) -> Iterator[str]:
     versions = {name: redis_version(desired, observed) for name, (desired, observed) in hosts.items()}
     for name, (desired, _) in sorted(hosts.items()):
         own = redis_number(versions[name])
-        for plan in desired.proofs:
-            other = redis_number(versions.get(plan.of, ""))
+        for role, home in ((plan.role.name, home) for plan in desired.proofs for home in plan.homes):
+            other = redis_number(versions.get(home, ""))
             if own is not None and other is not None and own < other:
                 yield (
-                    f"{name}: {plan.role.name}: it is to prove copies of {plan.of}, which has Redis {_dotted(other)}, "
+                    f"{name}: {role}: it is to prove copies of {home}, which has Redis {_dotted(other)}, "
                     f"and has {_dotted(own)} itself, expected as new a one: upgrade it first, or name another in "
                     f"{NAME}: prove_on"
                 )

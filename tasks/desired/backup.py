@@ -40,10 +40,10 @@ SCRATCH, SCRATCH_BASE = 1.25, 128 << 20  # of maxmemory, and bytes, that the ser
 SPREAD = 12  # a timer's delay is up to a twelfth of its period
 
 
-def backup_plan(host: str, role: Role, backup: Backup, of: str = "", on_both: bool = False) -> Plan:
+def backup_plan(host: str, role: Role, backup: Backup, of: str = "", on_both: bool = False, also: str = "") -> Plan:
     """How a role of a host is backed up; `of`: the host whose copies `host` only proves, where it is one of those.
 
-    `on_both`: the role's other host has backups, too.
+    `on_both`: the role's other host has backups, too. `also`: that one, of copies that `host` only proves.
     """
     parameters = {
         "role": role.name,
@@ -61,9 +61,10 @@ def backup_plan(host: str, role: Role, backup: Backup, of: str = "", on_both: bo
         "keep": " ".join(backup.keep.options) if backup.keep else "",
         "memory": str(int(role.maxmemory * SCRATCH) + SCRATCH_BASE) if role.maxmemory else "infinity",
     }
-    plan = Plan(role, backup, parameters, of, on_both)
+    plan = Plan(role, backup, parameters, of, on_both, also)
     if of:
         parameters |= {"elsewhere": "proves", "late": str(plan.too_old), "keep": ""}
+        parameters |= {"also": host_word(also)} if also else {}
     elif not plan.is_proved_here:
         parameters |= {"elsewhere": "proved"}
     return plan
@@ -142,7 +143,7 @@ def _service(plan: Plan, verb: str, what: str) -> str:
         "backup/backup.service.j2",
         role=plan.role,
         what=what,
-        of=plan.of,
+        of=plan.whose,
         verb=verb,
         parameters=plan.parameters,
         data_directory="" if plan.of else data_directory(plan.role.name),
@@ -164,7 +165,7 @@ def _written(plan: Plan) -> str:
 
 def _timer(plan: Plan, what: str, period: str) -> str:
     spread = PERIODS[period] // SPREAD
-    return render("backup/backup.timer.j2", role=plan.role, what=what, of=plan.of, period=period, spread=spread)
+    return render("backup/backup.timer.j2", role=plan.role, what=what, of=plan.whose, period=period, spread=spread)
 
 
 @cache

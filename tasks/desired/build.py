@@ -135,7 +135,7 @@ def desired_host(
         for role in roles
         if backup is not None and role.backed_up
     )
-    others = [(backup_plan(name, item.role, item.backup, item.host), item) for item in away]
+    others = [(backup_plan(name, item.role, item.backup, item.host, also=item.also), item) for item in away]
     proofs = (*(plan for plan in plans if plan.is_proved_here), *(plan for plan, _ in others))
     values = {key: str(value) for key, value in sorted(sysctls.items())}
     files = _host_files(values, forwards, fences, redis_version) + [

@@ -179,19 +179,24 @@ class Instance:
 
 @dataclass(frozen=True)
 class Away:
-    """Copies that another host makes of a role and this one proves; `passwords`: of that host's roles."""
+    """Copies that another host makes of a role and this one proves; `passwords`: of that host's roles.
+
+    `also`: the other host of the role's pair, where either makes them.
+    """
 
     host: str
     role: Role
     backup: Backup
     passwords: Passwords = field(repr=False)
+    also: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The backups of one role: where to, when, and what its units are told.
 
-    `of`: the host that makes the copies, where this one only proves them; empty where it makes them.
+    `of`: the host that makes the copies, where this one only proves them; empty where it makes them. `also`: the other
+    host of the role's pair, where the one that serves makes them.
     """
 
     role: Role
@@ -199,6 +204,17 @@ class Plan:
     parameters: Mapping[str, str]
     of: str = ""
     on_both: bool = False  # of a pair whose hosts both have backups: the one that serves makes copies
+    also: str = ""
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """The hosts whose copies this one only proves."""
+        return tuple(filter(None, (self.of, self.also)))
+
+    @property
+    def whose(self) -> str:
+        """Those in words, empty where it makes the copies."""
+        return " or ".join(self.homes)
 
     @property
     def is_proved_here(self) -> bool:

@@ -203,9 +203,18 @@ def proofs_elsewhere(looks: Mapping[str, Look]) -> dict[str, dict[str, Record | 
     for desired, observed in seen_ones:
         for plan in desired.proofs:
             record = recorded(proof_record(plan.role.name), observed)
-            if plan.of in found and is_of(plan, record):
-                found[plan.of][plan.role.name] = record
+            if record is None or not is_of(plan, record):
+                continue
+            for home in plan.homes:
+                known = found.get(home, {})
+                if plan.role.name in known and _is_newer(record, known[plan.role.name]):
+                    known[plan.role.name] = record
     return found
+
+
+def _is_newer(record: Record, known: Record | None) -> bool:
+    """Whether it is to be shown: of a pair two hosts may prove what either makes."""
+    return known is None or record.good > known.good
 
 
 def _host(report: HostReport, seen: Look | None, now: Now, elsewhere: Mapping[str, Record | None]) -> HostStatus:

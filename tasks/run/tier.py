@@ -17,7 +17,7 @@ from tasks.catalogue.acl_rules import OPERATOR
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.backup import Source as BackupSource
-from tasks.catalogue.backup import backed_up, provers, read_backup, setting_problems
+from tasks.catalogue.backup import backed_up, for_both, provers, read_backup, setting_problems
 from tasks.catalogue.data_names import idle_overrides, slips
 from tasks.catalogue.given_tls import NOTHING_GIVEN
 from tasks.catalogue.ignored import NAME as IGNORE
@@ -169,6 +169,7 @@ def build_tier(
     homes, wrong = provers(
         {host.name: [role.name for role in host.roles] for host in inputs},
         {host.name: host.backups.backup for host in inputs},
+        {(host.name, pair.role): pair.peer for host in inputs for pair in host.pairs},
     )
     problems += wrong
     known_roles = {role.name for host in inputs for role in host.roles} | set(unplaced)
@@ -290,11 +291,20 @@ def _away(
     """What a host proves of others; `proved`: which role of which host."""
     by_name = {host.name: host for host in hosts}
     return [
-        Away(name, role, backup, passwords[name])
+        _of_either(Away(name, role, backup, passwords[name]), by_name)
         for name, wanted in proved
         for role in by_name[name].roles
         if role.name == wanted and (backup := by_name[name].backups.backup) is not None
     ]
+
+
+def _of_either(away: Away, hosts: Mapping[str, HostInput]) -> Away:
+    """Copies of a role, of both hosts of its pair where the one that serves makes them."""
+    pair = next((pair for pair in hosts[away.host].pairs if pair.role == away.role.name), None)
+    other = None if pair is None or not pair.backed_up_there else hosts[pair.peer].backups.backup
+    if pair is None or other is None:
+        return away
+    return replace(away, backup=for_both(pair.role, away.backup, other), also=pair.peer)
 
 
 def _desired(

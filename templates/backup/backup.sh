@@ -6,9 +6,10 @@
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
 : "${role?}" "${unit?}" "${user?}" "${directory?}" "${log?}" "${name?}" "${snapshot?}" "${databases?}" "${address?}" "${port?}" "${tls?}" "${host?}" "${keep?}" "${memory?}"
 # elsewhere: `proves` where this host only proves the copies that `host` makes, `proved` where another one proves this one's;
+# also: the other host of the role's pair, whose copies are proved, too;
 # late: seconds after which the newest copy of `host` is too old. The last two are bounds of a proof: seconds for its server
 # to load, bytes that a file of it may be larger than the copy.
-: "${elsewhere:=}" "${late:=0}" "${patience:=900}" "${spare:=67108864}"
+: "${elsewhere:=}" "${also:=}" "${late:=0}" "${patience:=900}" "${spare:=67108864}"
 umask 077
 export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 tools=/usr/local/lib/caas-redis
@@ -530,7 +531,7 @@ as_it_stands() {
 # The newest copy that is whole and not of a time to come, of a host or, without one, of any: RUN TIME.
 newest_copy() {
   sort -r "$work/list" | awk -v of="$1" -v latest="$(date -u -d '1 minute' '+%FT%T')" '$2 == "copy" { copied[$3] }
-    $2 == "manifest" && (of == "" || ($6 == of && $1 <= latest)) { order[++count] = $3; time[$3] = $1 }
+    $2 == "manifest" && (of == "" || (index(" " of " ", " " $6 " ") && $1 <= latest)) { order[++count] = $3; time[$3] = $1 }
     END { for (at = 1; at <= count; at++) if (order[at] in copied) { print order[at], time[order[at]]; exit } }'
 }
 in_utc() { date -u -d "@$1" '+%F %T UTC'; }
@@ -553,18 +554,19 @@ choose_run() {
 # What its host made last is known there alone. A repository that was set back has good copies, too, and is known here by
 # its newest one: that is older than its host's plan has it, or than what was proved here before.
 choose_newest() {
-  newest_copy "$host" >"$work/newest"
+  homes="$host${also:+ or $also}"
+  newest_copy "$host $also" >"$work/newest"
   read -r run time <"$work/newest" || { run='' time=''; }
   made=0 last=''
   [ -z "$time" ] || made=$(date -u -d "$time" +%s)
   ! is_here "$proof" || [ "$(field repository "$proof")" != "$proved_in" ] || last=$(field copied "$proof")
   is "$last" '[0-9]{1,12}' || last=0
   if [ -z "$run" ] && [ "$last" != 0 ]; then
-    why="its repository has no copy of $host, and had one of $(in_utc "$last"): it was set back, or somebody deleted it"
+    why="its repository has no copy of $homes, and had one of $(in_utc "$last"): it was set back, or somebody deleted it"
   elif [ -n "$run" ] && [ "$made" -lt "$last" ]; then
-    why="its newest copy of $host is of $(in_utc "$made"), and one of $(in_utc "$last") was proved here: it was set back, or somebody deleted it"
+    why="its newest copy of $homes is of $(in_utc "$made"), and one of $(in_utc "$last") was proved here: it was set back, or somebody deleted it"
   elif [ -n "$run" ] && [ "$made" -lt $((began - late)) ]; then
-    why="its newest copy of $host is of $(in_utc "$made"), expected one of the last $((late / 3600)) hours: none is made any more, or it was set back"
+    why="its newest copy of $homes is of $(in_utc "$made"), expected one of the last $((late / 3600)) hours: none is made any more, or it was set back"
   fi
   [ -z "$why" ]
 }
@@ -605,7 +607,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
     if [ -n "$only_reads" ]; then
       # Whether it should have is known there alone; so this is no proof either.
       printf '%s\n' "result ok" "at $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
-      echo "$role: $host has made no copy yet: there is nothing to prove yet"
+      echo "$role: $homes has made no copy yet: there is nothing to prove yet"
     else
       printf '%s\n' "result ok" "at $began" "good $began" "keys 0" "repository $proved_in" "where $where" | record "$proof"
       echo "$role: it is empty and has never saved: there is nothing to prove yet"

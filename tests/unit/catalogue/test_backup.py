@@ -7,6 +7,7 @@ import pytest
 from tasks.catalogue.backup import (
     Backup,
     backed_up,
+    for_both,
     provers,
     read_backup,
     setting_problems,
@@ -279,6 +280,51 @@ def test_one_host_proves_a_role_for_one_other_and_none_that_it_carries() -> None
         "one: redis_backup: prove_on: two: carries crypto itself, expected one that does not: its proof of that role "
         "is its own: name another"
     )
+
+
+OF_A_PAIR = {"one": ("crypto",), "two": ("crypto",), "three": ("gateway",), "four": ("gateway",)}
+PAIRED = {("one", "crypto"): "two", ("two", "crypto"): "one"}
+
+
+@pytest.mark.parametrize(
+    ("provers_of", "found"),
+    [
+        (("three", "three"), {"three": [("one", "crypto")]}),
+        (("three", "four"), {"three": [("one", "crypto")], "four": [("two", "crypto")]}),
+        (("three", None), {"three": [("one", "crypto")]}),
+        ((None, "three"), {"three": [("two", "crypto")]}),
+    ],
+)
+def test_of_a_pair_one_host_may_prove_what_either_makes(
+    provers_of: tuple[str | None, str | None], found: dict[str, list[tuple[str, str]]]
+) -> None:
+    named = zip(("one", "two"), provers_of, strict=True)
+    backups = {name: Backup(repository="/mnt/x", prove_on=prover) for name, prover in named}
+    assert provers(OF_A_PAIR, backups, PAIRED) == (found, [])
+
+
+def test_a_pair_that_is_proved_elsewhere_has_one_repository() -> None:
+    backups = {
+        "one": Backup(repository="/mnt/x", prove_on="three"),
+        "two": Backup(repository="/mnt/y"),
+    }
+    found, (problem,) = provers(OF_A_PAIR, backups, PAIRED)
+    assert found == {}
+    assert problem == (
+        "one: redis_backup: prove_on: three: crypto has another repository on two, its other host, expected the same "
+        "on both: three would find no copies of whichever of the two does not serve: name one repository"
+    )
+    without = {"one": backups["one"], "two": Backup(repository="/mnt/y", roles=("gateway",))}
+    assert provers(OF_A_PAIR, without, PAIRED) == ({"three": [("one", "crypto")]}, [])
+
+
+def test_what_is_proved_for_both_hosts_of_a_pair_is_late_where_neither_is_due_any_more() -> None:
+    one = Backup(repository="/mnt/x", schedule="hourly", prove="monthly", prove_on="three")
+    two = Backup(repository="/mnt/x", schedule="daily", prove="weekly", prove_on="three")
+    for first, other in ((one, two), (two, one)):
+        both = for_both("crypto", first, other)
+        assert (both.schedule, both.prove) == ("daily", "weekly")
+    assert for_both("crypto", one, two.model_copy(update={"prove_on": None})).prove == "monthly"
 
 
 @pytest.mark.parametrize("value", [7, ["two"], {"crypto": 7}, {"crypto": ""}])

@@ -14,6 +14,8 @@ from tasks.desired.backup import settings_text
 from tasks.desired.host import Host
 from tasks.desired.paths import PROVER, proof_record
 from tasks.observed.state import FileState, Observed
+from tasks.run.status_report import proofs_elsewhere
+from tasks.run.survey import Look
 from tests.unit.builders import NOW, as_desired, away, desired, roles
 
 PLAN = Backup(repository="sftp:me@10.0.0.9:/srv", prove_on="host-1")
@@ -118,6 +120,51 @@ def test_an_older_redis_proves_no_copies_of_a_newer_one(home: str, prover: str, 
         line.startswith("host-1: crypto: it is to prove copies of host-2, which has Redis 8.0") for line in problems
     )
     assert list(older_provers({"host-1": on(PROVES, prover)})) == []  # its proof says so
+
+
+@pytest.mark.parametrize(("newer", "may"), [("host-2", False), ("host-3", False), ("", True)])
+def test_a_pairs_copies_are_of_either_hosts_redis(newer: str, may: bool) -> None:
+    def on(host: Host, version: str) -> tuple[Host, Observed]:
+        seen = as_desired(host)
+        return host, replace(seen, packages={**seen.packages, "redis-server": f"5:{version}.15-1"})
+
+    hosts = {name: on(HOME, "8.0" if name == newer else "7.0") for name in ("host-2", "host-3")}
+    problems = list(older_provers({"host-1": on(BOTH, "7.0"), **hosts}))
+    assert (problems == []) == may
+    assert all(line.startswith(f"host-1: crypto: it is to prove copies of {newer}, which has") for line in problems)
+
+
+# --- Of a pair: copies of either host
+
+BOTH = desired("gateway", away=[replace(away("crypto", PLAN), also="host-3")])
+
+
+def test_who_proves_a_pair_is_told_both_of_its_hosts() -> None:
+    (plan,) = BOTH.proofs
+    assert (plan.homes, plan.parameters["host"], plan.parameters["also"]) == (("host-2", "host-3"), "host-2", "host-3")
+    (service,) = [file.content for file in BOTH.files if file.path == f"{UNITS}-proof-crypto.service"]
+    assert service is not None
+    assert 'Environment="also=host-3"' in service
+    assert "of host-2 or host-3" in service
+    (alone,) = PROVES.proofs
+    assert "also" not in alone.parameters
+
+
+def test_what_came_of_it_is_said_to_be_of_both_and_shown_at_both() -> None:
+    seen = with_proof(f"result failed\nat {NOW}\nsaid x\nwhere {PLACE}\n", as_desired(BOTH))
+    (item,) = backup_health(BOTH, seen)
+    assert item.observed.startswith("of host-2 or host-3: ")
+    looks = {
+        name: Look(host, {}, observed, ())
+        for name, host, observed in (
+            ("host-1", BOTH, seen),
+            ("host-2", HOME, as_desired(HOME)),
+            ("host-3", desired("crypto", backup=replace_prover(None)), None),
+        )
+    }
+    found = proofs_elsewhere(looks)
+    assert found["host-2"]["crypto"] is not None
+    assert found["host-3"] == {}  # it proves at home what it makes
 
 
 # --- What is not well

@@ -579,6 +579,29 @@ def test_who_proves_elsewhere_takes_the_newest_copy_of_its_host_and_knows_one_th
     assert why in said
 
 
+@pytest.mark.parametrize(
+    ("copies", "proved", "run", "why"),
+    [
+        ([("13:00", "redis-1", ONE), ("13:30", "redis-2", TWO)], 0, TWO, ""),
+        ([("13:30", "redis-1", ONE), ("13:00", "redis-2", TWO)], 0, ONE, ""),
+        ([("10:00", "redis-1", ONE), ("13:30", "redis-2", TWO)], AT_14 - 14400, TWO, ""),  # handed over since
+        ([("13:00", "redis-1", ONE), ("13:30", "redis-3", TWO), ("13:40", "redis", THREE)], 0, ONE, ""),
+        ([], AT_14 - 3600, "", "has no copy of redis-1 or redis-2, and had one"),
+        ([("10:00", "redis-2", ONE)], 0, ONE, "newest copy of redis-1 or redis-2 is of 2026-11-27 10:00:00 UTC"),
+    ],
+)
+def test_of_a_pair_the_newest_copy_of_either_host_is_proved(
+    tool: Tool, copies: list[tuple[str, str, str]], proved: int, run: str, why: str
+) -> None:
+    with_copies(tool, *copies)
+    if proved:
+        tool.note("proof", result="ok", at="7", copied=str(proved), repository="0123abcd", where=HERE_IT_IS)
+    done = tool.run(CHOOSE, **LATE, also="redis-2")
+    ended, found, said = done.stdout.strip().split("|")
+    assert (found, ended == "0") == (run, not why), done.stdout + done.stderr
+    assert why in said
+
+
 def test_what_was_proved_of_another_repository_sets_none_back(tool: Tool) -> None:
     with_copies(tool, ("12:00", "redis-1", ONE))
     tool.note("proof", result="ok", at="7", copied=str(AT_14), repository="ffff", where=HERE_IT_IS)
