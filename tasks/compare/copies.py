@@ -18,6 +18,7 @@ from tasks.observed.state import Observed, Server, count_keys
 
 SETTLED = 7 * 86400  # seconds after which data that began empty on a new host is taken for the role's own
 ROOM, RESERVE = 1.1, 256 << 20  # of a copy's size, and bytes that stay free, on the disk where it goes
+WORDS = {"kind": "log|snapshot"} | dict.fromkeys(("low", "expires", "keys"), "[0-9]{1,15}")  # of a manifest
 MOMENT = r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2})(:[0-9]{2})?Z?"
 
 
@@ -234,6 +235,6 @@ def in_place(instance: Instance, observed: Observed) -> str:
 
 
 def manifest(text: str) -> Mapping[str, str]:
-    """The single words of a copy's manifest. Pure."""
-    fields = (line.partition(" ")[::2] for line in text.splitlines())
-    return {name: value for name, value in fields if name in ("kind", "low", "expires", "keys")}
+    """The single words of a copy's manifest that are used here; what is of another form is not known. Pure."""
+    fields = (line.partition(" ")[::2] for line in text.split("\n"))
+    return {name: value for name, value in fields if name in WORDS and re.fullmatch(WORDS[name], value)}

@@ -3,6 +3,7 @@
 # make | prove [RUN] | try | sweep | list | fetch RUN LOG SNAPSHOT | begin | follow LIFE AT | continue LIFE AT | reach | cut LOG SECOND. By its units, and by the commands of this tool.
 #
 # What the role says or has written is data: it is read as the role's user, bounded, and matched before it goes anywhere.
+# So is what a repository has: whoever has its password may have stored that. No text of either is part of a program.
 # Root's own files lie where no role can write. restic alone has the repository's password in its environment.
 : "${role?}" "${unit?}" "${user?}" "${directory?}" "${log?}" "${name?}" "${snapshot?}" "${databases?}" "${address?}" "${port?}" "${tls?}" "${host?}" "${keep?}" "${memory?}"
 # elsewhere: `proves` where this host only proves the copies that `host` makes, `proved` where another one proves this one's;
@@ -24,6 +25,9 @@ samples=20
 checking=1800  # seconds for a tool that reads all of a copy
 week=604800
 reserve=268435456  # bytes of a disk that stay free beside a copy: the roles' data may lie there, too
+largest_manifest=2097152 largest_list=33554432  # bytes of what a repository has of a copy, and of all its copies
+number='(0|[1-9][0-9]{0,14})'
+sampled='[0-9a-f]{2,2000} ([0-9a-f]{40}|gone) -?[0-9]{1,15}'
 settings=/etc/redis/$role.backup
 [ -z "${CREDENTIALS_DIRECTORY:-}" ] || settings=$CREDENTIALS_DIRECTORY/backup
 
@@ -51,7 +55,7 @@ last_words() { tail -c 65536 | tr -c '[:print:]\n' '?' | sed -E 's#(//|rest:)[^[
 # Of redis-check-rdb and -aof, without the key that they were at: it may be of several lines.
 checked_words() { sed '/Reading key/,$d' | last_words; }
 field() { sed -n "s/^$1 //p" "$2" 2>/dev/null | head -n 1; }
-is() { printf '%s' "$1" | grep -qxE "$2"; }
+is() { [ "$(printf '%s\n' "$1" | wc -l)" = 1 ] && printf '%s' "$1" | grep -qxE "$2"; }
 
 setting() { sed -n "s/^$1=//p" "$settings" | head -n 1; }
 # In a shell of its own: nobody else has these variables. `by`: the newest password, or the one before it.
@@ -66,6 +70,17 @@ with_restic() (
   # shellcheck disable=SC2086  # no word, or two
   exec ${bound:+timeout $bound} restic --quiet --cache-dir="$cache" ${only_reads:+--no-lock} "$@"
 )
+# What a repository has is in a file of root's disk or memory: no more of it than this. Whoever knows it may store anything.
+read_restic() { # $1: the file, $2: bytes, then what is asked for
+  into=$1 most=$2
+  shift 2
+  { with_restic "$@" 2>"$work/said"; echo $? >"$work/ended"; } | head -c $((most + 1)) >"$into"
+  if [ "$(stat -c %s "$into")" -gt "$most" ]; then
+    echo "it has more than $most bytes" >"$work/said"
+    return 1
+  fi
+  return "$(cat "$work/ended")"
+}
 # As the role's user, with nothing of root's: no variable, no descriptor but those that are given, no way to more rights.
 as_role() ( exec env -i LC_ALL=C PATH="$PATH" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@" 8>&- 9>&- )
 
@@ -111,7 +126,7 @@ open_repository() {
 }
 try_repository() {
   [ -n "$only_reads" ] || with_restic unlock >/dev/null 2>&1
-  with_restic cat config >"$work/config" 2>"$work/said"
+  read_restic "$work/config" 65536 cat config
 }
 # A rotation of its password goes on wherever it was interrupted: the newest is added, the one before stays as long as the
 # secrets file has it, and its key alone goes then. Whatever of it fails, the copy is made by what opens the repository.
@@ -135,7 +150,7 @@ add_key() {
   return 1
 }
 current_key() {
-  with_restic key list --json >"$work/keys" 2>"$work/said" || return 1
+  read_restic "$work/keys" 1048576 key list --json || return 1
   perl -0777 -ne '/\{"current":true,"id":"([0-9a-f]{8,64})"/ or exit 1; print $1' "$work/keys"
 }
 forget_key() {
@@ -161,7 +176,7 @@ have_repository() {
   known=''
   ! is_here "$state" || known=$(field repository "$state")
   if open_repository; then
-    sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p' "$work/config" | head -n 1 >"$work/id"
+    sed -nE 's/.*"id": "([0-9a-f]{1,64})".*/\1/p' "$work/config" | head -n 1 >"$work/id"
     if [ -n "$known" ] && [ "$known" != "$(cat "$work/id")" ]; then
       failed "its repository is another one than before: look whether the right one is mounted; if it was made anew on purpose: rm $state on the host"
     fi
@@ -204,16 +219,18 @@ sample() { # $1 = ask or ask_scratch, $2 = database, then keys in hexadecimal, o
   asking=$1 database=$2
   shift 2
   printf 'SELECT %s\nEVAL_RO "%s" 0 %s\n' "$database" "$(tail -n 1 "$tools/sample")" "$*" | "$asking" |
-    grep -xE '[0-9a-f]{2,2000} ([0-9a-f]{40}|gone) -?[0-9]{1,15}' | head -n "$samples" | sed "s/^/$database /"
+    grep -xE "$sampled" | head -n "$samples" | awk -v database="$database" '{ print database, $0 }'
 }
 # The same of those keys that a file of such lines has.
 sample_again() { # $1 = ask or ask_scratch, $2 = the file
-  cut -d' ' -f1 "$2" | sort -u | while read -r database; do
-    sample "$1" "$database" x "$(sed -n "s/^$database \([0-9a-f]*\) .*/\1/p" "$2" | paste -sd ' ')"
+  grep -xE "[0-9]{1,5} $sampled" "$2" >"$work/again"
+  cut -d' ' -f1 "$work/again" | sort -u | while read -r database; do
+    sample "$1" "$database" x "$(awk -v database="$database" '$1 "" == database "" { print $2 }' "$work/again" | paste -sd ' ')"
   done
 }
 
-copy() { as_role perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" "${1:-whole}" 3>"$work/report" 2>"$work/copier"; }
+# What runs as the role's user its other processes may steer: what it says is no longer than this, and matched.
+copy() { as_role prlimit --fsize=1048576 perl "$tools/copy.pl" "$directory" "$log" "$name" "$snapshot" "${1:-whole}" 3>"$work/report" 2>"$work/copier"; }
 
 # Of which data the copies from here are: noted beside what came of the last one, which a person may remove. A disk that
 # was copied to another machine is other data from then on. `after`: of which life they go on, and until which moment.
@@ -311,6 +328,7 @@ make_copy() {
   wait "$summing"
   [ "$(cat "$work/copied")" = 0 ] || not_stored "not copied: $(last_words <"$work/copier")"
   [ "$stored" = 0 ] || not_stored "not stored: $(last_words <"$work/said")"
+  is_report || not_stored "not copied: what its copier says of it is of another form: look who steers processes of $user"
   echo INFO | ask >"$work/after"
   numbers <"$work/after" >"$work/counted.after"
   sample_again ask "$work/samples.before" >"$work/samples.after"
@@ -366,6 +384,10 @@ not_stored() {
 
 # What is known of a copy, as lines of words. What was there before and after bounds what is in it: a key is made or goes
 # with a change, or is ended by the server, and both are counted.
+is_report() {
+  ! grep -qvxE "(bytes|keys|expires) $number|until [1-9][0-9]{0,11}|newest -?[0-9]{1,20}" "$work/report" &&
+    [ "$(cut -d' ' -f1 "$work/report" | sort | paste -sd ' ' | sed 's/ expires\(.*\) keys/\1/')" = 'bytes newest until' ]
+}
 ended_by() { [ $(($1 + 1)) -ge "$until" ] || until=$(($1 + 1)); }
 write_manifest() {
   keys='' expires='' low='' high='' same='' answered=no
@@ -420,7 +442,7 @@ write_manifest() {
 
 # Snapshots of the repository, a line each: TIME KIND RUN ID LIFE HOST. What this tool has not written is left out.
 snapshots() {
-  with_restic snapshots --json >"$work/snapshots" 2>"$work/said" || return 1
+  read_restic "$work/snapshots" $largest_list snapshots --json || return 1
   perl -0777 -ne 'for (split /(?=\{"time":")/) {
     my ($time) = /"time":"([0-9T:-]{19})/ or next;
     my ($id) = /"id":"([0-9a-f]{64})"/ or next;
@@ -457,36 +479,52 @@ is_older() {
   [ "$(printf '%s\n' "$1" "$2" | cut -d. -f1,2 | sort -V | head -n 1)" != "$(echo "$2" | cut -d. -f1,2)" ]
 }
 
+# Whether every line of a manifest is one that this tool writes, and those are there, once, that are used.
+is_manifest() {
+  ! grep -qvxE "format 1|role [a-z][a-z0-9_-]{0,30}|at [1-9][0-9]{0,11}|host [A-Za-z0-9_.-]{1,255}|(machine|life) [0-9a-f]{16}|server [0-9.]{0,40}|kind (log|snapshot)|digest [0-9a-f]{64}|answered (yes|no)|(bytes|newest|keys|expires|low|high) $number|(before|after) db[0-9]{1,5} keys=[0-9]{1,20},expires=[0-9]{1,20}|sample [0-9]{1,5} $sampled" "$1" &&
+    awk '{ has[$1]++ }
+      END {
+        for (word in has) if (has[word] > 1 && word != "before" && word != "after" && word != "sample") exit 1
+        if (!has["format"] || !has["at"] || !has["kind"] || !has["digest"] || !has["bytes"] || has["sample"] > 320) exit 1
+        exit has["low"] != has["high"] || has["low"] > has["expires"]
+      }' "$1"
+}
 # Unpacks the copy of run $1 as the role's user, and judges it by its manifest, which is in $work/manifest then.
 unpack() { # $2, $3: where its log, or its snapshot, goes
-  with_restic dump --tag "manifest,run=$1" latest "/$copied.manifest" >"$work/manifest" 2>"$work/said" ||
+  read_restic "$work/manifest" $largest_manifest dump --tag "manifest,run=$1" latest "/$copied.manifest" ||
     { echo "its manifest cannot be read: $(last_words <"$work/said")"; return 1; }
-  [ "$(field format "$work/manifest")" = 1 ] || { echo "its manifest is of another form than this tool's"; return 1; }
+  is_manifest "$work/manifest" || { echo "its manifest is of another form than this tool's"; return 1; }
   made_by=$(field server "$work/manifest") installed=$(redis-server --version | sed -nE 's/.* v=([0-9.]+) .*/\1/p')
   ! is_older "$installed" "$made_by" ||
     { echo "it is of Redis $made_by, this host has $installed, expected as new a one: an older server does not load it: upgrade this host${only_reads:+, or let another one prove it}"; return 1; }
+  bytes=$(field bytes "$work/manifest")
+  # Its log has at most three and a half times maxmemory where it is written anew as it should be; on its own host it is
+  # what it is, and may be all that there is.
+  [ -z "$only_reads" ] || [ "$memory" = infinity ] || [ "$bytes" -le $((4 * memory)) ] ||
+    { echo "it has $bytes bytes, expected at most $((4 * memory)), of a role with its maxmemory: where its log is that long, let its server write it anew (BGREWRITEAOF), and make another copy"; return 1; }
   free=$(df -B1 --output=avail "${3%/*}" | tail -n 1)
-  needed=$(($(field bytes "$work/manifest") + reserve))
+  needed=$((bytes + reserve))
   [ "$free" -gt "$needed" ] || { echo "no room: ${3%/*} has $free bytes free, expected $needed: the copy, and $reserve that stay free"; return 1; }
   mkfifo "$work/sum"
   sha256sum <"$work/sum" >"$work/digest" &
   summing=$!
   bound=7200
   { with_restic dump --tag "copy,run=$1" latest "/$copied.tar" 2>"$work/said"; echo $? >"$work/dumped"; } |
-    tee "$work/sum" | as_role timeout 7200 perl "$tools/unpack.pl" "$2" "$name" "$3" >"$work/unpacked" 2>&1
+    tee "$work/sum" | as_role timeout 7200 perl "$tools/unpack.pl" "$2" "$name" "$3" "$bytes" >"$work/unpacked" 2>&1
   unpacked=$?
   bound=''
   wait "$summing"
   rm "$work/sum"
-  [ "$(cat "$work/dumped")" = 0 ] || { echo "it cannot be read from its repository: $(last_words <"$work/said")"; return 1; }
+  # Who takes no more of it ends it by SIGPIPE, and says why.
+  case $(cat "$work/dumped")-$unpacked in 0-* | 141-[!0]*) true ;; *) false ;; esac || { echo "it cannot be read from its repository: $(last_words <"$work/said")"; return 1; }
   [ "$unpacked" = 0 ] || { last_words <"$work/unpacked"; return 1; }
   [ "$(cut -d' ' -f1 "$work/digest")" = "$(field digest "$work/manifest")" ] ||
     { echo "it is not what was stored: its SHA-256 is another than its manifest says"; return 1; }
   if [ "$(field kind "$work/manifest")" = log ]; then
-    as_role timeout $checking redis-check-aof "$2/$name.manifest" </dev/null >"$work/checked" 2>&1
+    as_role timeout $checking prlimit --fsize=1048576 redis-check-aof "$2/$name.manifest" </dev/null >"$work/checked" 2>&1
     grep -q 'All AOF files and manifest are valid' "$work/checked"
   else
-    as_role timeout $checking redis-check-rdb "$3" </dev/null >"$work/checked" 2>&1
+    as_role timeout $checking prlimit --fsize=1048576 redis-check-rdb "$3" </dev/null >"$work/checked" 2>&1
   fi || { echo "redis-check finds it damaged: $(checked_words <"$work/checked")"; return 1; }
 }
 
@@ -677,7 +715,8 @@ hold_role() {
 list_copies() {
   open_repository || { last_words <"$work/said" >&2; exit 1; }
   bound=120
-  with_restic snapshots --json 2>"$work/said" || { last_words <"$work/said" >&2; exit 1; }
+  read_restic "$work/snapshots" $largest_list snapshots --json || { last_words <"$work/said" >&2; exit 1; }
+  cat "$work/snapshots"
 }
 
 # For a restore: unpacked where nobody loads it yet. Prints the manifest.
@@ -717,7 +756,7 @@ cut_log() { # $1: where the cut one goes
   needed=$(($(as_role timeout 60 du -sb -- "$directory/$log" | cut -f1) + reserve))
   [ "$free" -gt "$needed" ] || { echo "no room: ${1%/*} has $free bytes free, expected $needed: another log, and $reserve that stay free" >&2; exit 1; }
   # A log that is damaged behind the second is whole until then: whether it is, is for redis-check-aof to say.
-  { copy any; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" >"$work/unpacked" 2>&1 ||
+  { copy any; echo $? >"$work/copied"; } | as_role perl "$tools/unpack.pl" "$1" "$name" "$1.snapshot" $((free - reserve)) >"$work/unpacked" 2>&1 ||
     { last_words <"$work/unpacked" >&2; exit 1; }
   [ "$(cat "$work/copied")" = 0 ] || { last_words <"$work/copier" >&2; exit 1; }
   # What a rewrite has taken into the base is cut by nobody, and redis-check-aof calls that well.
@@ -725,7 +764,7 @@ cut_log() { # $1: where the cut one goes
   begins=$([ -z "$last" ] || moments "$1/$last" first)
   { is "$begins" '[0-9]{1,12}' && [ "$begins" -le "$2" ]; } ||
     { echo "its log was written anew meanwhile, and reaches back to ${begins:-no second} only, expected $2: restore again, from a copy" >&2; exit 1; }
-  as_role timeout $checking redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
+  as_role timeout $checking prlimit --fsize=1048576 redis-check-aof --truncate-to-timestamp "$2" "$1/$name.manifest" </dev/null >"$work/checked" 2>&1
   cut=$?
   { [ "$cut" = 0 ] && grep -q 'All AOF files and manifest are valid' "$work/checked"; } ||
     { echo "it cannot be cut there: $(checked_words <"$work/checked")" >&2; exit 1; }

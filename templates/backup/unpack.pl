@@ -1,18 +1,24 @@
 # Takes such a tar apart, as the role's user: a log into one directory, or a snapshot to one path; nothing that is there
-# is written to, nothing else is made. What a name in the tar leads to is decided here.
+# is written to, nothing else is made. What a name in the tar leads to is decided here, and that it has no more than
+# `$bytes` of files, beside what a tar has and a log's own manifest.
 use strict;
 use warnings;
 use Fcntl qw(O_WRONLY O_CREAT O_EXCL O_NOFOLLOW);
 use IO::Handle;
 
-my ($log, $name, $snapshot) = @ARGV;
+my ($log, $name, $snapshot, $bytes) = @ARGV;
 my $PIECE = 1 << 20;
+my $BESIDE = 1 << 21;
+$bytes =~ /^[0-9]{1,15}$/ or give_up("$bytes: no number of bytes");
+my $left_of_all = $bytes + $BESIDE;
 
 sub give_up { print STDERR "@_\n"; exit 1 }
 
 sub in {
   my ($size) = @_;
   my $data = "";
+  $size <= $left_of_all or give_up("the copy is larger than its manifest says, $bytes bytes");
+  $left_of_all -= $size;
   while (length $data < $size) {
     sysread(STDIN, $data, $size - length $data, length $data) or give_up("the copy ends in the middle");
   }
@@ -56,4 +62,7 @@ while (1) {
 }
 in(512);
 $members or give_up("the copy is empty");
-1 while sysread(STDIN, my $rest, $PIECE);
+while (my $more = sysread(STDIN, my $rest, $PIECE)) {
+  $left_of_all -= $more;
+  $left_of_all >= 0 or give_up("the copy is larger than its manifest says, $bytes bytes");
+}

@@ -16,6 +16,8 @@ ask() { REDISCLI_AUTH=$4 timeout 3 redis-cli -h "$1" -p "$2" --user "$3" $tls "$
 old() { ask "$host" "$port" "$old_user" "$old_password" "$@"; }
 new() { ask "$new_host" "$new_port" "$new_user" "$new_password" "$@"; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
+# Of what a server says as a number, for bash reckons with the text of a variable as with a program.
+number() { grep -xE '[0-9]{1,18}' <<<"$(field "$1" "$2")" | sed -E 's/^0+([0-9])/\1/'; }
 now() { date +%s%3N; }
 place() { ip -o -4 address show to "$address/32"; }
 serves() { [ "$(field role "$(old INFO replication)")" = master ]; }
@@ -79,10 +81,11 @@ paused=yes
 [ "$said" = OK ] || undo "CLIENT PAUSE: ${said:0:200}"
 said=$(old INFO replication)
 [ "$(field role "$said")" = master ] || undo "its role is $(field role "$said"), expected master"
-offset=$(field master_repl_offset "$said") id=$(field master_replid "$said")
+offset=$(number master_repl_offset "$said") id=$(field master_replid "$said")
+[ -n "$offset" ] || undo "it does not say how much it has written"
 while :; do
   said=$(new INFO replication)
-  there=$(field slave_repl_offset "$said")
+  there=$(number slave_repl_offset "$said")
   [ "$(field master_replid "$said")" = "$id" ] && [ "${there:-0}" -ge "$offset" ] && break
   [ $(($(now) - began)) -lt "$lag" ] || undo "the copy lacks $((offset - ${there:-0})) bytes after $lag ms"
   sleep 0.01
@@ -97,7 +100,9 @@ done
 [ "$(field role "$said")" = slave ] || undo "its role is $(field role "$said") after REPLICAOF"
 # Whatever let writers go on meanwhile, what they wrote is not given up. A server's PING to its copies, each ten seconds, is
 # 14 bytes and no write.
-more=$(($(field master_repl_offset "$said") - offset))
+there=$(number master_repl_offset "$said")
+[ -n "$there" ] || undo "it does not say how much it has written"
+more=$((there - offset))
 [ "$more" = 0 ] || [ "$more" = 14 ] || undo "$more bytes were written amid it, expected none"
 if [ -n "$address" ]; then
   # Who comes is refused at once, and who is there is answered and ended, while packets still leave by this address: behind it

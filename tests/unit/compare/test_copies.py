@@ -9,7 +9,7 @@ import pytest
 
 from tasks.catalogue.backup import place_of, with_login
 from tasks.compare.backups import Record
-from tasks.compare.copies import RESERVE, Wish, choose, cut_second, passed_by, set_back, unfit_copy
+from tasks.compare.copies import RESERVE, Wish, choose, cut_second, manifest, passed_by, set_back, unfit_copy
 from tasks.desired.backup import SOURCES
 from tasks.observed.copies import Copy
 from tests.unit.builders import BACKUP, as_desired, desired
@@ -276,3 +276,9 @@ def test_where_a_copy_went_is_known_by_its_place_whoever_logs_in(repository: str
 
 
 WHERE = re.compile(r"^  where=\$\(.*\)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "²", "1\u2028", " 1", "9" * 5000, "1\x00"])
+def test_a_number_of_a_manifest_that_is_none_is_not_known(value: str) -> None:
+    assert manifest(f"kind log\nlow {value}\nexpires 0\nelse 1") == {"kind": "log", "expires": "0"}
+    assert manifest(f"kind {value}\nlow 5") == {"low": "5"}

@@ -1,12 +1,16 @@
 """The tool of backups, run here part by part: what it notes, and what it takes for a copy."""
 
 import fcntl
+import hashlib
 import io
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tasks.catalogue.backup import place_of
 from tasks.desired.backup import SOURCES
@@ -375,7 +379,7 @@ def test_the_copy_that_was_made_last_is_forgotten_by_no_plan_whatever_time_it_be
 # --- Where the copies go, and which of them were proved
 
 
-def settings(tool: Tool, repository: str) -> None:
+def settings_are(tool: Tool, repository: str) -> None:
     (tool.directory / "settings" / "backup").write_text(
         f"RESTIC_REPOSITORY={repository}\nRESTIC_PASSWORD=x\nREADER=y\n"
     )
@@ -385,7 +389,7 @@ def settings(tool: Tool, repository: str) -> None:
 def test_a_login_that_was_changed_makes_no_repository_in_an_empty_place(tool: Tool, noted: str) -> None:
     """A server that lost its disk is empty for the new password, too; the second is a record of an earlier version."""
     for login in ("u:old", "u:new") if noted == place_of("rest:http://h:1/crypto") else ("u:old",):
-        settings(tool, f"rest:http://{login}@h:1/crypto")
+        settings_are(tool, f"rest:http://{login}@h:1/crypto")
         tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=noted)
         tool.program("restic", f'echo "$*" >>{tool.directory}/asked; exit 1')
         done = tool.run("make_copy")
@@ -394,7 +398,7 @@ def test_a_login_that_was_changed_makes_no_repository_in_an_empty_place(tool: To
 
 
 def test_another_place_gets_a_repository(tool: Tool) -> None:
-    settings(tool, "rest:http://u:new@elsewhere:1/crypto")
+    settings_are(tool, "rest:http://u:new@elsewhere:1/crypto")
     tool.note("backup", result="ok", at="7", good="7", first="5", run=OWN, repository="0123abcd", where=HERE_IT_IS)
     tool.program("restic", f'echo "$*" >>{tool.directory}/asked; exit 1')
     tool.run("make_copy")
@@ -663,7 +667,8 @@ def test_an_older_version_is_told_by_its_first_two_numbers(tool: Tool, own: str,
 
 def test_a_copy_of_a_newer_redis_is_no_damage_and_not_loaded(tool: Tool) -> None:
     with_copies(tool, ("12:00", "redis-1", ONE))
-    dumps = 'case "$*" in *".manifest"*) printf "format 1\\nserver 8.0.2\\nbytes 1\\n"; exit 0 ;; esac\n'
+    (tool.directory / "newer").write_text(told(server="8.0.2"))
+    dumps = 'case "$*" in *".manifest"*) cat $here/newer; exit 0 ;; esac\n'
     asked_of_restic(tool, dumps)
     said = tool.record("proof")["said"]
     assert "it is of Redis 8.0.2, this host has 7.0.15" in said
@@ -719,8 +724,8 @@ def test_a_file_of_the_throw_away_server_is_bounded_by_the_copys_size(tool: Tool
     tool.program("systemd-run", f'echo "$*" >{tool.directory}/started')
     tool.program("systemctl", ":")
     calls = 'echo "bytes 1000" >"$work/manifest"; start_scratch /x'
-    for given, largest in (({}, 1000 + (64 << 20)), ({"spare": "24"}, 1024)):
-        tool.run(calls, **given)
+    for bound, largest in (({}, 1000 + (64 << 20)), ({"spare": "24"}, 1024)):
+        tool.run(calls, **bound)
         assert f"--property=LimitFSIZE={largest} " in (tool.directory / "started").read_text()
 
 
@@ -733,3 +738,219 @@ def test_a_host_that_cannot_open_what_it_is_to_prove_says_so_at_once_and_stays_r
     with_copies(tool, ("12:00", "redis-1", ONE))
     assert tool.run("try_to_open", **LATE).returncode == 0
     assert tool.record("proof")["result"] == "failed"  # until a proof
+
+
+# --- What a repository has was written by whoever has its password
+
+DIGEST = "d" * 64
+WHOLE = {
+    "format": "1",
+    "role": "crypto",
+    "at": "1795784400",
+    "host": "redis-1",
+    "machine": OWN,
+    "life": OWN,
+    "server": "7.0.15",
+    "kind": "snapshot",
+    "digest": DIGEST,
+    "bytes": "100",
+    "newest": "1795784300",
+    "answered": "yes",
+    "keys": "1",
+    "expires": "0",
+    "low": "1",
+    "high": "1",
+    "before db0": "keys=1,expires=0",
+    "after db0": "keys=1,expires=0",
+    "sample 0": f"{KEY} {VALUE} -1",
+}
+LOADED = "echo redis_version:7.0.15; echo db0:keys=1,expires=0"
+
+
+def told(**changes: str | None) -> str:
+    """A manifest as this tool writes it, with these lines another way, or not."""
+    return "".join(f"{name} {value}\n" for name, value in (WHOLE | changes).items() if value is not None)
+
+
+def tar_of(*members: tuple[str, int]) -> bytes:
+    """A copy whose members are zeros."""
+    text = io.BytesIO()
+    with tarfile.open(fileobj=text, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, size in members:
+            member = tarfile.TarInfo(name)
+            member.size = size
+            tar.addfile(member, io.BytesIO(b"\0" * size))
+    return text.getvalue()
+
+
+def proved(tool: Tool, told: bytes, copy: bytes = b"", **given: str) -> "subprocess.CompletedProcess[str]":
+    """A proof of a copy that a repository has, by a server that has one key."""
+    with_copies(tool, ("13:00", "redis-1", ONE))
+    (tool.directory / "manifest").write_bytes(told)
+    (tool.directory / "tar").write_bytes(copy)
+    dumps = 'case "$*" in *".manifest"*) cat $here/manifest; exit ;; *".tar"*) cat $here/tar; exit ;; esac\n'
+    tool.program("restic", f"here={tool.directory}\n{dumps}{REPOSITORY}")
+    tool.program("redis-check-rdb", "exit 0")
+    tool.program("redis-check-aof", "echo All AOF files and manifest are valid")
+    tool.program("systemctl", ":")
+    asked = f'ask_scratch() {{ words=$(cat); case "$words" in INFO) {LOADED} ;; esac; }}; '
+    stubs = f"start_scratch() {{ server=x.service; }}; {asked}"
+    (tool.directory / "tools").unlink()
+    (tool.directory / "tools").mkdir(exist_ok=True)
+    for path in SOURCES.iterdir():
+        (tool.directory / "tools" / path.name).write_text(path.read_text())
+    (tool.directory / "tools" / "sample").write_text("return {}\n")
+    done = tool.run(f"{CLOCK}{stubs}prove_copy ''", **(LATE | given))
+    shutil.rmtree(tool.directory / "tools")
+    (tool.directory / "tools").symlink_to(SOURCES)
+    return done
+
+
+ANOTHER_FORM = "its manifest is of another form than this tool's"
+
+
+@pytest.mark.parametrize("database", ["a/b/;1e{command};#", "0/;w {made}\n#", "$({command})", "a[$({command})]"])
+def test_what_a_manifest_calls_a_sample_is_run_by_nobody(tool: Tool, database: str) -> None:
+    made = tool.directory / "made"
+    line = database.format(command=f"touch${{IFS}}{made}", made=made)
+    copy = tar_of(("snapshot", 100))
+    text = told(digest=hashlib.sha256(copy).hexdigest(), **{f"sample {line}": "00 00 0"})
+    done = proved(tool, text.encode(), copy)
+    assert not made.exists()
+    assert done.returncode == 1
+    assert ANOTHER_FORM in tool.record("proof")["said"]
+
+
+NUMBERS = ("at", "bytes", "newest", "keys", "expires", "low", "high")
+NONE = ("", "x", "-1", "08", "1 2", "1+1", "memory=1", "9" * 20, "$(id)", "1\0", "1\r")
+USED = ("format", "at", "kind", "digest", "bytes", "high", "expires")
+
+
+def taken(tool: Tool, *texts: str) -> list[str]:
+    """Those of the texts that are a manifest."""
+    for number, text in enumerate(texts):
+        (tool.directory / f"told-{number}").write_text(text)
+    each = f'is_manifest "{tool.directory}/told-$number" && echo "$number"'
+    done = tool.run(f"for number in $(seq 0 {len(texts) - 1}); do {each}; done")
+    assert done.stderr == ""
+    return [texts[int(number)] for number in done.stdout.split()]
+
+
+def test_a_number_of_a_manifest_that_is_none_is_reckoned_with_by_nobody(tool: Tool) -> None:
+    assert taken(tool, *(told(**{name: value}) for name in NUMBERS for value in NONE)) == []
+
+
+def test_a_manifest_that_lacks_a_line_that_is_used_or_has_it_twice_is_none(tool: Tool) -> None:
+    lacking = [told(**{name: None}) for name in USED]
+    assert taken(tool, "", *lacking, *(f"{told()}{name} {WHOLE[name]}\n" for name in USED)) == []
+
+
+def test_a_manifest_as_this_tool_writes_it_is_one(tool: Tool) -> None:
+    uncompared = dict.fromkeys(("keys", "expires", "low", "high", "sample 0"))
+    texts = [
+        told(),
+        told(machine=None, answered=None),  # of an earlier version
+        told(answered="no", **uncompared),
+        told(low=None, high=None),
+        told(server="", newest="0"),
+        told(kind="log", **{"sample 3": f"{KEY} gone 0", "before db3": "keys=1,expires=0"}),
+    ]
+    assert taken(tool, *texts) == texts
+
+
+def test_a_copy_as_its_manifest_says_is_proved(tool: Tool) -> None:
+    copy = tar_of(("snapshot", 100))
+    text = told(digest=hashlib.sha256(copy).hexdigest(), **{"sample 0": None})
+    done = proved(tool, text.encode(), copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tool.record("proof")["result"] == "ok"
+
+
+TEXT = st.lists(
+    st.one_of(
+        st.sampled_from([f"{name} {value}".encode() for name, value in WHOLE.items()]),
+        st.builds(
+            lambda name, text: name + b" " + text,
+            st.sampled_from([name.encode() for name in WHOLE]),
+            st.sampled_from([b"1e%b;#", b"/;w %b", b"$(%b)", b"`%b`", b"a[$(%b)]", b";%b;", b"1 2 3"]),
+        ),
+        st.binary(max_size=40),
+    ),
+    max_size=12,
+).map(b"\n".join)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(TEXT, TEXT.map(lambda text: told().encode() + text)))
+def test_whatever_stands_in_a_manifest_makes_no_file_and_is_red(tool: Tool, text: bytes) -> None:
+    made = tool.directory / "made"
+    text = text.replace(b"%b", f"touch${{IFS}}{made}".encode())
+    for path in ("proofs", "run"):
+        shutil.rmtree(tool.directory / path, ignore_errors=True)
+        (tool.directory / path).mkdir()
+    done = proved(tool, text)  # which has no copy to it
+    assert not made.exists()
+    assert done.returncode == 1
+    assert tool.record("proof")["result"] == "failed"
+    assert sorted(path.name for path in tool.records.iterdir()) == ["crypto.proof"]
+
+
+def test_a_manifest_of_any_size_is_not_laid_down(tool: Tool) -> None:
+    done = proved(tool, told().encode() + f"sample 0 {KEY} {VALUE} -1\n".encode() * 100_000)
+    assert done.returncode == 1
+    assert "its manifest cannot be read: it has more than 2097152 bytes" in tool.record("proof")["said"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [[("snapshot", 64 << 20)], [("log/a", 1000), ("log/b", 64 << 20)], [(f"log/{n}", 0) for n in range(5_000)]],
+    ids=["one", "two", "many"],
+)
+def test_no_more_is_unpacked_than_a_manifest_says(tool: Tool, members: list[tuple[str, int]]) -> None:
+    """However little it is in a repository."""
+    copy = tar_of(*members)
+    (tool.directory / "tar").write_bytes(copy)
+    left = f"$(du -sb --apparent-size {tool.directory}/into | cut -f1) $(find {tool.directory}/into | wc -l)"
+    calls = (
+        f'mkdir {tool.directory}/into; perl "$tools/unpack.pl" {tool.directory}/into/log x {tool.directory}/into/s 100'
+    )
+    done = tool.run(f'{calls} <{tool.directory}/tar; echo "$?" {left}')
+    ended, size, files = done.stdout.split()
+    assert ended == "1"
+    assert "the copy is larger than its manifest says" in done.stderr
+    assert int(size) < (3 << 20)
+    assert int(files) < 4_200
+
+
+def test_a_copy_that_is_larger_than_its_manifest_says_is_red_in_words(tool: Tool) -> None:
+    copy = tar_of(("snapshot", 64 << 20))
+    assert proved(tool, told(digest=hashlib.sha256(copy).hexdigest()).encode(), copy).returncode == 1
+    assert "the copy is larger than its manifest says" in tool.record("proof")["said"]
+
+
+def test_who_proves_elsewhere_takes_no_copy_that_no_such_role_has(tool: Tool) -> None:
+    done = proved(tool, told(bytes=str(1 << 30)).encode(), memory=str(200 << 20))
+    assert done.returncode == 1
+    assert f"it has {1 << 30} bytes, expected at most {4 * (200 << 20)}" in tool.record("proof")["said"]
+
+
+def test_a_list_of_copies_of_any_size_is_not_laid_down(tool: Tool) -> None:
+    tool.program("restic", "head -c 67108864 /dev/zero")
+    done = tool.run('snapshots >"$work/list"; echo "$?"; cat "$work/said"; stat -c %s "$work/snapshots"')
+    ended, said, size = done.stdout.splitlines()
+    assert (ended, said) == ("1", "it has more than 33554432 bytes")
+    assert int(size) <= (32 << 20) + 1
+
+
+@pytest.mark.parametrize("line", ["bytes x", "until $(id)", "bytes 08", "until 1\nbytes 2", "else 1", "keys -1"])
+def test_what_is_said_of_a_copy_as_the_roles_user_is_matched(tool: Tool, line: str) -> None:
+    with_repository(tool, OWN)
+    copies = SERVED.replace("until 3", f"until 3\n{line}" if line.startswith(("else", "keys")) else line)
+    if line.startswith("bytes"):
+        copies = SERVED.replace("bytes 1", line)
+    assert tool.run(f"{copies}make_copy").returncode == 1
+    assert "what its copier says of it is of another form" in tool.record("backup")["said"]
+
+
+def test_a_value_of_several_lines_is_of_no_form_that_one_of_them_has(tool: Tool) -> None:
+    assert tool.run("is 'a\n5' '[0-9]+'").returncode == 1

@@ -48,6 +48,7 @@ elif fault == "refused":
 elif words == "INFO replication":
     offset = f"slave_repl_offset:{{own['offset']}}\\r\\n" if own["role"] == "slave" else ""
     said = f"role:{{own['role']}}\\r\\n{{offset}}master_replid:abc\\r\\nmaster_repl_offset:{{own['offset']}}"
+    said = state.get("first", "") + said
     if side == "new" and state.get("catches_up"):
         own["offset"] = state["old"]["offset"]
 elif words.startswith("CONFIG SET bind "):
@@ -132,7 +133,12 @@ def run(
 
     `ended`: systemd knows of no process of the old server. `address`: what goes along, as `place` says of it.
     """
-    servers = {"old": {"role": roles[0], "offset": 1000}, "new": {"role": roles[1], "offset": 1000 - behind}}
+    servers: dict[str, dict[str, Any]] = {
+        "old": {"role": roles[0], "offset": 1000},
+        "new": {"role": roles[1], "offset": 1000 - behind},
+    }
+    for side, offset in more.pop("offsets", {}).items():
+        servers[side]["offset"] = offset
     state = {**servers, "faults": faults, "log": [], "catches_up": catches_up, "late": late, **more}
     for name, text in (
         ("redis-cli", REDIS_CLI),
@@ -190,6 +196,15 @@ def served_as_before(found: Handover) -> None:
     assert found.roles == ("master", "slave")
     assert not found.writers_wait
     assert not found.fence.exists()
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_what_a_server_says_as_a_number_is_run_by_nobody(tmp_path: Path, side: str) -> None:
+    """bash reckons with the text of a variable that a text names."""
+    made = tmp_path / "made"
+    found = run(tmp_path, {}, catches_up=False, first=f"a[$(touch {made})]\r\n", offsets={side: "said"})
+    assert not made.exists()
+    served_as_before(found)
 
 
 @pytest.mark.parametrize("behind", [0, 300])
