@@ -703,7 +703,9 @@ differing() {
 # A deploy that has just written what opens it: else nobody would know for a week that it does not.
 try_to_open() {
   to=$proof
-  hold proof
+  # A proof takes hours: nobody waits for it. One of this role that is under way records by itself what it finds.
+  exec 8>"/run/caas-redis/$role.backup.lock"
+  flock --nonblock 8 || to=/dev/null
   have_repository prove
   echo "$role: the repository of its copies opens"
 }

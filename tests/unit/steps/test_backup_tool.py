@@ -729,6 +729,20 @@ def test_a_file_of_the_throw_away_server_is_bounded_by_the_copys_size(tool: Tool
         assert f"--property=LimitFSIZE={largest} " in (tool.directory / "started").read_text()
 
 
+@pytest.mark.parametrize(("held", "recorded"), [("proof", True), ("crypto.backup", False)])
+def test_whether_a_repository_opens_is_said_without_waiting_for_a_proof(tool: Tool, held: str, recorded: bool) -> None:
+    (tool.directory / "run").mkdir(exist_ok=True)
+    lock = f"exec 7>{tool.directory}/run/{held}.lock; command flock 7; "
+    patience = 'flock() { case "$*" in *--wait*) return 1 ;; esac; command flock "$@"; }; '
+    with_copies(tool, ("12:00", "redis-1", ONE))
+    done = tool.run(f"{lock}{patience}try_to_open", **LATE)
+    assert (done.returncode, "opens" in done.stdout) == (0, True), done.stdout + done.stderr
+    tool.program("restic", "echo no route to host >&2; exit 1")
+    assert "no route to host" in tool.run(f"{lock}{patience}try_to_open", **LATE).stdout
+    # What is proved right now records by itself what it finds.
+    assert (tool.directory / "records" / "crypto.proof").exists() == recorded
+
+
 def test_a_host_that_cannot_open_what_it_is_to_prove_says_so_at_once_and_stays_red(tool: Tool) -> None:
     tool.program("restic", "echo no route to host >&2; exit 1")
     done = tool.run("try_to_open", **LATE)
