@@ -11,15 +11,16 @@ from tasks.compare.adoption import adopted_directories
 from tasks.compare.certificates import forgets_ca
 from tasks.compare.data_files import data_user, lacks_data
 from tasks.compare.difference import Difference, Remedy, chosen
+from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
+    BACKUP_TOOLS,
     DATA_ROOT,
     OLD,
     PREVIOUS,
     RECORDS,
     UNITS,
     begun_file,
-    guard_file,
     handed_over_drop_in,
     log_directory,
     old_tls_files,
@@ -143,12 +144,12 @@ def certificates(seen: Look) -> tuple[str, ...]:
 
 
 def guards(seen: Look) -> tuple[str, ...]:
-    """What the units of the host's roles run before a start, if they are of a pair."""
-    return tuple(guard_file(role.name) for role in seen.desired.roles)
+    """What the units of the host's roles run and read before a start, if they are of a pair."""
+    return tuple(path for role in seen.desired.roles for path in files_of_a_pair(role.name))
 
 
 def remove_guards(seen: Look) -> None:
-    """Those of roles that are of no pair any more are gone. After their units, of which they would fail each start."""
+    """Those of roles that are of no pair any more are gone. After their units, which fail each start without them."""
     paths = [path for path in removable(seen) if path in guards(seen)]
     if paths:
         run_commands(name="Ask nobody before a start any more", commands=[f"rm -f {' '.join(paths)}"])
@@ -192,7 +193,8 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
     files = [file for file in files if file.path != DATA_ROOT]
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))
-        write_files(name="Write the instances' files", files=files, keep=keep)
+        before = (BACKUP_TOOLS, *guards(seen))
+        write_files(name="Write the instances' files", files=files, keep=keep, before=before)
     load_units(seen)
 
 

@@ -53,18 +53,24 @@ def file_command(file: File, keep: bool = False) -> StringCommand:
 
 
 @operation()
-def write_files(files: Sequence[File], keep: Collection[str] = ()) -> Iterator[StringCommand]:
+def write_files(
+    files: Sequence[File], keep: Collection[str] = (), before: Collection[str] = ()
+) -> Iterator[StringCommand]:
     """Each file has its content, owner, group and mode. Yields one command per file; a directory comes first.
 
-    `keep`: paths of which the previous content stays until it is known to be needed no more. Units come first, and
-    systemd knows them before what they start is written: whatever is interrupted, a start finds what it can read.
+    `keep`: paths of which the previous content stays until it is known to be needed no more. `before`: paths of what
+    units run or ask before a start. Those come first, then units, and systemd knows these before what they start is
+    written: whatever is interrupted, a start finds what it can read.
     """
-    units = [file for file in files if file.path.startswith(f"{UNITS}/")]
+    asked = [file for file in files if file.path in before]
+    units = [file for file in files if file not in asked and file.path.startswith(f"{UNITS}/")]
+    for file in sorted(asked, key=lambda item: item.path):
+        yield file_command(file, file.path in keep)
     for file in sorted(units, key=lambda item: item.path):
         yield file_command(file, file.path in keep)
     if units:
         yield StringCommand(prepared("systemctl daemon-reload"))
-    for file in sorted((file for file in files if file not in units), key=lambda item: item.path):
+    for file in sorted((file for file in files if file not in (*asked, *units)), key=lambda item: item.path):
         yield file_command(file, file.path in keep)
 
 

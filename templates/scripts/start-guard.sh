@@ -17,10 +17,39 @@ case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/nul
     exit 0
     ;;
 esac
-# However much is said there: `limit` bytes of it are read, and redis-cli has `memory`.
+# From the role's own address, as replication: who lets that in lets this in. However much is said there: `limit` bytes of it
+# are read, in `memory`. A list becomes a line for each of its words.
+# shellcheck disable=SC2016  # for perl
 ask() {
-  REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" redis-cli -h "$host" -p "$port" --user "$user" \
-    --no-auth-warning ROLE </dev/null 2>&1 | head -c "$limit" | tr -d '\000\r'
+  REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" perl -MIO::Socket::INET -e '
+    my ($own, $host, $port, $user, $limit) = @ARGV;
+    $SIG{PIPE} = "IGNORE";
+    my $peer = IO::Socket::INET->new(LocalAddr => $own, PeerAddr => $host, PeerPort => $port, Proto => "tcp")
+      or do { print "Could not connect from $own: $!\n"; exit 1 };
+    my ($come, $read) = ("", 0);
+    sub more {
+      exit 1 if $read >= $limit;
+      my $got = sysread($peer, $come, 1024, length $come) or exit 1;
+      $read += $got;
+    }
+    sub text { more() until $come =~ s/\A([^\n]*)\r?\n//; (my $text = $1) =~ s/\r\z//; $text }
+    sub words {
+      my ($depth) = @_;
+      exit 1 if $depth > 4;
+      my $head = text();
+      return ($1) if $head =~ /\A[+:-](.*)/s;
+      if ($head =~ /\A\$(\d{1,15})\z/) { more() until length $come >= $1 + 2; return substr(substr($come, 0, $1 + 2, ""), 0, $1) }
+      if ($head =~ /\A\*(\d{1,4})\z/) { my @found; push @found, words($depth + 1) for 1 .. $1; return @found }
+      exit 1;
+    }
+    sub said {
+      syswrite($peer, join "", "*" . @_ . "\r\n", map { "\$" . length($_) . "\r\n$_\r\n" } @_);
+      words(0);
+    }
+    my ($login) = said("AUTH", $user, $ENV{REDISCLI_AUTH});
+    my @answer = $login eq "OK" ? said("ROLE") : ($login);
+    print map { "$_\n" } @answer;
+  ' "$own_host" "$host" "$port" "$user" "$limit" </dev/null 2>/dev/null | head -c "$limit" | tr -d '\000\r'
 }
 line() { printf '%s\n' "$said" | sed -n "$1p" | tr -cd '[:print:]' | cut -c1-200; }
 starts() {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -155,6 +156,20 @@ def test_one_that_the_other_one_follows_starts_at_once_and_may_be_replaced_from_
     assert found.took < 1.5
 
 
+def test_it_asks_from_the_roles_own_address_as_replication_does(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps strangers off a role lets that in, and no other address of the host."""
+    monkeypatch.setattr(sys.modules[__name__], "OWN", ("127.0.0.7", 6399))
+    came: list[str] = []
+
+    def look(connection: socket.socket) -> None:
+        came.append(connection.getpeername()[0])
+        replies(b"+OK\r\n", b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.7\r\n:6399\r\n$9\r\nconnected\r\n:9\r\n")(connection)
+
+    with speaker(look) as port:
+        assert Pair(here, port).start(PASSWORD).begins
+    assert came == ["127.0.0.7"]
+
+
 def test_a_rotation_that_has_reached_one_of_the_two_only_keeps_none_from_its_start(here: Path) -> None:
     with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port:
         assert Pair(here, port).start(STRANGE, PASSWORD).begins
@@ -268,6 +283,6 @@ def test_the_program_is_never_started_with_a_password(here: Path) -> None:
 
     with speaker(look) as port:
         Pair(here, port).start(PASSWORD)
-    assert [line for line in seen if f"-p {port}" in line]
+    assert [line for line in seen if f"127.0.0.1 {port}" in line]
     assert not [line for line in seen if PASSWORD in line]
     assert os.environ.get("REDISCLI_AUTH") is None
