@@ -51,8 +51,8 @@ def begin_backups(seen: Look) -> None:
     if due:
         call(name="Make a first copy", function=make_copies, roles=due)
     proved = _opened(seen)
-    # After first copies, which make repositories. Where such a copy is made it is an operation, too, and does nothing: pyinfra
-    # orders the operations of two hosts by those that they share alone.
+    # After first copies, which make repositories. Where such a copy is made it is an operation, too, and does nothing:
+    # pyinfra orders the operations of two hosts by those that they share alone.
     if proved or any(not plan.is_proved_here for plan in seen.desired.copied if plan.role.name in due):
         call(name="Open what is proved for other hosts", function=open_repositories, plans=proved)
 
