@@ -28,6 +28,7 @@ GONE = [
     "not reachable over SSH: Could not resolve hostname",
 ]
 ANSWERS = [
+    "not reachable over SSH: Could not connect ([Errno None] Unable to connect to port 22 on 172.28.2.1): refused",
     "not reachable over SSH: Authentication error: Authentication failed.",
     "not reachable over SSH: SSH error: Error reading SSH protocol banner",
     "not reachable over SSH: SSH host key for redis-1 does not match: compare it with the one at that host's console",
