@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from tasks.catalogue.printable import printable
 from tasks.desired.host import Pair
 
-SILENT = re.compile("timed out|no route to host|unreachable|unable to connect to port|resolve|name or service", re.I)
+# The last two are a jump host's words: no answer of the host behind it.
+SILENT = re.compile(
+    "timed out|no route to host|unreachable|unable to connect to port|resolve|name or service"
+    r"|channelexception\(2,|timeout opening channel",
+    re.I,
+)
 REFUSED = ": refused"  # behind what is said of a connection: that host is there, and takes none
 NEVER = 1  # the offset of one that was never in sync since its start (replication.c, genRedisInfoString)
 
