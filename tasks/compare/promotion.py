@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from tasks.catalogue.printable import printable
 from tasks.desired.host import Pair
 
-SILENT = re.compile("timed out|no route to host|unreachable|unable to connect to port|resolve|name or service", re.I)
+# The last two are a jump host's words: no answer of the host behind it.
+SILENT = re.compile(
+    "timed out|no route to host|unreachable|unable to connect to port|resolve|name or service"
+    r"|channelexception\(2,|timeout opening channel",
+    re.I,
+)
+REFUSED = ": refused"  # behind what is said of a connection: that host is there, and takes none
 NEVER = 1  # the offset of one that was never in sync since its start (replication.c, genRedisInfoString)
 
 
@@ -68,7 +74,7 @@ def promotion_problems(
             f"{pair.peer} answers SSH, expected a host that is off: hand over instead: tasks/handover.py --data "
             f"handover={pair.role}; if its server cannot run any more, switch that host off first"
         )
-    elif not SILENT.search(ssh):
+    elif ssh.endswith(REFUSED) or not SILENT.search(ssh):
         yield (
             f"{pair.peer} answers SSH ({printable(ssh)[:200]}), expected a host that is off: switch it off, at its "
             "power or its hypervisor"

@@ -23,8 +23,9 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError
 
 from tasks.catalogue.data_names import STATUS_METRICS, STATUS_PATIENCE
 from tasks.catalogue.printable import printable, printable_lines
+from tasks.compare.promotion import REFUSED
 from tasks.observed.bounds import REACHED
-from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected
+from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected, is_refused
 from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
 from tasks.run.noting import note_ended
@@ -143,6 +144,8 @@ def connect(connector: Callable[[], None]) -> None:
         connector()
     except ConnectError as error:
         way = next((way for said, way in WAYS.items() if said in str(error)), None)
+        if way is None and is_refused(error):
+            raise ConnectError(f"{error}{REFUSED}") from error
         if way is None:
             raise
         raise ConnectError(f"{error}: {way}") from error

@@ -27,7 +27,13 @@ GONE = [
     "not reachable over SSH: Could not connect ([Errno 113] No route to host)",
     "not reachable over SSH: Could not resolve hostname",
 ]
+# A jump host's, of a channel through it: they say nothing of what is behind it
+GONE += [
+    "not reachable over SSH: SSH error (ChannelException(2, 'Connect failed'))",
+    "not reachable over SSH: SSH error (Timeout opening channel.)",
+]
 ANSWERS = [
+    "not reachable over SSH: Could not connect ([Errno None] Unable to connect to port 22 on 172.28.2.1): refused",
     "not reachable over SSH: Authentication error: Authentication failed.",
     "not reachable over SSH: SSH error: Error reading SSH protocol banner",
     "not reachable over SSH: SSH host key for redis-1 does not match: compare it with the one at that host's console",
