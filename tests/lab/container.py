@@ -18,6 +18,7 @@ from tests.lab.records import Record
 
 BOOT_TIMEOUT = 90  # seconds; forty hosts on two cores take under 20
 STOP_TIMEOUT = 60  # seconds for an orderly shutdown
+LINK_TIMEOUT = 20  # seconds until a host's interface of its last boot has gone
 COMMAND_TIMEOUT = 120  # seconds, unless the caller says otherwise
 
 CLEAN_ENV = ["env", "-i", "HOME=/root", "USER=root", "LANG=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -161,7 +162,29 @@ class Container:
             os.chown(made, user_home.stat().st_uid, user_home.stat().st_gid)
 
     def start(self) -> None:
-        """systemd-nspawn is starting the host, detached from this terminal; see await_ready."""
+        """systemd-nspawn is starting the host, detached from this terminal; see await_ready.
+
+        The kernel takes the network interface of the last boot away a moment after its processes: until then the name
+        is taken, and systemd-nspawn ends.
+        """
+        deadline = time.monotonic() + LINK_TIMEOUT
+        while True:
+            written = self._console_file.stat().st_size if self._console_file.exists() else 0
+            self._begin()
+            if not (written and self._found_its_link_taken(written)) or time.monotonic() > deadline:
+                return
+            time.sleep(0.2)
+
+    def _found_its_link_taken(self, written: int) -> bool:
+        """Whether it ended for that; `written`: bytes on its console before."""
+        deadline = time.monotonic() + LINK_TIMEOUT
+        while cgroups.leader(self._group) is None and time.monotonic() < deadline:
+            if self.exited() is not None:
+                return "veth interfaces" in self._console_file.read_bytes()[written:].decode(errors="replace")
+            time.sleep(0.02)
+        return False
+
+    def _begin(self) -> None:
         if cgroups.populated(self._group):
             raise LabError(f"{self.name}: is up, expected it down: stop() or kill() it first")
         # Never into the last boot's cgroups: after cgroup.kill, Linux 6.18 kills what systemd 257 forks from one of
