@@ -97,6 +97,7 @@ def test_copies_are_proved_on_the_host_that_is_named(tier: Tier) -> None:
     assert operations(tier.deploy()) == ["Prove the tier"]
 
 
+@pytest.mark.soak
 def test_how_old_the_proof_is_stands_in_status_and_metrics_of_the_role(tier: Tier, tmp_path: Path) -> None:
     done = tier.run("tasks/status.py", "--data", f"status_metrics={tmp_path / 'm'}")
     assert done.returncode == 0, output(done)
@@ -140,6 +141,7 @@ def test_the_proof_elsewhere_of_a_backup_goes_red_when_it_is(tier: Tier, damage:
     assert ended == 0, said
 
 
+@pytest.mark.soak
 def test_a_repository_that_was_set_back_is_red_elsewhere_too(tier: Tier) -> None:
     store = tier.lab.hosts["store"]
     store.sh(f"rm -rf /srv/earlier; cp -a /srv/backups/{ROLE} /srv/earlier")
@@ -153,6 +155,7 @@ def test_a_repository_that_was_set_back_is_red_elsewhere_too(tier: Tier) -> None
     assert proof(tier)[0] == 0
 
 
+@pytest.mark.soak
 def test_who_proves_writes_nothing_to_the_repository(tier: Tier) -> None:
     listing = f"find /srv/backups/{ROLE} -printf '%p %T@\\n' | sort"
     store = tier.lab.hosts["store"]

@@ -108,6 +108,12 @@ def follows(tier: Tier, host: str, of: str) -> bool:
         return (info["role"], info.get("master_host"), info.get("master_link_status")) == ("slave", ADDRESS[of], "up")
 
 
+SILENT = (
+    "nft 'add table ip silent; add chain ip silent input { type filter hook input priority -300; }; "
+    "add rule ip silent input tcp dport 22 drop'"
+)
+
+
 def test_nothing_is_promoted_while_the_old_host_answers_in_any_way(pair: Tier) -> None:
     old = pair.lab.hosts[OLD]
     done = promote(pair, *OFF)
@@ -123,13 +129,17 @@ def test_nothing_is_promoted_while_the_old_host_answers_in_any_way(pair: Tier) -
         assert f"nobody has said that {OLD} is off" in output(done)
         done = promote(pair, *OFF)
         assert done.returncode != 0
+        assert f"{OLD} answers SSH (" in output(done)  # who refuses is there
+        old.sh(SILENT)
+        done = promote(pair, *OFF)
+        assert done.returncode != 0
         assert f"crypto: not promoted: {ADDRESS[OLD]}:{PORT} takes connections" in output(done)
         old.sh("systemctl stop redis-crypto")  # its host answers still
         done = promote(pair, *OFF)
         assert done.returncode != 0
         assert "refuses connections, so its host is there" in output(done)
     finally:
-        old.sh("systemctl start redis-crypto ssh.service")
+        old.sh("nft delete table ip silent 2>/dev/null; systemctl start redis-crypto ssh.service")
     assert takers(pair) == [OLD]
     wait_for(lambda: follows(pair, NEW, OLD), "the standby follows as before")
     assert pair.deploy_json()["results"]["totals"]["success"] == 0
