@@ -844,10 +844,10 @@ def taken(tool: Tool, *texts: str) -> list[str]:
     """Those of the texts that are a manifest."""
     for number, text in enumerate(texts):
         (tool.directory / f"told-{number}").write_text(text)
-    each = f'is_manifest "{tool.directory}/told-$number" && echo "$number"'
-    done = tool.run(f"for number in $(seq 0 {len(texts) - 1}); do {each}; done")
+    each = f'is_manifest "{tool.directory}/told-$nth" && echo "$nth"'
+    done = tool.run(f"for nth in $(seq 0 {len(texts) - 1}); do {each}; done")
     assert done.stderr == ""
-    return [texts[int(number)] for number in done.stdout.split()]
+    return [texts[int(nth)] for nth in done.stdout.split()]
 
 
 def test_a_number_of_a_manifest_that_is_none_is_reckoned_with_by_nobody(tool: Tool) -> None:
