@@ -18,6 +18,9 @@ from tests.lab.tools import redis_programs
 pytestmark = pytest.mark.hosts
 
 
+LOGGED = {"enabled": 1, "rewrite_in_progress": 0, "rewrite_scheduled": 0}
+
+
 class Server:
     """One of a pair, with a log; `start` may come again."""
 
@@ -49,6 +52,11 @@ class Server:
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port, decode_responses=True)
 
+    def has_its_log(self) -> bool:
+        """Whether what is written from now on is in its log: behind a copy that is begun anew."""
+        found = self.client.info("persistence")
+        return all(found[f"aof_{name}"] == wanted for name, wanted in LOGGED.items())
+
     def says(self) -> Mapping[str, str]:
         """What it says of its replication, as the tool reads it."""
         return {name: str(value) for name, value in self.client.info("replication").items()}
@@ -63,6 +71,7 @@ def two(directory: Path) -> Iterator[tuple[Server, Server]]:
         old.client.set("before", "1")
         new.start("--replicaof", f"127.0.0.1 {old.port}")
         wait_for(lambda: new.says()["master_link_status"] == "up", "in sync")
+        wait_for(new.has_its_log, "its log has all that it copied, as a handover waits for it")
         yield old, new
     finally:
         for item in (old, new):
