@@ -27,7 +27,7 @@ week=604800
 reserve=268435456  # bytes of a disk that stay free beside a copy: the roles' data may lie there, too
 largest_manifest=2097152 largest_list=33554432  # bytes of what a repository has of a copy, and of all its copies
 number='(0|[1-9][0-9]{0,14})'
-sampled='[0-9a-f]{2,2000} ([0-9a-f]{40}|gone) -?[0-9]{1,15}'
+sampled='[0-9a-f]{2,} ([0-9a-f]{40}|gone) -?[0-9]{1,15}'  # the key's length is bounded apart: in here grep would take a second for it
 settings=/etc/redis/$role.backup
 [ -z "${CREDENTIALS_DIRECTORY:-}" ] || settings=$CREDENTIALS_DIRECTORY/backup
 
@@ -219,7 +219,7 @@ sample() { # $1 = ask or ask_scratch, $2 = database, then keys in hexadecimal, o
   asking=$1 database=$2
   shift 2
   printf 'SELECT %s\nEVAL_RO "%s" 0 %s\n' "$database" "$(tail -n 1 "$tools/sample")" "$*" | "$asking" |
-    grep -xE "$sampled" | head -n "$samples" | awk -v database="$database" '{ print database, $0 }'
+    grep -xE "$sampled" | awk -v database="$database" 'length($1) <= 2000 { print database, $0 }' | head -n "$samples"
 }
 # The same of those keys that a file of such lines has.
 sample_again() { # $1 = ask or ask_scratch, $2 = the file
@@ -481,9 +481,11 @@ is_older() {
 
 # Whether every line of a manifest is one that this tool writes, and those are there, once, that are used.
 is_manifest() {
-  ! grep -qvxE "format 1|role [a-z][a-z0-9_-]{0,30}|at [1-9][0-9]{0,11}|host [A-Za-z0-9_.-]{1,255}|(machine|life) [0-9a-f]{16}|server [0-9.]{0,40}|kind (log|snapshot)|digest [0-9a-f]{64}|answered (yes|no)|(bytes|newest|keys|expires|low|high) $number|(before|after) db[0-9]{1,5} keys=[0-9]{1,20},expires=[0-9]{1,20}|sample [0-9]{1,5} $sampled" "$1" &&
-    awk '{ has[$1]++ }
+  ! grep -qvxE "format 1|role [a-z][a-z0-9_-]{0,30}|at [1-9][0-9]{0,11}|host [A-Za-z0-9_.-]+|(machine|life) [0-9a-f]{16}|server [0-9.]{0,40}|kind (log|snapshot)|digest [0-9a-f]{64}|answered (yes|no)|(bytes|newest|keys|expires|low|high) $number|(before|after) db[0-9]{1,5} keys=[0-9]{1,20},expires=[0-9]{1,20}|sample [0-9]{1,5} $sampled" "$1" &&
+    awk 'length($0) > 2100 || $1 == "host" && length($2) > 255 { exit long = 1 }
+      { has[$1]++ }
       END {
+        if (long) exit 1
         for (word in has) if (has[word] > 1 && word != "before" && word != "after" && word != "sample") exit 1
         if (!has["format"] || !has["at"] || !has["kind"] || !has["digest"] || !has["bytes"] || has["sample"] > 320) exit 1
         exit has["low"] != has["high"] || has["low"] > has["expires"]

@@ -859,6 +859,12 @@ def test_a_manifest_that_lacks_a_line_that_is_used_or_has_it_twice_is_none(tool:
     assert taken(tool, "", *lacking, *(f"{told()}{name} {WHOLE[name]}\n" for name in USED)) == []
 
 
+def test_a_manifest_with_a_longer_word_than_this_tool_writes_is_none(tool: Tool) -> None:
+    longest = told(host="h" * 255, **{"sample 3": f"{'ab' * 1000} gone 0"})
+    longer = [told(host="h" * 256), told(**{"sample 3": f"{'ab' * 1050} gone 0"})]
+    assert taken(tool, longest, *longer) == [longest]
+
+
 def test_a_manifest_as_this_tool_writes_it_is_one(tool: Tool) -> None:
     uncompared = dict.fromkeys(("keys", "expires", "low", "high", "sample 0"))
     texts = [
