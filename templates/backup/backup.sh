@@ -37,7 +37,7 @@ only_reads=''  # who proves another host's copies changes nothing in their repos
 [ "$elsewhere" != proves ] || only_reads=yes
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched='' bound='' unasked='' by=newest rotated='' where='' proved_in=''
+server='' scratched='' bound='' unasked='' by=newest rotated='' where='' proved_in='' unopened=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || systemctl kill --signal=KILL "$server" 2>/dev/null
@@ -95,10 +95,17 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
+    [ -z "$unopened" ] || echo "opens no"
     still_holds
   } | record "$to"
   exit 1
 }
+# As above, and nothing is known of its copies but by what was found of them before: who opens it takes this back.
+not_opened() {
+  [ "$to" != "$proof" ] || found_bad || unopened=yes
+  failed "$1"
+}
+found_bad() { is_here "$proof" && [ "$(field result "$proof")" = failed ] && [ "$(field opens "$proof")" != no ]; }
 # What a record says of before. A proof of another repository is none of this one.
 still_holds() {
   if [ "$to" = "$proof" ] && [ -n "$where" ] && ! { is_here "$proof" && [ "$(field repository "$proof")" = "${proved_in:-$(field repository "$proof")}" ]; }; then
@@ -170,9 +177,12 @@ forget_key() {
 # A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
 # one at another place is.
 is_here() { case $(field where "$1") in "$where"|"$with_login") true ;; *) false ;; esac; }
-have_repository() {
+find_place() {
   where=$(sed -nE 's/^RESTIC_REPOSITORY=//; T; s#^(rest:https?://)[^/@]*@#\1#; p' "$settings" | sha256sum | cut -c1-16)
   with_login=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)  # as records of earlier versions have it
+}
+have_repository() {
+  find_place
   known=''
   ! is_here "$state" || known=$(field repository "$state")
   if open_repository; then
@@ -183,12 +193,12 @@ have_repository() {
     return 0
   fi
   if grep -q 'wrong password' "$work/said"; then
-    failed "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
+    not_opened "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
   fi
   if [ -n "$known" ]; then
-    failed "its repository cannot be read: $(last_words <"$work/said")"
+    not_opened "its repository cannot be read: $(last_words <"$work/said")"
   fi
-  [ "$1" = make ] || failed "it has no repository yet: $(last_words <"$work/said")"
+  [ "$1" = make ] || not_opened "it has no repository yet: $(last_words <"$work/said")"
   with_restic init >/dev/null 2>"$work/said" || failed "its repository cannot be made: $(last_words <"$work/said")"
   have_repository again
 }
@@ -708,8 +718,22 @@ try_to_open() {
   # A proof takes hours: nobody waits for it. One of this role that is under way records by itself what it finds.
   exec 8>"/run/caas-redis/$role.backup.lock"
   flock --nonblock 8 || to=/dev/null
+  find_place
+  ! found_bad || to=/dev/null  # until a proof finds it well
   have_repository prove
+  proved_in=$(cat "$work/id")
+  [ "$to" = /dev/null ] || take_back
   echo "$role: the repository of its copies opens"
+}
+# It could not be opened, and that alone was red: what was known before is known again.
+take_back() {
+  is_here "$proof" && [ "$(field opens "$proof")" = no ] || return 0
+  good=$(field good "$proof")
+  if is "$good" '[0-9]{1,12}' && [ "$(field repository "$proof")" = "$proved_in" ]; then
+    { printf '%s\n' "result ok" "at $good"; still_holds; } | record "$proof"
+  else
+    rm -f "$proof"
+  fi
 }
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"
