@@ -195,6 +195,7 @@ have_repository() {
   if grep -q 'wrong password' "$work/said"; then
     not_opened "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
   fi
+  [ -z "$only_reads" ] || not_opened "its repository cannot be opened from this host: $(last_words <"$work/said")"
   if [ -n "$known" ]; then
     not_opened "its repository cannot be read: $(last_words <"$work/said")"
   fi

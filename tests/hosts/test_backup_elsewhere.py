@@ -15,6 +15,7 @@ from tests.hosts.placing import NEW, OLD, at, placed
 from tests.hosts.test_backup import DAMAGES
 from tests.hosts.test_backup import ROLE as THEIRS
 from tests.lab.containers import ContainerLab
+from tests.lab.debian import Suite
 from tests.lab.layouts import HostSpec
 
 pytestmark = pytest.mark.hosts
@@ -40,11 +41,12 @@ def open_the_way(lab: ContainerLab, name: str) -> None:
     host.sh(f"ssh-keyscan -t ed25519 {STORE} >/root/.ssh/known_hosts 2>/dev/null")
 
 
-@pytest.fixture(scope="module")
-def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
-    """crypto on one host, whose copies the host of socket proves."""
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
+def tier(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Tier]:
+    """crypto on one host, whose copies the host of socket proves; by restic 0.14 and 0.18."""
     directory: Path = tmp_path_factory.mktemp("elsewhere")
-    with ContainerLab((*layout("prod", "bookworm")[:2], HostSpec("store", (STORE,)))) as lab:
+    suite: Suite = request.param
+    with ContainerLab((*layout("prod", suite)[:2], HostSpec("store", (STORE,)))) as lab:
         for name in (OLD, NEW):
             open_the_way(lab, name)
         tier = Tier(lab, str(directory / "two.py"), directory / "secrets.yaml", planned())

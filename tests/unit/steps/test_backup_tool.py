@@ -759,7 +759,7 @@ def tried(tool: Tool, reached: bool = True) -> "subprocess.CompletedProcess[str]
 def test_a_host_that_cannot_open_what_it_is_to_prove_says_so_at_once(tool: Tool) -> None:
     done = tried(tool, reached=False)
     assert done.returncode == 1
-    assert "it has no repository yet: no route to host" in done.stdout
+    assert "its repository cannot be opened from this host: no route to host" in done.stdout
     assert (tool.record("proof")["result"], tool.record("proof")["opens"]) == ("failed", "no")
 
 
