@@ -12,6 +12,7 @@ import yaml
 
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.placing import NEW, OLD, at, placed
+from tests.hosts.proving import proves
 from tests.hosts.test_backup import DAMAGES
 from tests.hosts.test_backup import ROLE as THEIRS
 from tests.lab.containers import ContainerLab
@@ -67,8 +68,8 @@ def filled(tier: Tier, mebibytes: int = 2) -> None:
 def proof(tier: Tier) -> tuple[int, str]:
     """How the unit that proves ended, and what it said."""
     host, since = tier.lab.hosts[NEW], time.time()
-    ended = host.call(f"systemctl start {UNIT}.service").returncode
-    return ended, host.sh(f"journalctl -q --no-pager -o cat --since=@{since:.0f} -u {UNIT}.service")
+    ended = not proves(host, ROLE)
+    return int(ended), host.sh(f"journalctl -q --no-pager -o cat --since=@{since:.0f} -u {UNIT}.service")
 
 
 def left(tier: Tier) -> str:
@@ -215,7 +216,7 @@ def test_proved_at_home_again_the_other_host_keeps_no_password(tier: Tier) -> No
     listing = "ls /etc/redis /etc/systemd/system /etc/sysusers.d /usr/local/lib/caas-redis 2>/dev/null || true"
     assert ROLE not in prover.sh(listing)
     assert "caas-redis-proof" not in prover.sh(f"systemctl list-timers --all; {listing}")
-    assert home.call(f"systemctl start {UNIT}.service").returncode == 0
+    assert proves(home, ROLE)
     assert operations(at_home.deploy()) == ["Prove the tier"]
     tier.deploy()
     assert home.call(f"systemctl cat {UNIT}.timer").returncode != 0

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.hosts.conftest import Tier, layout, output, wait_for
+from tests.hosts.proving import proves
 from tests.lab.containers import ContainerLab
 from tests.lab.layouts import HostSpec
 
@@ -57,7 +58,7 @@ def test_each_role_is_copied_and_proved_by_its_own_login(tier: Tier) -> None:
     assert done.returncode == 0, output(done)
     host = tier.host("crypto")
     for role in ROLES:
-        assert host.call(f"systemctl start caas-redis-proof-{role}.service").returncode == 0
+        assert proves(host, role)
     for own, other in (ROLES, ROLES[::-1]):
         told = host.sh(f"cat /etc/redis/{own}.backup")
         assert f"in-the-way-of-{own}" in told

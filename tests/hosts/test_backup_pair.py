@@ -10,9 +10,10 @@ import pytest
 from tests.hosts.conftest import Tier, layout, operations, output
 from tests.hosts.pair import HANDOVER
 from tests.hosts.placing import NEW, OLD, at, placed
+from tests.hosts.proving import proves
 from tests.hosts.test_backup import DAMAGES
 from tests.hosts.test_backup import ROLE as THEIRS
-from tests.hosts.test_backup_elsewhere import REPOSITORY, ROLE, STORE, UNIT, open_the_way
+from tests.hosts.test_backup_elsewhere import REPOSITORY, ROLE, STORE, open_the_way
 from tests.lab.containers import ContainerLab
 from tests.lab.debian import Suite
 from tests.lab.layouts import HostSpec
@@ -58,8 +59,8 @@ def copied(tier: Tier, host: str, value: str) -> tuple[str, int]:
 def proved(tier: Tier) -> tuple[int, str]:
     """How the unit ended that proves, and what it noted."""
     host = tier.lab.hosts[PROVER]
-    ended = host.call(f"systemctl start {UNIT}.service").returncode
-    return ended, host.sh(f"cat /var/lib/caas-redis/{ROLE}.proof")
+    ended = not proves(host, ROLE)
+    return int(ended), host.sh(f"cat /var/lib/caas-redis/{ROLE}.proof")
 
 
 def is_proved(tier: Tier, host: str, value: str) -> None:
