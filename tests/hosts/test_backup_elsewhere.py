@@ -167,31 +167,43 @@ def test_who_proves_writes_nothing_to_the_repository(tier: Tier) -> None:
     assert store.sh(listing) == before
 
 
+# What a copy's server does in the proof: the words of the proof, and what systemd says of the server.
 BOUNDS = {
-    "patience=0": "a server has not loaded the copy of run ",
-    "spare=-1000000000": "a server does not load the copy of run ",
+    "sleep infinity": ("a server has not loaded the copy of run ", "Killed"),
+    f"truncate -s 10G /var/lib/caas-redis-proof/{ROLE}/own/large": ("a server does not load the copy of run ", "XFSZ"),
 }
+INSTEAD = """#!/bin/sh
+case $1 in /var/lib/caas-redis-proof/*) exec {} ;; esac
+exec /opt/redis-server "$@"
+"""
 
 
 @pytest.fixture
-def bounded(tier: Tier, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The proof's unit has another bound; afterwards its own."""
+def server(tier: Tier, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The server of a proof does this, and has twenty seconds to load; afterwards what it is."""
     directory = f"/run/systemd/system/{UNIT}.service.d"
     host = tier.lab.hosts[NEW]
-    host.sh(f"mkdir -p {directory}; printf '[Service]\\nEnvironment={request.param}\\n' >{directory}/bound.conf")
+    host.sh(f"mkdir -p {directory}; printf '[Service]\\nEnvironment=patience=20\\n' >{directory}/bound.conf")
+    host.sh("ln -s /usr/bin/redis-check-rdb /opt/redis-server; mv /usr/bin/redis-server /opt/was")
+    host.sh("cat >/usr/bin/redis-server; chmod 0755 /usr/bin/redis-server", input=INSTEAD.format(request.param))
     host.sh("systemctl daemon-reload")
-    yield BOUNDS[request.param]
-    host.sh(f"rm -r {directory}; systemctl daemon-reload")
+    yield request.param
+    host.sh(f"mv /opt/was /usr/bin/redis-server; rm -r /opt/redis-server {directory}; systemctl daemon-reload")
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("bounded", BOUNDS, indirect=True)
-def test_a_proof_that_meets_a_bound_ends_in_words_and_leaves_nothing(tier: Tier, bounded: str) -> None:
-    filled(tier, 40)
+@pytest.mark.parametrize("server", BOUNDS, indirect=True, ids=("time", "disk"))
+def test_a_proof_that_meets_a_bound_ends_in_words_and_leaves_nothing(tier: Tier, server: str) -> None:
+    filled(tier)
+    since = time.time()
     ended, said = proof(tier)
     assert ended != 0
-    assert bounded in said
+    words, signal = BOUNDS[server]
+    assert words in said
+    own = f"journalctl -q --no-pager --since=@{since:.0f} -u caas-redis-scratch-{ROLE}.service"
+    assert signal.lower() in tier.lab.hosts[NEW].sh(own).lower()
     assert left(tier) == ""
+    assert tier.answers("socket")
 
 
 @pytest.mark.soak
