@@ -554,6 +554,11 @@ fits() {
   used=$(sed -nE 's/^used_memory:([0-9]{1,15}).*/\1/p' "$work/loaded" | head -n 1)
   [ "$memory" = infinity ] || [ "${used:-0}" -le "$memory" ] || failed "$too_large"
 }
+# Its own words, or what systemd says of it, where it was ended before it said anything.
+why_ended() {
+  words=$(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)
+  echo "${words:-it ended, and said nothing: $(systemctl show -P Result "$server" | last_words)}"
+}
 ask_scratch() { reading -s "$scratch/$role/own/socket" --raw; }
 # A unit of its own, whoever runs the proof: it sees its own directory and no network, and cannot take more memory than
 # the proof is planned for, nor more of the disk than was free for it. Why it ended is read before it is collected.
@@ -673,7 +678,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   until echo INFO | ask_scratch >"$work/loaded" && numbers <"$work/loaded" >"$work/counted"; do
     fits
     systemctl is-active --quiet "$server" || [ "$(systemctl show -P Result "$server")" != oom-kill ] || failed "$too_large"
-    systemctl is-active --quiet "$server" || failed "a server does not load the copy of run $run: $(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)"
+    systemctl is-active --quiet "$server" || failed "a server does not load the copy of run $run: $(why_ended)"
     [ "$(now)" -lt "$deadline" ] || failed "a server has not loaded the copy of run $run in $patience s"
     sleep 0.2
   done

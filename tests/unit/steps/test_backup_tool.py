@@ -721,6 +721,20 @@ def test_a_server_that_does_not_load_a_copy_in_its_time_is_ended_and_said(tool: 
     assert "kill --signal=KILL x.service" in (tool.directory / "units").read_text()
 
 
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [("Bad file format reading the append only file", "Bad file format"), ("", "it ended, and said nothing: signal")],
+)
+def test_why_a_server_of_the_proof_has_ended_is_said(tool: Tool, messages: str, why: str) -> None:
+    with_repository(tool, OWN)
+    tool.program("systemctl", 'case "$*" in *is-active*) exit 3 ;; *Result*) echo signal ;; esac')
+    written = f"echo '{messages}' >$in/messages" if messages else ":"
+    stubs = 'unpack() { echo "bytes 1" >"$work/manifest"; }; ask_scratch() { :; }; '
+    done = tool.run(f"{stubs}start_scratch() {{ server=x.service; {written}; }}; prove_copy ''")
+    assert done.returncode == 1
+    assert f"a server does not load the copy of run {OWN}: {why}" in done.stdout
+
+
 def test_a_file_of_the_throw_away_server_is_bounded_by_the_copys_size(tool: Tool) -> None:
     tool.program("systemd-run", f'echo "$*" >{tool.directory}/started')
     tool.program("systemctl", ":")
