@@ -59,6 +59,7 @@ class Record:
     since: int = 0  # when the first copy went to that repository
     begun: str = ""  # what was there at the first copy of that life: empty or data; "": not known
     kept: str = ""  # why older copies could not be forgotten
+    unopened: bool = False  # it failed for its repository could not be opened, and nothing else was wrong before
     rotated: bool = False  # the newest of two passwords opens the repository, and which key is the other's is known
 
 
@@ -84,6 +85,7 @@ def read_record(text: str) -> Record | None:
         said=said,
         kept=kept,
         life=life if re.fullmatch("[0-9a-f]{16}", life) else "",
+        unopened=fields["result"] == "failed" and fields.get("opens") == "no",
         rotated=fields.get("rotated") == "yes",
         after=after if re.fullmatch("[0-9a-f]{16}-[0-9]{1,12}", after) else "",
         run=run if re.fullmatch("[0-9a-f]{16}", run) else "",

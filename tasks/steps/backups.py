@@ -9,6 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.catalogue.printable import printable
+from tasks.compare.backups import is_of, recorded
 from tasks.compare.difference import Remedy, chosen
 from tasks.desired.backup import tool_command
 from tasks.desired.host import Plan
@@ -19,6 +20,7 @@ from tasks.desired.paths import (
     backup_file,
     backup_record,
     backup_unit,
+    proof_record,
     proof_unit,
 )
 from tasks.observed.bounds import CHANGE
@@ -78,7 +80,17 @@ def _opened(seen: Look) -> list[Plan]:
     """What this host proves for others and could not until now, or by another password."""
     changed = {item.name for item in chosen(seen.differences, "file")}
     theirs = [plan for plan in seen.desired.proofs if plan.of]
-    return [plan for plan in theirs if changed & {backup_file(plan.role.name), _proof_file(plan.role.name)}]
+    return [
+        plan
+        for plan in theirs
+        if changed & {backup_file(plan.role.name), _proof_file(plan.role.name)} or _could_not(plan, seen)
+    ]
+
+
+def _could_not(plan: Plan, seen: Look) -> bool:
+    """Whether its repository could not be opened when that was tried last."""
+    record = recorded(proof_record(plan.role.name), seen.observed) if seen.observed else None
+    return record is not None and record.unopened and is_of(plan, record)
 
 
 def _proof_file(role: str) -> str:

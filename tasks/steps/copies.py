@@ -89,7 +89,8 @@ def _list(state: State, chosen: list[tuple[PyinfraHost, list[Plan]]], problems: 
             shown[name] = job.result()
         except Unreadable as error:
             problems.append(f"{name}: {error}")
-    Console(file=sys.stdout, width=shutil.get_terminal_size((120, 24)).columns).print(copies_table(shown))
+    width = shutil.get_terminal_size((120, 24)).columns
+    Console(file=sys.stdout, width=width).print(copies_table(shown, width))
     for problem in problems:
         logger.error(printable(problem))
     return 1 if problems else 0

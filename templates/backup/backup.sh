@@ -37,7 +37,7 @@ only_reads=''  # who proves another host's copies changes nothing in their repos
 [ "$elsewhere" != proves ] || only_reads=yes
 install -d -m 0700 /run/caas-redis
 work=$(mktemp -d /run/caas-redis/backup.XXXXXX) || exit 1
-server='' scratched='' bound='' unasked='' by=newest rotated='' where='' proved_in=''
+server='' scratched='' bound='' unasked='' by=newest rotated='' where='' proved_in='' unopened=''
 # shellcheck disable=SC2329  # called by the trap
 cleanup() {
   [ -z "$server" ] || systemctl kill --signal=KILL "$server" 2>/dev/null
@@ -95,10 +95,17 @@ failed() {
     echo "result failed"
     echo "at $began"
     echo "said $(printf '%s' "$1" | last_words)"
+    [ -z "$unopened" ] || echo "opens no"
     still_holds
   } | record "$to"
   exit 1
 }
+# As above, and nothing is known of its copies but by what was found of them before: who opens it takes this back.
+not_opened() {
+  [ "$to" != "$proof" ] || found_bad || unopened=yes
+  failed "$1"
+}
+found_bad() { is_here "$proof" && [ "$(field result "$proof")" = failed ] && [ "$(field opens "$proof")" != no ]; }
 # What a record says of before. A proof of another repository is none of this one.
 still_holds() {
   if [ "$to" = "$proof" ] && [ -n "$where" ] && ! { is_here "$proof" && [ "$(field repository "$proof")" = "${proved_in:-$(field repository "$proof")}" ]; }; then
@@ -170,9 +177,12 @@ forget_key() {
 # A repository is made once. One that was there and is not there any more is lost or not mounted, and not made anew;
 # one at another place is.
 is_here() { case $(field where "$1") in "$where"|"$with_login") true ;; *) false ;; esac; }
-have_repository() {
+find_place() {
   where=$(sed -nE 's/^RESTIC_REPOSITORY=//; T; s#^(rest:https?://)[^/@]*@#\1#; p' "$settings" | sha256sum | cut -c1-16)
   with_login=$(sed -n 's/^RESTIC_REPOSITORY=//p' "$settings" | sha256sum | cut -c1-16)  # as records of earlier versions have it
+}
+have_repository() {
+  find_place
   known=''
   ! is_here "$state" || known=$(field repository "$state")
   if open_repository; then
@@ -183,12 +193,13 @@ have_repository() {
     return 0
   fi
   if grep -q 'wrong password' "$work/said"; then
-    failed "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
+    not_opened "its repository is there and has another password: bring that back, as $role: {backup: …} in the secrets file; it is not replaced"
   fi
+  [ -z "$only_reads" ] || not_opened "its repository cannot be opened from this host: $(last_words <"$work/said")"
   if [ -n "$known" ]; then
-    failed "its repository cannot be read: $(last_words <"$work/said")"
+    not_opened "its repository cannot be read: $(last_words <"$work/said")"
   fi
-  [ "$1" = make ] || failed "it has no repository yet: $(last_words <"$work/said")"
+  [ "$1" = make ] || not_opened "it has no repository yet: $(last_words <"$work/said")"
   with_restic init >/dev/null 2>"$work/said" || failed "its repository cannot be made: $(last_words <"$work/said")"
   have_repository again
 }
@@ -543,6 +554,11 @@ fits() {
   used=$(sed -nE 's/^used_memory:([0-9]{1,15}).*/\1/p' "$work/loaded" | head -n 1)
   [ "$memory" = infinity ] || [ "${used:-0}" -le "$memory" ] || failed "$too_large"
 }
+# Its own words, or what systemd says of it, where it was ended before it said anything.
+why_ended() {
+  words=$(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)
+  echo "${words:-it ended, and said nothing: $(systemctl show -P Result "$server" | last_words)}"
+}
 ask_scratch() { reading -s "$scratch/$role/own/socket" --raw; }
 # A unit of its own, whoever runs the proof: it sees its own directory and no network, and cannot take more memory than
 # the proof is planned for, nor more of the disk than was free for it. Why it ended is read before it is collected.
@@ -662,7 +678,7 @@ prove_copy() { # $1: of this run only, for a restore; without it the newest one,
   until echo INFO | ask_scratch >"$work/loaded" && numbers <"$work/loaded" >"$work/counted"; do
     fits
     systemctl is-active --quiet "$server" || [ "$(systemctl show -P Result "$server")" != oom-kill ] || failed "$too_large"
-    systemctl is-active --quiet "$server" || failed "a server does not load the copy of run $run: $(as_role tail -n 5 "$in/messages" 2>/dev/null | last_words)"
+    systemctl is-active --quiet "$server" || failed "a server does not load the copy of run $run: $(why_ended)"
     [ "$(now)" -lt "$deadline" ] || failed "a server has not loaded the copy of run $run in $patience s"
     sleep 0.2
   done
@@ -708,8 +724,22 @@ try_to_open() {
   # A proof takes hours: nobody waits for it. One of this role that is under way records by itself what it finds.
   exec 8>"/run/caas-redis/$role.backup.lock"
   flock --nonblock 8 || to=/dev/null
+  find_place
+  ! found_bad || to=/dev/null  # until a proof finds it well
   have_repository prove
+  proved_in=$(cat "$work/id")
+  [ "$to" = /dev/null ] || take_back
   echo "$role: the repository of its copies opens"
+}
+# It could not be opened, and that alone was red: what was known before is known again.
+take_back() {
+  is_here "$proof" && [ "$(field opens "$proof")" = no ] || return 0
+  good=$(field good "$proof")
+  if is "$good" '[0-9]{1,12}' && [ "$(field repository "$proof")" = "$proved_in" ]; then
+    { printf '%s\n' "result ok" "at $good"; still_holds; } | record "$proof"
+  else
+    rm -f "$proof"
+  fi
 }
 hold_role() {
   exec 8>"/run/caas-redis/$role.backup.lock"

@@ -12,9 +12,11 @@ import yaml
 
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.placing import NEW, OLD, at, placed
+from tests.hosts.proving import proves
 from tests.hosts.test_backup import DAMAGES
 from tests.hosts.test_backup import ROLE as THEIRS
 from tests.lab.containers import ContainerLab
+from tests.lab.debian import Suite
 from tests.lab.layouts import HostSpec
 
 pytestmark = pytest.mark.hosts
@@ -40,11 +42,12 @@ def open_the_way(lab: ContainerLab, name: str) -> None:
     host.sh(f"ssh-keyscan -t ed25519 {STORE} >/root/.ssh/known_hosts 2>/dev/null")
 
 
-@pytest.fixture(scope="module")
-def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
-    """crypto on one host, whose copies the host of socket proves."""
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
+def tier(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Tier]:
+    """crypto on one host, whose copies the host of socket proves; by restic 0.14 and 0.18."""
     directory: Path = tmp_path_factory.mktemp("elsewhere")
-    with ContainerLab((*layout("prod", "bookworm")[:2], HostSpec("store", (STORE,)))) as lab:
+    suite: Suite = request.param
+    with ContainerLab((*layout("prod", suite)[:2], HostSpec("store", (STORE,)))) as lab:
         for name in (OLD, NEW):
             open_the_way(lab, name)
         tier = Tier(lab, str(directory / "two.py"), directory / "secrets.yaml", planned())
@@ -65,8 +68,8 @@ def filled(tier: Tier, mebibytes: int = 2) -> None:
 def proof(tier: Tier) -> tuple[int, str]:
     """How the unit that proves ended, and what it said."""
     host, since = tier.lab.hosts[NEW], time.time()
-    ended = host.call(f"systemctl start {UNIT}.service").returncode
-    return ended, host.sh(f"journalctl -q --no-pager -o cat --since=@{since:.0f} -u {UNIT}.service")
+    ended = not proves(host, ROLE)
+    return int(ended), host.sh(f"journalctl -q --no-pager -o cat --since=@{since:.0f} -u {UNIT}.service")
 
 
 def left(tier: Tier) -> str:
@@ -164,31 +167,43 @@ def test_who_proves_writes_nothing_to_the_repository(tier: Tier) -> None:
     assert store.sh(listing) == before
 
 
+# What a copy's server does in the proof: the words of the proof, and what systemd says of the server.
 BOUNDS = {
-    "patience=0": "a server has not loaded the copy of run ",
-    "spare=-1000000000": "a server does not load the copy of run ",
+    "sleep infinity": ("a server has not loaded the copy of run ", "Killed"),
+    f"truncate -s 10G /var/lib/caas-redis-proof/{ROLE}/own/large": ("a server does not load the copy of run ", "XFSZ"),
 }
+INSTEAD = """#!/bin/sh
+case $1 in /var/lib/caas-redis-proof/*) exec {} ;; esac
+exec /opt/redis-server "$@"
+"""
 
 
 @pytest.fixture
-def bounded(tier: Tier, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The proof's unit has another bound; afterwards its own."""
+def server(tier: Tier, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The server of a proof does this, and has twenty seconds to load; afterwards what it is."""
     directory = f"/run/systemd/system/{UNIT}.service.d"
     host = tier.lab.hosts[NEW]
-    host.sh(f"mkdir -p {directory}; printf '[Service]\\nEnvironment={request.param}\\n' >{directory}/bound.conf")
+    host.sh(f"mkdir -p {directory}; printf '[Service]\\nEnvironment=patience=20\\n' >{directory}/bound.conf")
+    host.sh("ln -s /usr/bin/redis-check-rdb /opt/redis-server; mv /usr/bin/redis-server /opt/was")
+    host.sh("cat >/usr/bin/redis-server; chmod 0755 /usr/bin/redis-server", input=INSTEAD.format(request.param))
     host.sh("systemctl daemon-reload")
-    yield BOUNDS[request.param]
-    host.sh(f"rm -r {directory}; systemctl daemon-reload")
+    yield request.param
+    host.sh(f"mv /opt/was /usr/bin/redis-server; rm -r /opt/redis-server {directory}; systemctl daemon-reload")
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("bounded", BOUNDS, indirect=True)
-def test_a_proof_that_meets_a_bound_ends_in_words_and_leaves_nothing(tier: Tier, bounded: str) -> None:
-    filled(tier, 40)
+@pytest.mark.parametrize("server", BOUNDS, indirect=True, ids=("time", "disk"))
+def test_a_proof_that_meets_a_bound_ends_in_words_and_leaves_nothing(tier: Tier, server: str) -> None:
+    filled(tier)
+    since = time.time()
     ended, said = proof(tier)
     assert ended != 0
-    assert bounded in said
+    words, signal = BOUNDS[server]
+    assert words in said
+    own = f"journalctl -q --no-pager --since=@{since:.0f} -u caas-redis-scratch-{ROLE}.service"
+    assert signal.lower() in tier.lab.hosts[NEW].sh(own).lower()
     assert left(tier) == ""
+    assert tier.answers("socket")
 
 
 @pytest.mark.soak
@@ -213,7 +228,7 @@ def test_proved_at_home_again_the_other_host_keeps_no_password(tier: Tier) -> No
     listing = "ls /etc/redis /etc/systemd/system /etc/sysusers.d /usr/local/lib/caas-redis 2>/dev/null || true"
     assert ROLE not in prover.sh(listing)
     assert "caas-redis-proof" not in prover.sh(f"systemctl list-timers --all; {listing}")
-    assert home.call(f"systemctl start {UNIT}.service").returncode == 0
+    assert proves(home, ROLE)
     assert operations(at_home.deploy()) == ["Prove the tier"]
     tier.deploy()
     assert home.call(f"systemctl cat {UNIT}.timer").returncode != 0

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.hosts.conftest import Tier, layout, output, wait_for
+from tests.hosts.proving import proves
 from tests.hosts.test_backup import Pairs
 from tests.lab.containers import ContainerLab
 from tests.lab.layouts import HostSpec
@@ -79,7 +80,7 @@ def test_copies_go_to_a_rest_server_with_a_password_and_come_back(tier: Tier) ->
     tier.secrets.write_text(yaml.safe_dump(known))
     there = Tier(tier.lab, tier.inventory, tier.secrets, REST)
     there.deploy()
-    assert there.host(ROLE).sh(f"systemctl start caas-redis-proof-{ROLE}.service; echo $?") == "0\n"
+    assert proves(there.host(ROLE), ROLE)
     listed = there.run("tasks/backup.py", "--data", "list=true")
     assert listed.returncode == 0, output(listed)
     assert "in/the@way" not in output(listed)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
 from tests.hosts.placing import NEW, OLD, at, placed
+from tests.hosts.proving import proves
 from tests.hosts.test_backup_elsewhere import REPOSITORY, ROLE, STORE, open_the_way
 from tests.lab.containers import ContainerLab
 from tests.lab.layouts import HostSpec
@@ -72,7 +73,7 @@ def test_a_role_that_moves_with_its_backups_has_its_copies_where_it_goes(tier: T
     assert own != first
     assert f"run {own}" in restores(moved)
     assert f"run {first}" in restores(moved, "--data", at_that)
-    assert new.call(f"systemctl start caas-redis-proof-{ROLE}.service").returncode == 0
+    assert proves(new, ROLE)
     done = moved.run("tasks/restore.py", "--data", f"restore={ROLE}", "--data", at_that)
     assert done.returncode == 0, output(done)
     with at(moved, NEW) as client:
@@ -84,4 +85,4 @@ def test_a_role_that_moves_with_its_backups_has_its_copies_where_it_goes(tier: T
     # Its next copies are of what was restored, and a restore takes those.
     third = copied(moved)
     assert f"run {third}" in restores(moved)
-    assert new.call(f"systemctl start caas-redis-proof-{ROLE}.service").returncode == 0
+    assert proves(new, ROLE)

@@ -15,9 +15,12 @@ import yaml
 
 from tests.certificates import Authority, Files
 from tests.hosts.conftest import Tier, layout, operations, output, wait_for
+from tests.hosts.proving import proves
+from tests.hosts.runbook_steps import follow
 from tests.hosts.test_backup import REPOSITORY
 from tests.hosts.test_tls import Client
 from tests.lab.containers import ContainerLab
+from tests.runbook import entries
 
 pytestmark = [pytest.mark.hosts, pytest.mark.soak]
 
@@ -65,9 +68,9 @@ def copied(tier: Tier, role: str) -> str:
 def proof(tier: Tier, role: str) -> tuple[int, str]:
     """How the unit that proves ended, and what it said."""
     since = int(time.time())
-    ended = tier.host(role).sh(f"systemctl start caas-redis-proof-{role}.service; echo $?")
+    ended = not proves(tier.host(role), role)
     said = tier.host(role).sh(f"journalctl -q --no-pager -o cat --since=@{since} -u caas-redis-proof-{role}.service")
-    return int(ended.split()[-1]), said
+    return int(ended), said
 
 
 def restored(tier: Tier, role: str, *options: str) -> str:
@@ -372,6 +375,12 @@ def test_a_mistake_is_undone_to_the_second_before_it(tier: Tier) -> None:
     assert beside.returncode == 0, output(beside)
     assert "before" in tier.host(PLAIN).sh("cat /srv/undo/log/*.incr.aof")
     assert "FLUSHALL" not in tier.host(PLAIN).sh("cat /srv/undo/log/*.incr.aof").upper()
+    loads, gets, ends = entries()["a-mistake-is-undone"].commands[2:]
+    places = {"redis-crypto": f"redis-{PLAIN}", "/srv/look": "/srv/undo", "KEY": "test:undo"}
+    follow(tier, "a-mistake-is-undone", PLAIN, [loads], places)
+    looks = "redis-cli -s /srv/undo/s PING 2>&1 || true"
+    wait_for(lambda: tier.host(PLAIN).sh(looks).strip() == "PONG", "it is loaded")
+    assert follow(tier, "a-mistake-is-undone", PLAIN, [gets, ends], places)[0].stdout.strip() == "before"
     dry = tier.run("tasks/restore.py", "--dry", "--data", f"restore={PLAIN}", *words, yes=False)
     assert "from its own log as it was at" in output(dry)
     done = tier.run("tasks/restore.py", "--data", f"restore={PLAIN}", *words)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.hosts.conftest import Tier, layout, output, wait_for
+from tests.hosts.proving import proves
 from tests.lab import tools
 from tests.lab.containers import ContainerLab
 
@@ -65,7 +66,7 @@ def test_copies_go_to_s3_are_proved_and_come_back(tier: Tier, store: "subprocess
     done = tier.run("tasks/backup.py")
     assert done.returncode == 0, output(done)
     assert listed(tier) == before + 1
-    assert tier.host(ROLE).call(f"systemctl start caas-redis-proof-{ROLE}.service").returncode == 0
+    assert proves(tier.host(ROLE), ROLE)
     with tier.client(ROLE, service) as client:
         client.delete("test:one")
     restored = tier.run("tasks/restore.py", "--data", f"restore={ROLE}")

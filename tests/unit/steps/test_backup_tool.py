@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -720,6 +721,20 @@ def test_a_server_that_does_not_load_a_copy_in_its_time_is_ended_and_said(tool: 
     assert "kill --signal=KILL x.service" in (tool.directory / "units").read_text()
 
 
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [("Bad file format reading the append only file", "Bad file format"), ("", "it ended, and said nothing: signal")],
+)
+def test_why_a_server_of_the_proof_has_ended_is_said(tool: Tool, messages: str, why: str) -> None:
+    with_repository(tool, OWN)
+    tool.program("systemctl", 'case "$*" in *is-active*) exit 3 ;; *Result*) echo signal ;; esac')
+    written = f"echo '{messages}' >$in/messages" if messages else ":"
+    stubs = 'unpack() { echo "bytes 1" >"$work/manifest"; }; ask_scratch() { :; }; '
+    done = tool.run(f"{stubs}start_scratch() {{ server=x.service; {written}; }}; prove_copy ''")
+    assert done.returncode == 1
+    assert f"a server does not load the copy of run {OWN}: {why}" in done.stdout
+
+
 def test_a_file_of_the_throw_away_server_is_bounded_by_the_copys_size(tool: Tool) -> None:
     tool.program("systemd-run", f'echo "$*" >{tool.directory}/started')
     tool.program("systemctl", ":")
@@ -743,15 +758,72 @@ def test_whether_a_repository_opens_is_said_without_waiting_for_a_proof(tool: To
     assert (tool.directory / "records" / "crypto.proof").exists() == recorded
 
 
-def test_a_host_that_cannot_open_what_it_is_to_prove_says_so_at_once_and_stays_red(tool: Tool) -> None:
-    tool.program("restic", "echo no route to host >&2; exit 1")
-    done = tool.run("try_to_open", **LATE)
-    assert done.returncode == 1
-    assert "it has no repository yet: no route to host" in done.stdout
-    assert tool.record("proof")["result"] == "failed"
+UNREACHED = "echo no route to host >&2; exit 1"
+PROVED = {"result": "ok", "at": "7", "good": "7", "keys": "5", "run": ONE, "copied": "6"}
+PROVED |= {"repository": "0123abcd", "where": HERE_IT_IS}
+
+
+def tried(tool: Tool, reached: bool = True) -> "subprocess.CompletedProcess[str]":
+    """A deploy tries whether the repository opens here."""
     with_copies(tool, ("12:00", "redis-1", ONE))
-    assert tool.run("try_to_open", **LATE).returncode == 0
-    assert tool.record("proof")["result"] == "failed"  # until a proof
+    if not reached:
+        tool.program("restic", UNREACHED)
+    return tool.run("try_to_open", **LATE)
+
+
+def test_a_host_that_cannot_open_what_it_is_to_prove_says_so_at_once(tool: Tool) -> None:
+    done = tried(tool, reached=False)
+    assert done.returncode == 1
+    assert "its repository cannot be opened from this host: no route to host" in done.stdout
+    assert (tool.record("proof")["result"], tool.record("proof")["opens"]) == ("failed", "no")
+
+
+@pytest.mark.parametrize("proved", [True, False])
+@pytest.mark.parametrize("by", ["try_to_open", "prove_copy ''"])
+def test_a_repository_that_opens_again_is_as_well_as_before_it_did_not(tool: Tool, proved: bool, by: str) -> None:
+    if proved:
+        tool.note("proof", **PROVED)
+    for _ in range(2):
+        tool.program("restic", UNREACHED)
+        assert tool.run(by, **LATE).returncode == 1
+        assert tool.record("proof")["opens"] == "no"
+    assert tried(tool).returncode == 0
+    assert (tool.records / "crypto.proof").exists() == proved
+    assert not proved or tool.record("proof") == PROVED
+
+
+DAMAGED_RECORD = PROVED | {"result": "failed", "at": "9", "said": "its repository is damaged: x"}
+
+
+def test_what_a_proof_found_bad_stays_red_whatever_opens(tool: Tool) -> None:
+    tool.note("proof", **DAMAGED_RECORD)
+    for reached in (False, True):
+        tried(tool, reached)
+        assert tool.record("proof") == DAMAGED_RECORD
+    # A proof that cannot open it says so, and that takes nothing back either.
+    tool.program("restic", UNREACHED)
+    tool.run("prove_copy ''", **LATE)
+    assert "no route to host" in tool.record("proof")["said"]
+    tried(tool)
+    assert tool.record("proof")["result"] == "failed"
+
+
+@pytest.mark.parametrize("changed", [{"where": "0" * 16}, {"repository": "ffff"}])
+def test_what_was_proved_of_another_repository_comes_back_with_none(tool: Tool, changed: dict[str, str]) -> None:
+    tool.note("proof", **PROVED | changed)
+    assert tried(tool, reached=False).returncode == 1
+    assert tried(tool).returncode == 0
+    assert not (tool.records / "crypto.proof").exists()
+
+
+def test_a_repository_with_another_password_is_red_until_a_try_opens_it(tool: Tool) -> None:
+    tool.note("proof", **PROVED)
+    tool.program("restic", "echo wrong password or no key found >&2; exit 1")
+    for _ in range(2):
+        assert tool.run("try_to_open", **LATE).returncode == 1
+        assert "another password" in tool.record("proof")["said"]
+    assert tried(tool).returncode == 0
+    assert tool.record("proof") == PROVED
 
 
 # --- What a repository has was written by whoever has its password
@@ -930,11 +1002,10 @@ def test_no_more_is_unpacked_than_a_manifest_says(tool: Tool, members: list[tupl
     """However little it is in a repository."""
     copy = tar_of(*members)
     (tool.directory / "tar").write_bytes(copy)
-    left = f"$(du -sb --apparent-size {tool.directory}/into | cut -f1) $(find {tool.directory}/into | wc -l)"
-    calls = (
-        f'mkdir {tool.directory}/into; perl "$tools/unpack.pl" {tool.directory}/into/log x {tool.directory}/into/s 100'
-    )
-    done = tool.run(f'{calls} <{tool.directory}/tar; echo "$?" {left}')
+    with TemporaryDirectory(dir="/dev/shm") as into:  # each file is synced: thousands take minutes on a busy disk
+        left = f"$(du -sb --apparent-size {into} | cut -f1) $(find {into} | wc -l)"
+        calls = f'perl "$tools/unpack.pl" {into}/log x {into}/s 100'
+        done = tool.run(f'{calls} <{tool.directory}/tar; echo "$?" {left}')
     ended, size, files = done.stdout.split()
     assert ended == "1"
     assert "the copy is larger than its manifest says" in done.stderr
