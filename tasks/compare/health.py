@@ -15,12 +15,13 @@ from tasks.catalogue.values import mib
 from tasks.compare.backups import backup_health
 from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY, REWRITE_PEAK
-from tasks.compare.server_health import ago, number, refused_logins, server_health
+from tasks.compare.server_health import ago, number, server_health
 from tasks.compare.set_aside import ENTRY, set_aside
 from tasks.compare.standby_health import standby_health
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, METRICS_UNIT, data_directory
+from tasks.observed.counters import refused_logins
 from tasks.observed.state import Observed, Server
 
 REWRITES = ("aof_rewrite_in_progress", "rdb_bgsave_in_progress")
@@ -45,7 +46,7 @@ def health(desired: Host, observed: Observed) -> list[Health]:
 
 def logins_refused(desired: Host, observed: Observed) -> dict[str, Mapping[str, int]]:
     """Role → why strangers were refused → how often since its server's start; none of a server that did not answer."""
-    return {instance.name: refused_logins(server) for instance, server in _answering(desired, observed)}
+    return {instance.name: refused_logins(server.info) for instance, server in _answering(desired, observed)}
 
 
 def _answering(desired: Host, observed: Observed) -> Iterator[tuple[Instance, Server]]:

@@ -10,6 +10,7 @@ from tasks.catalogue.limits import Limits
 from tasks.catalogue.values import mib, show_memory
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Instance
+from tasks.observed.counters import errors, hours_up, refused_logins
 from tasks.observed.state import Observed, Server, count_keys
 
 
@@ -147,7 +148,7 @@ def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
         Counter(
             Code.WRITES_REFUSED,
             "writes refused for want of memory or disk",
-            _errors(server, "OOM") + _errors(server, "MISCONF"),
+            errors(server.info, "OOM") + errors(server.info, "MISCONF"),
             limits.refused_writes_warning,
             "see its memory and disk, and what its services did without those writes",
         ),
@@ -168,7 +169,7 @@ def counters(server: Server, limits: Limits) -> tuple[Counter, ...]:
         Counter(
             Code.PASSWORDS_REFUSED,
             "logins refused for a wrong password",
-            refused_logins(server)["wrong_password"],
+            refused_logins(server.info)["wrong_password"],
             limits.refused_logins_warning,
             "see who it is (ACL LOG as operator) and give it the password of the secrets file",
         ),
@@ -191,9 +192,12 @@ def evictions(policy: str, server: Server, limits: Limits) -> Counter:
 
 
 def _counted(instance: Instance, server: Server, limits: Limits) -> Iterator[Health]:
+    own = own_tries(server)
     for item in counters(server, limits):
-        if per_hour(item.count, server) >= item.limit:
+        tried = own if item.code is Code.PASSWORDS_REFUSED else 0
+        if per_hour(item.count - tried, server) >= item.limit:
             seen = _since(item.count, item.what, server)
+            seen += f", {tried} of them by this tool's own proofs" if tried else ""
             limit = f"{item.limit:g} an hour on average"
             yield Health(instance.name, item.code, "warning", seen, limit, item.remedy)
 
@@ -212,30 +216,27 @@ def _evicted(instance: Instance, server: Server, limits: Limits) -> Iterator[Hea
         yield Health(instance.name, Code.EVICTED, "warning", seen, f"{limit} on average", item.remedy)
 
 
+# Of a verify each quarter of an hour. Who is on the host and logs in could call itself a proof: no more is believed.
+MOST_PROOFS_AN_HOUR = 16
+
+
+def own_tries(server: Server) -> int:
+    """How many of the wrong passwords that a server has counted were this tool's proofs', as far as its log tells.
+
+    No more than it counts, whose counters may have been set back since, and than is believed of the hours it is up.
+    """
+    counted = refused_logins(server.info)["wrong_password"]
+    return min(server.proofs_tried, counted, int(MOST_PROOFS_AN_HOUR * hours_up(server.info)))
+
+
 def per_hour(count: int, server: Server) -> float:
     """A counter's average since the start; the first hour counts as a whole one, so that one event is no rate.
 
     One look has no memory of the one before: of what just began, or ended, it says what it was on average. Alerts know
     the counts of before (tasks/reports/alerts.py).
     """
-    return count / max(1.0, number(server, "uptime_in_seconds") / 3600)
+    return count / hours_up(server.info)
 
 
 def _since(count: int, what: str, server: Server) -> str:
     return f"{count} {what} since its start {ago(number(server, 'uptime_in_seconds'))} ago"
-
-
-def refused_logins(server: Server) -> dict[str, int]:
-    """Why strangers were refused → how often since the server's start (or CONFIG RESETSTAT).
-
-    `no_login` counts commands before any login, which a check of somebody's that only sends PING makes all day long: it
-    is a metric, and nothing that alarms. Where failed logins have a counter of their own (acl_access_denied_auth, not
-    in 7.0), what is more counts: newer versions give up counting errors by kind when scripts make too many of them.
-    """
-    wrong = max(_errors(server, "WRONGPASS"), number(server, "acl_access_denied_auth"))
-    return {"wrong_password": wrong, "no_login": _errors(server, "NOAUTH")}
-
-
-def _errors(server: Server, kind: str) -> int:
-    """How often clients got an error of this kind: `errorstat_OOM:count=3`."""
-    return int(server.info.get(f"errorstat_{kind}", "count=0").removeprefix("count="))

@@ -141,8 +141,8 @@ def slow_subscriber(place: Place) -> Steps:
     place.calm_down()
     place.must_be_well("the subscriber was cut off")
     return Outcome(
-        "a client subscribed and read nothing while a megabyte after the other was published: the server cut it off, a "
-        "service that was connected was answered all the time",
+        f"a client subscribed and read nothing while a megabyte after the other was published: the server cut it off, "
+        f"and {service}, which was connected, was answered all the time",
         {
             "cut off after": Figure(sent * MEGABYTE, "bytes"),
             **_answers("a service", times),

@@ -50,7 +50,8 @@ def disk_full(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcom
         place.must_be_well("the deploy")
     return {
         place.name: Outcome(
-            f"all but {LEFT} KiB of the disk were taken while services wrote; verify and drift said DISK-FULL; with "
+            f"all but {LEFT} KiB of the disk were taken while {loads[place.name].service} wrote; verify and drift said "
+            "DISK-FULL; with "
             "room again nobody did anything by hand but a deploy",
             {
                 "lost": count(0, "writes"),

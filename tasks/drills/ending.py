@@ -41,9 +41,9 @@ def crash(place: Place) -> Steps:
     place.calm_down()
     yield from ()
     return Outcome(
-        "kill -9 of its process while a service wrote plainly, in transactions, by scripts and in hashes, lists and "
-        "streams; then every acknowledged write was read back; the time without a write is that of systemd's start, of "
-        "the server's loading and of the client's new connection through this tool's SSH",
+        f"kill -9 of its process while {load.service} wrote plainly, in transactions, by scripts and in hashes, lists "
+        "and streams; then every acknowledged write was read back; the time without a write is that of systemd's "
+        "start, of the server's loading and of the client's new connection through this tool's SSH",
         {
             "lost": count(len(gone), "writes"),
             "acknowledged": count(len(load.acknowledged), "writes"),
@@ -115,7 +115,7 @@ def _after_power(place: Place, load: Load, ordered: float) -> Outcome:
     if problem := power_problem(place.role, found):
         raise DrillFailed(f"{place.name}: {problem}")
     return Outcome(
-        "the machine was reset without sync while a service of every role wrote in every way; then every acknowledged "
+        f"the machine was reset without sync while {load.service} wrote in every way; then every acknowledged "
         f"write was read back (appendfsync {place.role.appendfsync})",
         power_figures(place.role, found, away),
     )
@@ -164,7 +164,7 @@ def reboot(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]
         if place.role.appendonly:
             nothing_lost(load)
         found[place.name] = Outcome(
-            "systemctl reboot while a service wrote in every way; nobody started anything by hand",
+            f"systemctl reboot while {load.service} wrote in every way; nobody started anything by hand",
             {
                 "lost": count(len(load.lost()), "writes"),
                 "acknowledged": count(len(load.acknowledged), "writes"),
@@ -195,7 +195,8 @@ def reboot_late_address(places: Sequence[Place]) -> Generator[None, None, dict[s
             nothing_lost(loads[place.name])
             tries = place.sh(f"systemctl show -P NRestarts {place.unit}").strip()
             found[place.name] = Outcome(
-                f"its address was taken away at boot for {LATE} s; nobody started anything by hand",
+                f"{loads[place.name].service} wrote; then the machine was rebooted and the role's address taken away "
+                f"at boot for {LATE} s, as where a network gives it late; nobody started anything by hand",
                 {"answered after it came": seconds(away), "starts that failed": count(int(tries or 0))},
             )
     finally:

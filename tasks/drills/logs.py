@@ -36,7 +36,8 @@ def log_truncated(place: Place) -> Steps:
     load.remove()
     place.calm_down()
     return Outcome(
-        f"{CUT} bytes were cut off the end of its log while it was stopped; it started with all before the cut, verify "
+        f"{load.service} wrote, and {CUT} bytes were cut off the end of its log while it was stopped; it started with "
+        "all before the cut, verify "
         "and drift said so, and a deploy had the log written anew",
         {"lost": count(len(gone), "writes"), "acknowledged": count(len(load.acknowledged), "writes")},
         said=tuple(said),
@@ -80,7 +81,8 @@ def log_damaged(place: Place) -> Steps:
     place.sh(f"rm -rf {copy}")
     place.calm_down()
     return Outcome(
-        f"{DAMAGE} bytes in the middle of its log were overwritten while it was stopped; it did not start, and said "
+        f"{after.service} wrote, and {DAMAGE} bytes in the middle of its log were overwritten while it was stopped; it "
+        "did not start, and said "
         "why; a copy, redis-check-aof --fix and a deploy brought it back",
         {
             "lost from before the damage": count(0, "writes"),
@@ -106,8 +108,8 @@ def log_foreign_owner(place: Place) -> Steps:
     load.remove()
     place.calm_down()
     return Outcome(
-        "its log was given to root while it was stopped; it did not start, and lost nothing; a deploy gave the log "
-        "back and started it",
+        f"{load.service} wrote, and its log was given to root while it was stopped, as a copy by hand leaves it; it "
+        "did not start, and lost nothing; a deploy gave the log back and started it",
         {"lost": count(0, "writes"), "acknowledged": count(len(load.acknowledged), "writes")},
         said=tuple(said),
     )

@@ -194,8 +194,9 @@ def _rewritten_with_little(place: Place, pid: str) -> Steps:
     load.remove()
     place.calm_down()
     return Outcome(
-        f"the unit could take {SHORT >> 20} MiB more while its log was rewritten and {BALLAST >> 20} MiB of keys were "
-        "changed: the kernel ended the child, the server ran on; with memory again BGREWRITEAOF went well",
+        f"{load.service} wrote, and the unit could take {SHORT >> 20} MiB more while its log was rewritten and "
+        f"{BALLAST >> 20} MiB of keys were changed: the kernel ended the child, the server ran on; "
+        "with memory again BGREWRITEAOF went well",
         {
             "lost": count(0, "writes"),
             "acknowledged": count(len(load.acknowledged), "writes"),

@@ -436,18 +436,25 @@ def _verify(state: State, run: Run) -> list[Reported]:
     return [step]
 
 
+# systemd-detect-virt fails where there is nothing to detect.
+WHAT_IT_IS = (
+    "uname -r; systemd-detect-virt || true; findmnt -n -o SOURCE,FSTYPE -T /var/lib/redis | tr -s ' ' | head -n1"
+)
+
+
 def _host(state: State, host: Host, seen: Look) -> RehearsedHost:
     observed = seen.observed
     if observed is None:
         return RehearsedHost(host.name, "", "", "", "", 0)
     try:
-        kernel = sh(state, host, "uname -r").strip()
-    except DrillFailed:  # gone, as the drills said
-        kernel = ""
+        kernel, machine, disk = sh(state, host, WHAT_IT_IS).splitlines()
+    except (DrillFailed, ValueError):  # gone, or it says something else
+        kernel, machine, disk = "", "", ""
     address = str(host.data.get("ssh_hostname") or host.name)
     version = observed.packages.get("redis-server", "")
     debian = observed.os.get("VERSION") or observed.os.get("VERSION_ID", "")  # 12 (bookworm)
-    return RehearsedHost(host.name, address, debian, kernel, version, observed.memory >> 20)
+    memory = observed.memory >> 20
+    return RehearsedHost(host.name, address, debian, kernel, version, memory, printable(machine), printable(disk))
 
 
 def _role(place: Place) -> RehearsedRole:

@@ -77,7 +77,8 @@ def tamper(places: Sequence[Place]) -> Generator[None, None, dict[str, Outcome]]
         place.calm_down()
     return {
         place.name: Outcome(
-            f"changed by hand: {', '.join(item.what for item in done[place.name])}; drift named each, and one deploy "
+            f"{loads[place.name].service} wrote; changed by hand: {', '.join(item.what for item in done[place.name])}; "
+            "drift named each, and one deploy "
             "put all of it back",
             {
                 "found": count(len(done[place.name]), "changes"),

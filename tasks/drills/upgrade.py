@@ -50,7 +50,7 @@ def upgrade(places: Sequence[Place], deploy: Callable[[], str]) -> Mapping[str, 
 
 def _outcome(load: Load, restarts: int) -> Outcome:
     return Outcome(
-        "deployed over the older state while a service wrote in every way; its server was "
+        f"deployed over the older state while {load.service} wrote in every way; its server was "
         f"{'restarted' if restarts else 'not restarted'}",
         {
             "lost": count(0, "writes"),

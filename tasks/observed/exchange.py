@@ -140,7 +140,9 @@ def read_replies(channel: Stream, count: int, where: str, secrets: Sequence[str]
             last = replies[-1] if replies and isinstance(replies[-1], ReplyError) else None
             said = f": {printable(str(last))}"[:120] if last else ""
             cause = refusal(last).cause if last else Cause.BROKEN
-            raise ExchangeError(cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies)")
+            raise ExchangeError(
+                cause, f"{where} closed the connection{said} ({len(replies)} of {count} replies had come)"
+            )
         require_an_end(before + data)
         lines += data.count(b"\n")
         if lines > LINES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +13,7 @@ from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import DEFAULT_LINE, OPERATOR, categories_in
 from tasks.catalogue.ignored import is_unit
+from tasks.catalogue.limits import Limits
 from tasks.catalogue.printable import excerpt, printable
 from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import USER_NAMESPACES, Host, Instance, Passwords
@@ -48,14 +49,16 @@ from tasks.observed.connection import (
     open_tunnel,
     read_host,
 )
+from tasks.observed.counters import are_many
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, cause_of, converse, info_fields
 from tasks.observed.foreign import with_foreign
 from tasks.observed.journal import reaches_start, said_since_start
 from tasks.observed.leftover import leftover_trusts, with_leftovers
 from tasks.observed.login import operator_login
-from tasks.observed.own_server import Endpoint, is_its_own, own_endpoint, sockets_of
+from tasks.observed.own_server import Endpoint, exchange_as, is_its_own, own_endpoint, sockets_of
 from tasks.observed.reader import MANAGED, PACKAGES, parse_look
 from tasks.observed.refusal import Cause, Refusal, refusal
+from tasks.observed.refused import LOG, read_refusals
 from tasks.observed.replies import StrangeReply, pairs, require_numbers, texts
 from tasks.observed.script import Parameter
 from tasks.observed.state import (
@@ -97,6 +100,7 @@ def observe(
 
     def ask(instance: Instance) -> Server:
         server = observe_server(host, instance, found[instance.name], known[instance.name])
+        server = with_own_tries(host, instance.unit, server, known[instance.name], desired.limits, seen.addresses)
         if answered is not None and server.refusal is None:
             answered(instance, server, seen)
         return server
@@ -267,6 +271,29 @@ def observe_server(
         return Server(refusal=error.refusal)
     except StrangeReply as error:
         return Server(refusal=Refusal(Cause.STRANGE, f"it does not speak as Redis does: {error}"))
+
+
+def with_own_tries(
+    host: PyinfraHost,
+    unit: str,
+    server: Server,
+    password: str | None,
+    limits: Limits | None,
+    addresses: Collection[str],
+) -> Server:
+    """The server, with how many of the wrong passwords that it has refused were this tool's own, where that matters.
+
+    One that does not tell has none: what nobody can tell apart is not taken off what alarms.
+    """
+    asks = password and limits and server.refusal is None and are_many(server.info, limits.refused_logins_warning)
+    if not asks:
+        return server
+    try:
+        _, (log,) = exchange_as(host, unit, server.endpoint, (OPERATOR, str(password)), [LOG])
+        tries = sum(item.proofs for item in read_refusals(log, addresses))
+    except (ExchangeError, StrangeReply):
+        return server
+    return replace(server, proofs_tried=tries)
 
 
 def has_second_port(instance: Instance) -> bool:

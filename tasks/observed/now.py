@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import COMMANDS, OPERATOR, PROOF
-from tasks.catalogue.metrics import METRICS
+from tasks.catalogue.acl_rules import COMMANDS, OPERATOR
 from tasks.catalogue.printable import printable
 from tasks.desired.host import Instance
 from tasks.desired.paths import DEPLOYS_FILE
@@ -23,10 +22,11 @@ from tasks.observed.bounds import PROGRAM
 from tasks.observed.connection import read_host
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.observed.look import CLIENTS, read_clients
-from tasks.observed.moment import BigKeys, Denied, HostNow, Latency, Process, ServerNow, Slow
+from tasks.observed.moment import BigKeys, HostNow, Latency, Process, ServerNow, Slow
 from tasks.observed.own_server import exchange_as
 from tasks.observed.records import Unreadable, lines_of, matching, number, split_parts
 from tasks.observed.refusal import refusal
+from tasks.observed.refused import LOG, items, reach, read_refusals, short_name, whole_number
 from tasks.observed.replies import StrangeReply
 from tasks.observed.state import Server
 
@@ -34,12 +34,7 @@ PARTS = ("time", "connections", "processes", "deploys")
 JOURNAL_LINES = 400  # of the journal of deploys, which has no more
 JOURNAL_BYTES = 512 << 10
 SHOWN = 10  # entries of a server's slow log
-LOGGED = 128  # entries of a server's log of refusals, which has no more unless somebody set acllog-max-len
-# An entry of that log counts alike tries within a minute: a deploy and some verifies may fall into one, each with two
-# ports. What is more is not the proof's, whoever came last and is named by it.
-MOST_PROOFS = 8
 MOST_CLIENTS = 5000  # more are counted, not listed: 5000 take 1.5 MiB and some milliseconds of the server
-WORD = 64  # characters that are shown of a name
 
 
 def ask_host(state: State, host: PyinfraHost, instances: Sequence[Instance]) -> HostNow:
@@ -115,7 +110,7 @@ def ask_server(host: PyinfraHost, unit: str, server: Server, password: str, addr
         ("INFO", "stats"),
         ("SLOWLOG", "GET", str(SHOWN)),
         ("LATENCY", "LATEST"),
-        ("ACL", "LOG", str(LOGGED)),
+        LOG,
         *([CLIENTS] if few else []),
     ]
     try:
@@ -159,39 +154,19 @@ def read_now(replies: Sequence[Reply], at: float, addresses: Collection[str]) ->
     listed = clients[0] if clients and not isinstance(clients[0], ReplyError) else None
     return ServerNow(
         clients=None if listed is None else read_clients(listed),
-        slow=tuple(_slow(item) for item in _items(slow)),
-        latency=tuple(_latency(item) for item in _items(latency)),
-        denied=tuple(_denied(item, addresses) for item in _items(denied) if not _is_the_exporter_s(item)),
-        log_reach=max((_denied(item, addresses).age for item in _items(denied)), default=None),
+        slow=tuple(_slow(item) for item in items(slow)),
+        latency=tuple(_latency(item) for item in items(latency)),
+        denied=read_refusals(denied, addresses),
+        log_reach=reach(denied),
         evicted=_evicted(info),
         at=at,
         untold=untold,
     )
 
 
-def _items(reply: Reply) -> Iterator[list[Reply]]:
-    if isinstance(reply, ReplyError):
-        return
-    if not isinstance(reply, list) or not all(isinstance(item, list) for item in reply):
-        raise StrangeReply("a log of it is no list of entries")
-    for item in reply:
-        if isinstance(item, list):
-            yield item
-
-
 def _evicted(reply: Reply) -> int | None:
     found = re.search(r"^evicted_keys:([0-9]{1,19})\r?$", reply, re.MULTILINE) if isinstance(reply, str) else None
     return int(found[1]) if found else None
-
-
-def _whole(value: Reply, what: str) -> int:
-    if type(value) is not int:
-        raise StrangeReply(f"{what} is no number")
-    return value
-
-
-def _name(value: Reply) -> str:
-    return printable(str(value))[:WORD] if isinstance(value, str) else ""
 
 
 def _slow(entry: list[Reply]) -> Slow:
@@ -201,38 +176,13 @@ def _slow(entry: list[Reply]) -> Slow:
     words = [str(word).lower() for word in entry[3][:2]]
     whole = "|".join(words)
     command = whole.replace("|", " ") if whole in COMMANDS else words[0] if words[0] in COMMANDS else "(unknown)"
-    client = _name(entry[4]) if len(entry) > 4 else ""
-    return Slow(_whole(entry[1], "a time"), _whole(entry[2], "a duration"), command, len(entry[3]) - 1, client)
+    client = short_name(entry[4]) if len(entry) > 4 else ""
+    return Slow(
+        whole_number(entry[1], "a time"), whole_number(entry[2], "a duration"), command, len(entry[3]) - 1, client
+    )
 
 
 def _latency(entry: list[Reply]) -> Latency:
     if len(entry) < 4:
         raise StrangeReply("a latency event has another form")
-    return Latency(_name(entry[0]), *(_whole(value, "a latency") for value in entry[1:4]))
-
-
-def _is_the_exporter_s(entry: list[Reply]) -> bool:
-    """What the exporter is refused with each scrape, and cannot be kept from asking for (docs/decisions/0030)."""
-    said = dict(zip(entry[::2], entry[1::2], strict=False))
-    return (said.get("reason"), said.get("username"), said.get("object")) == ("command", METRICS, "slowlog|get")
-
-
-def _denied(entry: list[Reply], addresses: Collection[str]) -> Denied:
-    """Name and value in turn. What it was about may be the name of a key, and is left out.
-
-    This tool's proof has given its connection a name, which only who logs in can, and comes from the host itself.
-    """
-    said = {str(name): value for name, value in zip(entry[::2], entry[1::2], strict=False)}
-    age = re.match(r"([0-9]{1,12})", str(said.get("age-seconds", "")))
-    client = str(said.get("client-info", ""))
-    address = re.search(r"(?:^| )addr=(\S{1,64})", client)
-    count = _whole(said.get("count"), "a number of refusals")
-    own = address is not None and address[1].rpartition(":")[0] in addresses and f" name={PROOF} " in f" {client} "
-    return Denied(
-        reason=_name(said.get("reason")),
-        user=_name(said.get("username")),
-        count=count,
-        age=int(age[1]) if age else 0,
-        address=printable(address[1]) if address else "",
-        proofs=min(count, MOST_PROOFS) if own and said.get("reason") == "auth" else 0,
-    )
+    return Latency(short_name(entry[0]), *(whole_number(value, "a latency") for value in entry[1:4]))

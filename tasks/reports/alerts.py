@@ -51,13 +51,16 @@ def _state(name: str, state: str, severity: Severity, says: str, entry: str, hol
     return Alert(name, expr, severity, f"{{{{ $labels.role }}}} on {{{{ $labels.host }}}} {says}", entry, holds)
 
 
+# A role ends, or does not start, for want of any room (`appendfsync always` ends it at its next write): that is its
+# disk's alert, which is there as soon as a rewrite has no room. What has some room left is down for another cause.
+NO_ROOM = f"unless on (host, role) caas_redis_status_disk_free_bytes < {1 << 20}"
 # A role that is not deployed yet is no outage; one that was up within the week has lost its host.
 GONE = 'caas_redis_status_state{state="absent"} == 1 and on (host, role) '
 GONE += 'max_over_time(caas_redis_status_state{state="up"}[7d])'
 STATES = (
     Alert(
         "RedisDown",
-        f'caas_redis_status_state{{state=~"down|starting"}} == 1 or {GONE}',
+        f'(caas_redis_status_state{{state=~"down|starting"}} == 1 {NO_ROOM}) or {GONE}',
         "critical",
         "{{ $labels.role }} on {{ $labels.host }} does not run",
         OF_REMEDY[Remedy.START],
@@ -85,7 +88,7 @@ NOT_UP = 'max by (host, role, policy) (caas_redis_status_state{state!~"up|absent
 CHANGING = (
     Alert(
         "RedisFlaps",
-        f"count_over_time(({TROUBLE})[20m:1m]) >= 7 unless on (host, role) max_over_time({PAGED}[20m])",
+        f"count_over_time(({TROUBLE})[20m:1m]) >= 7 unless on (host, role) max_over_time({PAGED}[20m]) {NO_ROOM}",
         "critical",
         "{{ $labels.role }} on {{ $labels.host }} was not up at a third of the last twenty looks, each time otherwise",
         OF_HEALTH[Code.CRASHED],
@@ -93,7 +96,7 @@ CHANGING = (
     Alert(
         "RedisNeverUp",
         f"count_over_time(({NOT_UP})[20m:1m]) >= 20 unless on (host, role) "
-        f'({PAGED} or ALERTS{{alertname="RedisFlaps",alertstate="firing"}})',
+        f'({PAGED} or ALERTS{{alertname="RedisFlaps",alertstate="firing"}}) {NO_ROOM}',
         "critical",
         "{{ $labels.role }} on {{ $labels.host }} was not up at any of the last twenty looks",
         OF_HEALTH[Code.CRASHED],
@@ -131,13 +134,17 @@ def _broken(entry: str) -> str:
     return f'caas_redis_status_broken{{what=~"{which}"}}'
 
 
+FULL_DISK = 'caas_redis_status_health{code="DISK-FULL",severity="critical"'
+DISK_WAS_FULL = f"max_over_time({FULL_DISK}}}[1h])"
+DISK_OF_ALL_WAS_FULL = f'max_over_time({FULL_DISK},role=""}}[1h])'  # one disk of several roles has no role
 # What one thing brings along raises one alert: refused writes of a role that is full or was within the hour, refused
-# clients of one that has no place.
+# clients of one that has no place, restarts of one that had no room for its log.
 FULL = 'max_over_time(caas_redis_status_health{code="MEM-FULL",severity="critical"}[1h])'
 NOT_WRITTEN = f"max_over_time({_broken('disk-full')}[1h])"
 BROUGHT: dict[Code, str] = {
     Code.WRITES_REFUSED: f"unless on (host, role) ({FULL} or {NOT_WRITTEN})",
     Code.REFUSED_CLIENTS: 'unless on (host, role) max_over_time(caas_redis_status_health{code="CLIENTS-FULL"}[1h])',
+    Code.CRASHED: f"unless on (host, role) {DISK_WAS_FULL} unless on (host) {DISK_OF_ALL_WAS_FULL}",
 }
 # What servers count is judged by how much was added within the hour: health, which has no memory of the look before,
 # knows the average since the start only. Keys that were to stay and were dropped stay a loss whenever that was.
@@ -234,8 +241,7 @@ FINDS = Alert(
     FINDS_LESS,
     "5m",
 )
-# A log that cannot be written because its disk is full is that disk's alert; one disk of several roles has no role.
-FULL_DISK = 'caas_redis_status_health{code="DISK-FULL",severity="critical"'
+# A log that cannot be written because its disk is full is that disk's alert.
 OTHERS = (
     FINDS,
     Alert(

@@ -48,7 +48,10 @@ Moment = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 @dataclass(frozen=True, config=_STRICT)
 class RehearsedHost:
-    """A machine of the rehearsal. `debian`, `kernel`, `redis` are the versions it ran, as it calls them itself."""
+    """A machine of the rehearsal. `debian`, `kernel`, `redis` are the versions it ran, as it calls them itself.
+
+    `machine`: what it is, as systemd-detect-virt says; `disk`: what its roles' data is on, and its file system.
+    """
 
     name: Text
     address: Text
@@ -56,6 +59,8 @@ class RehearsedHost:
     kernel: Text
     redis: Text
     memory_mib: Size
+    machine: Text = ""
+    disk: Text = ""
 
 
 @dataclass(frozen=True, config=_STRICT)

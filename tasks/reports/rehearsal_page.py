@@ -21,6 +21,8 @@ from tasks.reports.rehearsal_words import (
     duration,
     figure_text,
     gaps,
+    kinds,
+    machine,
     rehearsed,
     scaled,
     verdict,
@@ -35,7 +37,6 @@ WHEN_FULL = {
     "noeviction": "refuses writes",
 }
 MAY_LOSE = {"always": "nothing", "everysec": "at most two seconds"}
-FEW_LINES = 3  # of what a drill said, that are shown without being asked for
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def to_html(rehearsal: Rehearsal) -> str:
         ],
         took=duration(rehearsal.seconds),
         rehearsed=rehearsed(rehearsal),
-        versions=versions(rehearsal.hosts),
+        versions=(*kinds(rehearsal.hosts), *versions(rehearsal.hosts)),
+        hosts=[(item, machine(item)) for item in rehearsal.hosts],
         counts=_counts(rehearsal),
         failed=[item for item in proofs if not item.result.passed],
         failed_steps=rehearsal.failed_steps,
@@ -135,7 +137,7 @@ def _proof(result: DrillResult, anchor: str) -> Proof:
         duration(result.seconds),
         tuple((name.replace("_", " "), figure_text(figure)) for name, figure in result.figures.items()),
         draw_plot(result.series),
-        result.passed and len(result.said) > FEW_LINES,
+        result.passed,
     )
 
 

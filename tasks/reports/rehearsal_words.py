@@ -138,6 +138,24 @@ def rehearsed(rehearsal: Rehearsal) -> tuple[tuple[str, str], ...]:
     return tuple((name, text) for name, text in parts if text is not None)
 
 
+# What systemd-detect-virt says of those that `make rehearse` and the tests have; QEMU without KVM is `qemu`.
+MACHINES = {"qemu": "emulated VM", "kvm": "VM", "systemd-nspawn": "container", "none": "machine of its own"}
+
+
+def machine(host: RehearsedHost) -> str:
+    """What a host is: another kind of machine by its own name."""
+    return MACHINES.get(host.machine, host.machine) or "not seen"
+
+
+def kinds(hosts: Iterable[RehearsedHost]) -> tuple[tuple[str, str], ...]:
+    """What the hosts are, which is what times are to be read by; and how many."""
+    found = Counter(machine(host) for host in hosts)
+    if len(found) == 1:
+        ((kind, times),) = found.items()
+        return (("hosts", f"{times} × {kind}"),)
+    return (("hosts", _counted(found)),) if found else ()
+
+
 def versions(hosts: Iterable[RehearsedHost]) -> tuple[tuple[str, str], ...]:
     """`Redis`, `Debian` and `kernel` with the versions that the hosts ran, and how many of them where they differ."""
     all_hosts = tuple(hosts)

@@ -14,7 +14,7 @@ from tasks.catalogue.limits import Limits
 from tasks.compare.backups import Record, proved, recorded
 from tasks.compare.difference import Remedy
 from tasks.compare.runbook import DRIFT, FIRST, OF_REMEDY, PAGE, UNSEEN, where_to_read
-from tasks.compare.server_health import counters, evictions
+from tasks.compare.server_health import MOST_PROOFS_AN_HOUR, counters, evictions
 from tasks.compare.standby_health import Lag, lag
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
@@ -232,8 +232,6 @@ def wrong_passwords(counted: int, denied: Iterable[Denied], reach: int | None) -
 
 
 HOUR = 3600
-# Of a verify each quarter of an hour. Who is on the host and logs in could call itself a proof: no more is believed.
-MOST_PROOFS_AN_HOUR = 16
 
 
 def _done(when: int, at: int) -> int | None:

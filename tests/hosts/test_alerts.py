@@ -1,17 +1,11 @@
 """The alerts in Debian's Prometheus: each fires for what it is about and nothing else; a healthy tier is quiet."""
 
-import json
 import re
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -28,13 +22,12 @@ from tests.hosts.test_health import small_disk
 from tests.hosts.test_runbook_troubles import deaf
 from tests.hosts.test_status import looping
 from tests.hosts.test_status_outages import loading
+from tests.hosts.watching import RULES, Watched, watching
 from tests.lab.tools import prometheus
 from tests.runbook import entries
-from tests.tree import REPOSITORY
 
 pytestmark = pytest.mark.hosts
 
-RULES = REPOSITORY / "monitoring" / "alerts.yaml"
 SMALL = overriding({"crypto": {"maxmemory": "16mb", "maxclients": 80}})
 WHERE = 'host="redis-5",role="crypto",policy="noeviction"'
 CACHE = 'host="redis-1",role="gateway",policy="allkeys-lru"'
@@ -141,6 +134,11 @@ def test_series_of_a_healthy_tier_raise_none_at_any_minute_of_an_hour(tmp_path: 
     assert promtool(tmp_path, [case("healthy", CASES["RedisDown"], {})]).returncode != 0
 
 
+ROOM = f"caas_redis_status_disk_free_bytes{{{WHERE}}}"
+FULL = health(Code.DISK_FULL, "critical")
+FULL_OF_ALL = {key.replace(WHERE, 'host="redis-5",role="",policy=""'): value for key, value in FULL.items()}
+CRASHING = {**health(Code.CRASHED, "warning"), **health(Code.CRASHED, "critical")}
+FLAPPING = {UP: "1 stale " * 60, f'caas_redis_status_state{{{WHERE},state="down"}}': "stale 1 " * 60}
 # What happens → the series of it beside a tier that is well otherwise (None: none), and the alerts at minute 40.
 HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
     "a look at a host failed": ({HOST_ERROR: "1x120", UP: None}, {"RedisHostNotSeen"}),
@@ -211,6 +209,26 @@ HAPPENS: dict[str, tuple[Mapping[str, str | None], set[str]]] = {
             **counted(Code.WRITES_REFUSED, "0x9 50x50"),
         },
         set(),
+    ),
+    "a role ends at each write, for its disk is full": (
+        {**FULL, **FLAPPING, **CRASHING, ROOM: "8192x120"},
+        {"RedisDiskFull"},
+    ),
+    "a role ends at each write, for the disk of all roles is full": (
+        {**FULL_OF_ALL, **state("down"), **CRASHING, ROOM: "0x120"},
+        {"RedisDiskFull"},
+    ),
+    "its disk has had room again for half an hour": (
+        {next(iter(FULL)): "1x9 stale", **health(Code.CRASHED, "warning"), ROOM: "8192x9 90000000x90"},
+        set(),
+    ),
+    "a role is down, and its disk has little room": (
+        {**FULL, **state("down"), ROOM: "9000000x120"},
+        {"RedisDiskFull", "RedisDown"},
+    ),
+    "a role crashes, and the disk of another one is full": (
+        {**CRASHING, next(iter(FULL)).replace("crypto", "gateway"): "1x120"},
+        {"RedisDiskFull", "RedisCrashed", "RedisCrashedWarning"},
     ),
     "a cache evicts as ever": (counted(Code.EVICTED, "0+2x120", 900, CACHE), set()),
     "a cache evicts far more than it holds": (counted(Code.EVICTED, "0+60x120", 900, CACHE), {"RedisEvictedWarning"}),
@@ -359,24 +377,6 @@ def test_what_nobody_knows_names_the_entry_of_its_cause(tmp_path: Path, name: st
 # --- A real Prometheus, fed by what status says of real servers
 
 
-class Watched:
-    """A Prometheus on 127.0.0.1 with the alerts, no `for:` and hours of some seconds, and what it scrapes of both."""
-
-    def __init__(self, directory: Path, port: int) -> None:
-        self.file, self.drift, self.port = directory / "status.prom", directory / "drift.prom", port
-
-    def metrics(self) -> str:
-        """What both have written; where drift has not run, when it would have."""
-        text = self.file.read_text() if self.file.exists() else ""
-        checked = f"caas_redis_drift_check_timestamp_seconds {time.time()}\n"
-        return text + (self.drift.read_text() if self.drift.exists() else checked)
-
-    def firing(self) -> set[str]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/alerts", timeout=10) as answer:
-            found = json.load(answer)["data"]["alerts"]
-        return {item["labels"]["alertname"] for item in found if item["state"] == "firing"}
-
-
 @pytest.fixture(scope="module")
 def tier(onebox: Tier) -> Tier:
     onebox.deploy(*SMALL)
@@ -385,69 +385,13 @@ def tier(onebox: Tier) -> Tier:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    directory = tmp_path_factory.mktemp("prometheus")
-    found = Watched(directory, 0)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(found.metrics().encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    rules = yaml.safe_load(RULES.read_text())
-    for rule in rules["groups"][0]["rules"]:
-        rule["for"] = "0s"
-        rule["expr"] = rule["expr"].replace("[1h]", "[6s]")
-    (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
-    scrape = {"job_name": "status", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(directory / "rules.yaml")],
-        "scrape_configs": [scrape],
-    }
-    (directory / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    with free_port() as port:
-        found.port = port
-    words = [
-        str(prometheus() / "prometheus"),
-        f"--config.file={directory / 'prometheus.yaml'}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{found.port}",
-    ]
-    with (directory / "log").open("w") as log, subprocess.Popen(words, stdout=log, stderr=log) as process:
-        try:
-            yield found
-        finally:
-            process.terminate()
-            server.shutdown()
-
-
-@contextmanager
-def free_port() -> Iterator[int]:
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        yield one.getsockname()[1]
-
-
-def is_firing(watched: Watched, expected: set[str]) -> bool:
-    try:
-        return watched.firing() == expected
-    except OSError:
-        return False
+    with watching(tmp_path_factory.mktemp("prometheus")) as found:
+        yield found
 
 
 def raises(tier: Tier, watched: Watched, *expected: str) -> str:
     """One run of status, and exactly these alerts fire: none of what the test before has broken. What it printed."""
-    done = tier.run("tasks/status.py", "--data", f"status_metrics={watched.file}", *SMALL)
-    assert "Traceback" not in output(done)
-    wait_for(partial(is_firing, watched, set(expected)), f"{expected} and no other, {done.stdout}", 30)
-    return done.stdout
+    return watched.raises(partial(tier.run, "tasks/status.py", *SMALL), *expected)
 
 
 def test_a_tier_that_is_well_raises_none(tier: Tier, watched: Watched) -> None:
@@ -649,6 +593,42 @@ def test_a_log_that_cannot_be_written_raises_one_alert_of_its_disk(tier: Tier, w
     with tier.operator("gateway") as operator:
         operator.flushall()
         operator.config_resetstat()
+
+
+def test_a_server_that_ends_because_its_disk_is_full_raises_one_alert_of_that_disk(
+    tier: Tier, watched: Watched
+) -> None:
+    """Its log is written before each answer: it ends at each write, and systemd starts it again and again."""
+    host, unit = tier.host("crypto"), "redis-crypto.service"
+    with small_disk(tier, "crypto"):
+        wait_for(lambda: tier.answers("crypto"), "it answers")
+        for _ in range(2):
+            with tier.client("crypto", TABLE["crypto"]["services"][0]) as writer, suppress(redis.exceptions.RedisError):
+                for number in range(10_000):
+                    writer.set(f"test:fill:{number % 100}", "x" * 100_000)
+            wait_for(lambda: tier.answers("crypto"), "it is started again")
+        assert int(host.sh(f"systemctl show -P NRestarts {unit}")) > 0
+        raises(tier, watched, "RedisDiskFull")
+        host.sh("mount -o remount,size=400m /var/lib/redis/crypto")  # without room it does not end when it is told to
+    host.sh(f"systemctl reset-failed {unit}")
+    tier.deploy(*SMALL)
+
+
+def test_a_rewrite_that_the_kernel_ends_for_want_of_memory_raises_its_alert(tier: Tier, watched: Watched) -> None:
+    """What the kernel does to the process that rewrites a log: on a machine of its own, test_alerts_of_drills.py."""
+    with tier.operator("crypto") as operator:
+        operator.mset({f"test:rewrite:{number}": "x" for number in range(100)})
+        operator.config_set("rdb-key-save-delay", 100_000)
+        operator.bgrewriteaof()
+        wait_for(lambda: operator.info("persistence")["aof_rewrite_in_progress"], "it rewrites its log")
+        tier.host("crypto").sh(f"pkill -KILL -P {tier.pid('crypto')}")
+        wait_for(lambda: not operator.info("persistence")["aof_rewrite_in_progress"], "the rewrite has ended")
+        operator.config_set("rdb-key-save-delay", 0)
+        raises(tier, watched, "RedisLogBroken")
+        operator.bgrewriteaof()
+        wait_for(lambda: operator.info("persistence")["aof_last_bgrewrite_status"] == "ok", "it is rewritten", 60)
+        raises(tier, watched)
+        operator.flushall()
 
 
 def taken(writer: "redis.Redis") -> bool:

@@ -71,6 +71,18 @@ def in_database(seen: Observed, **databases: str) -> Observed:
     return with_server(seen, "crypto", info={**seen.servers["crypto"].info, **databases})
 
 
+@pytest.mark.parametrize(("refused", "asked"), [(0, False), (10**6, True)])
+def test_whose_wrong_passwords_they_were_is_asked_by_drift_only_where_so_many_were_refused(
+    secrets_file: Path, refused: int, asked: bool
+) -> None:
+    site = saying(lambda seen: in_database(seen, errorstat_WRONGPASS=f"count={refused}"))
+    result = run(production(crypto=site), secrets_file=secrets_file, command="tasks/drift.py")
+    told = [event.host for event in result.events if event.kind == "exchange" and "ACL LOG" in event.text]
+    assert told == (["redis-crypto"] if asked else [])
+    assert ("PASSWORDS-REFUSED" in result.output) == asked
+    assert "Traceback" not in result.output
+
+
 def test_a_role_s_biggest_keys_are_named_when_it_is_asked_for_alone_and_steer_no_terminal(
     secrets_file: Path, tmp_path: Path
 ) -> None:

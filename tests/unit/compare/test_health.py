@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.compare.health import health, logins_refused
 from tasks.compare.host import compare
@@ -309,6 +311,32 @@ def test_the_refusals_of_a_verify_every_hour_are_no_alarm() -> None:
 def test_failed_logins_are_known_when_redis_stopped_counting_errors_by_kind() -> None:
     change = info("gateway", acl_access_denied_auth=20000, errorstat_WRONGPASS="count=3")
     assert codes(found("gateway", change)) == [("PASSWORDS-REFUSED", "warning")]
+
+
+def many(count: int, proofs: int, hours: int) -> list[tuple[str, str]]:
+    """What is said of a server that refused so many logins, of which its log has so many as a proof's."""
+    fields = info("gateway", uptime_in_seconds=hours * HOUR, errorstat_WRONGPASS=f"count={count}")
+    return codes(found("gateway", lambda seen: with_server(fields(seen), "gateway", proofs_tried=proofs)))
+
+
+@given(rate=st.integers(55, 80), more=st.integers(-3, 3), proofs=st.integers(0, 1024), hours=st.integers(1, 60))
+def test_what_proofs_of_this_tool_tried_alarms_nobody_and_hides_no_more_than_they_try(
+    rate: int, more: int, proofs: int, hours: int
+) -> None:
+    count = rate * hours + more
+    warned = bool(many(count, proofs, hours))
+    assert warned == (count - min(proofs, count, 16 * hours) >= 60 * hours)
+    assert not warned or many(count, 0, hours)  # what is taken off makes no alarm
+    assert warned or count < (60 + 16) * hours  # and hides none of somebody who guesses as often as that
+
+
+def test_a_server_that_many_proofs_asked_in_its_first_hour_is_well_and_a_warning_counts_them() -> None:
+    assert many(70, 16, 1) == []
+    assert many(70, 0, 1) == [("PASSWORDS-REFUSED", "warning")]
+    change = info("gateway", uptime_in_seconds=HOUR, errorstat_WRONGPASS="count=500")
+    (item,) = found("gateway", lambda seen: with_server(change(seen), "gateway", proofs_tried=9))
+    assert "500 logins refused for a wrong password" in item.observed
+    assert item.observed.endswith(", 9 of them by this tool's own proofs")
 
 
 def test_somebodys_check_that_only_sends_ping_is_counted_and_is_no_alarm() -> None:

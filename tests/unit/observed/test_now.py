@@ -4,8 +4,9 @@ import pytest
 
 from tasks.observed.exchange import Reply
 from tasks.observed.moment import Process
-from tasks.observed.now import MOST_PROOFS, parse_now, read_now
+from tasks.observed.now import parse_now, read_now
 from tasks.observed.records import Unreadable
+from tasks.observed.refused import MOST_PROOFS
 
 PROOF = "id=9 addr=172.28.2.5:4711 laddr=172.28.2.5:6383 fd=9 name=caas-verify:proof age=0 user=operator"
 

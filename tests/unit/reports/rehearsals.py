@@ -37,7 +37,8 @@ ROLES = tuple(
     )
 )
 HOSTS = tuple(
-    RehearsedHost(role.host, role.address, "13", "6.12.48+deb13-cloud-amd64", "8.0.2", 1024) for role in ROLES
+    RehearsedHost(role.host, role.address, "13", "6.12.48+deb13-cloud-amd64", "8.0.2", 1024, "qemu", "/dev/vda1 ext4")
+    for role in ROLES
 )
 
 

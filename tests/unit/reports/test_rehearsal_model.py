@@ -196,6 +196,8 @@ def test_the_json_is_version_1_and_names_its_fields_as_the_model_does() -> None:
         "kernel": "6.12.48+deb13-cloud-amd64",
         "redis": "8.0.2",
         "memory_mib": 1024,
+        "machine": "qemu",
+        "disk": "/dev/vda1 ext4",
     }
     (result,) = [item for item in document["drills"] if (item["drill"], item["role"]) == ("crash", "gateway")]
     assert list(result) == "drill role host promise passed seconds proved_by figures series said".split()

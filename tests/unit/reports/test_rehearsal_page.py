@@ -206,13 +206,33 @@ def test_a_drill_of_several_places_took_as_long_as_the_slowest_of_them() -> None
     )
 
 
-def test_what_a_drill_said_is_open_when_it_failed_or_is_short() -> None:
-    many = tuple(f"line {number}" for number in range(9))
+@pytest.mark.parametrize("lines", [1, 9])
+def test_what_a_drill_said_is_open_when_it_failed_and_folded_when_it_held_however_long_it_is(lines: int) -> None:
+    many = tuple(f"line {number}" for number in range(9 - lines, 9))
     held, failed = replace(full(ROLES[0]), said=many), replace(crash(ROLES[0]), said=many, passed=False)
     text = to_html(some(held, failed))
     assert text.count('<details class="said">') == 1
     assert text.count('<details class="said" open>') == 1
     assert text.count("<li><code><span>line</span> <span>8</span></code></li>") == 2
+
+
+def of_machines(*kinds: str) -> Rehearsal:
+    """Roles on hosts of these kinds."""
+    hosts = tuple(replace(host, machine=kind) for host, kind in zip(HOSTS, kinds, strict=True))
+    return replace(some(), hosts=hosts, roles=ROLES)
+
+
+def test_what_the_hosts_are_is_in_the_verdict_and_each_with_its_disk_below() -> None:
+    sample = of_machines("qemu", "kvm", "systemd-nspawn", "none", "")
+    head, page = head_of(sample), text_of(sample)
+    assert "hosts emulated VM (1 host), VM (1 host), container (1 host), machine of its own (1 host)" in head
+    assert "not seen (1 host)" in head
+    assert page.count("/dev/vda1 ext4") == 5
+    assert "emulated VM" in page.split("What was rehearsed")[1]
+
+
+def test_hosts_that_are_alike_are_counted_in_the_verdict() -> None:
+    assert "hosts 5 × emulated VM" in head_of(of_machines(*["qemu"] * 5))
 
 
 DURATIONS = {

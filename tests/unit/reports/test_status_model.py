@@ -1,8 +1,10 @@
 """A role's row: what follows from what its host keeps of it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.catalogue.backup import Backup
 from tasks.desired.paths import backup_record, proof_record
@@ -33,8 +35,8 @@ def test_how_old_the_last_copy_and_its_proof_are_is_what_their_units_recorded_as
     assert (found.copied, found.proved) == (7200, 86400)
 
 
-def tried(count: int, proofs: int = 0, reason: str = "auth") -> Denied:
-    return Denied(reason, "crypto-service", count, 5, "172.28.2.5:4711", proofs)
+def tried(count: int, proofs: int = 0, reason: str = "auth", age: int = 5) -> Denied:
+    return Denied(reason, "crypto-service", count, age, "172.28.2.5:4711", proofs)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,66 @@ def test_what_proofs_tried_within_the_hour_is_told_and_no_more_of_it_than_proofs
     hours_ago = replace(tried(2, 2), age=3601)
     assert wrong_passwords(9, [tried(2, 2), hours_ago, tried(5)], None)["proofs_tried"] == 2
     assert wrong_passwords(900, [tried(8, 8)] * 60, None)["proofs_tried"] == 16
+
+
+@dataclass
+class Refusing:
+    """What a server counts and logs of what it refuses; alike tries within a minute are one entry of its log."""
+
+    entries: int
+    now: int = 0
+    counted: int = 0
+    log: list[tuple[str, int, int]] = field(default_factory=list)  # by whom, how often, when last; the newest first
+    tries: list[tuple[str, int]] = field(default_factory=list)  # all of them, since the counter was set back
+
+    def refuse(self, who: str) -> None:
+        same = next((item for item in self.log if item[0] == who and self.now - item[2] <= 60), (who, 0, 0))
+        self.log = [(who, same[1] + 1, self.now), *(item for item in self.log if item != same)][: self.entries]
+        if who != "a command":
+            self.counted += 1
+            self.tries.append((who, self.now))
+
+    def said(self) -> dict[str, object]:
+        denied = [
+            tried(count, min(count, 8), "auth", self.now - at)
+            if who == "own"
+            else tried(count, 0, "command" if who == "a command" else "auth", self.now - at)
+            for who, count, at in self.log
+        ]
+        reach = max((self.now - at for _, _, at in self.log), default=None)
+        return wrong_passwords(self.counted, denied, reach)
+
+    def others(self, within: float = float("inf")) -> int:
+        return sum(who != "own" and self.now - at <= within for who, at in self.tries)
+
+
+EVENTS = st.sampled_from(["own", "own", "intruder", "service", "a command", "counter set back", "log set back"])
+
+
+@given(entries=st.integers(1, 6), events=st.lists(st.tuples(EVENTS, st.integers(0, 4000)), max_size=40))
+def test_whatever_a_server_has_forgotten_no_try_of_others_is_left_out_and_none_is_made_up(
+    entries: int, events: list[tuple[str, int]]
+) -> None:
+    server = Refusing(entries)
+    for what, later in events:
+        server.now += later
+        if what == "counter set back":
+            server.counted, server.tries = 0, []
+            server.now += 61  # who sets it back amid a minute of tries may have some of them counted as a proof's
+        elif what == "log set back":
+            server.log = []
+        else:
+            server.refuse(what)
+    said = server.said()
+    most, reach = int(str(said["wrong_passwords"])), said["wrong_passwords_reach"]
+    assert most >= 0
+    assert 0 <= int(str(said["proofs_tried"])) <= 16
+    if reach is None:
+        assert most >= server.others()
+    else:
+        assert most >= server.others(within=int(str(reach)) - 1)
+    if said["wrong_passwords_exact"] and reach is None and all(count <= 8 for _, count, _ in server.log):
+        assert most == server.others()
 
 
 def test_of_a_server_that_says_nothing_no_refused_login_is_claimed() -> None:
