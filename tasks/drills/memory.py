@@ -149,6 +149,7 @@ def _remove(place: Place, kind: str) -> int:
 
 BALLAST = 40 << 20  # bytes of keys that a rewrite has to copy when they change meanwhile
 SHORT = 12 << 20  # bytes that the unit may still take then
+SLOW = 10_000  # microseconds for a key: the rewrite goes on for as long as it takes to change most of them
 
 
 def rewrite_memory_short(place: Place) -> Steps:
@@ -169,15 +170,15 @@ def _rewritten_with_little(place: Place, pid: str) -> Steps:
     group = f"/sys/fs/cgroup{place.sh(f'systemctl show -P ControlGroup {place.unit}').strip()}"
     with own_user(place) as user, filled(place, user, BALLAST) as change, writing([place]) as loads:
         try:
-            with slowly(place):
+            with slowly(place, SLOW):
                 place.operator("BGREWRITEAOF")
                 wait_for(f"{place.name} does not begin to rewrite its log", lambda: _rewrites(place), patience=60)
                 # What it has and a little more: less than every key anew. Of files the kernel gives pages back.
                 place.sh(f"echo $(($(sed -n 's/^anon //p' {group}/memory.stat) + {SHORT})) >{group}/memory.max")
                 change()
-                rewrite_ended(place)
-                failed = place.info("persistence")["aof_last_bgrewrite_status"] != "ok"
+                failed = _rewrite_failed(place)
                 said = place.said_of_it()
+                rewrite_ended(place)
         finally:
             place.sh(f"echo max >{group}/memory.max")
         if place.process() != pid:
@@ -203,6 +204,25 @@ def _rewritten_with_little(place: Place, pid: str) -> Steps:
         },
         said=tuple(said),
     )
+
+
+def _rewrite_failed(place: Place) -> bool:
+    """Whether the rewrite that goes on fails; when it has ended.
+
+    The next one may begin by itself at once, for the log has grown, and that one ends well.
+    """
+    ended: list[bool] = []
+
+    def is_known() -> bool:
+        info = place.info("persistence")
+        if info["aof_last_bgrewrite_status"] != "ok":
+            ended.append(True)
+        elif info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0":
+            ended.append(False)
+        return bool(ended)
+
+    wait_for(f"{place.name} does not end the rewrite of its log", is_known)
+    return ended[0]
 
 
 def _rewrites(place: Place) -> bool:
