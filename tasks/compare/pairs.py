@@ -17,7 +17,7 @@ from tasks.compare.adoption import has_own_data
 from tasks.compare.data_files import pieces, snapshot_is_meant
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
-from tasks.desired.guard import with_notes
+from tasks.desired.guard import Mark, files_of_a_pair, with_notes
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     begun_file,
@@ -83,13 +83,13 @@ def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
     """The hosts as they are to be, each pair as it was found; and by host the pairs of which nobody can tell."""
     standby: dict[str, dict[str, bool]] = {}
     held: dict[str, dict[str, str]] = {}  # host → role whose data is gone there → what the other one has
-    settled: dict[str, bool] = {}  # role whose server is known → whether both hosts tell what theirs is
+    settled: dict[str, Mark] = {}  # role whose server is known
     unknown: dict[str, list[Unknown]] = {}
     for role, names in sorted(_pairs(hosts).items()):
         sides = [_side(name, role, hosts) for name in names]
         found = _by_word(role, sides, hosts) or verdict(role, *sides)
         if found.serves:
-            settled[role] = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
+            settled[role] = _mark(role, sides if sides[0].host == found.serves else sides[::-1], hosts)
         for side, other in zip(sides, sides[::-1], strict=True):
             if side.stance is Stance.LOST and other.stance in HOLDING and other.holds:
                 held.setdefault(side.host, {})[role] = f"{other.host} has {other.holds}"
@@ -101,6 +101,20 @@ def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
     as_found = {name: with_notes(oriented(host, standby.get(name, {})), settled) for name, (host, _) in hosts.items()}
     as_found = {name: _held_there(host, held.get(name, {})) for name, host in as_found.items()}
     return {name: _with_versions(host, hosts) for name, host in as_found.items()}, unknown
+
+
+def _mark(role: str, sides: Sequence[Side], hosts: Hosts) -> Mark:
+    """What becomes of the note that nobody can have been put in the place of the first one, which serves.
+
+    The other one can be, from the moment in which it is a copy that has something. It cannot where it has nothing, where
+    it is kept from its start, or where nothing on the first one's host is of a pair yet, whatever the other one is.
+    """
+    own, other = sides
+    if other.stance in COPIES:
+        return Mark.GONE if other.holds else Mark.STAYS
+    observed = hosts[own.host][1] if own.host in hosts else None
+    is_new = observed is not None and not observed.files.keys() & {*files_of_a_pair(role)}
+    return Mark.MADE if is_new or other.stance in (Stance.FENCED, Stance.EMPTY) else Mark.STAYS
 
 
 def _held_there(host: Host, held: Mapping[str, str]) -> Host:

@@ -21,7 +21,7 @@ from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.promotion import lag, promotion_problems
-from tasks.desired.guard import NOTE
+from tasks.desired.guard import MARK, NOTE
 from tasks.desired.host import Host, Instance, Pair
 from tasks.desired.paths import (
     begun_file,
@@ -52,7 +52,6 @@ BACK = 20  # seconds for a standby to follow again where it is not promoted afte
 PATIENCE = 120  # seconds for all of it
 PROMOTED = "promoted: "
 NOTHING = "Nothing was promoted"
-MARK = "# This host was put in the place of {peer} for {role}: that one was not there. Gone when it is the standby."
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,7 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, ssh: str = "")
         text=text,
         snapshot="" if instance.role.appendonly else snapshot_file(instance.role),
         promoted=promoted_file(role),
-        mark=MARK.format(peer=pair.peer, role=role),
+        mark=MARK,
         served=served_file(role),
         note=NOTE,
         pause=HOLDS,

@@ -3,8 +3,8 @@
 #
 # Asked before each start (ExecStartPre=, as root). That of a copy serves nobody. Else the other one is asked: it serves: this
 # one stays down; it follows this one: it starts. It does not tell: this one starts where its host was not booted since it
-# served here last (`served`, below /run), or where it was put in the place of the other one and nobody can have been put in
-# its own since (`promoted`). Any other waits: systemd tries again, and each try asks. None rather than two.
+# served here last (`served`, below /run), or where nobody can have been put in its place (`promoted`): it was put in that of
+# the other one, which did not follow it since, or the other one never followed it. Any other waits: systemd tries again, and each try asks. None rather than two.
 # `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads.
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
 : "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}"
@@ -91,7 +91,7 @@ if [ -e "$served" ]; then
   starts
 fi
 if [ -e "$promoted" ]; then
-  say "$unknown: started, for this one was put in its place"
+  say "$unknown: started, for nobody can have been put in the place of this one"
   starts
 fi
 say "not started, asked again: $unknown, and this host was booted since it served it; where nobody has put that one in the" \

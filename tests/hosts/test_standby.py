@@ -30,6 +30,25 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         yield filled(lab, tmp_path_factory.mktemp("pair"))
 
 
+MARK = "ls /var/lib/caas-redis/crypto.promoted 2>/dev/null || true"  # that nobody can have been put in its place
+BOOT = "systemctl stop redis-crypto; rm /run/caas-redis/crypto.served; systemctl start redis-crypto"
+
+
+def test_a_role_whose_standby_was_never_there_starts_at_a_boot_without_it(lab: Tier) -> None:
+    """Nobody can have been put in its place: a line in the inventory costs it nothing."""
+    old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
+    new.sh("systemctl stop ssh.socket ssh.service")
+    try:
+        done = placed(lab, crypto=(OLD, NEW), socket=(NEW, OLD)).run("deploy.py")
+        assert done.returncode != 0, output(done)
+    finally:
+        new.sh("systemctl start ssh.service")
+    assert "guard-crypto" in old.sh("systemctl cat redis-crypto")
+    old.sh(BOOT)
+    assert takers(lab) == [OLD]
+    assert old.sh(MARK)
+
+
 def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier) -> None:
     old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
     pid = old.sh("systemctl show -P MainPID redis-crypto")
@@ -40,6 +59,7 @@ def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier)
     assert f"crypto: the standby of {OLD} is in sync, 2000 keys, 2000 there" in output(done)
     assert old.sh("systemctl show -P MainPID redis-crypto") == pid
     assert is_in_sync(tier, NEW)
+    assert not old.sh(MARK)  # from now on that one can be put in its place
 
     # It answers services as its primary does, but takes no write; what is written there comes here.
     password = tier.passwords["crypto"][SERVICE]

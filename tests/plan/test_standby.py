@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tasks.catalogue.standby import paired
-from tasks.desired.guard import with_notes
+from tasks.desired.guard import Mark, with_notes
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in
 from tasks.observed.state import FileState, Observed
@@ -43,7 +43,7 @@ def secrets_file(tmp_path: Path) -> Path:
 
 def noted(host: Host) -> Observed:
     """A host as desired, which has noted that it serves where it does."""
-    return as_desired(with_notes(host, {"crypto": True}))
+    return as_desired(with_notes(host, {"crypto": Mark.GONE}))
 
 
 def serving(host: Host) -> Observed:
