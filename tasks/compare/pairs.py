@@ -106,8 +106,8 @@ def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
 def _mark(role: str, sides: Sequence[Side], hosts: Hosts) -> Mark:
     """What becomes of the note that nobody can have been put in the place of the first one, which serves.
 
-    The other one can be, from the moment in which it is a copy that has something. It cannot where it has nothing, where
-    it is kept from its start, or where nothing on the first one's host is of a pair yet, whatever the other one is.
+    The other one can be from the moment in which it is a copy that has something. It cannot where it has nothing, or is
+    kept from its start, or where nothing on the first one's host is of a pair yet, whatever the other one is.
     """
     own, other = sides
     if other.stance in COPIES:

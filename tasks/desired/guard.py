@@ -33,7 +33,9 @@ MEMORY = 256 << 20  # bytes of address space for the program that asks
 TRIES = 3  # passwords that are tried: a rotation leaves two
 
 NOTE = "# It serves here since the host was booted: its next start needs no word of the other one of the pair."
-MARK = "# Nobody can have been put in the place of this host since: it starts whoever answers. Gone when the other follows."
+MARK = (
+    "# Nobody can have been put in the place of this host: it starts whoever answers. Gone when the other one follows."
+)
 
 
 class Mark(Enum):

@@ -20,7 +20,7 @@ from tasks.catalogue.data_names import OLD_IS_OFF, PROMOTE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
-from tasks.compare.promotion import lag, promotion_problems
+from tasks.compare.promotion import NotReached, lag, promotion_problems
 from tasks.desired.guard import MARK, NOTE
 from tasks.desired.host import Host, Instance, Pair
 from tasks.desired.paths import (
@@ -34,13 +34,14 @@ from tasks.desired.paths import (
     unit_name,
 )
 from tasks.desired.standby import OF_NONE
+from tasks.observed.answer import Answer
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import Refusal, listed
 from tasks.run.options import only_plans
-from tasks.run.session import Run, current, unreachable
+from tasks.run.session import Run, current, not_answering, unreachable
 from tasks.run.survey import Look, survey
 from tasks.steps.handover import MoveFailed, Side, detached
 from tasks.steps.lock import hold_now
@@ -97,12 +98,12 @@ def _promote_role(state: State, run: Run) -> int:
     lacks = lag(server.info, int(timeout) if timeout.isdecimal() else 60)
     keys = count_keys(server.info)[0]
     place.say(f"the standby on {place.host.name} has {keys} keys; {lacks}")
-    looks_only = only_plans()
-    problems = list(
-        promotion_problems(place.pair, server.info, keys, _ssh(state, place.pair), old_is_off or looks_only)
-    )
+    looks_only, ssh = only_plans(), _ssh(state, place.pair)
+    problems = list(promotion_problems(place.pair, server.info, keys, ssh, old_is_off or looks_only))
     if problems:
         raise Refusal(listed(NOTHING, [f"{role}: {problem}" for problem in problems]))
+    if ssh is not None and ssh.answer is not Answer.NOBODY:
+        place.say(f"whether {place.pair.peer} answers SSH is not known, {ssh}", "yellow")
     where = f"{place.host.name} in the place of {place.pair.peer}"
     if looks_only:
         word = "" if old_is_off else f", with --data {OLD_IS_OFF}=true, when the power of {place.pair.peer} is off"
@@ -170,8 +171,8 @@ def _serves(role: str, look: Look) -> bool:
     return _says(role, look) == "master"
 
 
-def _ssh(state: State, pair: Pair) -> str | None:
-    """Why SSH does not get to the other host of a pair; None where it does. Raises Refusal where it was not tried."""
+def _ssh(state: State, pair: Pair) -> NotReached | None:
+    """How SSH does not get to the other host of a pair; None where it does. Raises Refusal where it was not tried."""
     if any(host.name == pair.peer for host in state.activated_hosts):
         return None
     lost = unreachable(state)
@@ -180,7 +181,7 @@ def _ssh(state: State, pair: Pair) -> str | None:
             f"{NOTHING}: {pair.peer} takes no part in this run, expected that it is tried whether it "
             "answers: without --limit and --exclude"
         )
-    return lost[pair.peer]
+    return NotReached(not_answering(state, pair.peer), lost[pair.peer])
 
 
 def _side(state: State, run: Run, place: Place) -> Side:

@@ -546,8 +546,8 @@ def _stopped(state: State, swap: Swap, old: Side, new: Side) -> str:
     done = run_command(state, new.host, note, f"{MARK}\n", CHANGE)
     if not done.succeeded:
         raise MoveFailed(
-            f"{swap.new.name} serves {swap.role}, and {promoted_file(swap.role)} is not written, without which it waits "
-            f"at its next boot: {done.output.strip()}: deploy"
+            f"{swap.new.name} serves {swap.role}, and waits at its next boot, for {promoted_file(swap.role)} is not "
+            f"written: {done.output.strip()}: deploy"
         )
     return (
         f"; {swap.new.name} serves it; {swap.old.name} is stopped and keeps what it had: upgrade it, and deploy, which "

@@ -253,7 +253,7 @@ def test_that_one_serves_is_noted_where_it_does_and_nowhere_else() -> None:
     assert served_file("crypto") in hosts["other"].absent
 
 
-# What becomes of the note on the one that serves that nobody can have been put in its place; of any other it stays as it is.
+# What becomes, on the one that serves, of the note that nobody can have been put in its place; else it stays.
 GONE, MADE = "gone", "made"
 NOTE_OF_ONE_THAT_SERVES = {
     **dict.fromkeys((S.FOLLOWS, S.DEMOTED, S.STRAYS, S.COPY), GONE),  # they may be put in its place
