@@ -63,6 +63,7 @@ class Side:
     by_inventory: bool  # whether the inventory says that it is the standby
     follows: str = ""  # ADDRESS:PORT that its server says it follows
     holds: str = ""  # data that it has of the role, in words; empty where it has none, or it is not asked
+    told: bool = False  # whether it serves though its next start is that of a copy: by a command, or a handover's
     outlives: bool = True  # whether what a server of the role has outlives it, on its disk
 
     def __str__(self) -> str:
@@ -193,7 +194,8 @@ def _side(name: str, role: str, hosts: Hosts) -> Side:
     if pair is not None and what in (Stance.FOLLOWS, Stance.DEMOTED) and follows != "{}:{}".format(*pair.there):
         what = Stance.STRAYS
     outlives = instance.role.appendonly or bool(instance.role.save)
-    return Side(name, what, by_inventory, printable(follows), _held(instance, observed), outlives)
+    told = what is Stance.SERVES and copy_drop_in(role) in observed.unit(instance.unit).get("DropInPaths", "").split()
+    return Side(name, what, by_inventory, printable(follows), _held(instance, observed), told, outlives)
 
 
 def _held(instance: Instance, observed: Observed) -> str:
@@ -268,6 +270,9 @@ def verdict(role: str, first: Side, other: Side) -> Verdict:
     if len(serving) == 2:
         return Verdict("", f"{seen}: two servers take writes", _two(role, sides), Kind.TWO)
     if serving:
+        (other_one,) = [side for side in sides if side is not serving[0]]
+        if serving[0].told and other_one.stance in (Stance.UNSEEN, Stance.UNTOLD):
+            return Verdict("", seen, _told_alone(serving[0], other_one))
         return Verdict(serving[0].host)
     if any(side.stance is Stance.STRAYS for side in sides):
         are_told = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
@@ -398,6 +403,14 @@ def _fenced(role: str, holder: Side) -> str:
     return (
         f"on {holder.host}: rm {handed_over_drop_in(role)}, systemctl daemon-reload; deploy with --limit {holder.host} "
         f"--data serve_alone={role}, which starts it; then deploy to both"
+    )
+
+
+def _told_alone(told: Side, other: Side) -> str:
+    """What a person does about a standby that serves by a command, whose primary may serve, too, in words."""
+    return (
+        f"let {other.host} take part, too: somebody told the standby on {told.host} to serve (REPLICAOF NO ONE), or a "
+        f"handover was cut off. Do not restart it: its next start copies {other.host}, and loses what it took since"
     )
 
 

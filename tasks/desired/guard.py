@@ -68,6 +68,7 @@ def guard_text(role: str, own: Endpoint, other: Endpoint) -> str:
         "limit": LIMIT,
         "memory": MEMORY,
         "tries": TRIES,
+        "tells": "yes",
     }
     given = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in parameters.items())
     return f"# {MANAGED}\n{given}{_source()}"

@@ -8,15 +8,20 @@
 # `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads.
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
 : "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}"
+# With `try` it only says what it was told, in one line, and nothing where no connection with the other one is: a look asks so
+# (templates/scripts/look.sh), of one that says by `tells` that it can be asked.
+: "${tells?}"
 export LC_ALL=C
 say() { echo "$role: $*" >&2; }
 # Which start this is says systemd, of what it has loaded: a file may have come or gone since.
-case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null) " in
+if [ "${1-}" = try ]; then
+  [ -n "$(timeout "$patience" ss -Htn state established dst "$host" 2>/dev/null)" ] || exit 0
+else case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null) " in
   *" $drop_in "*)
     rm -f "$served"
     exit 0
     ;;
-esac
+esac; fi
 # From the role's own address, as replication: who lets that in lets this in. However much is said there: `limit` bytes of it
 # are read, in `memory`. A list becomes a line for each of its words.
 # shellcheck disable=SC2016  # for perl
@@ -66,6 +71,10 @@ if [ -r "$passwords" ]; then
     said=$(ask "$password")
     case $said in *WRONGPASS*) ;; *) break ;; esac
   done <"$passwords"
+fi
+if [ "${1-}" = try ]; then
+  echo "$(line 1) $(line 2) $(line 3)"
+  exit 0
 fi
 case $(line 1) in
   master)

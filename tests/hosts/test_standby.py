@@ -45,6 +45,8 @@ def test_a_role_whose_standby_was_never_there_starts_at_a_boot_without_it(lab: T
     old.sh(BOOT)
     assert takers(lab) == [OLD]
     assert old.sh(MARK)
+    with at(lab, OLD) as known:
+        known.delete("test:taker")
 
 
 def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier) -> None:
@@ -171,6 +173,30 @@ def test_a_standby_is_not_in_sync(lab: Tier) -> None:
     assert is_in_sync(tier, NEW)
 
 
+def test_one_of_two_hosts_cannot_ask_the_other(lab: Tier) -> None:
+    """docs/runbook.md: a filter lets the link that is there go on, and no new connection in."""
+    tier = paired(lab)
+    seen, well = entries()["one-of-two-hosts-cannot-ask-the-other"].quotes
+    ask, verify = entries()["one-of-two-hosts-cannot-ask-the-other"].commands
+    old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
+    old.sh(
+        "nft 'add table ip closed; add chain ip closed input { type filter hook input priority -300; }; "
+        f"add rule ip closed input ip saddr {ADDRESS[NEW]} tcp dport {PORT} tcp flags & (syn | ack) == syn drop'"
+    )
+    try:
+        done = tier.run("tasks/drift.py")
+        assert done.returncode != 0, output(done)
+        sees(done, seen)
+        assert is_in_sync(tier, NEW)
+        assert new.sh(ask).split()[:1] not in (["master"], ["slave"])
+        assert tier.run("tasks/verify.py").returncode != 0
+    finally:
+        old.sh("nft delete table ip closed")
+    assert new.sh(ask).startswith("master ")
+    assert old.sh(ask).startswith(f"slave {ADDRESS[OLD]} {PORT}")
+    sees(follow(tier, "one-of-two-hosts-cannot-ask-the-other", commands=[verify])[-1], well)
+
+
 def test_two_servers_take_writes(lab: Tier) -> None:
     """docs/runbook.md."""
     tier = paired(lab)
@@ -181,9 +207,13 @@ def test_two_servers_take_writes(lab: Tier) -> None:
     with client(lab.lab.netns, ADDRESS[NEW], PORT, SERVICE, tier.passwords["crypto"][SERVICE]) as service:
         service.set("written:there:alone", "here it is")
     seen, mended = entries()["two-servers-take-writes"].quotes
-    done = tier.run("tasks/status.py")
-    assert done.returncode != 0
-    sees(done, seen.removeprefix("critical "))
+    for file in ("tasks/status.py", "tasks/drift.py", "tasks/verify.py"):
+        done = tier.run(file)
+        assert done.returncode != 0
+        sees(done, seen.removeprefix("critical "))
+    # Seen alone it is taken for no primary: the other one may serve.
+    assert "REPLICAOF NO ONE" in refused(tier, "--limit", NEW)
+    assert lab.lab.hosts[NEW].sh("ls /etc/systemd/system/redis-crypto.service.d").split() == ["copy.conf"]
     done = tier.run("deploy.py")
     assert done.returncode != 0
     assert "two servers take writes" in " ".join(output(done).split())

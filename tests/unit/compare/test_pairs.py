@@ -142,6 +142,24 @@ def as_found() -> dict[str, Host]:
     )[0]
 
 
+@pytest.mark.parametrize("it", [it for it in S if it is not S.SERVES])
+def test_a_standby_that_somebody_told_to_serve_is_taken_for_no_primary_while_the_other_one_may_serve(
+    it: Stance,
+) -> None:
+    """Its next start is that of a copy: only where the other one is seen not to serve is it the one that does."""
+    hosts = pair_of()
+    other = seen(hosts["other"], S.SERVES)
+    assert other is not None
+    other = with_unit(other, UNIT, DropInPaths=copy_drop_in("crypto"))
+    found, unknown = orient({"one": (hosts["one"], seen(hosts["one"], it)), "other": (hosts["other"], other)})
+    is_told = it not in (S.UNSEEN, S.UNTOLD)
+    assert found["other"].instances[0].is_standby != is_told
+    assert ("other" in unknown) != is_told
+    if not is_told:
+        assert unknown["other"][0].kind is Kind.PAIR
+        assert "REPLICAOF NO ONE" in str(unknown["other"][0])
+
+
 def test_what_makes_a_standby_is_no_drift() -> None:
     host = as_found()["other"]
     assert host.instances[0].is_standby
