@@ -177,7 +177,7 @@ def test_one_of_two_hosts_cannot_ask_the_other(lab: Tier) -> None:
     """docs/runbook.md: a filter lets the link that is there go on, and no new connection in."""
     tier = paired(lab)
     seen, well = entries()["one-of-two-hosts-cannot-ask-the-other"].quotes
-    ask, verify = entries()["one-of-two-hosts-cannot-ask-the-other"].commands
+    ask, look = entries()["one-of-two-hosts-cannot-ask-the-other"].commands
     old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
     old.sh(
         "nft 'add table ip closed; add chain ip closed input { type filter hook input priority -300; }; "
@@ -194,7 +194,7 @@ def test_one_of_two_hosts_cannot_ask_the_other(lab: Tier) -> None:
         old.sh("nft delete table ip closed")
     assert new.sh(ask).startswith("master ")
     assert old.sh(ask).startswith(f"slave {ADDRESS[OLD]} {PORT}")
-    sees(follow(tier, "one-of-two-hosts-cannot-ask-the-other", commands=[verify])[-1], well)
+    sees(follow(tier, "one-of-two-hosts-cannot-ask-the-other", commands=[look])[-1], well)
 
 
 def test_two_servers_take_writes(lab: Tier) -> None:

@@ -241,8 +241,8 @@ def test_the_codes_are_those_that_alerts_were_written_for() -> None:
             "EVICTED-CLIENTS",
             "HOST-MEMORY",
         ),
-        *("MEM-FULL", "NONE-SERVES", "PASSWORDS-REFUSED", "PROOF-FAILED", "PROOF-OLD", "REFUSED-CLIENTS"),
-        *("STANDBY-DOWN", "STANDBY-LAG", "TWO-SERVE", "WITHOUT-TTL", "WRITES-REFUSED"),
+        *("MEM-FULL", "NONE-SERVES", "PAIR-UNHEARD", "PASSWORDS-REFUSED", "PROOF-FAILED", "PROOF-OLD"),
+        *("REFUSED-CLIENTS", "STANDBY-DOWN", "STANDBY-LAG", "TWO-SERVE", "WITHOUT-TTL", "WRITES-REFUSED"),
     ]
 
 
