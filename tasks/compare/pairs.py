@@ -360,8 +360,8 @@ def _promote(role: str, without: Side, holder: Side) -> str:
     """How what a standby has is served, where its primary's host is there and has nothing, in words."""
     start = f"start it (on {holder.host}: systemctl start {unit_name(role)}), " if holder.stance is Stance.COPY else ""
     return (
-        f"{start}take the power of {without.host} off, tasks/handover.py --data promote={role} --data old_is_off=true "
-        f"(docs/runbook.md, Promote a standby), and deploy when {without.host} is back: it is the standby then"
+        f"{start}tasks/handover.py --data promote={role} --data old_data_is_lost=true (docs/runbook.md, Promote a "
+        f"standby), which keeps {without.host} from its start first, and deploy: it is the standby then"
     )
 
 

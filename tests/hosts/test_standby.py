@@ -281,6 +281,30 @@ def test_a_primary_without_its_data_begins_nothing_that_its_standby_would_copy(l
     assert is_in_sync(tier, NEW)
 
 
+def test_a_primary_whose_data_is_gone_is_replaced_while_its_host_is_up(lab: Tier) -> None:
+    """It is kept from its start before the standby serves, and is the standby after a deploy."""
+    tier = paired(lab)
+    old, has = lab.lab.hosts[OLD], keys_there(tier, NEW)
+    promote = ("tasks/handover.py", "--data", "promote=crypto")
+    done = tier.run(*promote, "--data", "old_data_is_lost=true")
+    assert f"{OLD} answers SSH, expected a host that is off" in output(done)  # whatever a person says: it has its data
+    old.sh("systemctl stop redis-crypto; rm -rf /var/lib/redis/crypto/*")
+    for words in ((), ("--data", "old_is_off=true")):
+        done = tier.run(*promote, *words)
+        assert done.returncode != 0, output(done)
+        assert "old_data_is_lost=true" in output(done)
+    assert takers(tier) == []
+    done = tier.run(*promote, "--data", "old_data_is_lost=true")
+    assert done.returncode == 0, output(done)
+    assert takers(tier) == [NEW]
+    assert keys_there(tier, NEW) >= has
+    assert old.sh("systemctl start redis-crypto 2>/dev/null && echo started || true") == ""
+    tier.deploy()
+    assert is_in_sync(tier, OLD)
+    assert tier.run(*HANDOVER).returncode == 0
+    assert takers(tier) == [OLD]
+
+
 def test_a_standby_that_follows_a_third_server_is_not_taken_from_it(lab: Tier) -> None:
     tier = paired(lab)
     told(tier, NEW, "REPLICAOF", "172.28.2.99", PORT)

@@ -55,6 +55,17 @@ def test_so_is_one_that_answers_and_lets_nobody_in(answer: Answer) -> None:
     assert said.isprintable()
 
 
+def test_one_that_is_there_without_its_data_is_replaced_by_a_persons_word_alone() -> None:
+    def said(word: bool | None) -> list[str]:
+        return list(promotion_problems(PAIR, DOWN, 7, None, False, word))
+
+    assert said(True) == []
+    (only,) = said(False)
+    assert "if the disk is only not there, mount it" in only
+    assert "old_data_is_lost=true" in only
+    assert len(said(None)) == 2  # it is there, and nobody says that it is off
+
+
 def test_one_that_was_not_even_tried_is_not_replaced() -> None:
     (said,) = problems({}, ssh=NotReached(Answer.UNTOLD, "no reason given"))
     assert said.startswith("whether redis-1 answers SSH is not known")
