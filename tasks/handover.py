@@ -4,6 +4,8 @@ pyinfra [-y] INVENTORY tasks/handover.py --data handover=ROLE    says what is ha
                                                                  --dry only says it
 pyinfra [-y] INVENTORY tasks/handover.py --data promote=ROLE --data old_is_off=true
                                           the standby serves, for the other host is lost: what it lacks is gone (README)
+pyinfra [-y] INVENTORY tasks/handover.py --data promote=ROLE --data old_data_is_lost=true
+                                          the same where the other host is there, down and without the role's data
 """
 
 import sys

@@ -21,7 +21,7 @@ from tasks.catalogue.scaling import SCALE
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 
 RESTORE, AT, INTO, ANYWAY_RESTORE = "restore", "at", "into", "anyway"  # of tasks/restore.py
-HANDOVER, PROMOTE, OLD_IS_OFF = "handover", "promote", "old_is_off"  # of tasks/handover.py
+HANDOVER, PROMOTE, OLD_IS_OFF, DATA_IS_LOST = "handover", "promote", "old_is_off", "old_data_is_lost"  # of handover.py
 LIST, ONLY = "list", "backup"  # of tasks/backup.py: show what there is; these roles only
 TRIED = "redis_tried_from_others"  # False where a packet filter admits none of the other hosts
 REPORTS = ("drift_report", "drift_page", "drift_metrics")
@@ -72,6 +72,7 @@ NAMES = (
         HANDOVER,
         PROMOTE,
         OLD_IS_OFF,
+        DATA_IS_LOST,
         FROM,
         LIKE,
         SCALE,

@@ -17,7 +17,7 @@ from tasks.compare.certificates import certificate_health
 from tasks.compare.fitness import DISK_PER_MAXMEMORY, REWRITE_PEAK
 from tasks.compare.server_health import ago, number, server_health
 from tasks.compare.set_aside import ENTRY, set_aside
-from tasks.compare.standby_health import standby_health
+from tasks.compare.standby_health import hearing, standby_health
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import DATA_ROOT, METRICS_UNIT, data_directory
@@ -38,7 +38,9 @@ def health(desired: Host, observed: Observed) -> list[Health]:
     found += _exporter(desired, observed, limits)
     for instance, server in answering.items():
         found += server_health(instance, server, observed, limits)
-        found += standby_health(instance, server, desired.pair_of(instance.name), limits)
+        pair = desired.pair_of(instance.name)
+        found += standby_health(instance, server, pair, limits)
+        found += hearing(instance, server, pair, observed.heard.get(instance.name))
     for instance in desired.instances:
         found += certificate_health(instance, answering.get(instance))
     return sorted(found, key=lambda item: (item.severity, item.role or "", item.code))

@@ -17,7 +17,7 @@ from tasks.compare.adoption import has_own_data
 from tasks.compare.data_files import pieces, snapshot_is_meant
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code, Health
-from tasks.desired.guard import with_notes
+from tasks.desired.guard import Mark, files_of_a_pair, with_notes
 from tasks.desired.host import Host, Instance
 from tasks.desired.paths import (
     begun_file,
@@ -63,6 +63,7 @@ class Side:
     by_inventory: bool  # whether the inventory says that it is the standby
     follows: str = ""  # ADDRESS:PORT that its server says it follows
     holds: str = ""  # data that it has of the role, in words; empty where it has none, or it is not asked
+    told: bool = False  # whether it serves though its next start is that of a copy: by a command, or a handover's
     outlives: bool = True  # whether what a server of the role has outlives it, on its disk
 
     def __str__(self) -> str:
@@ -83,13 +84,13 @@ def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
     """The hosts as they are to be, each pair as it was found; and by host the pairs of which nobody can tell."""
     standby: dict[str, dict[str, bool]] = {}
     held: dict[str, dict[str, str]] = {}  # host → role whose data is gone there → what the other one has
-    settled: dict[str, bool] = {}  # role whose server is known → whether both hosts tell what theirs is
+    settled: dict[str, Mark] = {}  # role whose server is known
     unknown: dict[str, list[Unknown]] = {}
     for role, names in sorted(_pairs(hosts).items()):
         sides = [_side(name, role, hosts) for name in names]
         found = _by_word(role, sides, hosts) or verdict(role, *sides)
         if found.serves:
-            settled[role] = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
+            settled[role] = _mark(role, sides if sides[0].host == found.serves else sides[::-1], hosts)
         for side, other in zip(sides, sides[::-1], strict=True):
             if side.stance is Stance.LOST and other.stance in HOLDING and other.holds:
                 held.setdefault(side.host, {})[role] = f"{other.host} has {other.holds}"
@@ -101,6 +102,20 @@ def orient(hosts: Hosts) -> tuple[dict[str, Host], dict[str, list[Unknown]]]:
     as_found = {name: with_notes(oriented(host, standby.get(name, {})), settled) for name, (host, _) in hosts.items()}
     as_found = {name: _held_there(host, held.get(name, {})) for name, host in as_found.items()}
     return {name: _with_versions(host, hosts) for name, host in as_found.items()}, unknown
+
+
+def _mark(role: str, sides: Sequence[Side], hosts: Hosts) -> Mark:
+    """What becomes of the note that nobody can have been put in the place of the first one, which serves.
+
+    The other one can be from the moment in which it is a copy that has something. It cannot where it has nothing, or is
+    kept from its start, or where nothing on the first one's host is of a pair yet, whatever the other one is.
+    """
+    own, other = sides
+    if other.stance in COPIES:
+        return Mark.GONE if other.holds else Mark.STAYS
+    observed = hosts[own.host][1] if own.host in hosts else None
+    is_new = observed is not None and not observed.files.keys() & {*files_of_a_pair(role)}
+    return Mark.MADE if is_new or other.stance in (Stance.FENCED, Stance.EMPTY) else Mark.STAYS
 
 
 def _held_there(host: Host, held: Mapping[str, str]) -> Host:
@@ -179,7 +194,8 @@ def _side(name: str, role: str, hosts: Hosts) -> Side:
     if pair is not None and what in (Stance.FOLLOWS, Stance.DEMOTED) and follows != "{}:{}".format(*pair.there):
         what = Stance.STRAYS
     outlives = instance.role.appendonly or bool(instance.role.save)
-    return Side(name, what, by_inventory, printable(follows), _held(instance, observed), outlives)
+    told = what is Stance.SERVES and copy_drop_in(role) in observed.unit(instance.unit).get("DropInPaths", "").split()
+    return Side(name, what, by_inventory, printable(follows), _held(instance, observed), told, outlives)
 
 
 def _held(instance: Instance, observed: Observed) -> str:
@@ -254,6 +270,9 @@ def verdict(role: str, first: Side, other: Side) -> Verdict:
     if len(serving) == 2:
         return Verdict("", f"{seen}: two servers take writes", _two(role, sides), Kind.TWO)
     if serving:
+        (other_one,) = [side for side in sides if side is not serving[0]]
+        if serving[0].told and other_one.stance in (Stance.UNSEEN, Stance.UNTOLD):
+            return Verdict("", seen, _told_alone(serving[0], other_one))
         return Verdict(serving[0].host)
     if any(side.stance is Stance.STRAYS for side in sides):
         are_told = all(side.stance not in (Stance.UNSEEN, Stance.UNTOLD) for side in sides)
@@ -341,8 +360,8 @@ def _promote(role: str, without: Side, holder: Side) -> str:
     """How what a standby has is served, where its primary's host is there and has nothing, in words."""
     start = f"start it (on {holder.host}: systemctl start {unit_name(role)}), " if holder.stance is Stance.COPY else ""
     return (
-        f"{start}take the power of {without.host} off, tasks/handover.py --data promote={role} --data old_is_off=true "
-        f"(docs/runbook.md, Promote a standby), and deploy when {without.host} is back: it is the standby then"
+        f"{start}tasks/handover.py --data promote={role} --data old_data_is_lost=true (docs/runbook.md, Promote a "
+        f"standby), which keeps {without.host} from its start first, and deploy: it is the standby then"
     )
 
 
@@ -384,6 +403,14 @@ def _fenced(role: str, holder: Side) -> str:
     return (
         f"on {holder.host}: rm {handed_over_drop_in(role)}, systemctl daemon-reload; deploy with --limit {holder.host} "
         f"--data serve_alone={role}, which starts it; then deploy to both"
+    )
+
+
+def _told_alone(told: Side, other: Side) -> str:
+    """What a person does about a standby that serves by a command, whose primary may serve, too, in words."""
+    return (
+        f"let {other.host} take part, too: somebody told the standby on {told.host} to serve (REPLICAOF NO ONE), or a "
+        f"handover was cut off. Do not restart it: its next start copies {other.host}, and loses what it took since"
     )
 
 

@@ -5,20 +5,25 @@ Nobody can know from here that a host is off: a person says it, and nothing of t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.catalogue.printable import printable
 from tasks.desired.host import Pair
+from tasks.observed.answer import Answer
 
-# The last two are a jump host's words: no answer of the host behind it.
-SILENT = re.compile(
-    "timed out|no route to host|unreachable|unable to connect to port|resolve|name or service"
-    r"|channelexception\(2,|timeout opening channel",
-    re.I,
-)
-REFUSED = ": refused"  # behind what is said of a connection: that host is there, and takes none
+
+@dataclass(frozen=True)
+class NotReached:
+    """How SSH does not get to a host: who answered, and what was said of it."""
+
+    answer: Answer
+    why: str
+
+    def __str__(self) -> str:
+        return f"for {self.answer.value} ({printable(self.why)[:200]})"
+
+
 NEVER = 1  # the offset of one that was never in sync since its start (replication.c, genRedisInfoString)
 
 
@@ -63,22 +68,20 @@ def _number(text: str | None) -> int | None:
 
 
 def promotion_problems(
-    pair: Pair, info: Mapping[str, str], keys: int | None, ssh: str | None, old_is_off: bool
+    pair: Pair,
+    info: Mapping[str, str],
+    keys: int | None,
+    ssh: NotReached | None,
+    old_is_off: bool,
+    data_is_lost: bool | None = None,
 ) -> Iterator[str]:
     """Why a standby may not be promoted, in words, and what to do. All of them at once.
 
-    `info`: of its server; `keys`: that it has; `ssh`: why SSH does not get to the other host, None where it does.
+    `info`: of its server; `keys`: that it has; `ssh`: how SSH does not get to the other host, None where it does. Where
+    what leads there got no word of that host, the word of the person counts, beside what that host's own probe hears.
+    `data_is_lost`: of a primary whose host is there, and has nothing of the role, whether a person says so.
     """
-    if ssh is None:
-        yield (
-            f"{pair.peer} answers SSH, expected a host that is off: hand over instead: tasks/handover.py --data "
-            f"handover={pair.role}; if its server cannot run any more, switch that host off first"
-        )
-    elif ssh.endswith(REFUSED) or not SILENT.search(ssh):
-        yield (
-            f"{pair.peer} answers SSH ({printable(ssh)[:200]}), expected a host that is off: switch it off, at its "
-            "power or its hypervisor"
-        )
+    yield from _of_the_host(pair, ssh, data_is_lost)
     if info.get("role") != "slave":
         yield f"its server says that it is {printable(info.get('role', 'nothing'))[:20]}, expected a standby"
     elif info.get("master_sync_in_progress") == "1" or info.get("loading") == "1":
@@ -88,8 +91,28 @@ def promotion_problems(
             "its server has no key and was not in sync since it was started, expected what its primary had: bring that "
             "one's disk back, or restore a backup (docs/runbook.md, Host installed anew)"
         )
-    if not old_is_off:
+    if not old_is_off and data_is_lost is None:
         yield (
             f"nobody has said that {pair.peer} is off: when its power is, and stays so until you deploy, add --data "
             "old_is_off=true; if it only cannot be reached, it serves on, and both would take writes"
         )
+
+
+def _of_the_host(pair: Pair, ssh: NotReached | None, data_is_lost: bool | None) -> Iterator[str]:
+    if ssh is None and data_is_lost is False:
+        yield (
+            f"{pair.peer} is there, and has nothing of it: if the disk is only not there, mount it; where its data is "
+            "lost for good, add --data old_data_is_lost=true: that host is kept from its next start first"
+        )
+    elif ssh is None and data_is_lost is None:
+        yield (
+            f"{pair.peer} answers SSH, expected a host that is off: hand over instead: tasks/handover.py --data "
+            f"handover={pair.role}; if its server cannot run any more, switch that host off first"
+        )
+    elif ssh is not None and ssh.answer.is_of_the_host:
+        yield (
+            f"{pair.peer} answers SSH, {ssh}, expected a host that is off: switch it off, at its power or its "
+            "hypervisor"
+        )
+    elif ssh is not None and not ssh.answer.may_be_off:
+        yield f"whether {pair.peer} answers SSH is not known, {ssh}, expected that it is tried: mend that first"

@@ -35,6 +35,7 @@ OF_HEALTH: Mapping[Code, str] = {
     Code.NONE_SERVES: "nobody-serves-a-role",
     Code.STANDBY_DOWN: "a-standby-is-not-in-sync",
     Code.STANDBY_LAG: "a-standby-is-not-in-sync",
+    Code.PAIR_UNHEARD: "one-of-two-hosts-cannot-ask-the-other",
     Code.HOST_MEMORY: "host-memory-short",
     Code.BACKUP_OLD: "backup-failed",
     Code.BACKUP_FAILED: "backup-failed",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.catalogue.limits import Limits
+from tasks.catalogue.printable import printable
 from tasks.catalogue.values import mib
 from tasks.compare.unwell import Code, Health
 from tasks.desired.host import Instance, Pair
@@ -71,6 +72,25 @@ def _link(instance: Instance, server: Server, pair: Pair) -> Iterator[Health]:
         "wait until it has all"
         if copying
         else f"see its journal (journalctl -u {instance.unit}), and whether {pair.there[0]}:{pair.there[1]} is reached",
+    )
+
+
+def hearing(instance: Instance, server: Server, pair: Pair | None, said: str | None) -> Iterator[Health]:
+    """That what is asked before each start gets no answer. `said`: what it was told; None where nobody was asked.
+
+    Only of two that are linked: else that is listed, and nobody knows whether the other one is there to answer.
+    """
+    is_linked = server.info.get("master_link_status") == "up" if instance.is_standby else lag(server) is not None
+    if pair is None or said is None or not is_linked or said.split(" ", 1)[0] in ("master", "slave"):
+        return
+    yield Health(
+        instance.name,
+        Code.PAIR_UNHEARD,
+        "critical",
+        f"{pair.peer} replicates with it, and does not say what it is: {printable(said)[:120]}",
+        "its ROLE",
+        f"let connections through from {instance.address} to {pair.there[0]}:{pair.there[1]}, and its user replication "
+        "in: at its next boot this host would wait for that word for ever",
     )
 
 

@@ -36,6 +36,7 @@ class Code(StrEnum):
     NONE_SERVES = "NONE-SERVES"  # neither host of a role does, and which of them would is not known
     STANDBY_DOWN = "STANDBY-DOWN"  # a role's standby does not replicate it
     STANDBY_LAG = "STANDBY-LAG"  # it does, and lacks more than it should
+    PAIR_UNHEARD = "PAIR-UNHEARD"  # they are linked, and what is asked before a start gets no answer
     HOST_MEMORY = "HOST-MEMORY"  # the host has hardly any left
 
 

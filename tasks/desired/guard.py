@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,18 @@ MEMORY = 256 << 20  # bytes of address space for the program that asks
 TRIES = 3  # passwords that are tried: a rotation leaves two
 
 NOTE = "# It serves here since the host was booted: its next start needs no word of the other one of the pair."
+MARK = (
+    "# Nobody can have been put in the place of this host: it starts whoever answers. Gone when the other one follows."
+)
+
+
+class Mark(Enum):
+    """What becomes, on the host that serves a role, of the note that nobody can have been put in its place."""
+
+    STAYS = "as it is"
+    MADE = "made"
+    GONE = "gone"
+
 
 Endpoint = tuple[str, int]  # address and port
 
@@ -55,6 +68,7 @@ def guard_text(role: str, own: Endpoint, other: Endpoint) -> str:
         "limit": LIMIT,
         "memory": MEMORY,
         "tries": TRIES,
+        "tells": "yes",
     }
     given = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in parameters.items())
     return f"# {MANAGED}\n{given}{_source()}"
@@ -93,16 +107,17 @@ def files_of_a_pair(role: str) -> tuple[str, ...]:
     return guard_file(role), peer_file(role), served_file(role), promoted_file(role)
 
 
-def with_notes(host: Host, settled: Mapping[str, bool]) -> Host:
-    """A host of which it was seen who serves the roles of its pairs. Role → whether both hosts were seen.
+def with_notes(host: Host, settled: Mapping[str, Mark]) -> Host:
+    """A host of which it was seen who serves the roles of its pairs. Role → what becomes of the mark on that host.
 
-    On the one that serves it is noted that it does: its next start needs no word of the other one. That it was put in
-    the place of the other one is no note any more once that one is there to follow it.
+    On the one that serves it is noted that it does: its next start needs no word of the other one. A standby has
+    neither note.
     """
     of = {pair.role: pair for pair in host.pairs if pair.role in settled}
     serving = [name for name, pair in of.items() if not pair.is_standby]
     files = [File(served_file(name), f"{NOTE}\n", mode="0600", role=name) for name in serving]
-    absent = [promoted_file(name) for name, both in settled.items() if name in of and (both or of[name].is_standby)]
+    files += [File(promoted_file(name), f"{MARK}\n", role=name) for name in serving if settled[name] is Mark.MADE]
+    absent = [promoted_file(name) for name in of if name not in serving or settled[name] is Mark.GONE]
     absent += [served_file(name) for name in of if name not in serving]
     own = {*map(served_file, of), *map(promoted_file, of)}
     kept = [file for file in host.files if file.path not in own]

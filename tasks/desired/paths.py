@@ -251,5 +251,5 @@ def served_file(role: str) -> str:
 
 
 def promoted_file(role: str) -> str:
-    """Where it is written that a role was put in the place of the other one of the pair, which was not there."""
+    """Where it is written that nobody can have been put in the place of this host for a role of a pair."""
     return f"{RECORDS}/{role}.promoted"

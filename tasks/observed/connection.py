@@ -5,7 +5,6 @@ Whatever knows paramiko, gevent or the inside of pyinfra's connectors stands her
 
 from __future__ import annotations
 
-import errno
 import logging
 import shlex
 import socket
@@ -360,13 +359,6 @@ def _within(seconds: float) -> Iterator[None]:
     """What has no bound of its own is given up after so many seconds, by a TimeoutError."""
     with gevent.Timeout(max(seconds, 0.001), TimeoutError("no answer")):
         yield
-
-
-def is_refused(error: BaseException) -> bool:
-    """Whether an address of the host refused: paramiko says the same of that and of one that nobody answers at."""
-    reason = error.__cause__ or error.__context__
-    tried = reason.errors.values() if isinstance(reason, paramiko.ssh_exception.NoValidConnectionsError) else [reason]
-    return any(isinstance(item, OSError) and item.errno == errno.ECONNREFUSED for item in tried)
 
 
 def _bound_silence(host: Host) -> None:

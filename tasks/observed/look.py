@@ -28,6 +28,7 @@ from tasks.desired.paths import (
     copy_file,
     credential,
     data_directory,
+    guard_file,
     log_directory,
     marker_file,
     moved_file,
@@ -189,6 +190,7 @@ def _look_at(state: State, host: PyinfraHost, desired: Host) -> Observed:
         + [item.unit for item in desired.addresses]
         + [name for name in desired.ignored if is_unit(name)],
         sysctls=[*desired.sysctls, *([USER_NAMESPACES] if desired.roles else [])],
+        guards=[guard_file(pair.role) for pair in desired.pairs],
     )
     seen = read_host(state, host, "look", [], parse_look, **asked)
     heard()
@@ -201,6 +203,7 @@ def parameters(
     directories: Sequence[str],
     units: Sequence[str],
     sysctls: Sequence[str],
+    guards: Sequence[str] = (),
 ) -> dict[str, Parameter]:
     """What look.sh is told to look at: everything of one host that the desired state speaks of. Pure.
 
@@ -221,6 +224,7 @@ def parameters(
         "default_line": DEFAULT_LINE,
         "digits": PASSWORD_DIGITS,
         "patience": PROGRAM,
+        "guards": guards,
     }
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 PARTS = (
     *("facts", "packages", "candidate", "disk", "listeners", "units"),
-    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "unseen"),
+    *("texts", "digests", "users", "replayable", "matches", "found", "forwards", "legacy", "heard", "unseen"),
 )
 PACKAGES = ("redis-server", "redis-tools", "nftables", "restic", "iputils-arping", "prometheus-redis-exporter")
 MANAGED = "CAAS Redis repository"  # what a file says that this repository has written
@@ -85,6 +85,7 @@ def parse_look(text: str, mark: str) -> Observed:
         statoverrides=_statoverrides(texts.get("/var/lib/dpkg/statoverride", [])),
         last_deploy=_value(texts, LOCK_FILE),
         unseen=unseen,
+        heard=dict(_heard(lines["heard"])),
         memory_available=_field(_named(matches, "/proc/meminfo", "MemAvailable"), 0, "MemAvailable") * 1024,
         free_of={path: size for path, size in free.items() if path.startswith(f"{DATA_ROOT}/")},
         replayable=frozenset(lines["replayable"]),
@@ -98,6 +99,13 @@ def parse_look(text: str, mark: str) -> Observed:
         accounts=frozenset(_accounts(matches)),
         data_files={item.path: item.size for item in found if item.is_stored and item.kind == "f"},
     )
+
+
+def _heard(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(role, words) of each pair whose other host was asked, as before a start; those words are that host's."""
+    for line in lines:
+        role, _, said = line.partition(" ")
+        yield matching(ROLE_NAME, role, "a role whose other host was asked"), said
 
 
 def _require_answers(

@@ -214,6 +214,7 @@ class Observed:
     leftovers: tuple[Leftover, ...] = ()
     last_deploy: str = ""  # who held the host last, since when; empty when nobody did since it booted
     unseen: Mapping[str, Unseen] = field(default_factory=dict)  # by the part of the look that failed
+    heard: Mapping[str, str] = field(default_factory=dict)  # role → what its other host says to who asks before a start
     is_carried: bool = False  # sshd forbids tunnels: commands on the host carry what servers are told
     memory_available: int = 0  # what the kernel says that programs may still take
     automatic: frozenset[str] = frozenset()  # packages that an autoremove may take along

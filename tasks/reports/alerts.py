@@ -124,6 +124,7 @@ WORDS: dict[Code, str] = {
     Code.NONE_SERVES: "is served by neither of its hosts",
     Code.STANDBY_DOWN: "has a standby that does not replicate it",
     Code.STANDBY_LAG: "has a standby that lacks more than it should",
+    Code.PAIR_UNHEARD: "could not ask its other host before a start, and would wait for ever",
     Code.HOST_MEMORY: "has hardly any memory left",
 }
 

@@ -23,9 +23,9 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError
 
 from tasks.catalogue.data_names import STATUS_METRICS, STATUS_PATIENCE
 from tasks.catalogue.printable import printable, printable_lines
-from tasks.compare.promotion import REFUSED
+from tasks.observed.answer import answer_of
 from tasks.observed.bounds import REACHED
-from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected, is_refused
+from tasks.observed.connection import bound_connection, bound_greetings, end_proxies_once, is_connected
 from tasks.run.closing import outcome, sentence
 from tasks.run.ending import Refusal
 from tasks.run.noting import note_ended
@@ -144,8 +144,6 @@ def connect(connector: Callable[[], None]) -> None:
         connector()
     except ConnectError as error:
         way = next((way for said, way in WAYS.items() if said in str(error)), None)
-        if way is None and is_refused(error):
-            raise ConnectError(f"{error}{REFUSED}") from error
         if way is None:
             raise
         raise ConnectError(f"{error}: {way}") from error
@@ -159,7 +157,8 @@ class Connections(BaseStateCallback):  # type: ignore[misc]
     @staticmethod
     def host_connect_error(state: State, host: Host, error: Exception) -> None:
         """Called for every connection that could not be made."""
-        current(state).kept(NotConnected).why[host.name] = printable(str(error))
+        found, client = current(state).kept(NotConnected), getattr(host.connector, "client", None)
+        found.why[host.name], found.answers[host.name] = printable(str(error)), answer_of(client, error)
 
     @staticmethod
     def host_connect(state: State, host: Host) -> None:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import pyinfra
 from pyinfra.api.state import State
 
+from tasks.observed.answer import Answer
 from tasks.observed.connection import Job, begin
 from tasks.run.ending import Refusal, listed
 from tasks.run.options import options
@@ -67,6 +68,7 @@ class NotConnected:
     """Why hosts could not be connected to, in words, by name."""
 
     why: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)  # who it was that answered, if anybody
 
 
 def unreachable(state: State) -> dict[str, str]:
@@ -77,3 +79,8 @@ def unreachable(state: State) -> dict[str, str]:
     return {
         name: f"not reachable over SSH: {why.get(name, 'no reason given')}" for name in wanted if name not in active
     }
+
+
+def not_answering(state: State, name: str) -> Answer:
+    """Who answered, of a host that could not be connected to."""
+    return current(state).kept(NotConnected).answers.get(name, Answer.UNTOLD)

@@ -191,9 +191,12 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
         outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS, *certificates(seen), *address_paths(seen)),
     )
     files = [file for file in files if file.path != DATA_ROOT]
+    noted = [file for file in files_of(seen, (RECORDS,)) if file.path in guards(seen)]
+    if noted:
+        files += [*(file for file in files_of(seen, (RECORDS,)) if file.path == RECORDS), *noted]
     if files:
         keep = sorted(path for instance in beginning for path in start_files(instance.name))
-        before = (BACKUP_TOOLS, *guards(seen))
+        before = (BACKUP_TOOLS, RECORDS, *guards(seen))
         write_files(name="Write the instances' files", files=files, keep=keep, before=before)
     load_units(seen)
 
@@ -210,6 +213,7 @@ def record_begun(seen: Look, restarted: Set[Instance]) -> None:
     with_snapshot |= {begun_file(item.name) for item in by_role(seen, (Remedy.ADOPT, Remedy.TO_SNAPSHOT))}
     known = seen.observed.files.keys() if seen.observed else set()
     due = {file.path for file in files_of(seen, (RECORDS,))} | {*begun_anew(seen)} | (with_snapshot - known)
+    due -= {*guards(seen)}  # which are written before the units that ask for them
     files = [file for file in seen.desired.files if file.path in due]
     if files:
         write_files(name="Record what has run here", files=files)

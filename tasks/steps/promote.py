@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,17 +16,20 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
 from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR
-from tasks.catalogue.data_names import OLD_IS_OFF, PROMOTE
+from tasks.catalogue.data_names import DATA_IS_LOST, OLD_IS_OFF, PROMOTE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
-from tasks.compare.promotion import lag, promotion_problems
-from tasks.desired.guard import NOTE
+from tasks.compare.data_files import pieces
+from tasks.compare.pairs import WITHOUT, Stance, stance
+from tasks.compare.promotion import NotReached, lag, promotion_problems
+from tasks.desired.guard import MARK, NOTE
 from tasks.desired.host import Host, Instance, Pair
 from tasks.desired.paths import (
     begun_file,
     copy_drop_in,
     copy_file,
+    handed_over_drop_in,
     moved_file,
     promoted_file,
     served_file,
@@ -34,14 +37,15 @@ from tasks.desired.paths import (
     unit_name,
 )
 from tasks.desired.standby import OF_NONE
+from tasks.observed.answer import Answer
 from tasks.observed.bounds import CHANGE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import Observed, count_keys
 from tasks.run.ending import Refusal, listed
 from tasks.run.options import only_plans
-from tasks.run.session import Run, current, unreachable
-from tasks.run.survey import Look, survey
+from tasks.run.session import Run, current, not_answering, unreachable
+from tasks.run.survey import Look, look_at_all, survey
 from tasks.steps.handover import MoveFailed, Side, detached
 from tasks.steps.lock import hold_now
 from tasks.steps.move import is_persistent
@@ -50,9 +54,8 @@ from tasks.steps.swap import confirm, save
 HOLDS = 60_000  # milliseconds for which nothing is written amid it, at most: it asks the old host once more meanwhile
 BACK = 20  # seconds for a standby to follow again where it is not promoted after all
 PATIENCE = 120  # seconds for all of it
-PROMOTED = "promoted: "
+PROMOTED, NOT_PROMOTED = "promoted: ", "not promoted: "
 NOTHING = "Nothing was promoted"
-MARK = "# This host was put in the place of {peer} for {role}: that one was not there. Gone when it is the standby."
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ def promote_role(state: State) -> int:
 
 
 def _promote_role(state: State, run: Run) -> int:
-    role, old_is_off = _wish(state)
+    role, old_is_off, data_is_lost = _wish(state)
     place = _place(state, run, role)
+    old = _without_data(state, run, place)
     server = place.observed.servers.get(role)
     if server is None or server.refusal is not None:
         why = "does not run" if server is None else str(server.refusal)
@@ -98,35 +102,89 @@ def _promote_role(state: State, run: Run) -> int:
     lacks = lag(server.info, int(timeout) if timeout.isdecimal() else 60)
     keys = count_keys(server.info)[0]
     place.say(f"the standby on {place.host.name} has {keys} keys; {lacks}")
-    looks_only = only_plans()
-    problems = list(
-        promotion_problems(place.pair, server.info, keys, _ssh(state, place.pair), old_is_off or looks_only)
-    )
+    looks_only, ssh = only_plans(), _ssh(state, place.pair)
+    said = None if old is None else data_is_lost or looks_only
+    problems = list(promotion_problems(place.pair, server.info, keys, ssh, old_is_off or looks_only, said))
     if problems:
         raise Refusal(listed(NOTHING, [f"{role}: {problem}" for problem in problems]))
+    if ssh is not None and ssh.answer is not Answer.NOBODY:
+        place.say(f"whether {place.pair.peer} answers SSH is not known, {ssh}", "yellow")
     where = f"{place.host.name} in the place of {place.pair.peer}"
     if looks_only:
-        word = "" if old_is_off else f", with --data {OLD_IS_OFF}=true, when the power of {place.pair.peer} is off"
-        place.say(f"could be served by {where}{word}")
+        place.say(f"could be served by {where}{_word(place, old, old_is_off)}")
         return 0
     place.say(f"to be served by {where}")
+    return _replace(state, run, place, old)
+
+
+def _word(place: Place, old: Place | None, old_is_off: bool) -> str:
+    """What a person has to say yet."""
+    if old is not None:
+        return f", with --data {DATA_IS_LOST}=true, for {old.host.name} is there, down, and has nothing of it"
+    return "" if old_is_off else f", with --data {OLD_IS_OFF}=true, when the power of {place.pair.peer} is off"
+
+
+def _replace(state: State, run: Run, place: Place, old: Place | None) -> int:
+    """The exit code; `old`: the other host, where that is there and has lost its data."""
+    role = place.instance.name
     confirm(role, f"{NOTHING}: nobody to confirm: add -y to promote {role}, or --dry to look", NOTHING)
-    hold_now(state, {place.host.name: place.seen})
-    return 0 if _promote(state, run, place) else 1
+    hold_now(state, {it.host.name: it.seen for it in (place, old) if it is not None})
+    if old is None:
+        return 0 if _promote(state, run, place) else 1
+    return 0 if _kept(place, partial(_fence, state, run, old)) and _promote(state, run, place, old) else 1
 
 
-def _wish(state: State) -> tuple[str, bool]:
-    """The role, and whether somebody has said that its old host is off. Raises Refusal with all that is wrong."""
+def _wish(state: State) -> tuple[str, bool, bool]:
+    """The role, and whether somebody has said that its old host is off, or its data lost. Raises Refusal with all that
+    is wrong.
+    """
     data = next(iter(state.inventory)).data
-    names, off = named_roles(data.get(PROMOTE)) or (), data.get(OLD_IS_OFF, False)
+    names = named_roles(data.get(PROMOTE)) or ()
+    off, lost = (data.get(name, False) for name in (OLD_IS_OFF, DATA_IS_LOST))
     problems = []
     if len(names) != 1:
         problems.append(f"{PROMOTE}: expected the name of one role, observed {data.get(PROMOTE)!r}")
-    if not isinstance(off, bool):
-        problems.append(f"{OLD_IS_OFF}: expected true or false, observed {off!r}")
+    for name, said in ((OLD_IS_OFF, off), (DATA_IS_LOST, lost)):
+        if not isinstance(said, bool):
+            problems.append(f"{name}: expected true or false, observed {said!r}")
     if problems:
         raise Refusal(listed(NOTHING, problems))
-    return names[0], off
+    return names[0], off, lost
+
+
+def _without_data(state: State, run: Run, place: Place) -> Place | None:
+    """The other host of a role, where it was seen to be there, its server down, and what that had gone; else None."""
+    seen = survey(state, run).get(place.pair.peer)
+    pair = run.tier.hosts[place.pair.peer].pair_of(place.instance.name) if seen is not None else None
+    if seen is None or seen.observed is None or pair is None:
+        return None
+    instance = _instance(seen.desired, place.instance.name)
+    host = next(item for item in state.inventory.get_active_hosts() if item.name == place.pair.peer)
+    what = stance(instance, seen.observed)
+    is_bare = what in WITHOUT or (what is Stance.FENCED and not pieces(instance.name, seen.observed))
+    return Place(host, instance, pair, seen) if is_bare else None
+
+
+def _fence(state: State, run: Run, old: Place) -> None:
+    """A server whose data is gone starts no more, and that is seen, as that it is gone still. Raises MoveFailed."""
+    role, name = old.instance.name, str(old.host.name)
+    words = f"{role} was put in the place of this one on {old.pair.peer}: deploy, which makes this one its standby"
+    job = script("fence-start", unit=unit_name(role), fence=handed_over_drop_in(role), words=words)
+    done = run_command(state, old.host, job, bound=CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(f"{name}: it is not kept from its start: {done.output.strip()}: nothing was promoted")
+    now = look_at_all(state, run)[name].observed
+    if now is None or stance(old.instance, now) is not Stance.FENCED or pieces(role, now) != pieces(role, old.observed):
+        _unfence(state, old)
+        raise MoveFailed(
+            f"{name}: it is not down without its data any more, as it was seen to be: nothing was promoted"
+        )
+
+
+def _unfence(state: State, old: Place) -> None:
+    fence = handed_over_drop_in(old.instance.name)
+    directory = fence.rpartition("/")[0]
+    run_command(state, old.host, f"rm -f {fence}; rmdir {directory} 2>/dev/null; systemctl daemon-reload", bound=CHANGE)
 
 
 def _place(state: State, run: Run, role: str) -> Place:
@@ -171,8 +229,8 @@ def _serves(role: str, look: Look) -> bool:
     return _says(role, look) == "master"
 
 
-def _ssh(state: State, pair: Pair) -> str | None:
-    """Why SSH does not get to the other host of a pair; None where it does. Raises Refusal where it was not tried."""
+def _ssh(state: State, pair: Pair) -> NotReached | None:
+    """How SSH does not get to the other host of a pair; None where it does. Raises Refusal where it was not tried."""
     if any(host.name == pair.peer for host in state.activated_hosts):
         return None
     lost = unreachable(state)
@@ -181,7 +239,7 @@ def _ssh(state: State, pair: Pair) -> str | None:
             f"{NOTHING}: {pair.peer} takes no part in this run, expected that it is tried whether it "
             "answers: without --limit and --exclude"
         )
-    return lost[pair.peer]
+    return NotReached(not_answering(state, pair.peer), lost[pair.peer])
 
 
 def _side(state: State, run: Run, place: Place) -> Side:
@@ -201,10 +259,12 @@ def _kept(place: Place, action: Callable[[], None]) -> bool:
     return True
 
 
-def _promote(state: State, run: Run, place: Place) -> bool:
+def _promote(state: State, run: Run, place: Place, fenced: Place | None = None) -> bool:
+    """Whether it serves; `fenced`: the old one, where that is there and kept from its start, so that nobody asks it."""
     own, said = _side(state, run, place), ""
     password = Secret(secrets.token_hex(32))
-    command = promote_script(place.seen.desired, place.instance, place.pair, _ssh_place(state, place.pair))
+    where = [] if fenced else [f"{place.pair.there[0]}:{place.pair.there[1]}", *_ssh_place(state, place.pair)]
+    command = promote_script(place.seen.desired, place.instance, place.pair, where)
     if not _kept(place, lambda: own.allow(HANDOVER, HANDOVER_RULES, password)):
         return False
     done = run_command(state, place.host, command, f"{revealed(password)}\n", CHANGE)
@@ -214,12 +274,14 @@ def _promote(state: State, run: Run, place: Place) -> bool:
         words = printable(said or done.output.strip() or broken)
         place.host.log_styled(f"{place.instance.name}: {words}", fg="red", log_func=logger.error)
         _kept(place, lambda: _forget(own))
+        if fenced is not None and said.startswith(NOT_PROMOTED):
+            _unfence(state, fenced)
         return False
     if not _kept(place, partial(_finish, own, place)):
         return False
-    where = f"{place.instance.address}:{place.instance.role.port}"
+    now = f"{place.instance.address}:{place.instance.role.port}"
     place.say(
-        f"promoted: served by {place.host.name} at {where}; {place.pair.peer} serves it no more, whenever it is back: "
+        f"promoted: served by {place.host.name} at {now}; {place.pair.peer} serves it no more, whenever it is back: "
         "deploy then, which makes it the standby and keeps what is there; endpoints are to be written anew",
         "green",
     )
@@ -239,14 +301,15 @@ def _finish(own: Side, place: Place) -> None:
         save(own)
 
 
-def _ssh_place(state: State, pair: Pair) -> str:
+def _ssh_place(state: State, pair: Pair) -> list[str]:
     """Where SSH goes to on the other host, as far as it is named by number."""
     data = next(host.data for host in state.inventory if host.name == pair.peer)
-    return f"{pair.ssh_there}:{data.get('ssh_port') or 22}" if re.fullmatch(r"[0-9.]{7,15}", pair.ssh_there) else ""
+    named = re.fullmatch(r"[0-9.]{7,15}", pair.ssh_there)
+    return [f"{pair.ssh_there}:{data.get('ssh_port') or 22}"] if named else []
 
 
-def promote_script(desired: Host, instance: Instance, pair: Pair, ssh: str = "") -> str:
-    """Shell that promotes a standby, in a unit of its own. Pure. `ssh`: where that host answers SSH, if it does."""
+def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequence[str]) -> str:
+    """Shell that promotes a standby, in a unit of its own. Pure. `places`: where the old host is tried."""
     role = instance.name
     text = next(file.content or "" for file in desired.files if file.path == begun_file(role))
     job = script(
@@ -256,7 +319,7 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, ssh: str = "")
         user=HANDOVER,
         host=instance.address,
         port=instance.role.port,
-        places=[f"{pair.there[0]}:{pair.there[1]}", *([ssh] if ssh else [])],
+        places=places,
         old_host=pair.there[0],
         old_port=pair.there[1],
         drop_in=copy_drop_in(role),
@@ -266,7 +329,7 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, ssh: str = "")
         text=text,
         snapshot="" if instance.role.appendonly else snapshot_file(instance.role),
         promoted=promoted_file(role),
-        mark=MARK.format(peer=pair.peer, role=role),
+        mark=MARK,
         served=served_file(role),
         note=NOTE,
         pause=HOLDS,

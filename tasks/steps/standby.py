@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pyinfra import logger
@@ -19,8 +20,9 @@ from tasks.catalogue.acl_rules import HANDOVER, OPERATOR, SAMPLE_RULES
 from tasks.catalogue.printable import printable
 from tasks.catalogue.secret import Secret
 from tasks.compare.difference import Remedy
+from tasks.desired.guard import Mark, with_notes
 from tasks.desired.host import Instance, Pair
-from tasks.desired.paths import REPLACED, UNITS, log_directory, snapshot_file
+from tasks.desired.paths import RECORDS, REPLACED, UNITS, log_directory, promoted_file, snapshot_file
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
@@ -129,9 +131,18 @@ def follow(state: State, host: Host, instance: Instance, pair: Pair, paths: Sequ
         if not done.succeeded:
             raise MoveFailed(f"it does not start: {done.output.strip() or 'see the journal of its unit'}")
     wait_until_in_sync(instance, primary, own)
+    _is_replaceable(state, primary)
     compare_samples(primary, own)
     keys, there = (count_keys(side.info())[0] for side in (own, primary))
     return f"the standby of {pair.peer} is in sync, {keys} keys, {there} there"
+
+
+def _is_replaceable(state: State, primary: Side) -> None:
+    """A primary whose standby has all can be replaced from here on: its next start asks whether it was."""
+    run, name, mark = current(state), str(primary.host.name), promoted_file(primary.role)
+    primary.says(f"rm -f {mark}; sync {RECORDS} && echo gone")
+    as_it_is = with_notes(run.tier.hosts[name], {primary.role: Mark.GONE})
+    run.tier = replace(run.tier, hosts={**run.tier.hosts, name: as_it_is})
 
 
 def set_aside(state: State, host: Host, instance: Instance) -> None:

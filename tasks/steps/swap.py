@@ -25,12 +25,14 @@ from tasks.compare.data_files import pieces
 from tasks.compare.moving import Move
 from tasks.compare.pairs import Stance, by_hand, stance
 from tasks.compare.restarts import restart_refusals
+from tasks.desired.guard import MARK
 from tasks.desired.host import File, Host, Instance, Pair
 from tasks.desired.paths import (
     begun_file,
     copy_drop_in,
     copy_file,
     handed_over_drop_in,
+    promoted_file,
     served_file,
     snapshot_file,
     unit_name,
@@ -501,7 +503,7 @@ def _settled(state: State, run: Run, swap: Swap, old: Side, new: Side) -> str:
     plan = next((item for item in run.tier.hosts[swap.new.name].backups if item.role.name == swap.role), None)
     carry_life(state, old.host, new.host, plan)
     if swap.ends:
-        return _stopped(state, swap, old)
+        return _stopped(state, swap, old, new)
     if _is_fenced(swap, old):
         _stage(state, swap, old)
         made = run_command(state, old.host, _become(swap.old.pair), bound=CHANGE)
@@ -528,14 +530,25 @@ def _is_fenced(swap: Swap, old: Side) -> bool:
     return within(TOLD, look) != "standby"
 
 
-def _stopped(state: State, swap: Swap, old: Side) -> str:
-    """The old server, which cannot follow for long, has ended with what it had; what keeps it from a start stays."""
+def _stopped(state: State, swap: Swap, old: Side, new: Side) -> str:
+    """The old server, which cannot follow for long, has ended with what it had; what keeps it from a start stays.
+
+    So nobody can be put in the place of the new one, which needs no word of the old one at its next start.
+    """
     unit = unit_name(swap.role)
     done = ended(state, old.host, stop_script(unit), unit, swap.old.where, old.password)
     for command in (f"systemctl disable --quiet {unit}", supersede_command(swap.role)):
         done = run_command(state, old.host, command, bound=CHANGE) if done.succeeded else done
     if not done.succeeded:
         raise MoveFailed(f"{swap.new.name} serves {swap.role}; {swap.old.name} is not stopped: {done.output.strip()}")
+    old.says(f"test -s {handed_over_drop_in(swap.role)} && systemctl show -P MainPID {unit} | grep -x 0")
+    note = str(file_command(File(promoted_file(swap.role), f"{MARK}\n")).get_raw_value())
+    done = run_command(state, new.host, note, f"{MARK}\n", CHANGE)
+    if not done.succeeded:
+        raise MoveFailed(
+            f"{swap.new.name} serves {swap.role}, and waits at its next boot, for {promoted_file(swap.role)} is not "
+            f"written: {done.output.strip()}: deploy"
+        )
     return (
         f"; {swap.new.name} serves it; {swap.old.name} is stopped and keeps what it had: upgrade it, and deploy, which "
         "makes it the standby"

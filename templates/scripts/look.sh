@@ -5,7 +5,7 @@
 # takes files in /proc/sys byte by byte, and they answer the first one only). How it is read: tasks/observed/records.py.
 # shellcheck disable=SC2086  # lists of plain words
 : "${mark?}" "${limit?}" "${root?}" "${lock?}" "${files?}" "${secrets?}" "${directories?}" "${units?}" "${unit_properties?}" "${sysctls?}" "${sysctl_names?}"
-: "${packages?}" "${managed?}" "${default_line?}" "${digits?}" "${patience?}"
+: "${packages?}" "${managed?}" "${default_line?}" "${digits?}" "${patience?}" "${guards?}"
 part() { printf '\0%s %s\n' "$mark" "$1"; }
 # A program that may hang, and why one failed, with the last that it says then: of that, the rest of the look is kept.
 bounded() { timeout -k 1 "$patience" "$@" 2>/dev/null; }
@@ -95,6 +95,12 @@ if [ -r /proc/net/ip_tables_names ] && command -v iptables-legacy-save >/dev/nul
     bounded iptables-legacy-save -t "$table" || failed forwards $? iptables-legacy-save -t "$table"
   done </proc/net/ip_tables_names
 fi
+part heard  # what the other host of each pair says to who asks before a start: from here on one line each, of a program of ours
+for file in $guards; do
+  # shellcheck disable=SC2015  # it prints nothing that could fail
+  grep -sqx 'tells=yes' "$file" && bounded /bin/sh "$file" try | head -n 1 | head -c 400 | sed "s/^/${file##*guard-} /" &
+done
+wait
 part unseen; printf '%s' "$unseen"
 part end
 # As one line: four hundred would cost pyinfra more than everything else it does with them. And nothing that lies in a

@@ -20,17 +20,25 @@ says() {
   done
   echo "$role"
 }
-# Whoever takes a connection, and whoever refuses one: that host is there. Each place is an address and a port.
+# Whoever takes a connection, and whoever refuses one: that host is there. Each place is an address and a port. A filter may let
+# in the role's own address alone, as replication comes from it, or that by which this host speaks else: both ask, all at once.
 answering() {
-  local place said
-  for place in $places; do
-    # shellcheck disable=SC2016  # for that shell
-    said=$( (timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "${place%:*}" "${place##*:}") 2>&1)
-    case $?-$said in
-      0-*) echo "$place takes connections"; return ;;
-      *'Connection refused'*) echo "$place refuses connections, so its host is there"; return ;;
-    esac
-  done
+  local place own
+  {
+    for place in $places; do
+      for own in "$host" ''; do
+        # shellcheck disable=SC2016  # for perl
+        timeout 20 perl -MIO::Socket::INET -e '
+          my ($own, $to, $port) = @ARGV;
+          my @from = $own ? (LocalAddr => $own) : ();
+          my $taken = IO::Socket::INET->new(@from, PeerAddr => $to, PeerPort => $port, Proto => "tcp", Timeout => 3);
+          print "$to:$port takes connections\n" if $taken;
+          print "$to:$port refuses connections, so its host is there\n" if !$taken && $!{ECONNREFUSED};
+        ' "$own" "${place%:*}" "${place##*:}" || echo "whether $place answers was not found out" &
+      done
+    done
+    wait
+  } 2>/dev/null | sort -r | head -n 1
 }
 settled() {
   umask 022

@@ -3,20 +3,25 @@
 #
 # Asked before each start (ExecStartPre=, as root). That of a copy serves nobody. Else the other one is asked: it serves: this
 # one stays down; it follows this one: it starts. It does not tell: this one starts where its host was not booted since it
-# served here last (`served`, below /run), or where it was put in the place of the other one and nobody can have been put in
-# its own since (`promoted`). Any other waits: systemd tries again, and each try asks. None rather than two.
+# served here last (`served`, below /run), or where nobody can have been put in its place (`promoted`): it was put in that of
+# the other one, which did not follow it since, or the other one never followed it. Any other waits: systemd tries again, and each try asks. None rather than two.
 # `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads.
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
 : "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}"
+# With `try` it only says what it was told, in one line, and nothing where no connection with the other one is: a look asks so
+# (templates/scripts/look.sh), of one that says by `tells` that it can be asked.
+: "${tells?}"
 export LC_ALL=C
 say() { echo "$role: $*" >&2; }
 # Which start this is says systemd, of what it has loaded: a file may have come or gone since.
-case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null) " in
+if [ "${1-}" = try ]; then
+  [ -n "$(timeout "$patience" ss -Htn state established dst "$host" 2>/dev/null)" ] || exit 0
+else case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null) " in
   *" $drop_in "*)
     rm -f "$served"
     exit 0
     ;;
-esac
+esac; fi
 # From the role's own address, as replication: who lets that in lets this in. However much is said there: `limit` bytes of it
 # are read, in `memory`. A list becomes a line for each of its words.
 # shellcheck disable=SC2016  # for perl
@@ -67,6 +72,10 @@ if [ -r "$passwords" ]; then
     case $said in *WRONGPASS*) ;; *) break ;; esac
   done <"$passwords"
 fi
+if [ "${1-}" = try ]; then
+  echo "$(line 1) $(line 2) $(line 3)"
+  exit 0
+fi
 case $(line 1) in
   master)
     say "not started: $host:$port serves it, which was put in the place of this one: deploy, which makes this one its" \
@@ -91,7 +100,7 @@ if [ -e "$served" ]; then
   starts
 fi
 if [ -e "$promoted" ]; then
-  say "$unknown: started, for this one was put in its place"
+  say "$unknown: started, for nobody can have been put in the place of this one"
   starts
 fi
 say "not started, asked again: $unknown, and this host was booted since it served it; where nobody has put that one in the" \

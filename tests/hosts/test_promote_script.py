@@ -23,6 +23,7 @@ from tests.lab.tools import redis_programs
 pytestmark = pytest.mark.hosts
 
 PASSWORD = "a-password-of-the-run"
+OWN = "127.0.0.7"  # another address of the host
 LOCAL = f"{ACL}user {HANDOVER} on >{PASSWORD} {HANDOVER_RULES}\n"
 SYSTEMCTL = """#!/bin/sh
 # What the host does when systemd is asked for the first time to read its units anew.
@@ -38,6 +39,7 @@ class Standby:
     directory: Path
     port: int
     old: int  # its primary's port
+    address: str = "127.0.0.1"  # the role's
 
     @property
     def drop_in(self) -> Path:
@@ -70,7 +72,7 @@ class Standby:
             role="crypto",
             unit="redis-crypto.service",
             user=HANDOVER,
-            host="127.0.0.1",
+            host=self.address,
             port=self.port,
             places=[place for place in places if place],
             old_host="127.0.0.1",
@@ -117,7 +119,8 @@ def standby(tmp_path: Path) -> Iterator[Standby]:
 @contextmanager
 def follower(directory: Path, old: int) -> Iterator[Standby]:
     login = ("--masteruser", "replication", "--masterauth", "a-password-of-both")
-    with server(directory / "new", "--replicaof", f"127.0.0.1 {old}", *login, acl=LOCAL) as port:
+    addresses = ("--bind", "127.0.0.1", OWN)
+    with server(directory / "new", "--replicaof", f"127.0.0.1 {old}", *login, *addresses, acl=LOCAL) as port:
         found = Standby(directory, port, old)
         found.drop_in.parent.mkdir()
         found.drop_in.write_text("[Service]\n")
@@ -153,6 +156,29 @@ def test_a_host_that_answers_in_any_way_is_not_replaced(standby: Standby, how: s
         done = standby.promote(place)
     assert done.returncode == 3
     assert done.stdout == f"not promoted: {place} {how}\n"
+    assert standby.is_one()
+
+
+def test_the_old_host_is_asked_from_the_roles_own_address_and_from_that_by_which_this_host_speaks_else(
+    standby: Standby,
+) -> None:
+    """A filter may let in either alone, and what is not heard is taken for off."""
+    standby.address = OWN
+    came: list[str] = []
+    with speaker(lambda connection: came.append(connection.getpeername()[0])) as port:
+        done = standby.promote(f"127.0.0.1:{port}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert {*came} == {OWN, "127.0.0.1"}
+
+
+def test_one_that_cannot_ask_is_not_promoted(standby: Standby) -> None:
+    bin = standby.directory / "bin"
+    bin.mkdir()
+    (bin / "perl").write_text("#!/bin/sh\nexit 1\n")
+    (bin / "perl").chmod(0o755)
+    done = standby.promote("127.0.0.1:1")
+    assert done.returncode == 3
+    assert done.stdout == "not promoted: whether 127.0.0.1:1 answers was not found out\n"
     assert standby.is_one()
 
 

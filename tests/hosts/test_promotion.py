@@ -129,7 +129,7 @@ def test_nothing_is_promoted_while_the_old_host_answers_in_any_way(pair: Tier) -
         assert f"nobody has said that {OLD} is off" in output(done)
         done = promote(pair, *OFF)
         assert done.returncode != 0
-        assert f"{OLD} answers SSH (" in output(done)  # who refuses is there
+        assert f"{OLD} answers SSH, for it refused the connection (" in output(done)
         old.sh(SILENT)
         done = promote(pair, *OFF)
         assert done.returncode != 0

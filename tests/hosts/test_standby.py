@@ -30,6 +30,25 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         yield filled(lab, tmp_path_factory.mktemp("pair"))
 
 
+MARK = "ls /var/lib/caas-redis/crypto.promoted 2>/dev/null || true"  # that nobody can have been put in its place
+BOOT = "systemctl stop redis-crypto; rm /run/caas-redis/crypto.served; systemctl start redis-crypto"
+
+
+def test_a_role_whose_standby_was_never_there_starts_at_a_boot_without_it(lab: Tier) -> None:
+    """Nobody can have been put in its place: a line in the inventory costs it nothing."""
+    old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
+    new.sh("mkdir /etc/systemd/system/redis-crypto.service")  # no file gets there
+    done = placed(lab, crypto=(OLD, NEW), socket=(NEW, OLD)).run("deploy.py")
+    new.sh("rmdir /etc/systemd/system/redis-crypto.service")
+    assert done.returncode != 0, output(done)
+    assert "guard-crypto" in old.sh("systemctl cat redis-crypto")
+    old.sh(BOOT)
+    assert takers(lab) == [OLD]
+    assert old.sh(MARK)
+    with at(lab, OLD) as known:
+        known.delete("test:taker")
+
+
 def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier) -> None:
     old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
     pid = old.sh("systemctl show -P MainPID redis-crypto")
@@ -40,6 +59,7 @@ def test_a_standby_is_added_to_a_running_role_and_its_primary_goes_on(lab: Tier)
     assert f"crypto: the standby of {OLD} is in sync, 2000 keys, 2000 there" in output(done)
     assert old.sh("systemctl show -P MainPID redis-crypto") == pid
     assert is_in_sync(tier, NEW)
+    assert not old.sh(MARK)  # from now on that one can be put in its place
 
     # It answers services as its primary does, but takes no write; what is written there comes here.
     password = tier.passwords["crypto"][SERVICE]
@@ -153,6 +173,30 @@ def test_a_standby_is_not_in_sync(lab: Tier) -> None:
     assert is_in_sync(tier, NEW)
 
 
+def test_one_of_two_hosts_cannot_ask_the_other(lab: Tier) -> None:
+    """docs/runbook.md: a filter lets the link that is there go on, and no new connection in."""
+    tier = paired(lab)
+    seen, well = entries()["one-of-two-hosts-cannot-ask-the-other"].quotes
+    ask, look = entries()["one-of-two-hosts-cannot-ask-the-other"].commands
+    old, new = (lab.lab.hosts[name] for name in (OLD, NEW))
+    old.sh(
+        "nft 'add table ip closed; add chain ip closed input { type filter hook input priority -300; }; "
+        f"add rule ip closed input ip saddr {ADDRESS[NEW]} tcp dport {PORT} tcp flags & (syn | ack) == syn drop'"
+    )
+    try:
+        done = tier.run("tasks/drift.py")
+        assert done.returncode != 0, output(done)
+        sees(done, seen)
+        assert is_in_sync(tier, NEW)
+        assert new.sh(ask).split()[:1] not in (["master"], ["slave"])
+        assert tier.run("tasks/verify.py").returncode != 0
+    finally:
+        old.sh("nft delete table ip closed")
+    assert new.sh(ask).startswith("master ")
+    assert old.sh(ask).startswith(f"slave {ADDRESS[OLD]} {PORT}")
+    sees(follow(tier, "one-of-two-hosts-cannot-ask-the-other", commands=[look])[-1], well)
+
+
 def test_two_servers_take_writes(lab: Tier) -> None:
     """docs/runbook.md."""
     tier = paired(lab)
@@ -163,9 +207,13 @@ def test_two_servers_take_writes(lab: Tier) -> None:
     with client(lab.lab.netns, ADDRESS[NEW], PORT, SERVICE, tier.passwords["crypto"][SERVICE]) as service:
         service.set("written:there:alone", "here it is")
     seen, mended = entries()["two-servers-take-writes"].quotes
-    done = tier.run("tasks/status.py")
-    assert done.returncode != 0
-    sees(done, seen.removeprefix("critical "))
+    for file in ("tasks/status.py", "tasks/drift.py", "tasks/verify.py"):
+        done = tier.run(file)
+        assert done.returncode != 0
+        sees(done, seen.removeprefix("critical "))
+    # Seen alone it is taken for no primary: the other one may serve.
+    assert "REPLICAOF NO ONE" in refused(tier, "--limit", NEW)
+    assert lab.lab.hosts[NEW].sh("ls /etc/systemd/system/redis-crypto.service.d").split() == ["copy.conf"]
     done = tier.run("deploy.py")
     assert done.returncode != 0
     assert "two servers take writes" in " ".join(output(done).split())
@@ -231,6 +279,30 @@ def test_a_primary_without_its_data_begins_nothing_that_its_standby_would_copy(l
     tier.deploy()
     assert takers(tier) == [OLD]
     assert is_in_sync(tier, NEW)
+
+
+def test_a_primary_whose_data_is_gone_is_replaced_while_its_host_is_up(lab: Tier) -> None:
+    """It is kept from its start before the standby serves, and is the standby after a deploy."""
+    tier = paired(lab)
+    old, has = lab.lab.hosts[OLD], keys_there(tier, NEW)
+    promote = ("tasks/handover.py", "--data", "promote=crypto")
+    done = tier.run(*promote, "--data", "old_data_is_lost=true")
+    assert f"{OLD} answers SSH, expected a host that is off" in output(done)  # whatever a person says: it has its data
+    old.sh("systemctl stop redis-crypto; rm -rf /var/lib/redis/crypto/*")
+    for words in ((), ("--data", "old_is_off=true")):
+        done = tier.run(*promote, *words)
+        assert done.returncode != 0, output(done)
+        assert "old_data_is_lost=true" in output(done)
+    assert takers(tier) == []
+    done = tier.run(*promote, "--data", "old_data_is_lost=true")
+    assert done.returncode == 0, output(done)
+    assert takers(tier) == [NEW]
+    assert keys_there(tier, NEW) >= has
+    assert old.sh("systemctl start redis-crypto 2>/dev/null && echo started || true") == ""
+    tier.deploy()
+    assert is_in_sync(tier, OLD)
+    assert tier.run(*HANDOVER).returncode == 0
+    assert takers(tier) == [OLD]
 
 
 def test_a_standby_that_follows_a_third_server_is_not_taken_from_it(lab: Tier) -> None:

@@ -213,6 +213,13 @@ def test_a_role_is_handed_over_to_debian_13_and_its_newer_redis_once_and_never_b
         done = tier.run(*HANDOVER)
         assert done.returncode != 0
         assert takers(tier) == [NEW]
+        # What the old one's host does meanwhile keeps the new one from no start: it cannot have been replaced.
+        there.kill()
+        tier.lab.hosts[NEW].kill()
+        tier.lab.hosts[NEW].boot()
+        wait_for(lambda: takers(tier) == [NEW], "it serves by itself after a boot, with nobody to ask")
+        there.boot()
+        assert takers(tier) == [NEW]
         done = tier.run("deploy.py")
         assert done.returncode != 0
         assert "it cannot read what its primary has: install the newer one here" in " ".join(output(done).split())

@@ -59,6 +59,7 @@ class Pair:
         copy: bool = False,
         host: str = "127.0.0.1",
         patience: int = PATIENCE,
+        tries: bool = False,
     ) -> Start:
         """What the program says before a start, with these notes there, and when it asks for so many seconds."""
         text = guard_text("crypto", OWN, (host, self.port))
@@ -82,17 +83,20 @@ class Pair:
         program.write_text(text)
         began = time.monotonic()
         done = subprocess.run(
-            ["/bin/sh", str(program)],
+            ["/bin/sh", str(program), *(["try"] if tries else [])],
             env={"PATH": f"{bin}:{redis_programs() / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert not done.stdout
+        assert bool(done.stdout) <= tries
+        assert not done.stderr or not tries
         assert not any(word in done.stderr for word in (PASSWORD, OLDER, STRANGE))
         served, promoted = (self.path(path("crypto")).exists() for path in (served_file, promoted_file))
-        return Start(done.returncode == 0, done.stderr, served, promoted, time.monotonic() - began)
+        return Start(
+            done.returncode == 0, done.stdout if tries else done.stderr, served, promoted, time.monotonic() - began
+        )
 
 
 def endless(connection: socket.socket) -> None:
@@ -262,6 +266,23 @@ def test_so_does_one_that_follows_somebody_else(here: Path, notes: tuple[str, ..
 @pytest.mark.parametrize("notes", ALL_NOTES[:3])
 def test_so_does_a_password_file_that_is_not_there(here: Path, notes: tuple[str, ...]) -> None:
     judge(Pair(here, free_port()).start(notes=notes), notes, "cannot be read, or has no password: deploy")
+
+
+def test_what_is_asked_before_a_start_can_be_tried_and_changes_nothing(here: Path) -> None:
+    """By a look, of one that is linked; of one that is not nothing is said."""
+    with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port, redis.Redis(port=port) as linked:
+        linked.ping()
+        for copy in (False, True):
+            for notes in ALL_NOTES:
+                found = Pair(here, port).start(PASSWORD, notes=notes, copy=copy, tries=True)
+                assert found.said == f"slave {OWN[0]} {OWN[1]}\n"
+                assert (found.served, found.promoted) == ("served" in notes, "promoted" in notes)
+                for note in ("served", "promoted"):
+                    Pair(here, port).path({"served": served_file, "promoted": promoted_file}[note]("crypto")).unlink(
+                        missing_ok=True
+                    )
+        assert "WRONGPASS" in Pair(here, port).start(STRANGE, tries=True).said
+    assert Pair(here, port).start(PASSWORD, tries=True, host="127.0.0.77").said == ""
 
 
 def test_neither_of_two_that_booted_starts_before_one_says_that_it_follows(here: Path) -> None:

@@ -219,7 +219,13 @@ def test_every_code_is_shown_by_one_of_these_tests() -> None:
     assert shown | OF_PAIRS == set(Code)
 
 
-OF_PAIRS = {Code.TWO_SERVE, Code.NONE_SERVES, Code.STANDBY_DOWN, Code.STANDBY_LAG}  # test_standby_health.py
+OF_PAIRS = {
+    Code.TWO_SERVE,
+    Code.NONE_SERVES,
+    Code.STANDBY_DOWN,
+    Code.STANDBY_LAG,
+    Code.PAIR_UNHEARD,
+}  # test_standby_health.py
 
 
 def test_the_codes_are_those_that_alerts_were_written_for() -> None:
@@ -237,8 +243,8 @@ def test_the_codes_are_those_that_alerts_were_written_for() -> None:
             "EVICTED-CLIENTS",
             "HOST-MEMORY",
         ),
-        *("MEM-FULL", "NONE-SERVES", "PASSWORDS-REFUSED", "PROOF-FAILED", "PROOF-OLD", "REFUSED-CLIENTS"),
-        *("STANDBY-DOWN", "STANDBY-LAG", "TWO-SERVE", "WITHOUT-TTL", "WRITES-REFUSED"),
+        *("MEM-FULL", "NONE-SERVES", "PAIR-UNHEARD", "PASSWORDS-REFUSED", "PROOF-FAILED", "PROOF-OLD"),
+        *("REFUSED-CLIENTS", "STANDBY-DOWN", "STANDBY-LAG", "TWO-SERVE", "WITHOUT-TTL", "WRITES-REFUSED"),
     ]
 
 

@@ -13,8 +13,9 @@ from tasks.compare.host import compare
 from tasks.compare.moving import moves
 from tasks.compare.pairs import Side, Stance, orient, stance, undecided, unserved_pairs, verdict
 from tasks.compare.standby import ahead_of_standby
-from tasks.compare.unknown import Kind
+from tasks.compare.unknown import Kind, acted_on
 from tasks.compare.unwell import Code
+from tasks.desired.guard import MARK, files_of_a_pair
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, moved_file, promoted_file, served_file
 from tasks.observed.refusal import Cause, Refusal
@@ -141,6 +142,25 @@ def as_found() -> dict[str, Host]:
     )[0]
 
 
+@pytest.mark.parametrize("it", [it for it in S if it is not S.SERVES])
+def test_a_standby_that_somebody_told_to_serve_is_taken_for_no_primary_while_the_other_one_may_serve(
+    it: Stance,
+) -> None:
+    """Its next start is that of a copy: only where the other one is seen not to serve is it the one that does."""
+    hosts = pair_of()
+    other = seen(hosts["other"], S.SERVES)
+    assert other is not None
+    other = with_unit(other, UNIT, DropInPaths=copy_drop_in("crypto"))
+    found, unknown = orient({"one": (hosts["one"], seen(hosts["one"], it)), "other": (hosts["other"], other)})
+    is_told = it not in (S.UNSEEN, S.UNTOLD)
+    assert ("other" in unknown) != is_told
+    if not is_told:
+        differences = compare(found["other"], other)
+        assert acted_on(found["other"], other, differences, unknown["other"]) == ()
+        assert unknown["other"][0].kind is Kind.PAIR
+        assert "REPLICAOF NO ONE" in str(unknown["other"][0])
+
+
 def test_what_makes_a_standby_is_no_drift() -> None:
     host = as_found()["other"]
     assert host.instances[0].is_standby
@@ -252,15 +272,64 @@ def test_that_one_serves_is_noted_where_it_does_and_nowhere_else() -> None:
     assert served_file("crypto") in hosts["other"].absent
 
 
-@pytest.mark.parametrize("it", S)
-def test_that_one_was_promoted_is_forgotten_once_the_other_one_tells_what_it_is_and_not_before(it: Stance) -> None:
-    """From then on the other one may be promoted in its turn."""
+# What becomes, on the one that serves, of the note that nobody can have been put in its place; else it stays.
+GONE, MADE = "gone", "made"
+NOTE_OF_ONE_THAT_SERVES = {
+    **dict.fromkeys((S.FOLLOWS, S.DEMOTED, S.STRAYS, S.COPY), GONE),  # they may be put in its place
+    **dict.fromkeys((S.FENCED, S.EMPTY), MADE),  # nobody can start them, or there is nothing to start
+}
+
+
+def note(host: Host) -> str:
+    """What a deploy makes of that note on a host."""
+    assert not (
+        promoted_file("crypto") in host.absent and promoted_file("crypto") in {item.path for item in host.files}
+    )
+    made = {item.path: item.content for item in host.files}.get(promoted_file("crypto"))
+    assert made in (None, f"{MARK}\n")
+    return GONE if promoted_file("crypto") in host.absent else MADE if made else ""
+
+
+@pytest.mark.parametrize("it", [it for it in S if it is not S.SERVES])
+def test_that_one_was_promoted_is_forgotten_once_the_other_one_is_a_copy_and_not_before(it: Stance) -> None:
+    """Until then it alone tells who served last; from then on the other one may be promoted in its turn."""
     hosts = pair_of()
-    if it is S.SERVES:
-        return
     one, other = seen(hosts["one"], it), seen(hosts["other"], S.SERVES)
     found, _ = orient({"one": (hosts["one"], one), "other": (hosts["other"], other)})
-    assert (promoted_file("crypto") in found["other"].absent) == (it not in (S.UNSEEN, S.UNTOLD))
+    assert note(found["other"]) == NOTE_OF_ONE_THAT_SERVES.get(it, "")
+    assert note(found["one"]) == GONE
+
+
+@pytest.mark.parametrize("it", S)
+def test_one_of_which_nobody_knows_who_serves_keeps_what_was_noted(it: Stance) -> None:
+    hosts = pair_of()
+    found, unknown = orient({name: (host, seen(host, it)) for name, host in hosts.items()})
+    for name in unknown:
+        assert note(found[name]) == ""
+
+
+@pytest.mark.parametrize("info", [{"slave_repl_offset": "1"}, {"slave_repl_offset": "0"}])
+def test_a_copy_that_was_never_in_sync_takes_nothing_from_its_primary(info: dict[str, str]) -> None:
+    """It has nothing that it could be promoted with."""
+    hosts = pair_of()
+    other = unfinished(hosts["other"], info)
+    found, _ = orient({"one": (hosts["one"], seen(hosts["one"], S.SERVES)), "other": (hosts["other"], other)})
+    assert note(found["one"]) == ""
+    other = replace(unfinished(hosts["other"], None), data_files={})  # it does not even run
+    found, _ = orient({"one": (hosts["one"], seen(hosts["one"], S.SERVES)), "other": (hosts["other"], other)})
+    assert note(found["one"]) == ""
+
+
+@pytest.mark.parametrize("it", [S.SERVES, S.KEEPS])
+@pytest.mark.parametrize("other", [S.UNSEEN, S.UNTOLD, S.KEEPS, S.EMPTY, S.OLD])
+def test_a_role_that_never_was_of_a_pair_can_have_been_replaced_by_nobody(it: Stance, other: Stance) -> None:
+    """Its standby's host may be off, or may fail before it has anything: no boot of its primary waits for that."""
+    hosts = {name: replace(host, requests=Requests(serve_alone=("crypto",))) for name, host in pair_of().items()}
+    one = seen(hosts["one"], it)
+    assert one is not None
+    one = replace(one, files={path: file for path, file in one.files.items() if path not in files_of_a_pair("crypto")})
+    found, unknown = orient({"one": (hosts["one"], one), "other": (hosts["other"], seen(hosts["other"], other))})
+    assert note(found["one"]) == ("" if "one" in unknown else MADE)
 
 
 BEGUN = FileState("file", "root", "root", "0644", "")

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.compare.promotion import lag, promotion_problems
+from tasks.compare.promotion import NotReached, lag, promotion_problems
 from tasks.desired.host import Pair
+from tasks.observed.answer import Answer
 
 PAIR = Pair("crypto", "redis-1", ("172.28.2.1", 6383), True, True, ssh_there="172.28.2.1")
 DOWN = {
@@ -20,35 +21,25 @@ DOWN = {
     "slave_repl_offset": "1000",
     "loading": "0",
 }
-# pyinfra's and paramiko's words where nobody answers
-GONE = [
-    "not reachable over SSH: Could not connect ([Errno None] Unable to connect to port 22 on 172.28.2.1)",
-    "not reachable over SSH: timed out",
-    "not reachable over SSH: Could not connect ([Errno 113] No route to host)",
-    "not reachable over SSH: Could not resolve hostname",
-]
-# A jump host's, of a channel through it: they say nothing of what is behind it
-GONE += [
-    "not reachable over SSH: SSH error (ChannelException(2, 'Connect failed'))",
-    "not reachable over SSH: SSH error (Timeout opening channel.)",
-]
-ANSWERS = [
-    "not reachable over SSH: Could not connect ([Errno None] Unable to connect to port 22 on 172.28.2.1): refused",
-    "not reachable over SSH: Authentication error: Authentication failed.",
-    "not reachable over SSH: SSH error: Error reading SSH protocol banner",
-    "not reachable over SSH: SSH host key for redis-1 does not match: compare it with the one at that host's console",
-    "not reachable over SSH: no reason given",
-    "not reachable over SSH: ",
-]
+OFF = NotReached(Answer.NOBODY, "not reachable over SSH: timed out")
+GONE = [it for it in Answer if it.may_be_off]
+THERE = [it for it in Answer if it.is_of_the_host]
 
 
-def problems(changes: dict[str, str], keys: int | None = 7, ssh: str | None = GONE[0], off: bool = True) -> list[str]:
+def problems(
+    changes: dict[str, str], keys: int | None = 7, ssh: NotReached | None = OFF, off: bool = True
+) -> list[str]:
     return list(promotion_problems(PAIR, {**DOWN, **changes}, keys, ssh, off))
 
 
-@pytest.mark.parametrize("ssh", GONE)
-def test_a_standby_whose_primary_is_gone_and_said_to_be_off_may_be_promoted(ssh: str) -> None:
-    assert problems({}, ssh=ssh) == []
+def test_each_answer_is_that_of_the_host_or_says_nothing_of_it_or_is_no_answer_at_all() -> None:
+    assert {*GONE, *THERE, Answer.UNTOLD} == {*Answer}
+    assert not {*GONE} & {*THERE}
+
+
+@pytest.mark.parametrize("answer", GONE)
+def test_a_standby_whose_primary_is_gone_and_said_to_be_off_may_be_promoted(answer: Answer) -> None:
+    assert problems({}, ssh=NotReached(answer, "words")) == []
     assert problems({}, keys=0) == []  # a role may be empty, where it was in sync
 
 
@@ -57,10 +48,27 @@ def test_one_that_answers_ssh_is_there() -> None:
     assert said.startswith("redis-1 answers SSH, expected a host that is off: hand over instead")
 
 
-@pytest.mark.parametrize("ssh", ANSWERS)
-def test_so_is_one_that_answers_and_lets_nobody_in_or_of_which_nobody_knows_why(ssh: str) -> None:
-    (said,) = problems({}, ssh=ssh)
-    assert said.startswith("redis-1 answers SSH (")
+@pytest.mark.parametrize("answer", THERE)
+def test_so_is_one_that_answers_and_lets_nobody_in(answer: Answer) -> None:
+    (said,) = problems({}, ssh=NotReached(answer, "\x1b[2Jwords"))
+    assert said.startswith(f"redis-1 answers SSH, for {answer.value} (")
+    assert said.isprintable()
+
+
+def test_one_that_is_there_without_its_data_is_replaced_by_a_persons_word_alone() -> None:
+    def said(word: bool | None) -> list[str]:
+        return list(promotion_problems(PAIR, DOWN, 7, None, False, word))
+
+    assert said(True) == []
+    (only,) = said(False)
+    assert "if the disk is only not there, mount it" in only
+    assert "old_data_is_lost=true" in only
+    assert len(said(None)) == 2  # it is there, and nobody says that it is off
+
+
+def test_one_that_was_not_even_tried_is_not_replaced() -> None:
+    (said,) = problems({}, ssh=NotReached(Answer.UNTOLD, "no reason given"))
+    assert said.startswith("whether redis-1 answers SSH is not known")
 
 
 def test_nothing_is_promoted_without_a_persons_word() -> None:

@@ -1,5 +1,7 @@
 """Health of a role with a standby: the link, the lag, and who serves."""
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.compare.health import health
@@ -11,6 +13,7 @@ from tasks.desired.host import Host
 from tasks.reports.status_model import row
 from tests.unit.builders import as_desired, desired, pair_of, with_server
 
+PRIMARY_IF: dict[str, dict[str, str]] = {"one": {"role": "master", "master_repl_offset": "50000000"}, "other": {}}
 PRIMARY = {"role": "master", "master_repl_offset": "50000000", "connected_slaves": "1"}
 
 
@@ -43,6 +46,33 @@ def copy(offset: int, seconds: int, state: str = "online") -> str:
 )
 def test_a_standby_says_that_it_has_no_link(info: dict[str, str], found: list[tuple[Code, str]]) -> None:
     assert codes("other", **info) == found
+
+
+UP = {"one": {"slave0": "ip=172.28.2.2,port=6383,state=online,offset=50000000,lag=0"}, "other": {}}
+DOWN = {"one": {"slave0": ""}, "other": {"master_link_status": "down"}}
+HEARD = {
+    "slave 172.28.2.1 6383": True,
+    "master 12345 ": True,
+    "Could not connect from 172.28.2.1: Connection refused  ": False,
+    "WRONGPASS invalid username-password pair  ": False,
+    "masterful": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("name", UP)
+@pytest.mark.parametrize("said", HEARD)
+def test_two_that_are_linked_and_do_not_hear_each_other_before_a_start_are_critical(name: str, said: str) -> None:
+    def found(said: str | None, info: dict[str, str]) -> list[tuple[str, str]]:
+        host = hosts()[name]
+        observed = as_desired(host)
+        observed = with_server(observed, "crypto", info={**observed.servers["crypto"].info, **PRIMARY_IF[name], **info})
+        observed = replace(observed, heard={} if said is None else {"crypto": said})
+        return [(item.code, item.severity) for item in health(host, observed) if item.code is Code.PAIR_UNHEARD]
+
+    assert found(said, UP[name]) == ([] if HEARD[said] else [(Code.PAIR_UNHEARD, "critical")])
+    assert found(said, DOWN[name]) == []  # that is listed, and nobody knows whether the other one is there
+    assert found(None, UP[name]) == []  # nobody was asked
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def look_text(observed: Observed, mark: str = MARK) -> str:
         "found": [],
         "forwards": _rules(observed),
         "legacy": [],
+        "heard": [f"{role} {said}" for role, said in observed.heard.items()],
         # Of programs that ended with a status, and said nothing.
         "unseen": [f"{part} {why.because.replace(' ended with ', ' ')} " for part, why in observed.unseen.items()],
         "end": [],

@@ -13,12 +13,12 @@ from tasks.compare.host import compare
 from tasks.compare.pairs import orient
 from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import File, Host
-from tasks.desired.paths import BACKUP_TOOLS, guard_file, peer_file, served_file
+from tasks.desired.paths import BACKUP_TOOLS, RECORDS, guard_file, peer_file, promoted_file, served_file
 from tasks.observed.state import FileState, Observed
 from tasks.run.survey import Look
 from tasks.steps import instances, operations
 from tasks.steps.operations import write_files
-from tests.unit.builders import as_desired, desired, pair_of
+from tests.unit.builders import as_desired, desired, pair_of, with_server
 
 UNIT = "/etc/systemd/system/redis-crypto.service"
 
@@ -41,23 +41,46 @@ def steps(host: Host, observed: Observed, monkeypatch: pytest.MonkeyPatch) -> li
     instances.remove_leftovers(look)
     instances.write_instances(look, [])
     instances.remove_guards(look)
+    instances.record_begun(look, set())
     return done
 
 
-def serving() -> Host:
-    """The host that serves a pair, as a deploy that saw both takes it."""
+def serving(seen: Observed | None = None) -> Host:
+    """The host that serves a pair, as a deploy takes it that did not see the other one."""
     pair = pair_of()
-    hosts, _ = orient({"one": (pair["one"], as_desired(pair["one"])), "other": (pair["other"], None)})
+    hosts, _ = orient({"one": (pair["one"], seen or as_desired(pair["one"])), "other": (pair["other"], None)})
     return hosts["one"]
+
+
+def alone() -> Observed:
+    """A host whose role has no standby yet."""
+    seen = as_desired(desired("crypto", name="one", crypto={"address": "172.28.2.1"}))
+    return with_server(seen, "crypto", info={**seen.servers["crypto"].info, "role": "master"})
 
 
 def test_a_role_that_gets_a_standby_has_what_its_unit_asks_before_the_unit_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = steps(serving(), as_desired(desired("crypto", name="one", crypto={"address": "172.28.2.1"})), monkeypatch)
+    done = steps(serving(alone()), alone(), monkeypatch)
     unit = done.index(UNIT)
-    for path in (BACKUP_TOOLS, guard_file("crypto"), peer_file("crypto"), served_file("crypto")):
+    for path in (
+        BACKUP_TOOLS,
+        guard_file("crypto"),
+        peer_file("crypto"),
+        served_file("crypto"),
+        promoted_file("crypto"),
+    ):
         assert done.index(path) < unit, path
+    assert done.count(promoted_file("crypto")) == 1
+
+
+def test_on_a_host_that_has_no_records_yet_their_directory_comes_before_what_is_noted_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bare = alone()
+    bare = replace(bare, files={path: file for path, file in bare.files.items() if not path.startswith(RECORDS)})
+    done = steps(serving(bare), bare, monkeypatch)
+    assert done.index(RECORDS) < done.index(promoted_file("crypto")) < done.index(UNIT)
 
 
 def test_a_role_whose_standby_is_taken_away_keeps_what_its_unit_asks_until_the_unit_names_it_no_more(
