@@ -44,7 +44,7 @@ WORD = 64  # characters that are shown of a name
 
 def ask_host(state: State, host: PyinfraHost, instances: Sequence[Instance]) -> HostNow:
     """What the host says of its instances. Raises Unobserved."""
-    endpoints = [f"{item.address}:{port}" for item in instances for port in item.role.listens_on]
+    endpoints = [f"{address}:{port}" for item in instances for address in item.bound for port in item.role.listens_on]
     return read_host(
         state,
         host,
