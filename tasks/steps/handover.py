@@ -242,7 +242,7 @@ def forget_handovers(
     instances = {item.name: item for item in current(state).tier.hosts[host.name].instances}
     done = True
     for role in roles:
-        where = (instances[role].address, instances[role].role.port)
+        where = instances[role].where
         side = Side(state, host, role, where, passwords.get(role, {}).get(OPERATOR) or "")
         fence = handed_over_drop_in(role)
         directory = fence.rpartition("/")[0]
