@@ -156,7 +156,10 @@ def test_what_a_standby_has_of_the_address_is_taken_from_it(along: str, secrets_
 
 
 def test_what_an_address_is_asked_by_is_written_before_the_unit_that_keeps_it(along: str, secrets_file: Path) -> None:
-    result = looked(along, secrets_file, fresh, fresh)
+    def bare(host: Host) -> Observed:
+        return replace(fresh(host), packages={"iputils-arping": "3:20221126-1"})
+
+    result = looked(along, secrets_file, bare, bare)
     assert result.exit_code == 0, result.output
     names = result.names()
     assert names.index("Write what keeps addresses") < names.index("Keep addresses on their interface")
