@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import Annotated, Any
 
@@ -69,7 +69,7 @@ Text = Annotated[str, text_rule(str)]
 # Of the length that, with .env behind it, is the name of a file everywhere.
 UserName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-OURS = ("name", OWN_RIGHTS, "backed_up", "measured", "paired")  # fields of a Role that no file says
+OURS = ("name", OWN_RIGHTS, "backed_up", "measured", "paired", "own_address")  # fields of a Role that no file says
 # With redis- before it, it is the name of a user, of at most 31 characters.
 RoleName = Annotated[str, Field(strict=True, pattern=ROLE_NAME, max_length=25)]
 
@@ -96,6 +96,7 @@ class Role(Settings, Rights):
     backed_up: Flag = False  # as its host's redis_backup says (tasks/catalogue/backup.py)
     measured: Flag = False  # as its host's redis_metrics says (tasks/catalogue/metrics.py)
     paired: Flag = False  # as a group says: it has a standby (tasks/catalogue/standby.py)
+    own_address: IPv4Address | None = None  # of its host, of one whose address goes along with who serves it (ibid.)
 
     @model_validator(mode="after")
     def _services_are_distinct_users(self) -> Role:
@@ -135,6 +136,11 @@ class Role(Settings, Rights):
     def rights_of(self, service: str) -> Rights:
         """What one of the services may do."""
         return self.own_rights.get(service, self)
+
+    @property
+    def reached(self) -> str:
+        """The address on which its server listens on its host, whether it serves there or is the standby."""
+        return str(self.own_address or self.address)
 
     @property
     def forwarded_port(self) -> int | None:
@@ -307,15 +313,23 @@ def describe(error: ValidationError, missing: str = "add it to the role or to de
     return sorted(lines)
 
 
-def same_endpoint(roles: Mapping[str, list[Role]]) -> list[str]:
-    """Problems with endpoints claimed twice. `roles`: host name → the roles it carries."""
-    owners: dict[tuple[IPv4Address, int], list[str]] = {}
+def same_endpoint(roles: Mapping[str, list[Role]], pairs: Collection[str] = ()) -> list[str]:
+    """Problems with endpoints claimed twice. `roles`: host name → the roles it carries.
+
+    `pairs`: roles with a standby, which may have one address on both hosts (tasks/catalogue/along.py).
+    """
+    owners: dict[tuple[IPv4Address, int], dict[str, str]] = {}
     for host in sorted(roles):
         for role in roles[host]:
+            claim = f"{role.name} on {host}"
             for port in role.ports:
-                owners.setdefault((role.address, port), []).append(f"{role.name} on {host}")
+                owners.setdefault((role.address, port), {}).setdefault(
+                    role.name if role.name in pairs else claim, claim
+                )
+            for port in role.listens_on if role.own_address else ():
+                owners.setdefault((IPv4Address(role.reached), port), {})[claim] = claim
     return [
-        f"{address}:{port} is claimed by {' and '.join(claims)}: give each role an address and port of its own"
+        f"{address}:{port} is claimed by {' and '.join(claims.values())}: give each role an address and port of its own"
         for (address, port), claims in sorted(owners.items())
         if len(claims) > 1
     ]

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
+from types import MappingProxyType
 
+from tasks.catalogue.along import NOWHERE, Place, along_problems
 from tasks.catalogue.roles import Role
 
 STANDBY = "_standby"  # ends the name of a group, behind that of the role
 # What each host of a pair has of its own: where the role answers there, and whom it lets in beside the other one.
-OWN = ("address", "port", "inner_port", "allow_from", "tls", "backed_up", "measured", "paired")
+OWN = ("address", "port", "inner_port", "allow_from", "tls", "backed_up", "measured", "paired", "own_address")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Carried:
     standby_of: tuple[str, ...]
     secrets: object  # where its passwords are
     version: str | None  # of Redis, where it is pinned
+    place: Place = NOWHERE
 
 
 def named(words: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -52,9 +56,17 @@ def unfit_names(roles: Iterable[str]) -> Iterator[str]:
             yield f"roles.yaml: {role}: ends in {STANDBY}, which names the group of a role's standby: rename it"
 
 
-def paired(roles: Iterable[Role], names: Collection[str]) -> tuple[Role, ...]:
-    """The roles of a host, marked where they are those of a pair."""
-    return tuple(role.model_copy(update={"paired": True}) if role.name in names else role for role in roles)
+def paired(
+    roles: Iterable[Role], names: Collection[str], own: Mapping[str, IPv4Address] = MappingProxyType({})
+) -> tuple[Role, ...]:
+    """The roles of a host, marked where they are those of a pair.
+
+    `own`: by role, the host's own address, where the role's goes along with who serves it.
+    """
+    return tuple(
+        role.model_copy(update={"paired": True, "own_address": own.get(role.name)}) if role.name in names else role
+        for role in roles
+    )
 
 
 def pairs(hosts: Iterable[Carried]) -> tuple[Mapping[str, tuple[Carried, Carried]], list[str]]:
@@ -68,10 +80,16 @@ def pairs(hosts: Iterable[Carried]) -> tuple[Mapping[str, tuple[Carried, Carried
         wrong = list(_counted(role, own, standbys))
         if not wrong and own and standbys:
             wrong = list(_unlike(role, own[0], standbys[0]))
+            both = {host.host: (_role(role, host), host.place) for host in (own[0], standbys[0])}
+            wrong += along_problems(role, both, {item.address for host in hosts for item in host.roles})
         problems += wrong
         if not wrong and own and standbys:
             found[role] = (own[0], standbys[0])
     return found, problems
+
+
+def _role(name: str, host: Carried) -> Role:
+    return next(item for item in host.roles if item.name == name)
 
 
 def _counted(role: str, own: Collection[Carried], standbys: Collection[Carried]) -> Iterator[str]:
@@ -88,7 +106,7 @@ def _counted(role: str, own: Collection[Carried], standbys: Collection[Carried])
 
 def _unlike(role: str, own: Carried, standby: Carried) -> Iterator[str]:
     """Why two hosts cannot take each other's place."""
-    first, other = (next(item for item in host.roles if item.name == role) for host in (own, standby))
+    first, other = (_role(role, host) for host in (own, standby))
     differ = sorted(name for name, value in first.model_dump().items() if value != getattr(other, name))
     differ = [name for name in differ if name not in OWN] + ["tls"] * ((first.tls is None) != (other.tls is None))
     if differ:

@@ -26,6 +26,7 @@ class Along:
     """What brings a role's address along: the unit that keeps it on both hosts, and the new one's interface.
 
     `own`: the new host's own address, where the copy listens; `apart`: where the old server is reached in the end.
+    `pair`: the two stay, and each is reached at its host's own address at any time.
     """
 
     address: str
@@ -33,6 +34,12 @@ class Along:
     interface: str
     own: str
     apart: str
+    pair: bool = False
+
+    @property
+    def bound(self) -> str:
+        """Where the new server listens in the end, as its `bind` says it."""
+        return f"{self.address} {self.own}" if self.pair else self.address
 
 
 def along_with(

@@ -42,6 +42,7 @@ class Remedy(Enum):
     AFRESH = "start the exporter anew"
     RECORD = "record since when"
     PLACE = "put it there, and keep it there"
+    LEAVE = "take it from there"
     FOLLOW = "let it follow its primary"
     RENEW = "set it aside, and copy what its primary has"
 

@@ -213,7 +213,7 @@ def _holds_keys(leftover: Leftover) -> bool:
 def _as_leftover(instance: Instance, observed: Observed) -> Leftover:
     """A running server of a role that its host carries, in the words of one that is to end."""
     server = observed.servers.get(instance.name)
-    endpoint = (instance.address, instance.role.port)
+    endpoint = instance.where
     if server is None or server.refusal is not None or server.info.get("loading") != "0":
         return Leftover(instance.name, True, endpoint, because="it does not tell")
     return Leftover(instance.name, True, server.endpoint, count_keys(server.info)[0])

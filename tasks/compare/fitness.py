@@ -206,7 +206,7 @@ def _other_servers(desired: Host, observed: Observed, differences: Iterable[Diff
 
 def _clash(role: Role, listener: Listener) -> bool:
     """Whether the listener has a port of the role on its address."""
-    return listener.address in (str(role.address), "0.0.0.0", "*", "::") and listener.port in role.ports
+    return listener.address in (str(role.address), role.reached, "0.0.0.0", "*", "::") and listener.port in role.ports
 
 
 def _taken_ports(desired: Host, observed: Observed) -> Iterator[str]:

@@ -47,7 +47,7 @@ def passing_listeners(desired: Host, observed: Observed) -> frozenset[int]:
         for instance in desired.instances
         if observed.unit(instance.unit)["ActiveState"] == "activating"
         for listener in observed.listeners
-        if listener.address in (instance.address, *EVERYWHERE)
+        if listener.address in (instance.address, instance.role.reached, *EVERYWHERE)
         and listener.port in instance.role.listens_on
         and not listener.is_of(observed.pid(instance.unit))
     )
@@ -58,10 +58,10 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
     if observed.unit(instance.unit)["ActiveState"] != "active" or not pid:
         return
     config = observed.servers.get(instance.name, Server()).config
-    wanted_place = {"tls-port": "0", **instance.settings}
+    wanted_place = {"tls-port": "0", **instance.settings, **instance.following}
     if any(config.get(name, wanted_place[name]) != wanted_place[name] for name in PLACE):
         return  # its cause, the setting, is listed
-    wanted = {f"{instance.address}:{port}" for port in instance.role.listens_on}
+    wanted = {f"{address}:{port}" for address in instance.bound for port in instance.role.listens_on}
     found = {f"{item.address}:{item.port}" for item in observed.listeners if item.is_of(pid)}
     for lacking in sorted(wanted - found):
         yield Difference(instance.name, "listener", lacking, "listens", "does not listen", Remedy.RESTART)
@@ -72,7 +72,7 @@ def _own_listeners(instance: Instance, observed: Observed) -> Iterator[Differenc
 def _others_in_its_place(role: Role, observed: Observed, pids: Collection[int]) -> Iterator[Difference]:
     """Whoever listens where a role's clients go, and is no Redis, of which another difference tells."""
     for listener in observed.listeners:
-        its_place = listener.port in role.ports and listener.address in (str(role.address), *EVERYWHERE)
+        its_place = listener.port in role.ports and listener.address in (str(role.address), role.reached, *EVERYWHERE)
         if its_place and not listener.process.startswith("redis-") and not any(map(listener.is_of, pids)):
             where = f"{listener.address}:{listener.port}"
             found = f"{listener.process}, pid {listener.pid}" if listener.pid else "another process"

@@ -67,8 +67,7 @@ def _open(desired: Host, observed: Observed) -> dict[Endpoint, str]:
     """Where clients get in as far as the host itself knows; what is wrong with others it has said."""
     listening = {(item.address, item.port) for item in observed.listeners}
     open_ports: dict[Endpoint, str] = {}
-    for role in desired.roles:
-        address = str(role.address)
+    for role, address in ((one, place) for one in desired.roles for place in (str(one.address), one.reached)):
         if (address, role.port) not in listening or address not in observed.addresses:
             continue
         own = {port for port in role.listens_on if (address, port) in listening}

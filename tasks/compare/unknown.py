@@ -90,7 +90,7 @@ def _listens_in_place(instance: Instance, observed: Observed) -> bool:
     """Whether the instance's own process was seen to listen on all of its ports."""
     pid = observed.pid(instance.unit)
     found = {(item.address, item.port) for item in observed.listeners if item.is_of(pid)}
-    return {(instance.address, port) for port in instance.role.listens_on} <= found
+    return {(address, port) for address in instance.bound for port in instance.role.listens_on} <= found
 
 
 def _loads_rules(item: Difference) -> bool:
@@ -148,7 +148,7 @@ def _between_states(instance: Instance, observed: Observed) -> Iterator[Unknown]
 
 def _unseen_server(instance: Instance, observed: Observed) -> Iterator[Unknown]:
     server = observed.servers.get(instance.name)
-    if server is None or server.refusal is None or instance.address not in observed.addresses:
+    if server is None or server.refusal is None or instance.where[0] not in observed.addresses:
         return  # it does not run, was seen, or its cause, the missing address, is listed
     listed = is_own_silence(server.refusal) and "listeners" not in observed.unseen
     if listed or is_difference(instance, server.refusal):
@@ -228,7 +228,7 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
             "gets no password"
         ),
         Cause.FORBIDDEN: ALLOW_TUNNELS,
-        Cause.CLOSED: f"see with ss -ltnp whether {instance.address}:{port} is listened on, and try again",
+        Cause.CLOSED: f"see with ss -ltnp whether {instance.where[0]}:{port} is listened on, and try again",
         Cause.BROKEN: "try again; if it stays, see the journal of sshd and of the unit",
         Cause.SILENT: (
             f"see whether its process is stopped or swaps (ps -o stat,rss,cmd -p PID), or wait: "
@@ -251,7 +251,7 @@ def way_out(instance: Instance, refusal: Refusal) -> str:
             f"systemctl restart {instance.unit}; one that asks for a certificate is shown what tls.clients has; a role "
             "that is to speak TLS no more gets its tls block back and tls.port first (README, TLS): it is left alone"
         ),
-        Cause.STRANGE: f"see with ss -ltnp who answers on {instance.address}:{port}",
+        Cause.STRANGE: f"see with ss -ltnp who answers on {instance.where[0]}:{port}",
         Cause.DENIED: "somebody opened the user default: deploy",
     }
     return ways[refusal.cause]

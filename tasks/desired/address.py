@@ -10,7 +10,14 @@ from ipaddress import IPv4Address
 
 from tasks.catalogue.roles import Role
 from tasks.desired.host import File, OwnAddress
-from tasks.desired.paths import UNITS, unit_name
+from tasks.desired.paths import (
+    UNITS,
+    copy_drop_in,
+    guard_file,
+    handed_over_drop_in,
+    served_file,
+    unit_name,
+)
 from tasks.desired.rendering import render, unit_digest
 
 ARPING = "iputils-arping"
@@ -39,4 +46,14 @@ def apart(address: str) -> str:
 
 
 def _text(role: Role, interface: str, digest: str) -> str:
-    return render("redis-address.service.j2", role=role, unit=unit_name(role.name), interface=interface, digest=digest)
+    name = role.name
+    return render(
+        "redis-address.service.j2",
+        role=role,
+        unit=unit_name(name),
+        interface=interface,
+        digest=digest,
+        kept_back=[copy_drop_in(name), handed_over_drop_in(name)],
+        served=served_file(name),
+        guard=guard_file(name),
+    )

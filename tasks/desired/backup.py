@@ -54,7 +54,7 @@ def backup_plan(host: str, role: Role, backup: Backup, of: str = "", on_both: bo
         "name": role.appendfilename,
         "snapshot": snapshot_file(role).rpartition("/")[2],
         "databases": str(role.databases),
-        "address": str(role.address),
+        "address": role.reached,
         "port": str(role.port),
         "tls": "yes" if role.speaks_tls(role.port) else "no",
         "host": host_word(of or host),

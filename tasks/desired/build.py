@@ -112,9 +112,10 @@ def desired_host(
         if role.forwarded_port is not None
     )
     fences = tuple(
-        Fence(role.name, str(role.address), port, tuple(map(_as_listed, with_peer(role.allow_from, role.name, pairs))))
+        Fence(role.name, address, port, tuple(map(_as_listed, with_peer(role.allow_from, role.name, pairs))))
         for role in roles
         if role.allow_from is not None
+        for address in dict.fromkeys((str(role.address), role.reached))
         for port in role.listens_on
     )
     if metrics is not None and metrics.allow_from is not None:
@@ -354,7 +355,7 @@ def _inner_port_unit(digest: str) -> str:
 def settings(role: Role) -> dict[str, str]:
     """Every directive of a role's redis.conf: its own, and those that place and fence the instance."""
     placed = {
-        "bind": str(role.address),
+        "bind": " ".join(dict.fromkeys((str(role.address), role.reached))),
         "protected-mode": "yes",  # second fence, should the ACL file ever be lost (redis.io docs, security)
         "daemonize": "no",
         "supervised": "systemd",

@@ -97,7 +97,7 @@ def _guard_files(host: Host, pair: Pair, passwords: Passwords) -> list[File]:
     role = next(item for item in host.roles if item.name == pair.role)
     known = all_of(passwords[role.name].get(REPLICATION))
     return [
-        File(guard_file(role.name), guard_text(role.name, (str(role.address), role.port), pair.there), role=role.name),
+        File(guard_file(role.name), guard_text(role.name, (role.reached, role.port), pair.there), role=role.name),
         File(peer_file(role.name), peer_text(known), mode="0600", role=role.name, secret=True),
     ]
 

@@ -162,6 +162,17 @@ class Instance:
         return str(self.role.address)
 
     @property
+    def where(self) -> tuple[str, int]:
+        """Where it is spoken to on its host, whether it serves there or is the standby."""
+        return self.role.reached, self.role.port
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The addresses that it listens on: a standby has none that is where its role is served."""
+        goes_along = self.role.own_address is not None
+        return tuple(dict.fromkeys([*([] if goes_along and self.is_standby else [self.address]), self.role.reached]))
+
+    @property
     def asks_certificates(self) -> bool:
         """Whether its clients may or must show certificates, which its ca has signed."""
         return self.credentials is not None and self.settings.get("tls-auth-clients", "no") != "no"
@@ -234,11 +245,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class OwnAddress:
-    """A role's address that this tool keeps on an interface of its host; `digest`: of the text of its unit."""
+    """A role's address that this tool keeps on an interface of its host; `digest`: of the text of its unit.
+
+    `there`: the host that has it instead, where the role's address goes along with who serves it and that one does.
+    """
 
     role: Role
     interface: str
     digest: str
+    there: str = ""
 
     @property
     def unit(self) -> str:

@@ -59,8 +59,8 @@ def target(instance: Instance) -> str:
     """How a scrape names an instance."""
     role = instance.role
     if instance.credentials is None:
-        return f"redis://{role.address}:{role.port}"
-    return f"rediss://{role.address}:{role.tls_port}"
+        return f"redis://{role.reached}:{role.port}"
+    return f"rediss://{role.reached}:{role.tls_port}"
 
 
 def passwords_text(instances: Sequence[Instance], passwords: Passwords) -> str:

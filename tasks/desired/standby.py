@@ -11,6 +11,7 @@ from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, collapse_addresses
 
 from tasks.catalogue.acl_rules import REPLICATION
+from tasks.catalogue.roles import Role
 from tasks.catalogue.secret import newest, revealed
 from tasks.desired.host import File, Host, Instance, Pair, Passwords
 from tasks.desired.paths import config_file, copy_drop_in, copy_file
@@ -81,7 +82,7 @@ def _filled(pair: Pair, instance: Instance, password: str | None) -> Pair:
 def following(instance: Instance, pair: Pair, password: str | None) -> dict[str, str]:
     """What a standby says of itself beside its role's settings, as CONFIG GET does: directive → value.
 
-    It comes from the role's own address: who lets that in lets it in. It answers nobody with what its primary may have
+    It comes from where it listens: who lets that in lets it in. It answers nobody with what its primary may have
     changed since. One whose data does not outlive it keeps nothing of what came over the network.
     """
     persistent = instance.role.appendonly or bool(instance.role.save)
@@ -89,9 +90,11 @@ def following(instance: Instance, pair: Pair, password: str | None) -> dict[str,
         "replicaof": f"{pair.there[0]} {pair.there[1]}",
         "masteruser": REPLICATION,
         "masterauth": newest(password) if password else "",
-        "bind-source-addr": instance.address,
+        "bind-source-addr": instance.role.reached,
         "replica-serve-stale-data": "no",
     }
+    if instance.role.own_address is not None:
+        says["bind"] = instance.role.reached  # the role's address is where it is served
     return says if persistent else {**says, "rdb-del-sync-files": "yes"}
 
 
@@ -110,4 +113,11 @@ def _as_they_are(host: Host) -> Host:
     instances = tuple(
         replace(item, following=standbys[item.name].says if item.name in standbys else {}) for item in host.instances
     )
-    return replace(host, files=tuple(sorted(files, key=lambda file: file.path)), instances=instances)
+    addresses = tuple(replace(plan, there=_goes_to(plan.role, standbys)) for plan in host.addresses)
+    files = sorted(files, key=lambda file: file.path)
+    return replace(host, files=tuple(files), instances=instances, addresses=addresses)
+
+
+def _goes_to(role: Role, standbys: Mapping[str, Pair]) -> str:
+    """The host that has a role's address, where this one's server is the standby and it goes along; else empty."""
+    return standbys[role.name].peer if role.name in standbys and role.own_address is not None else ""

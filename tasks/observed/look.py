@@ -233,7 +233,7 @@ def endpoint(instance: Instance, seen: Observed) -> tuple[str, int] | Refusal:
 
     A Refusal where another may answer: that one gets no password.
     """
-    wanted = (instance.address, instance.role.port)
+    wanted = instance.where
     found = own_endpoint(seen.pid(instance.unit), wanted, sockets_of(seen))
     by_file = spoken_by_file(instance, seen)
     sealed = not isinstance(found, Refusal) and found[1] == int(by_file.get("tls-port", "0"))

@@ -39,7 +39,7 @@ MOST_CLIENTS = 5000  # more are counted, not listed: 5000 take 1.5 MiB and some 
 
 def ask_host(state: State, host: PyinfraHost, instances: Sequence[Instance]) -> HostNow:
     """What the host says of its instances. Raises Unobserved."""
-    endpoints = [f"{item.address}:{port}" for item in instances for port in item.role.listens_on]
+    endpoints = [f"{address}:{port}" for item in instances for address in item.bound for port in item.role.listens_on]
     return read_host(
         state,
         host,

@@ -85,7 +85,8 @@ def served(seen: Look) -> list[Instance]:
     return [
         item
         for item in seen.desired.instances
-        if known[item.name].refusal is None and known[item.name].endpoint == (item.address, item.role.port)
+        if known[item.name].refusal is None and known[item.name].endpoint == item.where
+        if item.is_standby or _is_its_own(seen, item.role, item.role.port)
     ]
 
 
@@ -225,7 +226,7 @@ def _meet_standby(host: Host, seen: Look, instance: Instance) -> list[Finding | 
     own = {user: password and newest(password) for user, password in seen.passwords[instance.name].items()}
     checks = standby_checks(role, own, stranger(role, seen.passwords), token)
     try:
-        replies = exchange(host, instance.address, role.port, [check.command for check in checks])
+        replies = exchange(host, *instance.where, [check.command for check in checks])
     except ExchangeError as error:
         return [_unproved(instance, error.refusal)]
     if away := turned_away(replies):

@@ -313,8 +313,9 @@ def replication(info: Mapping[str, str], behind: Lag | None = None) -> str:
 def connected(instance: Instance, now: HostNow | None) -> dict[str, int]:
     """Who is connected to a role, by address, as its host's kernel says it: the most first."""
     found: Counter[str] = Counter()
-    for port in instance.role.listens_on:
-        found.update((now.connections if now else {}).get((instance.address, port), {}))
+    for address in instance.bound:
+        for port in instance.role.listens_on:
+            found.update((now.connections if now else {}).get((address, port), {}))
     return dict(found.most_common())
 
 

@@ -90,7 +90,7 @@ def serving(state: State, run: Run, hosts: list[Host]) -> tuple[list[Host], list
     if lost:
         raise Refusal(listed("No endpoint is said: who serves a role is not known", lost))
     notes = [
-        f"{item.name}: {host.name} is its standby ({item.address}:{item.role.port}), which no service is sent to"
+        f"{item.name}: {host.name} is its standby ({item.where[0]}:{item.role.port}), which no service is sent to"
         for host in found
         for item in host.instances
         if item.is_standby

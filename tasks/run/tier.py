@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from pyinfra.api.host import Host as PyinfraHost
 
 from tasks.catalogue.acl_rules import OPERATOR
+from tasks.catalogue.along import Place, goes_along, own_of
 from tasks.catalogue.backup import NAME as BACKUP
 from tasks.catalogue.backup import PASSWORD as REPOSITORY
 from tasks.catalogue.backup import Source as BackupSource
@@ -164,7 +166,8 @@ def build_tier(
     Missing passwords are generated when `new_passwords`, else they stay None.
     """
     inputs, unplaced, likeness, problems = read_inputs(list(hosts), inventory_file, catalogue_file)
-    problems += same_endpoint({host.name: list(host.roles) for host in inputs})
+    standbys = {name for host in inputs for name in host.standby_of}
+    problems += same_endpoint({host.name: list(host.roles) for host in inputs}, standbys)
     problems += same_place({host.name: host.metrics.metrics for host in inputs if host.roles})
     homes, wrong = provers(
         {host.name: [role.name for role in host.roles] for host in inputs},
@@ -442,23 +445,35 @@ def read_inputs(
 def with_standbys(inputs: Sequence[HostInput]) -> tuple[list[HostInput], list[str]]:
     """The hosts, those of a pair with what they know of each other; and why some roles cannot have their standby."""
     found, problems = pairs(
-        Carried(item.name, item.roles, item.standby_of, str(item.secrets), item.redis_version) for item in inputs
+        Carried(item.name, item.roles, item.standby_of, str(item.secrets), item.redis_version, _place(item))
+        for item in inputs
     )
     by_name = {item.name: item for item in inputs}
     own: dict[str, list[Pair]] = {}
+    at_home: dict[str, dict[str, IPv4Address]] = {}  # host → role whose address goes along → the host's own
     for role, (first, standby) in found.items():
         for here, there, is_standby in ((first, standby, False), (standby, first, True)):
-            (other,) = (item for item in there.roles if item.name == role)
-            where = (str(other.address), other.port)
+            (mine,), (other,) = ([item for item in host.roles if item.name == role] for host in (here, there))
+            along = goes_along(mine, other)
+            where = (there.place.own if along else str(other.address), other.port)
+            at_home.setdefault(here.host, {}).update({role: IPv4Address(here.place.own)} if along else {})
             ssh = by_name[there.host].ssh
             pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, ssh)
             own.setdefault(here.host, []).append(pair)
     return [
-        replace(item, roles=paired(item.roles, {pair.role for pair in own[item.name]}), pairs=tuple(own[item.name]))
+        replace(
+            item,
+            roles=paired(item.roles, {pair.role for pair in own[item.name]}, at_home[item.name]),
+            pairs=tuple(own[item.name]),
+        )
         if item.name in own
         else item
         for item in inputs
     ], problems
+
+
+def _place(host: HostInput) -> Place:
+    return Place(host.interface, own_of(host.own_address, host.ssh))
 
 
 def _input(name: str, roles: tuple[Role, ...], data: Mapping[str, Any], inventory_file: str, scale: float) -> HostInput:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tasks.compare.difference import Remedy, chosen
-from tasks.desired.paths import UNITS
+from tasks.desired.guard import files_of_a_pair
+from tasks.desired.host import File, OwnAddress
+from tasks.desired.paths import BACKUP_TOOLS, UNITS
 from tasks.observed.script import script
 from tasks.run.survey import Look
 from tasks.steps.install import files_of
@@ -13,18 +15,34 @@ from tasks.steps.operations import run_commands, write_files
 def own_addresses(seen: Look) -> None:
     """The units that keep the roles' addresses are there and run; nobody else on their networks has these addresses.
 
-    One that comes along with its role has its file only: who gives it up still serves by it (move.py).
+    One that comes along with its role has its file only: who gives it up still serves by it (move.py). That of a pair
+    is first taken from its standby.
     """
-    files = files_of(seen, address_paths(seen))
-    due = {item.name for item in chosen(seen.differences, "address", remedy=Remedy.PLACE)}
-    units = [plan.unit for plan in seen.desired.addresses if str(plan.role.address) in due]
+    files = files_with_addresses(seen)
     if files:
-        write_files(name="Write what keeps addresses", files=files)
-    if units:
-        commands = [script("keep-address", unit=unit) for unit in units]
+        asked = (BACKUP_TOOLS, *_asked(seen))
+        write_files(name="Write what keeps addresses", files=files, before=asked)
+    if plans := _due(seen, Remedy.LEAVE):
+        commands = [script("release-address", address=str(plan.role.address), keeper=plan.unit) for plan in plans]
+        run_commands(name="Take addresses from standbys", commands=commands)
+    if plans := _due(seen, Remedy.PLACE):
+        commands = [script("keep-address", unit=plan.unit) for plan in plans]
         run_commands(name="Keep addresses on their interface", commands=commands)
 
 
-def address_paths(seen: Look) -> tuple[str, ...]:
-    """The files of the units that keep addresses, if there are any."""
-    return tuple(f"{UNITS}/{plan.unit}" for plan in seen.desired.addresses)
+def files_with_addresses(seen: Look) -> list[File]:
+    """The files of the units that keep addresses, and of what those ask before they take one, that differ."""
+    paths = {f"{UNITS}/{plan.unit}" for plan in seen.desired.addresses} | {*_asked(seen)}
+    paths |= {BACKUP_TOOLS} if _asked(seen) else set()
+    return [file for file in files_of(seen) if file.path in paths]
+
+
+def _asked(seen: Look) -> tuple[str, ...]:
+    """What is run and read before a start of units whose address goes along with who serves, if there are any."""
+    roles = [plan.role.name for plan in seen.desired.addresses if plan.role.own_address is not None]
+    return tuple(path for role in roles for path in files_of_a_pair(role))
+
+
+def _due(seen: Look, remedy: Remedy) -> list[OwnAddress]:
+    addresses = {item.name for item in chosen(seen.differences, "address", remedy=remedy)}
+    return [plan for plan in seen.desired.addresses if str(plan.role.address) in addresses]

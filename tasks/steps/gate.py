@@ -130,7 +130,7 @@ def _forget_other_databases(host: Host, instance: Instance, password: str, info:
 
 def write_log_anew(host: Host, instance: Instance, password: str) -> list[str]:
     """The log holds what the server has, and nothing else: a rewrite has begun after this call and ended well."""
-    where = (instance.address, instance.role.port)
+    where = instance.where
     try:
         login, replies = exchange_as(host, instance.unit, where, (OPERATOR, password), [("BGREWRITEAOF",)])
     except ExchangeError as error:
@@ -147,7 +147,7 @@ def _write_witnesses(host: Host, instance: Instance, own: Mapping[str, str | Non
     """A service wrote in every way it may, unless the role would drop keys for it; what is refused is no witness."""
     if witness.is_full(found.info):
         return
-    where = (instance.address, instance.role.port)
+    where = instance.where
     service, written = witness.of_a_service(instance.role, witness.of_a_gate(instance.name, secrets.token_hex(8)))
     try:
         login = service, own.get(service) or ""
@@ -190,7 +190,7 @@ def after(
     `previously`: it runs as it did before this deploy, at the address and port and with the log it had then.
     """
     own = passwords[instance.name]
-    where = previously.endpoint if previously else (instance.address, instance.role.port)
+    where = previously.endpoint if previously else instance.where
     info = wait_until_calm(host, instance, own.get(OPERATOR) or "", where)
     if isinstance(info, Refusal):
         return ["nothing of it listens after the start"] if info.cause in NOT_THERE else info
@@ -281,7 +281,7 @@ def is_busy(info: Info) -> bool:
 
 def read_info(host: Host, instance: Instance, password: str, where: Endpoint | None = None) -> Info | Refusal:
     """INFO of an instance as a mapping, or why it cannot be had; `where` if not at its own address and port."""
-    where = where or (instance.address, instance.role.port)
+    where = where or instance.where
     try:
         login, replies = exchange_as(host, instance.unit, where, (OPERATOR, password), [("INFO", "everything")])
         refused = [reply for reply in (login, *replies) if isinstance(reply, ReplyError)]

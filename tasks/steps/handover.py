@@ -19,7 +19,15 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES, REPLICATION, TAKEOVER_RULES
+from tasks.catalogue.acl_rules import (
+    BINDER,
+    HANDOVER,
+    HANDOVER_RULES,
+    OPERATOR,
+    REBIND_RULES,
+    REPLICATION,
+    TAKEOVER_RULES,
+)
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.cut_short import has_served
 from tasks.compare.moving import Move
@@ -172,7 +180,7 @@ def hand_over(move: Move, instance: Instance, old: Side, new: Side, password: st
     old.ask(("CONFIG", "SET", "masteruser", REPLICATION, "masterauth", password, *FRESH, *sealed))
     if move.along:
         old.ask(("CONFIG", "SET", "bind", f"{move.along.address} {move.along.apart}"))
-    begun = run_command(new.state, new.host, take_over_script(move, note, "no"), _told(move, new, password))
+    begun = run_command(new.state, new.host, take_over_script(move, note, "no"), told(move, new, password))
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: nothing can wait there for the handover: {begun.output}")
     done = run_command(
@@ -189,13 +197,18 @@ def hand_over(move: Move, instance: Instance, old: Side, new: Side, password: st
     return said
 
 
-def _told(move: Move, new: Side, password: str) -> str:
+def told(move: Move, new: Side, password: str) -> str:
     """What take-over.sh reads; where the address comes along, the password of who may bind the server to it, too."""
     if move.along is None:
         return f"{revealed(password)}\n"
     owner = Secret(secrets.token_hex(32), ())
-    new.allow(HANDOVER, f"-@all +ping {REBIND_RULES}", owner)
+    new.allow(owner_of(move), f"-@all +ping {REBIND_RULES}", owner)
     return f"{revealed(password)} {revealed(owner)}\n"
+
+
+def owner_of(move: Move) -> str:
+    """The user of the new server who may bind it: none of those that the old host is told a password of. Pure."""
+    return BINDER if move.along and move.along.pair else HANDOVER
 
 
 def wait_until_over(move: Move, old: Side) -> None:
@@ -229,7 +242,7 @@ def forget_handovers(
     instances = {item.name: item for item in current(state).tier.hosts[host.name].instances}
     done = True
     for role in roles:
-        where = (instances[role].address, instances[role].role.port)
+        where = instances[role].where
         side = Side(state, host, role, where, passwords.get(role, {}).get(OPERATOR) or "")
         fence = handed_over_drop_in(role)
         directory = fence.rpartition("/")[0]
@@ -256,7 +269,7 @@ def settle(move: Move, instance: Instance, old: Side, new: Side, password: str, 
     if info.get("role") != "slave":
         raise MoveFailed(f"{move.source}: {NOT_HANDED_OVER}: its role is {info.get('role')}, it serves as before")
     _start_again(move, new, info)
-    _release(move, old)
+    release_address(move, old)
     there = within(BACK, new.info)
     if there.get("role") != "master" and (lacking := unsettled(instance, old, new, (info, there), move.copied_at)):
         raise MoveFailed(
@@ -270,12 +283,12 @@ def settle(move: Move, instance: Instance, old: Side, new: Side, password: str, 
     new.allow(REPLICATION, TAKEOVER_RULES, password)
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=REPLICATION, password=password)
-    begun = run_command(new.state, new.host, take_over_script(move, note, "yes"), _told(move, new, password), CHANGE)
+    begun = run_command(new.state, new.host, take_over_script(move, note, "yes"), told(move, new, password), CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{move.target}: it serves, and its next start is not settled: {begun.output}: deploy again")
 
 
-def _release(move: Move, old: Side) -> None:
+def release_address(move: Move, old: Side) -> None:
     """A server that follows the new one has ended its clients, and its address is free. Raises MoveFailed if not seen.
 
     First no client is left: behind the address, which leaves, nobody would hear that his connection is gone.
@@ -439,9 +452,10 @@ def take_over_script(move: Move, note: Note, waits: str, user: str = REPLICATION
         "take-over",
         tls=tls_words(move),
         address=move.along.address if move.along else "",
+        bound=move.along.bound if move.along else "",
         interface=move.along.interface if move.along else "",
         keeper=move.along.keeper if move.along else "",
-        owner=HANDOVER,
+        owner=owner_of(move),
         user=user,
         host=host,
         port=port,

@@ -33,7 +33,7 @@ from tasks.observed.bounds import ASIDE_PATIENCE
 from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
-from tasks.steps.addresses import address_paths
+from tasks.steps.addresses import files_with_addresses
 from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.handover import forget_handovers
@@ -188,10 +188,11 @@ def write_instances(seen: Look, beginning: Sequence[Instance]) -> None:
     """
     files = files_of(
         seen,
-        outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS, *certificates(seen), *address_paths(seen)),
+        outside=(*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES, RECORDS, *certificates(seen)),
     )
-    files = [file for file in files if file.path != DATA_ROOT]
-    noted = [file for file in files_of(seen, (RECORDS,)) if file.path in guards(seen)]
+    written = files_with_addresses(seen)
+    files = [file for file in files if file.path != DATA_ROOT and file not in written]
+    noted = [file for file in files_of(seen, (RECORDS,)) if file.path in guards(seen) and file not in written]
     if noted:
         files += [*(file for file in files_of(seen, (RECORDS,)) if file.path == RECORDS), *noted]
     if files:

@@ -230,7 +230,7 @@ def _undone(move: Move, old: Side, new: Side) -> str:
             return f"{move.source} serves it no more, and {move.target} is not known to: nobody may: deploy again"
     except MoveFailed as error:
         return f"who serves it is not known ({error}): deploy again"
-    steps: list[Callable[[], object]] = [partial(_keep_address, move, old), old.forget, partial(_discard, new)]
+    steps: list[Callable[[], object]] = [partial(keep_address, move, old), old.forget, partial(_discard, new)]
     left = [str(error) for error in map(_failure, steps) if error]
     if not left:  # nobody else can serve: nothing keeps the old one from its next start any more
         done = run_command(old.state, old.host, forget_moves(move.role))
@@ -242,7 +242,7 @@ def _undone(move: Move, old: Side, new: Side) -> str:
     return f"{move.source} serves it as before, and the copy on {move.target} is discarded: mend that and deploy again"
 
 
-def _keep_address(move: Move, old: Side) -> None:
+def keep_address(move: Move, old: Side) -> None:
     """The address of a role that stays is kept on its host as before. Raises MoveFailed when that is not seen.
 
     Before the server is bound to it. A handover has let it go only when its server followed another one.
@@ -282,7 +282,7 @@ def _set_aside(move: Move, instance: Instance, new: Side) -> None:
 def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
     """A copy follows the old server, by a password that is made for it."""
     password = Secret(secrets.token_hex(32), ())
-    _can_bring(move, new)
+    can_bring(move, new)
     old.allow(REPLICATION, REPLICATION_RULES, password)
     text = copy_text(move, password, is_persistent(instance.role))
     command = script(
@@ -300,7 +300,7 @@ def _begin(move: Move, instance: Instance, old: Side, new: Side) -> None:
         )
 
 
-def _can_bring(move: Move, new: Side) -> None:
+def can_bring(move: Move, new: Side) -> None:
     """The new host can take the address, which is not asked for amid the handover. Raises MoveFailed when it cannot."""
     if move.along is not None:
         there = f"test -e /sys/class/net/{move.along.interface} && test -x /usr/bin/arping"

@@ -15,7 +15,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR
+from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES
 from tasks.catalogue.data_names import DATA_IS_LOST, OLD_IS_OFF, PROMOTE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
@@ -245,7 +245,7 @@ def _ssh(state: State, pair: Pair) -> NotReached | None:
 def _side(state: State, run: Run, place: Place) -> Side:
     role, instance = place.instance.name, place.instance
     operator = run.tier.passwords[place.host.name].get(role, {}).get(OPERATOR) or ""
-    return Side(state, place.host, role, (instance.address, instance.role.port), operator)
+    return Side(state, place.host, role, instance.where, operator)
 
 
 def _kept(place: Place, action: Callable[[], None]) -> bool:
@@ -263,9 +263,10 @@ def _promote(state: State, run: Run, place: Place, fenced: Place | None = None) 
     """Whether it serves; `fenced`: the old one, where that is there and kept from its start, so that nobody asks it."""
     own, said = _side(state, run, place), ""
     password = Secret(secrets.token_hex(32))
-    where = [] if fenced else [f"{place.pair.there[0]}:{place.pair.there[1]}", *_ssh_place(state, place.pair)]
-    command = promote_script(place.seen.desired, place.instance, place.pair, where)
-    if not _kept(place, lambda: own.allow(HANDOVER, HANDOVER_RULES, password)):
+    places = [] if fenced else [f"{place.pair.there[0]}:{place.pair.there[1]}", *_ssh_place(state, place.pair)]
+    command = promote_script(place.seen.desired, place.instance, place.pair, places)
+    rules = f"{HANDOVER_RULES} {REBIND_RULES}" if place.instance.role.own_address else HANDOVER_RULES
+    if not _kept(place, lambda: own.allow(HANDOVER, rules, password)):
         return False
     done = run_command(state, place.host, command, f"{revealed(password)}\n", CHANGE)
     said = done.stdout.strip().rpartition("\n")[2]
@@ -279,13 +280,16 @@ def _promote(state: State, run: Run, place: Place, fenced: Place | None = None) 
         return False
     if not _kept(place, partial(_finish, own, place)):
         return False
-    now = f"{place.instance.address}:{place.instance.role.port}"
+    where = f"{place.instance.address}:{place.instance.role.port}"
+    anew = "" if place.instance.role.own_address else "; endpoints are to be written anew"
     place.say(
-        f"promoted: served by {place.host.name} at {now}; {place.pair.peer} serves it no more, whenever it is back: "
-        "deploy then, which makes it the standby and keeps what is there; endpoints are to be written anew",
+        f"promoted: served by {place.host.name} at {where}; {place.pair.peer} serves it no more, whenever it is back: "
+        f"deploy then, which makes it the standby and keeps what is there{anew}",
         "green",
     )
-    return True
+    if lacks := said.removeprefix(PROMOTED).partition("; ")[2]:
+        place.host.log_styled(f"{place.instance.name}: {printable(lacks)}", fg="red", log_func=logger.error)
+    return not lacks
 
 
 def _forget(own: Side) -> None:
@@ -311,15 +315,18 @@ def _ssh_place(state: State, pair: Pair) -> list[str]:
 def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequence[str]) -> str:
     """Shell that promotes a standby, in a unit of its own. Pure. `places`: where the old host is tried."""
     role = instance.name
+    plan = next((plan for plan in desired.addresses if plan.role.name == role and plan.role.own_address), None)
+    # Whoever answers there is the old one: it goes along with who serves the role.
+    at_role = [f"{instance.address}:{instance.role.port}"] if plan else []
     text = next(file.content or "" for file in desired.files if file.path == begun_file(role))
     job = script(
         "promote",
         role=role,
         unit=unit_name(role),
         user=HANDOVER,
-        host=instance.address,
+        host=instance.where[0],
         port=instance.role.port,
-        places=places,
+        places=[*places, *at_role] if places else [],
         old_host=pair.there[0],
         old_port=pair.there[1],
         drop_in=copy_drop_in(role),
@@ -334,5 +341,8 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequen
         note=NOTE,
         pause=HOLDS,
         patience=BACK,
+        address=instance.address if plan else "",
+        bound=" ".join((instance.address, instance.where[0])),
+        keeper=plan.unit if plan else "",
     )
     return detached("promote", role, job, PATIENCE, "yes")

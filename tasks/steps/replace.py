@@ -118,7 +118,7 @@ def put_in_place(place: Place, what: str, known: Mapping[str, str], copy: Copy |
 def _end(place: Place) -> CommandResult:
     """Its server has ended, unless the host has ended the restore; it is never killed."""
     instance, password = place.instance, place.passwords[place.instance.name].get("operator") or ""
-    where = (instance.address, instance.role.port)
+    where = instance.where
     command = while_watched(instance.name, ending.stop_script(instance.unit))
     return ending.ended(place.state, place.host, command, instance.unit, where, password)
 

@@ -159,7 +159,7 @@ def _restart(target: Target) -> bool:
 def _ended(target: Target, command: str) -> CommandResult:
     """How a stop or a restart of the unit ended. What keeps its server from its end is ended, or said."""
     instance = target.instance
-    where = (instance.address, instance.role.port)
+    where = instance.where
     password = target.passwords[instance.name].get(OPERATOR) or ""
     return ending.ended(target.state, target.host, command, instance.unit, where, password)
 

@@ -103,7 +103,7 @@ def sides(state: State, host: Host, instance: Instance, pair: Pair) -> tuple[Sid
     passwords = current(state).tier.passwords
     there, here = (
         Side(state, hosts[name], pair.role, where, passwords[name].get(pair.role, {}).get(OPERATOR) or "")
-        for name, where in ((pair.peer, pair.there), (host.name, (instance.address, instance.role.port)))
+        for name, where in ((pair.peer, pair.there), (host.name, instance.where))
     )
     return there, here
 

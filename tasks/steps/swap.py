@@ -9,17 +9,18 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
 
-from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, OPERATOR, SWAP_RULES
+from tasks.catalogue.acl_rules import BINDER, HANDOVER, HANDOVER_RULES, OPERATOR, REBIND_RULES, SWAP_RULES
 from tasks.catalogue.data_names import HANDOVER as WORD
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
 from tasks.catalogue.standby import is_older
+from tasks.compare.along import Along
 from tasks.compare.cut_short import may_have_served
 from tasks.compare.data_files import pieces
 from tasks.compare.moving import Move
@@ -59,8 +60,10 @@ from tasks.steps.handover import (
     hand_over_script,
     handing_over,
     keep_snapshot,
+    release_address,
     take_over_script,
     taking_over,
+    told,
     unsettled,
     wait_until_over,
     wait_until_settled,
@@ -68,7 +71,7 @@ from tasks.steps.handover import (
 )
 from tasks.steps.lives import carry_life
 from tasks.steps.lock import hold_now
-from tasks.steps.move import copy_problem, is_persistent
+from tasks.steps.move import can_bring, copy_problem, is_persistent, keep_address
 from tasks.steps.operations import file_command
 from tasks.steps.retire import supersede_command
 from tasks.steps.standby import compare_samples, wait_until_in_sync
@@ -94,8 +97,8 @@ class End:
 
     @property
     def where(self) -> tuple[str, int]:
-        """Where it listens."""
-        return self.instance.address, self.instance.role.port
+        """Where it listens, whether it serves there or not."""
+        return self.instance.where
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -121,7 +124,17 @@ class Swap:
     @property
     def move(self) -> Move:
         """As a move has it."""
-        return Move(self.role, self.old.name, self.new.name, self.old.where, self.new.where, 0, 0, self.cut_off)
+        move = Move(self.role, self.old.name, self.new.name, self.old.where, self.new.where, 0, 0, self.cut_off)
+        return replace(move, along=self.along)
+
+    @property
+    def along(self) -> Along | None:
+        """How the role's address goes along; None where each host has one of its own."""
+        plan = next((plan for plan in self.new.desired.addresses if plan.role.name == self.role), None)
+        if plan is None or plan.role.own_address is None:
+            return None
+        address = str(plan.role.address)
+        return Along(address, plan.unit, plan.interface, self.new.where[0], self.old.where[0], pair=True)
 
     def __str__(self) -> str:
         info = self.old.info
@@ -139,9 +152,12 @@ class Swap:
                 f"{self.old.name} is stopped then and keeps what it has: its Redis {info.get('redis_version')} cannot "
                 f"follow {self.new.info.get('redis_version')}, and there is no way back"
             )
+        address = f"then at {self.new.where[0]}:{self.new.where[1]}"
+        if self.along is not None:
+            address = f"{self.along.address} goes along"
         return (
             f"{self.role}: from {self.old.name} to {self.new.name}, {keys} key{'' if keys == 1 else 's'}, {size:.1f} "
-            f"MiB, clients pause about 1 s, then at {self.new.where[0]}:{self.new.where[1]}; {then}"
+            f"MiB, clients pause about 1 s, {address}; {then}"
         )
 
 
@@ -233,11 +249,11 @@ def ends_of(state: State, run: Run, role: str, looks: Mapping[str, Look]) -> lis
 
 
 def _cut_off(role: str, ends: Sequence[End]) -> Swap | None:
-    """A handover of which the old server's half is done: it follows, and the other one does not serve yet."""
+    """A handover of which the old server's half is done: it follows, and what keeps it from its next start is there."""
     first, other = ends
     for old, new in ((first, other), (other, first)):
         both = stance(old.instance, old.observed), stance(new.instance, new.observed)
-        if both[0] is Stance.DEMOTED and both[1] in (Stance.FOLLOWS, Stance.COPY):
+        if both[0] is Stance.DEMOTED and both[1] in (Stance.FOLLOWS, Stance.COPY, Stance.SERVES):
             return Swap(role, old, new, is_older(_version(old), _version(new)), cut_off=True)
     return None
 
@@ -255,13 +271,21 @@ def _cut_short(role: str, ends: Sequence[End], looks: Mapping[str, Look]) -> Swa
         noted = begun_file(role) in new.observed.files
         why = may_have_served(new.info if both[1] is Stance.FOLLOWS else None, noted, old.where)
         found = (
-            [f"{new.name}: {why}: it may have been told to serve: {by_hand(role, old.name, new.name)}"] if why else []
+            [f"{new.name}: {why}: it may have been told to serve: {by_hand(role, old.name, new.name)}{_also(old)}"]
+            if why
+            else []
         )
         found += [f"{old.name}: {item}" for item in _not_there(old, new, looks)]
         if found:
             raise Refusal(listed(f"{NOTHING}: {role}: {old.name} went down amid its handover to {new.name}", found))
         return Swap(role, old, new, ends=False, untold=True)
     return None
+
+
+def _also(end: End) -> str:
+    """What a person does beside, where the role's address goes along."""
+    keepers = [plan.unit for plan in end.desired.addresses if plan.role.own_address and plan.role == end.instance.role]
+    return f"; before that start, where it serves again: systemctl enable --now {keepers[0]}" if keepers else ""
 
 
 def _not_there(old: End, new: End, looks: Mapping[str, Look]) -> list[str]:
@@ -340,6 +364,7 @@ def _side(state: State, run: Run, end: End) -> Side:
 def _prepare(state: State, swap: Swap, old: Side, new: Side) -> None:
     """The new server has all, on disk too, and the old one knows whom it will follow. Raises MoveFailed."""
     instance = swap.new.instance
+    can_bring(swap.move, new)
     wait_until_in_sync(instance, old, new)
     if is_persistent(instance.role):
         # What came over the network lies under its snapshot's name, and is none that it saved.
@@ -366,8 +391,9 @@ def _copy_file(pair: Pair) -> File:
 
 
 def _following(pair: Pair) -> list[str]:
-    """What a server says beside whom it follows, as CONFIG SET takes it."""
-    return [revealed(text) for name, value in pair.says.items() if name != "replicaof" for text in (name, value)]
+    """What a server says beside whom it follows, as CONFIG SET takes it. Where it listens changes when it follows."""
+    later = ("replicaof", "bind")
+    return [revealed(text) for name, value in pair.says.items() if name not in later for text in (name, value)]
 
 
 def _keep_snapshot(state: State, swap: Swap, old: Side, new: Side) -> None:
@@ -382,9 +408,10 @@ def _handed_over(state: State, swap: Swap, old: Side, new: Side) -> str:
     of_old, of_new = (Secret(secrets.token_hex(32), ()) for _ in range(2))
     note = _note(swap)
     try:
-        old.allow(HANDOVER, HANDOVER_RULES, of_old)
+        old.allow(HANDOVER, f"{HANDOVER_RULES} {REBIND_RULES}" if swap.along else HANDOVER_RULES, of_old)
         new.allow(HANDOVER, SWAP_RULES, of_new)
-        begun = run_command(state, new.host, take_over_script(swap.move, note, "no", HANDOVER), f"{revealed(of_new)}\n")
+        job = take_over_script(swap.move, note, "no", HANDOVER)
+        begun = run_command(state, new.host, job, told(swap.move, new, of_new))
         if not begun.succeeded:
             raise MoveFailed(f"{swap.new.name}: nothing can wait there for the handover: {begun.output}")
     except MoveFailed as error:
@@ -428,6 +455,7 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     done = run_command(state, new.host, f"systemctl is-active --quiet {unit} || systemctl start {unit}", bound=CHANGE)
     if not done.succeeded:
         raise MoveFailed(f"{swap.new.name}: it does not start: {done.output.strip()}: nobody serves {swap.role}")
+    release_address(swap.move, old)
     there = within(BACK, new.info)
     serves = there.get("role") == "master"
     lacking = "" if serves else unsettled(swap.old.instance, old, new, (info, there), swap.new.where)
@@ -443,7 +471,7 @@ def _finished(state: State, swap: Swap, old: Side, new: Side) -> str:
     if there.get("role") != "master":
         new.ask(("REPLICAOF", "NO", "ONE"), user=HANDOVER, password=password)
     job = take_over_script(swap.move, _note(swap), "yes", HANDOVER)
-    begun = run_command(state, new.host, job, f"{revealed(password)}\n", CHANGE)
+    begun = run_command(state, new.host, job, told(swap.move, new, password), CHANGE)
     if not begun.succeeded:
         raise MoveFailed(f"{swap.new.name}: it serves, and its next start is not settled: {begun.output}: deploy")
     if is_persistent(swap.new.instance.role):
@@ -463,6 +491,10 @@ def _given_back(state: State, swap: Swap, old: Side, new: Side) -> str:
         raise MoveFailed(f"{swap.new.name}: {why} meanwhile: nothing was changed: run the same command again")
     fence, unit = handed_over_drop_in(swap.role), unit_name(swap.role)
     directory = fence.rpartition("/")[0]
+    if swap.along is not None:
+        # Its address is there before it is; what keeps it from its start keeps that away, too.
+        old.says(f"rm -f {fence} && sync {directory} && systemctl daemon-reload && echo lifted")
+        keep_address(swap.move, old)
     start = (
         f"rm -f {fence} && sync {directory} && systemctl daemon-reload && timeout {PATIENCE:.0f} systemctl start "
         f"{unit} && systemctl reset-failed {unit}; rmdir {directory} 2>/dev/null; systemctl is-active --quiet {unit}"
@@ -498,7 +530,8 @@ def save(new: Side) -> None:
 def _settled(state: State, run: Run, swap: Swap, old: Side, new: Side) -> str:
     """Both are what they are to be, from their next start on, too. Raises MoveFailed unless that is seen."""
     wait_until_settled(swap.move, new, _note(swap))
-    new.ask(("ACL", "DELUSER", HANDOVER), ("CONFIG", "SET", *(text for pair in OF_NONE.items() for text in pair)))
+    of_none = [text for pair in OF_NONE.items() for text in pair]
+    new.ask(("ACL", "DELUSER", HANDOVER, BINDER), ("CONFIG", "SET", *of_none))
     old.ask(("ACL", "DELUSER", HANDOVER))
     plan = next((item for item in run.tier.hosts[swap.new.name].backups if item.role.name == swap.role), None)
     carry_life(state, old.host, new.host, plan)
@@ -562,8 +595,9 @@ def _undone(swap: Swap, old: Side, new: Side) -> str:
         wait_until_over(swap.move, old)
         if within(BACK, old.info).get("role") != "master":
             return f"{swap.old.name} serves it no more, and {swap.new.name} is not known to: run the same command again"
+        keep_address(swap.move, old)
         new.says(f"systemctl stop {taking_over(role)} 2>/dev/null; echo stopped")
-        new.ask(("ACL", "DELUSER", HANDOVER))
+        new.ask(("ACL", "DELUSER", HANDOVER, BINDER))
         old.ask(("ACL", "DELUSER", HANDOVER), ("CONFIG", "SET", *(text for pair in OF_NONE.items() for text in pair)))
         old.says(f"rm -f {copy_file(role)} && echo gone")
     except MoveFailed as error:

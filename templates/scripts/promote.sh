@@ -5,7 +5,10 @@
 # until the old one was asked once more: who begins there asks this one first, so either that one sees that this one serves,
 # or it is there to be seen. What is seen then is undone, and nothing was written.
 # What it prints last says which it was: `promoted`, `not promoted` or `not known`.
+# `address`: the role's, where that goes along with who serves it (docs/decisions/0035): `keeper` takes it once the server serves,
+# and asks for it first, as at any start: who has it keeps it. The server listens at `bound` then.
 # Standard input: the password of `user` at the standby's own server.
+: "${address?}" "${bound?}" "${keeper?}"
 : "${role?}" "${unit?}" "${user?}" "${host?}" "${port?}" "${places?}" "${old_host?}" "${old_port?}" "${drop_in?}" "${copy?}"
 : "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${promoted?}" "${mark?}" "${served?}" "${note?}" "${pause?}" "${patience?}"
 IFS= read -r REDISCLI_AUTH
@@ -98,4 +101,17 @@ rmdir "${drop_in%/*}" 2>/dev/null
 own CLIENT UNPAUSE >&2
 systemctl unmask --quiet "$unit"
 systemctl enable --quiet "$unit"
+if [ -n "$address" ]; then
+  brought=$SECONDS
+  systemctl unmask --quiet "$keeper"
+  systemctl enable --quiet "$keeper"
+  systemctl restart "$keeper" >&2
+  until ip -o -4 address show to "$address/32" | grep -q . && said=$(own CONFIG SET bind "$bound") && [ "$said" = OK ]; do
+    [ $((SECONDS - brought)) -lt "$patience" ] || {
+      echo "promoted: $role is served here; $address is not here ($keeper says why), and nobody is served at it: deploy when it can be"
+      exit 0
+    }
+    sleep 0.2
+  done
+fi
 echo "promoted: $role is served here"

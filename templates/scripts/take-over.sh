@@ -7,9 +7,9 @@
 # `patience` seconds, it stays what it is: a copy. `snapshot`: of a role without a log, that is noted only with this file,
 # for its next start may find nothing until it has saved.
 # `address`: the role's, where that comes along (docs/decisions/0033), on `interface`, kept there by `keeper` from then on: the
-# server, at `host` until then, listens there alone. `tls`: how redis-cli speaks TLS, where it does. `served`: where one of a pair
+# server, at `host` until then, listens at `bound` alone. `tls`: how redis-cli speaks TLS, where it does. `served`: where one of a pair
 # notes that it serves (`serving`). Standard input: its password as `user`, and then as `owner`.
-: "${address?}" "${interface?}" "${keeper?}" "${owner?}" "${tls?}"
+: "${address?}" "${bound?}" "${interface?}" "${keeper?}" "${owner?}" "${tls?}"
 : "${user?}" "${host?}" "${port?}" "${drop_in?}" "${copy?}" "${unit?}" "${patience?}"
 : "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${served?}" "${serving?}"
 read -r REDISCLI_AUTH own
@@ -28,7 +28,7 @@ bring() {
     sleep 0.1
   done
   arping -q -U -c 1 -w 1 -I "$interface" "$address" &
-  until REDISCLI_AUTH=$own timeout 3 redis-cli -h "$host" -p "$port" --user "$owner" $tls CONFIG SET bind "$address" 2>/dev/null |
+  until REDISCLI_AUTH=$own timeout 3 redis-cli -h "$host" -p "$port" --user "$owner" $tls CONFIG SET bind "$bound" 2>/dev/null |
       grep -q '^OK' || REDISCLI_AUTH=$own timeout 3 redis-cli -h "$address" -p "$port" --user "$owner" $tls PING 2>/dev/null | grep -q '^PONG'; do
     [ $((SECONDS - began)) -lt "$patience" ] || return 1
     sleep 0.1

@@ -63,9 +63,15 @@ def is_in_sync(tier: Tier, host: str, role: str = "crypto", port: int = PORT) ->
 
 def told(tier: Tier, host: str, *command: "str | int") -> None:
     """Somebody who may do everything tells a server something."""
-    with at(tier, host) as known:
+    told_at(tier, ADDRESS[host], *command)
+
+
+def told_at(tier: Tier, address: str, *command: "str | int") -> None:
+    """The same, of the server at an address."""
+    operator = ("operator", tier.passwords["crypto"]["operator"])
+    with client(tier.lab.netns, address, PORT, *operator, every_right=True) as known:
         known.acl_setuser("test", enabled=True, passwords=["+a-password"], keys=["*"], categories=["+@all"])
-        with client(tier.lab.netns, ADDRESS[host], PORT, "test", "a-password", every_right=True) as anybody:
+        with client(tier.lab.netns, address, PORT, "test", "a-password", every_right=True) as anybody:
             anybody.execute_command(*command)
         known.acl_deluser("test")
 

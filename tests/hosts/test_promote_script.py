@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES
+from tasks.catalogue.acl_rules import HANDOVER, HANDOVER_RULES, REBIND_RULES
 from tasks.observed.script import script
 from tests.hosts.on_loopback import ACL, free_port, server, speaker, wait_for
 from tests.lab.tools import redis_programs
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.hosts
 
 PASSWORD = "a-password-of-the-run"
 OWN = "127.0.0.7"  # another address of the host
-LOCAL = f"{ACL}user {HANDOVER} on >{PASSWORD} {HANDOVER_RULES}\n"
+LOCAL = f"{ACL}user {HANDOVER} on >{PASSWORD} {HANDOVER_RULES} {REBIND_RULES}\n"
 SYSTEMCTL = """#!/bin/sh
 # What the host does when systemd is asked for the first time to read its units anew.
 echo "$*" >>{log}
@@ -59,16 +59,26 @@ class Standby:
         kept = self.drop_in.exists() and (self.directory / "crypto.copy").exists()
         return says["role"] == "slave" and says["master_port"] == self.old and kept and not self.mark.exists()
 
-    def promote(self, *places: str, pause: int = 60_000, amid: str = "") -> subprocess.CompletedProcess[str]:
-        """What the script says; `amid`: what happens on the way, when its next start is settled."""
+    def promote(
+        self, *places: str, pause: int = 60_000, amid: str = "", address: str = "", has_it: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """What the script says; `amid`: what happens on the way, when its next start is settled.
+
+        `address`: the role's, which goes along; `has_it`: whether its keeper gets it, for whom nobody else answers.
+        """
         bin = self.directory / "bin"
         bin.mkdir(exist_ok=True)
         (self.directory / "amid").touch()
         text = SYSTEMCTL.format(log=self.directory / "systemctl.log", then=self.directory / "amid", what=amid or ":")
         (bin / "systemctl").write_text(text)
         (bin / "systemctl").chmod(0o755)
+        (bin / "ip").write_text(f"#!/bin/sh\n{'echo a line' if has_it else ':'}\n")
+        (bin / "ip").chmod(0o755)
         job = script(
             "promote",
+            address=address,
+            bound=f"{address} 127.0.0.1",
+            keeper="caas-redis-address-crypto.service" if address else "",
             role="crypto",
             unit="redis-crypto.service",
             user=HANDOVER,
@@ -147,6 +157,26 @@ def test_a_standby_whose_primary_is_gone_serves_and_its_next_start_is_that_of_th
     assert standby.mark.read_text() == "# put in the place of the other one\n"
     assert (standby.directory / "records" / "crypto").read_text() == "# it has run here\n"
     assert (standby.directory / "run" / "crypto.served").exists()
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_one_whose_address_goes_along_takes_it_last_and_leaves_it_to_who_has_it(standby: Standby, has_it: bool) -> None:
+    done = standby.promote(NOBODY, address="127.0.0.5", has_it=has_it)
+    assert done.returncode == 0, done.stdout + done.stderr
+    there = "" if has_it else "; 127.0.0.5 is not here"
+    assert done.stdout.startswith(f"promoted: crypto is served here{there}")
+    assert standby.info()["role"] == "master"
+    asked = (standby.directory / "systemctl.log").read_text().splitlines()
+    assert asked[-2:] == [
+        "enable --quiet caas-redis-address-crypto.service",
+        "restart caas-redis-address-crypto.service",
+    ]
+    with redis.Redis("127.0.0.5", standby.port, socket_timeout=5) as client:
+        if has_it:
+            assert client.set("written", "at it")
+        else:
+            with pytest.raises(redis.ConnectionError):
+                client.ping()
 
 
 @pytest.mark.parametrize("how", ["takes connections", "refuses connections, so its host is there"])

@@ -341,7 +341,7 @@ class ScriptedConnector(FakeConnector):  # type: ignore[misc]
         now = self.site.states[self._now()](self._desired())
         for instance in self._desired().instances:
             answers = now.servers.get(instance.name) or last.servers.get(instance.name)
-            if answers and target[0] == instance.address and target[1] in instance.role.ports:
+            if answers and target[0] in (*instance.bound, instance.role.reached) and target[1] in instance.role.ports:
                 known = current(self.state).tier.passwords[self.host.name][instance.name]
                 server = self.servers.setdefault(instance.name, ScriptedRedis(instance, answers, {}, self.site.lenient))
                 server.state = answers

@@ -22,6 +22,10 @@ PAIR = """
 redis_crypto = ["redis-crypto"]
 redis_crypto_standby = [("redis-crypto-2", {"redis_overrides": {"crypto": {"address": "172.28.2.15"}}})]
 """
+ALONG = """
+redis_crypto = [("redis-crypto", {"ssh_hostname": "10.0.0.1", "redis_interface": "eth0"})]
+redis_crypto_standby = [("redis-crypto-2", {"ssh_hostname": "10.0.0.2", "redis_interface": "eth0"})]
+"""
 HANDOVER = "tasks/handover.py --data handover=crypto"
 
 
@@ -125,6 +129,53 @@ def test_a_handover_that_is_only_looked_at_changes_nothing(inventory: str, secre
     # On paper nobody says that its snapshot is written; on a host it does.
     assert [changing(result.commands(host)) for host in (ONE, OTHER)] == [[], []]
     assert {event.text for event in result.events if "SET" in event.text} == set()
+
+
+@pytest.fixture
+def along(tmp_path: Path) -> str:
+    """Both hosts have the role's one address from this tool."""
+    file = tmp_path / "along.py"
+    file.write_text(ALONG)
+    return str(file)
+
+
+def test_there_is_nothing_to_do_where_the_address_is_with_who_serves(along: str, secrets_file: Path) -> None:
+    result = looked(along, secrets_file, noted, noted, "deploy.py", "-y")
+    assert result.exit_code == 0, result.output
+    assert "nothing to change on 2 hosts" in result.output
+
+
+def test_what_a_standby_has_of_the_address_is_taken_from_it(along: str, secrets_file: Path) -> None:
+    def has_it_too(host: Host) -> Observed:
+        seen = noted(host)
+        seen = replace(seen, addresses=seen.addresses | {"172.28.2.5"})
+        return with_unit(seen, "caas-redis-address-crypto.service", ActiveState="active", UnitFileState="enabled")
+
+    result = looked(along, secrets_file, noted, has_it_too)
+    assert result.exit_code == 0, result.output
+    assert f"on {ONE} alone, which serves the role (take it from there)" in " ".join(result.output.split())
+    assert "Take addresses from standbys" in result.names()
+    assert "Keep addresses on their interface" not in result.names()
+
+
+def test_what_an_address_is_asked_by_is_written_before_the_unit_that_keeps_it(along: str, secrets_file: Path) -> None:
+    def bare(host: Host) -> Observed:
+        return replace(fresh(host), packages={"iputils-arping": "3:20221126-1"})
+
+    result = looked(along, secrets_file, bare, bare)
+    assert result.exit_code == 0, result.output
+    names = result.names()
+    assert names.index("Write what keeps addresses") < names.index("Keep addresses on their interface")
+
+
+def test_one_address_on_two_hosts_without_an_interface_is_refused_in_words(tmp_path: Path, secrets_file: Path) -> None:
+    file = tmp_path / "half.py"
+    file.write_text(ALONG.replace(', "redis_interface": "eth0"})]\nredis', "})]\nredis"))
+    result = looked(str(file), secrets_file, fresh, fresh)
+    assert result.exit_code != 0
+    said = " ".join(result.output.split())
+    assert "redis_interface of redis-crypto is not set, expected it on both" in said
+    assert "is claimed by" not in said
 
 
 def test_a_role_without_a_standby_is_not_handed_over(tmp_path: Path, secrets_file: Path) -> None:

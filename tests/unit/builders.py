@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from ipaddress import IPv4Address
 from runpy import run_path
 from types import MappingProxyType
 from typing import Any
@@ -113,12 +114,16 @@ def desired(
     name: str = "host-1",
     pairs: Sequence[Pair] = (),
     away: Sequence[Away] = (),
+    at_home: Mapping[str, str] = MappingProxyType({}),
     **overrides: Mapping[str, Any],
 ) -> Host:
-    """The desired state of one host that carries these roles; gateway alone when none is named."""
+    """The desired state of one host that carries these roles; gateway alone when none is named.
+
+    `at_home`: by role whose address goes along with who serves it, the host's own.
+    """
     built = roles(**overrides)
     carried = measured(backed_up([built[role] for role in names or ("gateway",)], backup), metrics)
-    carried = paired(carried, {pair.role for pair in pairs})
+    carried = paired(carried, {pair.role for pair in pairs}, {name: IPv4Address(own) for name, own in at_home.items()})
     own = {role.name: CREDENTIALS for role in carried if role.tls is not None}
     known = passwords(*carried)
     host = desired_host(
@@ -141,16 +146,30 @@ PAIR = {"one": "172.28.2.1", "other": "172.28.2.2"}  # the two hosts of a role w
 
 
 def pair_of(
-    role: str = "crypto", backups: Mapping[str, Backup | None] = MappingProxyType({}), **overrides: Any
+    role: str = "crypto",
+    backups: Mapping[str, Backup | None] = MappingProxyType({}),
+    along: bool = False,
+    **overrides: Any,
 ) -> dict[str, Host]:
-    """The two hosts of a role: `one`, which the inventory names, and `other`, its standby; with these backups."""
+    """The two hosts of a role: `one`, which the inventory names, and `other`, its standby; with these backups.
+
+    `along`: its address goes along with who serves it.
+    """
     port = roles()[role].port
     found = {}
     for name, peer in (("one", "other"), ("other", "one")):
         pair = Pair(role, peer, (PAIR[peer], port), name == "other", name == "other", ssh_there=PAIR[peer])
         pair = replace(pair, backed_up_there=backups.get(peer) is not None)
-        own: dict[str, Any] = {role: {"address": PAIR[name], **overrides}}
-        found[name] = desired(role, name=name, backup=backups.get(name), pairs=(pair,), **own)
+        own: dict[str, Any] = {role: {**({} if along else {"address": PAIR[name]}), **overrides}}
+        found[name] = desired(
+            role,
+            name=name,
+            backup=backups.get(name),
+            pairs=(pair,),
+            interface="eth0" if along else None,
+            at_home={role: PAIR[name]} if along else {},
+            **own,
+        )
     return found
 
 
@@ -188,7 +207,7 @@ def as_desired(host: Host) -> Observed:
         addresses=frozenset(
             {
                 "127.0.0.1",
-                *(item.address for item in host.instances),
+                *(address for item in host.instances for address in (*item.bound, item.role.reached)),
                 *([host.exporter.address] if host.exporter else []),
             }
         ),
@@ -200,8 +219,9 @@ def as_desired(host: Host) -> Observed:
                 if host.exporter
             ),
             *(
-                Listener(instance.address, port, "redis-server", pids[instance.unit])
+                Listener(address, port, "redis-server", pids[instance.unit])
                 for instance in host.instances
+                for address in instance.bound
                 for port in instance.role.listens_on
             ),
         ),
@@ -217,7 +237,10 @@ def as_desired(host: Host) -> Observed:
             | ({"DropInPaths": copy_drop_in(unit.role)} if unit.role in standbys else {})
             for unit in host.units
         }
-        | {plan.unit: _unit("enabled", "active", LAST_PID + number) for number, plan in enumerate(host.addresses)},
+        | {
+            plan.unit: _unit("disabled", "inactive", 0) if plan.there else _unit("enabled", "active", LAST_PID + number)
+            for number, plan in enumerate(host.addresses)
+        },
         binaries={
             **dict.fromkeys(pids.values(), "/usr/bin/redis-check-rdb"),
             **dict.fromkeys(owner.values(), "/usr/sbin/nft"),
@@ -226,7 +249,7 @@ def as_desired(host: Host) -> Observed:
         started={
             **{instance.unit: instance.unit_digest for instance in host.instances},
             **{unit.name: unit.digest for unit in host.units if unit.digest},
-            **{plan.unit: plan.digest for plan in host.addresses},
+            **{plan.unit: plan.digest for plan in host.addresses if not plan.there},
         },
         files={
             file.path: FileState(
@@ -286,10 +309,7 @@ def as_desired(host: Host) -> Observed:
         data_files={
             f"{data_directory(instance.name)}/{name}": 88 for instance in host.instances for name in _data(instance)
         },
-        servers={
-            instance.name: replace(server(instance), endpoint=(instance.address, instance.role.port))
-            for instance in host.instances
-        },
+        servers={instance.name: replace(server(instance), endpoint=instance.where) for instance in host.instances},
     )
 
 
@@ -346,7 +366,7 @@ def fresh(host: Host) -> Observed:
 
 
 def _unit(enabled: str, active: str, pid: int) -> dict[str, str]:
-    load = {"enabled": "loaded", "masked": "masked", "absent": "not-found"}[enabled]
+    load = {"enabled": "loaded", "disabled": "loaded", "masked": "masked", "absent": "not-found"}[enabled]
     return {
         "LoadState": load,
         "ActiveState": active,

@@ -135,6 +135,7 @@ def taken_over(tmp_path: Path, role: str, *, log: bool, saved: bool, begun: str 
         "take-over",
         tls=[],
         address="",
+        bound="",
         interface="",
         keeper="",
         owner="_handover",
@@ -220,7 +221,7 @@ echo "$*" >>{place}/told
 }
 
 
-def brought(tmp_path: Path, answers: int) -> list[str]:
+def brought(tmp_path: Path, answers: int, bound: str = "172.28.2.5") -> list[str]:
     """What take-over.sh did to the address; who asks the network for it gets an exit code of arping's."""
     for name, text in COMING.items():
         (tmp_path / name).write_text(text.replace("{place}", str(tmp_path)).replace("{answers}", str(answers)))
@@ -230,6 +231,7 @@ def brought(tmp_path: Path, answers: int) -> list[str]:
         "take-over",
         tls=[],
         address="172.28.2.5",
+        bound=bound,
         interface="eth0",
         keeper="keeper.service",
         owner="_handover",
@@ -259,6 +261,10 @@ def test_a_copy_that_serves_gets_the_address_that_nobody_answers_for_and_listens
     assert told[:2] == ["asked", "address replace 172.28.2.5/32 dev eth0"]
     assert {"announced", "bind 172.28.2.5"} <= set(told[2:4])
     assert told[-3:] == ["unmask --quiet keeper.service", "enable --quiet keeper.service", "restart keeper.service"]
+
+
+def test_one_of_a_pair_listens_at_its_hosts_own_address_besides(tmp_path: Path) -> None:
+    assert {"announced", "bind 172.28.2.5 10.0.0.2"} <= set(brought(tmp_path, 0, "172.28.2.5 10.0.0.2")[2:4])
 
 
 def test_an_address_that_somebody_answers_for_is_waited_for_by_its_unit(tmp_path: Path) -> None:

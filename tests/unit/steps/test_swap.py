@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import pytest
 
+from tasks.catalogue.acl_rules import HANDOVER
+from tasks.compare.along import Along
 from tasks.compare.difference import ByHand, Difference
 from tasks.compare.pairs import orient
 from tasks.desired.paths import begun_file, copy_drop_in
@@ -19,6 +21,7 @@ from tasks.observed.script import script
 from tasks.observed.state import FileState
 from tasks.run.ending import Refusal
 from tasks.run.survey import Look
+from tasks.steps.handover import Note, hand_over_script, take_over_script
 from tasks.steps.swap import End, Swap, _cut_off, _cut_short, _following, _obstacles
 from tests.unit.builders import as_desired, pair_of, passwords, roles, stopped, with_server, with_unit
 
@@ -28,10 +31,16 @@ WELL = {"rdb_last_bgsave_status": "ok", "aof_last_write_status": "ok"}
 
 
 def ends(
-    old: Mapping[str, str] | None = None, new: Mapping[str, str] | None = None, fenced: bool = False
+    old: Mapping[str, str] | None = None,
+    new: Mapping[str, str] | None = None,
+    fenced: bool = False,
+    along: bool = False,
 ) -> tuple[End, End]:
-    """The two hosts as they were seen; `old` and `new`: what else their servers say."""
-    hosts = pair_of()
+    """The two hosts as they were seen; `old` and `new`: what else their servers say.
+
+    `along`: the role's address goes along with who serves it.
+    """
+    hosts = pair_of(along=along)
     seen = {name: as_desired(host) for name, host in hosts.items()}
     said = {
         "one": {"role": "master", "db0": "keys=7,expires=0", **WELL, **(old or {})},
@@ -101,6 +110,40 @@ def test_the_plan_says_where_the_role_is_served_then() -> None:
         "crypto: from one to other, 7 keys, 1.9 MiB, clients pause about 1 s, then at 172.28.2.2:6383; one is its "
         "standby then"
     )
+
+
+def test_the_plan_says_that_an_address_goes_along_and_each_is_reached_at_its_hosts_own() -> None:
+    swap = Swap("crypto", *ends(along=True), ends=False)
+    assert str(swap) == (
+        "crypto: from one to other, 7 keys, 1.9 MiB, clients pause about 1 s, 172.28.2.5 goes along; one is its "
+        "standby then"
+    )
+    assert swap.along == Along(
+        "172.28.2.5", "caas-redis-address-crypto.service", "eth0", "172.28.2.2", "172.28.2.1", pair=True
+    )
+    assert (swap.move.copied_at, swap.move.along and swap.move.along.bound) == (
+        ("172.28.2.2", 6383),
+        "172.28.2.5 172.28.2.2",
+    )
+    assert Swap("crypto", *ends(), ends=False).along is None
+
+
+def test_each_half_of_a_handover_is_told_what_leaves_and_what_comes() -> None:
+    move = Swap("crypto", *ends(along=True), ends=False).move
+    out, into = hand_over_script(move, HANDOVER), take_over_script(move, Note("text"), "no", HANDOVER)
+    for words in ("host=172.28.2.1", "new_host=172.28.2.2", "address=172.28.2.5"):
+        assert words in out
+    for words in ("host=172.28.2.2", "interface=eth0", "owner=_binder", "user=_handover"):
+        assert words in into
+    assert "172.28.2.5 172.28.2.2" in into
+
+
+def test_one_that_serves_and_has_not_settled_is_finished() -> None:
+    told = {"role": "slave", "master_host": "172.28.2.2", "master_port": "6383"}
+    for along in (False, True):
+        found = _cut_off("crypto", ends(old=told, new={"role": "master"}, fenced=True, along=along))
+        assert found is not None
+        assert (found.old.name, found.new.name, found.cut_off) == ("one", "other", True)
 
 
 def test_the_plan_says_that_there_is_no_way_back_to_an_older_version() -> None:
@@ -185,6 +228,7 @@ def test_an_old_server_is_told_what_a_standby_says_but_not_yet_whom_it_follows()
     old, _ = ends()
     told = _following(old.pair)
     assert "replicaof" not in told
+    assert "bind" not in _following(ends(along=True)[0].pair)
     assert told[:4] == ["masteruser", "replication", "masterauth", "secret-of-crypto-replication"]
     assert str(old.pair) == str(old.pair).replace("secret-of-crypto-replication", "")
 
