@@ -21,7 +21,7 @@ from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.promotion import lag, promotion_problems
-from tasks.desired.guard import NOTE
+from tasks.desired.guard import NOTE, sealed_words
 from tasks.desired.host import Host, Instance, Pair
 from tasks.desired.paths import (
     begun_file,
@@ -256,6 +256,7 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, ssh: str = "")
         user=HANDOVER,
         host=instance.address,
         port=instance.role.port,
+        tls=sealed_words(role, instance.asks_certificates) if instance.role.copies_by_tls else [],
         places=[f"{pair.there[0]}:{pair.there[1]}", *([ssh] if ssh else [])],
         old_host=pair.there[0],
         old_port=pair.there[1],

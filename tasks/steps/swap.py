@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyinfra import logger
 from pyinfra.api.host import Host as PyinfraHost
@@ -22,7 +22,7 @@ from tasks.catalogue.secret import Secret, revealed
 from tasks.catalogue.standby import is_older
 from tasks.compare.cut_short import may_have_served
 from tasks.compare.data_files import pieces
-from tasks.compare.moving import Move
+from tasks.compare.moving import Move, Sealed
 from tasks.compare.pairs import Stance, by_hand, stance
 from tasks.compare.restarts import restart_refusals
 from tasks.desired.host import File, Host, Instance, Pair
@@ -69,7 +69,7 @@ from tasks.steps.lock import hold_now
 from tasks.steps.move import copy_problem, is_persistent
 from tasks.steps.operations import file_command
 from tasks.steps.retire import supersede_command
-from tasks.steps.standby import compare_samples, wait_until_in_sync
+from tasks.steps.standby import compare_samples, meet_other, wait_until_in_sync
 
 NOTHING = "Nothing was handed over"
 BUSY = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
@@ -119,7 +119,11 @@ class Swap:
     @property
     def move(self) -> Move:
         """As a move has it."""
-        return Move(self.role, self.old.name, self.new.name, self.old.where, self.new.where, 0, 0, self.cut_off)
+        made = Move(self.role, self.old.name, self.new.name, self.old.where, self.new.where, 0, 0, self.cut_off)
+        if not self.new.instance.role.copies_by_tls:
+            return made
+        asks = self.new.instance.asks_certificates
+        return replace(made, tls=Sealed(self.old.instance.address, self.new.instance.address, asks))
 
     def __str__(self) -> str:
         info = self.old.info
@@ -347,6 +351,9 @@ def _prepare(state: State, swap: Swap, old: Side, new: Side) -> None:
         _keep_snapshot(state, swap, old, new)
     compare_samples(old, new)
     _stage(state, swap, old)
+    # Each is about to tell the other one a password, and follow it.
+    meet_other(new, swap.new.instance, swap.new.pair)
+    meet_other(old, swap.old.instance, swap.old.pair)
 
 
 def _stage(state: State, swap: Swap, old: Side) -> None:

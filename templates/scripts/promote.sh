@@ -5,12 +5,13 @@
 # until the old one was asked once more: who begins there asks this one first, so either that one sees that this one serves,
 # or it is there to be seen. What is seen then is undone, and nothing was written.
 # What it prints last says which it was: `promoted`, `not promoted` or `not known`.
-# Standard input: the password of `user` at the standby's own server.
+# `tls`: how redis-cli speaks TLS, where it does. Standard input: the password of `user` at the standby's own server.
 : "${role?}" "${unit?}" "${user?}" "${host?}" "${port?}" "${places?}" "${old_host?}" "${old_port?}" "${drop_in?}" "${copy?}"
-: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${promoted?}" "${mark?}" "${served?}" "${note?}" "${pause?}" "${patience?}"
+: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${promoted?}" "${mark?}" "${served?}" "${note?}" "${pause?}" "${patience?}" "${tls?}"
 IFS= read -r REDISCLI_AUTH
 export REDISCLI_AUTH LC_ALL=C
-own() { timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning "$@" 2>&1 | tr -d '\r'; }
+# shellcheck disable=SC2086  # a list of plain words
+own() { timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning $tls "$@" 2>&1 | tr -d '\r'; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
 # What it says that it is, asked again while it says nothing: a host may be busy.
 says() {
