@@ -170,6 +170,11 @@ class Role(Settings, Rights):
         """Whether a client of the role speaks TLS on this port of it."""
         return self.tls_port is not None and (self.port if port == self.forwarded_port else port) == self.tls_port
 
+    @property
+    def copies_by_tls(self) -> bool:
+        """Whether its two servers speak TLS to each other: where they meet, which is its assigned port."""
+        return self.paired and self.speaks_tls(self.port)
+
     def way_in(self, inner: bool) -> int:
         """The port that its services are told; a role without an inner one has the assigned one only.
 

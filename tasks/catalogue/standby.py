@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from tasks.catalogue.along import NOWHERE, Place, along_problems
 from tasks.catalogue.roles import Role
+from tasks.catalogue.tls import Tls
 
 STANDBY = "_standby"  # ends the name of a group, behind that of the role
 # What each host of a pair has of its own: where the role answers there, and whom it lets in beside the other one.
@@ -108,16 +109,11 @@ def _unlike(role: str, own: Carried, standby: Carried) -> Iterator[str]:
     """Why two hosts cannot take each other's place."""
     first, other = (_role(role, host) for host in (own, standby))
     differ = sorted(name for name, value in first.model_dump().items() if value != getattr(other, name))
-    differ = [name for name in differ if name not in OWN] + ["tls"] * ((first.tls is None) != (other.tls is None))
+    differ = [*(name for name in differ if name not in OWN), *_spoken_otherwise(first.tls, other.tls)]
     if differ:
         yield (
             f"{standby.host}: {role}: {', '.join(differ)} of its standby is not that of {own.host}, expected the same "
             "of both, for the two take each other's place: say it in roles.yaml, or in redis_overrides of both"
-        )
-    if first.tls is not None or other.tls is not None:
-        yield (
-            f"{standby.host}: {role}: it has tls, expected none of a role with a standby, which replicates in clear: "
-            "take the standby out of its group"
         )
     if own.secrets != standby.secrets:
         yield (
@@ -129,6 +125,17 @@ def _unlike(role: str, own: Carried, standby: Carried) -> Iterator[str]:
             f"{standby.host}: {role}: its Redis {standby.version} is older than {own.version} of {own.host}, which "
             "could never hand over to it: pin redis_version to the same, or let the standby be the newer one"
         )
+
+
+def _spoken_otherwise(first: Tls | None, other: Tls | None) -> Iterator[str]:
+    """What of two blocks makes two servers speak differently; each has its own files, and its own port for a switch."""
+    if first is None or other is None:
+        yield from ["tls"] * (first is not other)
+        return
+    if first.client_auth != other.client_auth:
+        yield "tls.client_auth"
+    if (first.port is None) != (other.port is None):
+        yield "tls.port"
 
 
 def is_older(version: str | None, than: str | None) -> bool:

@@ -376,7 +376,9 @@ def _tls_settings(role: Role) -> dict[str, str]:
     if role.tls is None:
         return {}
     ports = {"port": str(role.plain_port or 0), "tls-port": str(role.tls_port)}
-    return {**ports, **server_settings(role.tls.client_auth, *tls_files(role.name))}
+    # Of either of a pair: nothing has to be told when the two take each other's place.
+    copies = {"tls-replication": "yes"} if role.copies_by_tls else {}
+    return {**ports, **copies, **server_settings(role.tls.client_auth, *tls_files(role.name))}
 
 
 def _unit_text(role: Role, digest: str) -> str:

@@ -22,6 +22,7 @@ from tasks.desired.paths import (
     peer_file,
     promoted_file,
     served_file,
+    tls_files,
     unit_name,
 )
 from tasks.desired.rendering import MANAGED
@@ -49,8 +50,20 @@ class Mark(Enum):
 Endpoint = tuple[str, int]  # address and port
 
 
-def guard_text(role: str, own: Endpoint, other: Endpoint) -> str:
-    """The program that is asked before each start: `own`, where the role is followed here; `other`, who is asked."""
+def sealed_words(role: str, asks: bool) -> list[str]:
+    """The options of redis-cli by which it speaks TLS to a role's servers, which ask for certificates or not.
+
+    It checks who signed the certificate, and not whom that is for.
+    """
+    pair, authority = tls_files(role)
+    return ["--tls", "--cacert", authority, *(["--cert", pair, "--key", pair] if asks else [])]
+
+
+def guard_text(role: str, own: Endpoint, other: Endpoint, tls: Sequence[str] = ()) -> str:
+    """The program that is asked before each start: `own`, where the role is followed here; `other`, who is asked.
+
+    `tls`: how redis-cli speaks TLS to it; in clear without.
+    """
     parameters = {
         "role": role,
         "unit": unit_name(role),
@@ -69,6 +82,7 @@ def guard_text(role: str, own: Endpoint, other: Endpoint) -> str:
         "memory": MEMORY,
         "tries": TRIES,
         "tells": "yes",
+        "tls": " ".join(tls),
     }
     given = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in parameters.items())
     return f"# {MANAGED}\n{given}{_source()}"
@@ -96,8 +110,11 @@ def with_guards(host: Host, passwords: Passwords) -> Host:
 def _guard_files(host: Host, pair: Pair, passwords: Passwords) -> list[File]:
     role = next(item for item in host.roles if item.name == pair.role)
     known = all_of(passwords[role.name].get(REPLICATION))
+    asks = role.tls is not None and role.tls.client_auth != "no"
+    tls = sealed_words(role.name, asks) if role.copies_by_tls else []
+    text = guard_text(role.name, (role.reached, role.port), pair.there, tls)
     return [
-        File(guard_file(role.name), guard_text(role.name, (role.reached, role.port), pair.there), role=role.name),
+        File(guard_file(role.name), text, role=role.name),
         File(peer_file(role.name), peer_text(known), mode="0600", role=role.name, secret=True),
     ]
 

@@ -22,11 +22,12 @@ from tasks.compare.runbook import in_words
 from tasks.compare.unknown import Unknown, way_out
 from tasks.desired.host import Exporter, Instance, Passwords
 from tasks.desired.paths import METRICS_UNIT, unit_name
-from tasks.observed.connection import begin
-from tasks.observed.exchange import ExchangeError, exchange
+from tasks.observed.connection import ConnectionBroken, TunnelRefused, begin
+from tasks.observed.exchange import ExchangeError, cause_of, exchange
 from tasks.observed.own_server import is_its_own, is_led_inward, sockets_of
 from tasks.observed.refusal import Cause, Refusal
 from tasks.observed.state import Server
+from tasks.observed.tls import Trust, Untrusted, meet_from
 from tasks.prove.behaviour import (
     Finding,
     evicted_meanwhile,
@@ -231,7 +232,27 @@ def _meet_standby(host: Host, seen: Look, instance: Instance) -> list[Finding | 
         return [_unproved(instance, error.refusal)]
     if away := turned_away(replies):
         return [_unproved(instance, away)]
-    return [*judge(role, role.port, checks, replies)]
+    return [*judge(role, role.port, checks, replies), *_meet_primary(host, seen, instance)]
+
+
+def _meet_primary(host: Host, seen: Look, instance: Instance) -> Iterator[Finding | Unknown]:
+    """What is wrong with whom a standby follows by TLS: Redis looks at who signed its certificate, and no further.
+
+    Nothing where it has no link, which its health says.
+    """
+    pair, server = seen.desired.pair_of(instance.name), seen.observed and seen.observed.servers.get(instance.name)
+    if pair is None or not server or not instance.role.copies_by_tls or server.info.get("master_link_status") != "up":
+        return
+    there = next(item for item in current(host.state).tier.hosts[pair.peer].instances if item.name == pair.role)
+    where = f"{pair.there[0]}:{pair.there[1]}"
+    try:
+        if there.credentials is not None:
+            meet_from(host, pair.there, Trust(there.credentials, True, there.address))
+    except Untrusted as error:
+        yield Finding(instance.name, f"whom it follows at {where}", f"the certificate of {pair.peer}", str(error))
+    except (ConnectionBroken, TunnelRefused) as error:
+        way = f"let {host.name} reach {where} from the address that SSH goes to as well"
+        yield Unknown(instance.name, "whom it follows", f"nobody answers at {where}: {error}", way, cause_of(error))
 
 
 def reading_port(seen: Look, role: Role) -> int:

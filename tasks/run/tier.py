@@ -5,7 +5,7 @@ Reads the catalogue, the inventory's host data and the secrets file; contacts no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -47,6 +47,7 @@ from tasks.catalogue.rotation import (
     undo_problems,
 )
 from tasks.catalogue.scaling import Smaller, scaled_roles
+from tasks.catalogue.sealed_pairs import sealed_pair_problems
 from tasks.catalogue.secret import Secret, all_of
 from tasks.catalogue.secrets_command import NAME as SECRETS_COMMAND
 from tasks.catalogue.secrets_command import SecretsCommand, malformed_command, secrets_from
@@ -227,6 +228,7 @@ def build_tier(
         away = _away(homes.get(host.name, []), inputs, passwords)
         made = _desired(host, passwords[host.name], awaited.get(host.secrets, []), credentials, away)
         desired[host.name] = _with_rotated(made, kept.get(host.secrets, NOTHING_KEPT))
+    problems += _sealed_pairs(inputs, speaking)
     everywhere = {role: found for own in speaking.values() for role, found in own.items()}
     for name, made in desired.items():
         elsewhere = {role: found for role, found in everywhere.items() if role not in speaking[name]}
@@ -286,6 +288,16 @@ def _credentials(host: HostInput, secrets: Secrets, now: datetime) -> tuple[dict
     if host.metrics.metrics is not None:
         problems += [f"{host.name}: {problem}" for problem in pair_problems(found)]
     return found, problems
+
+
+def _sealed_pairs(hosts: Iterable[HostInput], speaking: Mapping[str, Mapping[str, Credentials]]) -> Iterator[str]:
+    """What keeps the two hosts of a role that speaks TLS from speaking it to each other."""
+    for host in hosts:
+        for pair in host.pairs:
+            if pair.is_standby:
+                (address,) = (str(role.address) for role in host.roles if role.name == pair.role)
+                own = {name: found[pair.role] for name, found in speaking.items() if pair.role in found}
+                yield from sealed_pair_problems(pair.role, [(pair.peer, pair.there[0]), (host.name, address)], own)
 
 
 def _away(

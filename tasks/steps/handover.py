@@ -31,7 +31,7 @@ from tasks.catalogue.acl_rules import (
 from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.cut_short import has_served
 from tasks.compare.moving import Move
-from tasks.desired.guard import NOTE
+from tasks.desired.guard import NOTE, sealed_words
 from tasks.desired.host import Instance
 from tasks.desired.paths import (
     LOCK_DIRECTORY,
@@ -42,15 +42,15 @@ from tasks.desired.paths import (
     handed_over_drop_in,
     moved_file,
     snapshot_file,
-    tls_files,
     unit_name,
 )
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE
-from tasks.observed.connection import run_command
+from tasks.observed.connection import ConnectionBroken, TunnelRefused, run_command
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError, info_fields
 from tasks.observed.own_server import Endpoint, exchange_as
 from tasks.observed.refusal import Cause
 from tasks.observed.script import script
+from tasks.observed.tls import Trust, Untrusted, meet_from
 from tasks.run.session import current
 from tasks.steps.sandbox import as_role
 
@@ -209,6 +209,17 @@ def told(move: Move, new: Side, password: str) -> str:
 def owner_of(move: Move) -> str:
     """The user of the new server who may bind it: none of those that the old host is told a password of. Pure."""
     return BINDER if move.along and move.along.pair else HANDOVER
+
+
+def meet(side: Side, where: Endpoint, trust: Trust) -> None:
+    """Who answers at `where`, as seen from a side, is the role's. Raises MoveFailed when it does not show that.
+
+    Redis and redis-cli look at who signed a certificate, and not at whom it is for: any client's would do.
+    """
+    try:
+        meet_from(side.host, where, trust)
+    except (ConnectionBroken, TunnelRefused, Untrusted) as error:
+        raise MoveFailed(f"{side.host.name}: no TLS with {where[0]}:{where[1]}: {error}") from error
 
 
 def wait_until_over(move: Move, old: Side) -> None:
@@ -478,11 +489,7 @@ def tls_words(move: Move) -> list[str]:
 
     It checks who signed the certificate, and not whom that is for: who answers is met before (move.py).
     """
-    if move.tls is None:
-        return []
-    pair, authority = tls_files(move.role)
-    shown = ["--cert", pair, "--key", pair] if move.tls.asks else []
-    return ["--tls", "--cacert", authority, *shown]
+    return [] if move.tls is None else sealed_words(move.role, move.tls.asks)
 
 
 def handing_over(role: str) -> str:

@@ -37,10 +37,10 @@ from tasks.desired.paths import (
     user_name,
 )
 from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
-from tasks.observed.connection import ConnectionBroken, TunnelRefused, run_command
+from tasks.observed.connection import run_command
 from tasks.observed.own_server import Endpoint
 from tasks.observed.script import script
-from tasks.observed.tls import Trust, Untrusted, learn_more, meet_from
+from tasks.observed.tls import Trust, learn_more
 from tasks.run.fault import fault
 from tasks.run.session import current
 from tasks.run.survey import Look
@@ -53,6 +53,7 @@ from tasks.steps.handover import (
     Note,
     Side,
     hand_over,
+    meet,
     settle,
     taking_over,
     wait_until_over,
@@ -164,16 +165,10 @@ def _trusted(state: State, move: Move) -> tuple[Trust, Trust]:
 
 
 def _meet(move: Move, side: Side, where: Endpoint) -> None:
-    """Who answers at `where`, as seen from a side, is the other one. Raises MoveFailed when it does not show that.
-
-    Redis and redis-cli look at who signed a certificate, and not at whom it is for: any client's would do.
-    """
+    """Who answers at `where`, as seen from a side, is the other one. Raises MoveFailed when it does not show that."""
     if move.tls is not None:
         old, new = _trusted(side.state, move)
-        try:
-            meet_from(side.host, where, new if where == move.copied_at else old)
-        except (ConnectionBroken, TunnelRefused, Untrusted) as error:
-            raise MoveFailed(f"{side.host.name}: no TLS with {where[0]}:{where[1]}: {error}") from error
+        meet(side, where, new if where == move.copied_at else old)
 
 
 def _move(state: State, move: Move) -> None:

@@ -23,7 +23,7 @@ from tasks.catalogue.secret import Secret, revealed
 from tasks.compare.data_files import pieces
 from tasks.compare.pairs import WITHOUT, Stance, stance
 from tasks.compare.promotion import NotReached, lag, promotion_problems
-from tasks.desired.guard import MARK, NOTE
+from tasks.desired.guard import MARK, NOTE, sealed_words
 from tasks.desired.host import Host, Instance, Pair
 from tasks.desired.paths import (
     begun_file,
@@ -326,6 +326,7 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequen
         user=HANDOVER,
         host=instance.where[0],
         port=instance.role.port,
+        tls=sealed_words(role, instance.asks_certificates) if instance.role.copies_by_tls else [],
         places=[*places, *at_role] if places else [],
         old_host=pair.there[0],
         old_port=pair.there[1],

@@ -27,9 +27,10 @@ from tasks.observed.bounds import ASIDE_PATIENCE, CHANGE, PATIENCE
 from tasks.observed.connection import run_command
 from tasks.observed.script import script
 from tasks.observed.state import count_keys
+from tasks.observed.tls import Trust
 from tasks.run.session import current
 from tasks.run.survey import Look
-from tasks.steps.handover import BACK, POLL, MoveFailed, Side, within
+from tasks.steps.handover import BACK, POLL, MoveFailed, Side, meet, within
 from tasks.steps.instances import by_role
 from tasks.steps.move import HELD_BACK, NO_LINK, TRIES, copy_problem, is_on_its_way
 from tasks.steps.operations import call
@@ -118,6 +119,7 @@ def follow(state: State, host: Host, instance: Instance, pair: Pair, paths: Sequ
     role = within(BACK, primary.info).get("role")
     if role != "master":
         raise MoveFailed(f"{pair.peer}: its role is {role} meanwhile, expected master: deploy again")
+    meet_other(own, instance, pair)
     is_down = own.says(f"systemctl show -P MainPID {instance.unit}") == "0"
     if is_down and aside:
         set_aside(state, host, instance)
@@ -143,6 +145,19 @@ def _is_replaceable(state: State, primary: Side) -> None:
     primary.says(f"rm -f {mark}; sync {RECORDS} && echo gone")
     as_it_is = with_notes(run.tier.hosts[name], {primary.role: Mark.GONE})
     run.tier = replace(run.tier, hosts={**run.tier.hosts, name: as_it_is})
+
+
+def meet_other(own: Side, instance: Instance, pair: Pair) -> None:
+    """Who answers where the other server of a pair is, as seen from this one, is that one. Raises MoveFailed.
+
+    Where they speak in clear to each other nobody can show it.
+    """
+    if not instance.role.copies_by_tls:
+        return
+    there = next(item for item in current(own.state).tier.hosts[pair.peer].instances if item.name == pair.role)
+    if there.credentials is None:
+        raise MoveFailed(f"{pair.role}: it is to speak TLS, and nothing is known by which: a fault of this tool")
+    meet(own, pair.there, Trust(there.credentials, True, there.address))
 
 
 def set_aside(state: State, host: Host, instance: Instance) -> None:

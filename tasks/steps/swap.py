@@ -23,7 +23,7 @@ from tasks.catalogue.standby import is_older
 from tasks.compare.along import Along
 from tasks.compare.cut_short import may_have_served
 from tasks.compare.data_files import pieces
-from tasks.compare.moving import Move
+from tasks.compare.moving import Move, Sealed
 from tasks.compare.pairs import Stance, by_hand, stance
 from tasks.compare.restarts import restart_refusals
 from tasks.desired.guard import MARK
@@ -74,7 +74,7 @@ from tasks.steps.lock import hold_now
 from tasks.steps.move import can_bring, copy_problem, is_persistent, keep_address
 from tasks.steps.operations import file_command
 from tasks.steps.retire import supersede_command
-from tasks.steps.standby import compare_samples, wait_until_in_sync
+from tasks.steps.standby import compare_samples, meet_other, wait_until_in_sync
 
 NOTHING = "Nothing was handed over"
 BUSY = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
@@ -125,7 +125,15 @@ class Swap:
     def move(self) -> Move:
         """As a move has it."""
         move = Move(self.role, self.old.name, self.new.name, self.old.where, self.new.where, 0, 0, self.cut_off)
-        return replace(move, along=self.along)
+        return replace(move, along=self.along, tls=self.tls)
+
+    @property
+    def tls(self) -> Sealed | None:
+        """How the two speak TLS to each other; None where they speak in clear."""
+        if not self.new.instance.role.copies_by_tls:
+            return None
+        asks = self.new.instance.asks_certificates
+        return Sealed(self.old.instance.address, self.new.instance.address, asks)
 
     @property
     def along(self) -> Along | None:
@@ -374,6 +382,9 @@ def _prepare(state: State, swap: Swap, old: Side, new: Side) -> None:
         _keep_snapshot(state, swap, old, new)
     compare_samples(old, new)
     _stage(state, swap, old)
+    # Each is about to tell the other one a password, and follow it.
+    meet_other(new, swap.new.instance, swap.new.pair)
+    meet_other(old, swap.old.instance, swap.old.pair)
 
 
 def _stage(state: State, swap: Swap, old: Side) -> None:

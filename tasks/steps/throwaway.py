@@ -14,5 +14,6 @@ from tasks.desired.rendering import config_text
 def private_config(instance: Instance, changes: Mapping[str, str]) -> str:
     """The role's configuration for a server that nobody but root on this host can reach."""
     private = {"port": "0", "supervised": "no", "pidfile": "", "aclfile": ""}
-    tls = {"tls-port": "0"} if "tls-port" in instance.settings else {}
+    # It reads no certificate then: those may not be there yet.
+    tls = {name: off for name, off in (("tls-port", "0"), ("tls-replication", "no")) if name in instance.settings}
     return config_text(instance.role, {**instance.settings, **private, **tls, **changes})

@@ -7,13 +7,14 @@
 # What it prints last says which it was: `promoted`, `not promoted` or `not known`.
 # `address`: the role's, where that goes along with who serves it (docs/decisions/0035): `keeper` takes it once the server serves,
 # and asks for it first, as at any start: who has it keeps it. The server listens at `bound` then.
-# Standard input: the password of `user` at the standby's own server.
+# `tls`: how redis-cli speaks TLS, where it does. Standard input: the password of `user` at the standby's own server.
 : "${address?}" "${bound?}" "${keeper?}"
 : "${role?}" "${unit?}" "${user?}" "${host?}" "${port?}" "${places?}" "${old_host?}" "${old_port?}" "${drop_in?}" "${copy?}"
-: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${promoted?}" "${mark?}" "${served?}" "${note?}" "${pause?}" "${patience?}"
+: "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${promoted?}" "${mark?}" "${served?}" "${note?}" "${pause?}" "${patience?}" "${tls?}"
 IFS= read -r REDISCLI_AUTH
 export REDISCLI_AUTH LC_ALL=C
-own() { timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning "$@" 2>&1 | tr -d '\r'; }
+# shellcheck disable=SC2086  # a list of plain words
+own() { timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning $tls "$@" 2>&1 | tr -d '\r'; }
 field() { sed -n "s/^$1:\([A-Za-z0-9_.-]*\)$/\1/p" <<<"$2"; }
 # What it says that it is, asked again while it says nothing: a host may be busy.
 says() {

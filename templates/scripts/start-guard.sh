@@ -5,9 +5,10 @@
 # one stays down; it follows this one: it starts. It does not tell: this one starts where its host was not booted since it
 # served here last (`served`, below /run), or where nobody can have been put in its place (`promoted`): it was put in that of
 # the other one, which did not follow it since, or the other one never followed it. Any other waits: systemd tries again, and each try asks. None rather than two.
-# `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads.
+# `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads. `tls`: how redis-cli speaks TLS
+# to it, where the role does (docs/decisions/0036).
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
-: "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}"
+: "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}" "${tls?}"
 # With `try` it only says what it was told, in one line, and nothing where no connection with the other one is: a look asks so
 # (templates/scripts/look.sh), of one that says by `tells` that it can be asked.
 : "${tells?}"
@@ -24,8 +25,49 @@ else case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/de
 esac; fi
 # From the role's own address, as replication: who lets that in lets this in. However much is said there: `limit` bytes of it
 # are read, in `memory`. A list becomes a line for each of its words.
-# shellcheck disable=SC2016  # for perl
 ask() {
+  if [ -n "$tls" ]; then ask_sealed "$1"; else ask_in_clear "$1"; fi </dev/null 2>/dev/null | head -c "$limit" | tr -d '\000\r'
+}
+# redis-cli cannot choose where it comes from: what it says to a socket of root's goes on from there, and no more comes back than
+# hands shaken and an answer are long.
+# shellcheck disable=SC2016  # for perl
+ask_sealed() {
+  mkdir -p "${served%/*}" && cd "${served%/*}" || return
+  # shellcheck disable=SC2086  # tls is a list of plain words
+  REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" perl -MIO::Socket::INET -MIO::Socket::UNIX -MIO::Select -e '
+    umask 077;
+    my ($own, $host, $port, $way, $left, @cli) = @ARGV;
+    sub meet { IO::Socket::INET->new(LocalAddr => $own, PeerAddr => $host, PeerPort => $port, Proto => "tcp") }
+    my $peer = meet() or do { print "Could not connect from $own: $!\n"; exit 1 };
+    unlink $way;
+    my $door = IO::Socket::UNIX->new(Local => $way, Listen => 1) or exit 1;
+    my $cli = $$;
+    defined(my $relay = fork) or exit 1;
+    if ($relay) { exec "redis-cli", "-s", $way, @cli or exit 1 }
+    close STDOUT; close STDERR;
+    $SIG{PIPE} = "IGNORE";
+    sub carry {
+      my ($asks) = @_;
+      my ($both, %other) = (IO::Select->new($peer, $asks), $peer => $asks, $asks => $peer);
+      while (my @come = $both->can_read) {
+        for my $from (@come) {
+          my $got = sysread($from, my $bytes, 4096) or return;
+          exit if $from == $peer and ($left -= $got) < 0;
+          while (length $bytes) { substr($bytes, 0, syswrite($other{$from}, $bytes) || return, "") }
+        }
+      }
+    }
+    # It connects a second time to say why the first one failed.
+    while (getppid == $cli) {
+      next unless IO::Select->new($door)->can_read(0.1) and my $asks = $door->accept;
+      carry($asks) if $peer ||= meet();
+      undef $peer;
+    }
+  ' "$own_host" "$host" "$port" "$role.asks.$$" 65536 --user "$user" $tls ROLE 2>&1 | sed "s/ at $role\.asks\.$$:/ at $host:$port:/"
+  rm -f "$role.asks.$$"
+}
+# shellcheck disable=SC2016  # for perl
+ask_in_clear() {
   REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" perl -MIO::Socket::INET -e '
     my ($own, $host, $port, $user, $limit) = @ARGV;
     $SIG{PIPE} = "IGNORE";
@@ -54,7 +96,7 @@ ask() {
     my ($login) = said("AUTH", $user, $ENV{REDISCLI_AUTH});
     my @answer = $login eq "OK" ? said("ROLE") : ($login);
     print map { "$_\n" } @answer;
-  ' "$own_host" "$host" "$port" "$user" "$limit" </dev/null 2>/dev/null | head -c "$limit" | tr -d '\000\r'
+  ' "$own_host" "$host" "$port" "$user" "$limit"
 }
 line() { printf '%s\n' "$said" | sed -n "$1p" | tr -cd '[:print:]' | cut -c1-200; }
 starts() {

@@ -31,6 +31,7 @@ FENCED: dict[str, Any] = {
     "crypto": {"allow_from": ["172.28.2.0/25", "172.28.2.128/25"]},
 }
 PROVED_ELSEWHERE = Backup(repository="sftp:{role}@10.0.0.9:/srv/{role}", prove_on="host-2")
+ASKS = {**TLS, "client_auth": "yes", "clients": "tls/clients"}
 # One host with all five roles shows every file there is; the next ones what depends on the roles and on the host.
 HOSTS: dict[str, Callable[[], Host]] = {
     "all-five": lambda: desired(*FIVE),
@@ -44,13 +45,15 @@ HOSTS: dict[str, Callable[[], Host]] = {
     "own-address": lambda: desired("crypto", interface="eth0"),
     "serving": lambda: _pair()["one"],
     "standby": lambda: _pair()["other"],
+    "serving-by-tls": lambda: _pair(tls=ASKS)["one"],
+    "standby-by-tls": lambda: _pair(tls=ASKS)["other"],
     "crypto-alone-pinned": lambda: desired("crypto", version=VERSION),
 }
 
 
-def _pair() -> dict[str, Host]:
+def _pair(**overrides: Any) -> dict[str, Host]:
     """The two hosts of a role with a standby, as a deploy finds them."""
-    hosts = pair_of()
+    hosts = pair_of(**overrides)
     seen = {name: as_desired(host) for name, host in hosts.items()}
     seen["one"] = with_server(seen["one"], "crypto", info={**seen["one"].servers["crypto"].info, "role": "master"})
     return orient({name: (host, seen[name]) for name, host in hosts.items()})[0]

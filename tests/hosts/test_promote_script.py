@@ -99,6 +99,7 @@ class Standby:
             note="# it serves",
             pause=pause,
             patience=5,
+            tls="",
         )
         done = subprocess.run(
             ["/bin/sh", "-c", job],

@@ -44,10 +44,11 @@ class Start:
 
 @dataclass
 class Pair:
-    """One side of a pair, of which `port` is the other one's."""
+    """One side of a pair, of which `port` is the other one's; `tls`: how redis-cli speaks TLS to it."""
 
     directory: Path
     port: int
+    tls: tuple[str, ...] = ()
 
     def path(self, path: str) -> Path:
         return self.directory / path.lstrip("/")
@@ -62,7 +63,7 @@ class Pair:
         tries: bool = False,
     ) -> Start:
         """What the program says before a start, with these notes there, and when it asks for so many seconds."""
-        text = guard_text("crypto", OWN, (host, self.port))
+        text = guard_text("crypto", OWN, (host, self.port), self.tls)
         text = text.replace(f"patience={PATIENCE}\n", f"patience={patience}\n")
         for path in (peer_file("crypto"), served_file("crypto"), promoted_file("crypto")):
             text = text.replace(f"={path}\n", f"={self.path(path)}\n")

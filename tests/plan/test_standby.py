@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tasks.catalogue.standby import paired
+from tasks.catalogue.tls import digest
 from tasks.desired.guard import Mark, with_notes
 from tasks.desired.host import Host
 from tasks.desired.paths import begun_file, copy_drop_in, promoted_file
-from tasks.observed.state import FileState, Observed
+from tasks.observed import exchange
+from tasks.observed.connection import open_tunnel
+from tasks.observed.state import FileState, Observed, Served
+from tasks.prove import proof
+from tests.certificates import Authority, Files
 from tests.plan.harness import Result, Site, State, run
 from tests.plan.hosts import bare_takes, changing
 from tests.unit.builders import as_desired, fresh, passwords, roles, stopped, with_server, with_unit
@@ -67,7 +74,7 @@ def keeping(host: Host) -> Observed:
 def looked(
     inventory: str, secrets_file: Path, one: State, other: State, command: str = "deploy.py", *options: str
 ) -> Result:
-    sites = {ONE: Site([one]), OTHER: Site([other], bare_takes("crypto"))}
+    sites = {ONE: Site([one], bare_takes("crypto")), OTHER: Site([other], bare_takes("crypto"))}
     return run(sites, *(options or ("--dry",)), secrets_file=secrets_file, inventory=inventory, command=command)
 
 
@@ -75,6 +82,81 @@ def test_there_is_nothing_to_do_where_one_serves_and_the_other_follows(inventory
     result = looked(inventory, secrets_file, noted, noted, "deploy.py", "-y")
     assert result.exit_code == 0, result.output
     assert "nothing to change on 2 hosts" in result.output
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Files]:
+    """The certificates of both hosts, by one authority; the servers of these tests, which speak in clear, show them."""
+    authority = Authority()
+    files = {
+        address: Files(tmp_path / address, address, authority).renew().give("operator", *roles()["crypto"].services)
+        for address in (str(roles()["crypto"].address), "172.28.2.15")
+    }
+
+    def shows(host: Any, address: str, port: int, *_: Any, **__: Any) -> tuple[Any, Served]:
+        return open_tunnel(host, address, port), Served(digest(der_of(files[address])), "2242-03-16", 1 << 32)
+
+    def meets(host: Any, where: tuple[str, int], trust: Any) -> None:
+        assert digest(der_of(files[where[0]])) == trust.credentials.digest
+
+    monkeypatch.setattr(exchange, "open_stream", shows)
+    monkeypatch.setattr(proof, "meet_from", meets)
+    return files
+
+
+def der_of(files: Files) -> bytes:
+    return ssl.PEM_cert_to_DER_cert((files.directory / "server.crt").read_text())
+
+
+def sealed_pair(inventory: str, files: dict[str, Files]) -> str:
+    """The inventory, in which the role of both hosts has `tls`, and its clients show certificates."""
+    lines = []
+    for (address, own), group, host in zip(
+        files.items(), ("redis_crypto", "redis_crypto_standby"), (ONE, OTHER), strict=True
+    ):
+        tls = own.block(client_auth="yes", clients=str(own.directory / "clients"))
+        data = {"redis_overrides": {"crypto": {"address": address, "tls": tls}}}
+        lines.append(f"{group} = [({host!r}, {data!r})]\n")
+    Path(inventory).write_text("".join(lines))
+    return inventory
+
+
+def test_there_is_nothing_to_do_where_one_serves_and_the_other_follows_by_tls(
+    inventory: str, secrets_file: Path, sealed: dict[str, Files]
+) -> None:
+    result = looked(sealed_pair(inventory, sealed), secrets_file, noted, noted, "deploy.py", "-y")
+    assert result.exit_code == 0, result.output
+    assert "nothing to change on 2 hosts" in result.output
+
+
+def test_a_standby_by_tls_is_added_to_a_role_without_a_restart(
+    inventory: str, secrets_file: Path, sealed: dict[str, Files]
+) -> None:
+    """Its primary, which has had tls alone, is told live how it copies in its turn."""
+
+    def before(host: Host) -> Observed:
+        seen = as_desired(host)
+        config = {**seen.servers["crypto"].config, "tls-replication": "no"}
+        return with_server(seen, "crypto", config=config)
+
+    result = looked(sealed_pair(inventory, sealed), secrets_file, before, fresh)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "redis-crypto: crypto: live: tls-replication no → yes" in said
+    assert "Restart" not in " ".join(result.names())
+    assert result.names()[-2:] == ["Bring standbys into sync", "Prove the tier"]
+
+
+def test_a_pair_of_two_authorities_is_refused_and_nobody_is_contacted(
+    inventory: str, secrets_file: Path, sealed: dict[str, Files]
+) -> None:
+    other = sealed["172.28.2.15"]
+    other.authority = Authority("another")
+    other.renew().give("operator", *roles()["crypto"].services)
+    result = looked(sealed_pair(inventory, sealed), secrets_file, noted, noted, "deploy.py", "-y")
+    assert result.exit_code != 0
+    assert f"{OTHER}: crypto: tls.ca of its standby is not that of {ONE}" in " ".join(result.output.split())
+    assert result.events == []
 
 
 def test_a_standby_that_is_added_is_planned_and_its_primary_is_not_touched(inventory: str, secrets_file: Path) -> None:

@@ -17,6 +17,7 @@ def carried(host: str, standby_of: tuple[str, ...] = (), **given: Any) -> Carrie
     return Carried(host, (role,), standby_of, given.get("secrets", "secrets/prod.yaml"), given.get("version"))
 
 
+ASKS = {**TLS, "client_auth": "yes", "clients": "tls/clients"}
 ONE, OTHER = carried("one"), carried("other", ("crypto",))
 
 
@@ -42,9 +43,17 @@ def test_a_role_without_a_standby_is_none() -> None:
             [ONE, carried("other", ("crypto",), crypto={"maxmemory": "64mb"})],
             "other: crypto: maxclients, maxmemory of its standby is not that of one, expected the same",
         ),
-        "TLS": (
-            [carried("one", crypto={"tls": TLS}), carried("other", ("crypto",), crypto={"tls": TLS})],
-            "other: crypto: it has tls, expected none of a role with a standby",
+        "TLS on one of them": (
+            [ONE, carried("other", ("crypto",), crypto={"tls": TLS})],
+            "other: crypto: tls of its standby is not that of one, expected the same",
+        ),
+        "clients' certificates asked for by one of them": (
+            [carried("one", crypto={"tls": TLS}), carried("other", ("crypto",), crypto={"tls": ASKS})],
+            "other: crypto: tls.client_auth of its standby is not that of one, expected the same",
+        ),
+        "amid a switch on one of them": (
+            [carried("one", crypto={"tls": TLS}), carried("other", ("crypto",), crypto={"tls": {**TLS, "port": 7383}})],
+            "other: crypto: tls.port of its standby is not that of one, expected the same",
         ),
         "other secrets": (
             [ONE, carried("other", ("crypto",), secrets="secrets/else.yaml")],
@@ -65,6 +74,17 @@ def test_a_pair_that_could_not_take_each_others_place_is_refused_in_words(hosts:
 def test_a_newer_standby_of_another_address_and_port_is_a_pair() -> None:
     newer = carried("other", ("crypto",), version="5:8.0.2-3", crypto={"port": 6999, "inner_port": None})
     found, problems = pairs([carried("one", version="5:7.0.15-1"), newer])
+    assert (list(found), problems) == (["crypto"], [])
+
+
+def test_each_of_a_pair_has_its_own_certificate() -> None:
+    """And its own port for who changes over, where both have one."""
+    given: list[dict[str, Any]] = [
+        {**ASKS, "port": port, "certificate": f"tls/{name}.crt"} for name, port in (("one", 7383), ("other", 7384))
+    ]
+    found, problems = pairs(
+        [carried("one", crypto={"tls": given[0]}), carried("other", ("crypto",), crypto={"tls": given[1]})]
+    )
     assert (list(found), problems) == (["crypto"], [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,14 +17,17 @@ from tasks.catalogue.acl_rules import HANDOVER
 from tasks.compare.along import Along
 from tasks.compare.difference import ByHand, Difference
 from tasks.compare.pairs import orient
-from tasks.desired.paths import begun_file, copy_drop_in
+from tasks.desired.paths import begun_file, copy_drop_in, guard_file
+from tasks.desired.standby import OF_NONE
 from tasks.observed.script import script
 from tasks.observed.state import FileState
 from tasks.run.ending import Refusal
 from tasks.run.survey import Look
 from tasks.steps.handover import Note, hand_over_script, take_over_script
+from tasks.steps.promote import promote_script
 from tasks.steps.swap import End, Swap, _cut_off, _cut_short, _following, _obstacles
-from tests.unit.builders import as_desired, pair_of, passwords, roles, stopped, with_server, with_unit
+from tests.unit.builders import TLS, as_desired, pair_of, passwords, roles, stopped, with_server, with_unit
+from tests.unit.scripts import call
 
 UNIT = "redis-crypto.service"
 FENCE = "/etc/systemd/system/redis-crypto.service.d/handed-over.conf"
@@ -35,12 +39,13 @@ def ends(
     new: Mapping[str, str] | None = None,
     fenced: bool = False,
     along: bool = False,
+    **role: Any,
 ) -> tuple[End, End]:
-    """The two hosts as they were seen; `old` and `new`: what else their servers say.
+    """The two hosts as they were seen; `old` and `new`: what else their servers say; `role`: fields of it.
 
     `along`: the role's address goes along with who serves it.
     """
-    hosts = pair_of(along=along)
+    hosts = pair_of(along=along, **role)
     seen = {name: as_desired(host) for name, host in hosts.items()}
     said = {
         "one": {"role": "master", "db0": "keys=7,expires=0", **WELL, **(old or {})},
@@ -222,6 +227,39 @@ def test_an_old_server_without_its_data_is_not_started_beside_the_copy_that_has_
     both = cut_short()
     with pytest.raises(Refusal, match="/var/lib/redis/crypto"):
         _cut_short("crypto", both, looks(*both, one=item))
+
+
+SHOWN = "--cert /etc/redis/crypto.pem --key /etc/redis/crypto.pem"
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        (None, ""),
+        (TLS, "--tls --cacert /etc/redis/crypto.ca"),
+        ({**TLS, "client_auth": "optional"}, f"--tls --cacert /etc/redis/crypto.ca {SHOWN}"),
+        ({**TLS, "client_auth": "yes"}, f"--tls --cacert /etc/redis/crypto.ca {SHOWN}"),
+        ({**TLS, "port": 7383}, ""),  # amid a switch the two speak in clear, as their clients do on that port
+    ],
+)
+def test_the_two_are_spoken_to_as_their_role_speaks(tls: dict[str, Any] | None, words: str) -> None:
+    both = ends(tls=tls)
+    for old, new in (both, both[::-1]):
+        move = Swap("crypto", old, new, ends=False).move
+        hands = call(call(hand_over_script(move)).parameters["job"]).parameters
+        takes = call(call(take_over_script(move, Note("It has run here."), "no")).parameters["job"]).parameters
+        promotes = call(call(promote_script(new.desired, new.instance, new.pair, [])).parameters["job"]).parameters
+        assert hands["tls"] == takes["tls"] == promotes["tls"] == words
+        (guard,) = [file.content or "" for file in new.desired.files if file.path == guard_file("crypto")]
+        assert f"\ntls={shlex.quote(words)}\n" in guard
+        replicates = new.instance.settings.get("tls-replication", "no")
+        assert replicates == ("yes" if words else "no")
+
+
+def test_a_pair_that_speaks_tls_has_nothing_to_be_told_of_it_when_the_two_take_each_others_place() -> None:
+    old, new = ends(tls=TLS)
+    assert not [name for name in [*_following(old.pair), *OF_NONE] if "tls" in name]
+    assert old.instance.settings == {**new.instance.settings, "bind": old.instance.address}
 
 
 def test_an_old_server_is_told_what_a_standby_says_but_not_yet_whom_it_follows() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.steps.convert import Form, convert_script
 from tasks.steps.trial import try_inner_port_script, try_script
-from tests.unit.builders import EVERY, desired, password, roles, secrets_of
+from tests.unit.builders import EVERY, TLS, desired, pair_of, password, roles, secrets_of
 from tests.unit.scripts import Call, call, path_of
 
 SCRIPTS = {
@@ -77,6 +77,17 @@ def test_a_trial_has_the_role_s_own_settings_and_users(role: str) -> None:
         assert (
             f"user {user.name} on #{'0' * 64} {user.rules}\n" in call(SCRIPTS[f"trial of {role}"]).parameters["config"]
         )
+
+
+def test_a_throw_away_server_reads_no_certificate_which_may_not_be_there_yet() -> None:
+    pair = pair_of(tls=TLS)
+    for instance in (
+        desired("crypto", crypto={"tls": TLS}).instances[0],
+        *(host.instances[0] for host in pair.values()),
+    ):
+        for script in (try_script(instance), convert_script(instance, "log", 1)):
+            config = directives(script)
+            assert (config["tls-port"], config.get("tls-replication", "no")) == ("0", "no")
 
 
 @pytest.mark.parametrize("form", ["log", "snapshot"])
