@@ -92,10 +92,16 @@ def is_standby(tier: Tier, host: str) -> bool:
     return says(tier, host) == ("slave", "up")
 
 
+def journals(tier: Tier) -> str:
+    """What the hosts last said, and what is there of the address."""
+    asked = "ip -o -4 address; systemctl --no-pager status '*crypto*'; journalctl -n 60 --no-pager"
+    return "\n".join(f"== {name}\n{host.sh(f'{asked} || true')}" for name, host in tier.lab.hosts.items())
+
+
 def handed_over(tier: Tier) -> tuple[str, str]:
     """From which host to which one a handover brought the role."""
     done = tier.run(*HANDOVER)
-    assert done.returncode == 0, output(done)
+    assert done.returncode == 0, output(done) + journals(tier)
     found = HANDED_OVER.search(output(done))
     assert found is not None, output(done)
     assert int(found[1]) < 2000

@@ -244,9 +244,8 @@ def test_what_an_address_is_asked_by_is_written_before_the_unit_that_keeps_it(al
     def bare(host: Host) -> Observed:
         return replace(fresh(host), packages={"iputils-arping": "3:20221126-1"})
 
-    result = looked(along, secrets_file, bare, bare)
-    assert result.exit_code == 0, result.output
-    names = result.names()
+    sites = {host: Site([bare], bare_takes("crypto")) for host in (ONE, OTHER)}
+    names = run(sites, "--dry", secrets_file=secrets_file, inventory=along).names()
     assert names.index("Write what keeps addresses") < names.index("Keep addresses on their interface")
 
 
