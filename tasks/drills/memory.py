@@ -15,6 +15,7 @@ from tasks.drills.load import Load, nothing_lost, writer_of, writing
 from tasks.drills.outcome import Outcome, Steps, count
 from tasks.drills.own_user import filled, own_user, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
+from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
 from tasks.reports.rehearsal_model import Figure, Series
 
@@ -224,7 +225,7 @@ def _rewritten_with_little(place: Place, this: _Try) -> None:
                 wait_for(f"{place.name} does not begin to rewrite its log", lambda: _rewrites(place), patience=60)
                 # What it has and a little more: less than every key anew. Of files the kernel gives pages back.
                 place.sh(f"echo $(($(sed -n 's/^anon //p' {group}/memory.stat) + {SHORT})) >{group}/memory.max")
-                change()
+                changing = begin(change)
                 failed = _rewrite_failed(place)
         finally:
             place.sh(f"echo max >{group}/memory.max")
@@ -234,6 +235,9 @@ def _rewritten_with_little(place: Place, this: _Try) -> None:
             raise DrillFailed(f"{place.name}: the rewrite ended well: memory was not short, nothing is proved")
         this.said = tuple(place.said_of_it())
         wait_for(f"{place.name}: with memory again its log is not rewritten", lambda: _rewritten(place))
+        # A snapshot that was due right then has failed, too, and nothing is taken until one goes well.
+        with suppress(DrillFailed):
+            changing.result()
         this.load.ended = True
 
 
@@ -269,15 +273,18 @@ def _rewrite_failed(place: Place) -> bool:
 
 
 def _rewritten(place: Place) -> bool:
-    """Whether a rewrite has ended well; begins one where none goes on."""
+    """Whether the last rewrite and the last snapshot went well, and none goes on; begins one where the last did not."""
     info = place.info("persistence")
-    if info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0":
-        if info["aof_last_bgrewrite_status"] == "ok":
-            return True
-        # One may have begun by itself meanwhile, for the log has grown.
-        with suppress(DrillFailed):
-            place.operator("BGREWRITEAOF")
-    return False
+    if any(
+        info[name] != "0" for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
+    ):
+        return False
+    rewrite = [("BGREWRITEAOF",)] if info["aof_last_bgrewrite_status"] != "ok" else []
+    snapshot = [("BGSAVE", "SCHEDULE")] if info["rdb_last_bgsave_status"] != "ok" else []
+    for command in rewrite + snapshot:
+        with suppress(DrillFailed):  # one may have begun by itself meanwhile, for the log has grown
+            place.operator(*command)
+    return not rewrite and not snapshot
 
 
 def _rewrites(place: Place) -> bool:
