@@ -165,7 +165,7 @@ def test_a_standby_copies_by_tls_and_whoever_speaks_in_clear_or_shows_nothing_is
         in_clear = client(pair.tier.lab.netns, ADDRESS[host], PORT, SERVICE, pair.tier.passwords[ROLE][SERVICE])
         without = sealed_client(pair, host, **options(pair.files[host]))
         shown = sealed_client(pair, host, **options(pair.files[host], SERVICE))
-        assert [*map(answers, (in_clear, without)), answers(shown).split()[0]] == [REFUSED, REFUSED, "Authentication"]
+        assert [answers(one) == REFUSED for one in (in_clear, without, shown)] == [True, True, False]
         with pair.at(host) as known:
             assert known.config_get("port")["port"] == "0"
             assert known.config_get("tls-auth-clients")["tls-auth-clients"] == "yes"
@@ -274,8 +274,8 @@ def test_a_standby_is_promoted_and_the_old_one_follows_it_by_tls_when_it_is_back
     host = pair.tier.lab.hosts[ONE]
     host.kill()
     # What is left gets new certificates, as where those of before have ended.
-    pair.renewed().tier.run("deploy.py", "--limit", TWO)
-    assert pair.served(TWO) == (pair.files[TWO].directory / "server.crt").read_bytes()
+    done = pair.renewed().tier.run("deploy.py", "--exclude", ONE)
+    assert pair.served(TWO) == (pair.files[TWO].directory / "server.crt").read_bytes(), output(done)
     done = pair.tier.run("tasks/handover.py", "--data", "promote=crypto", "--data", "old_is_off=true")
     assert done.returncode == 0, output(done)
     assert pair.takers() == [TWO]
