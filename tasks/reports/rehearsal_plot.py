@@ -40,7 +40,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """One point of few, with its value where there is room for it."""
+    """One point of few, with its value where there is room for it, or one with nothing beside it."""
 
     x: float  # per cent
     y: float  # pixels
@@ -144,18 +144,20 @@ def _line(number: int, name: str, unit: str, points: Sequence[Point], along: _Ax
     labelled = stems and len(points) <= LABELLED
     texts = [quantity(value) if labelled else "" for value in values]
     dots = [Dot(round(100 * x, 2), round(y, 1), text) for (x, y), text in zip(places, texts, strict=True)]
+    parts = [] if stems else _parts(places)
+    alone = {part[0] for part in parts if len(part) == 1}
     return Line(
         number % STYLES,
         name,
         f"{low} {unit}".strip() if low == high else f"{low} to {high} {unit}".strip(),
-        "" if stems else _path(places),
-        tuple(dots) if len(points) <= FEW else (),
+        " ".join(_stroke(_thinned(part)) for part in parts if len(part) > 1),
+        tuple(dot for dot, place in zip(dots, places, strict=True) if len(points) <= FEW or place in alone),
         stems,
     )
 
 
-def _path(places: Sequence[Point]) -> str:
-    """The line through them, with a gap where nothing was measured."""
+def _parts(places: Sequence[Point]) -> list[list[Point]]:
+    """Those through which a line is drawn, with a gap where nothing was measured."""
     steps = [after[0] - before[0] for before, after in pairwise(places)]
     usual = median(steps) if len(steps) >= FEW else math.inf
     broken = {number + 1 for number, step in enumerate(steps) if usual > 0 and step > GAP * usual}
@@ -164,12 +166,12 @@ def _path(places: Sequence[Point]) -> str:
         if number in broken:
             parts.append([])
         parts[-1].append(place)
-    return " ".join(_stroke(_thinned(part)) for part in parts)
+    return [part for part in parts if part]
 
 
 def _stroke(places: Sequence[Point]) -> str:
     texts = [f"{ACROSS * x:.1f} {y:.1f}" for x, y in places]
-    return f"M{texts[0]}L{' '.join(texts[1:] or texts)}"  # one point alone is a line to itself: a dot
+    return f"M{texts[0]}L{' '.join(texts[1:])}"
 
 
 def _thinned(places: Sequence[Point]) -> list[Point]:

@@ -231,6 +231,11 @@ def test_what_the_hosts_are_is_in_the_verdict_and_each_with_its_disk_below() -> 
     assert "emulated VM" in page.split("What was rehearsed")[1]
 
 
+def test_words_of_a_cell_stay_together_on_a_narrow_screen() -> None:
+    cells = re.findall(r'<td role="cell" data-column="Disk">(.*?)</td>', to_html(of_machines(*["kvm"] * 5)))
+    assert cells == ["<span><span>/<wbr>dev/<wbr>vda1</span> <span>ext4</span></span>"] * 5
+
+
 def test_hosts_that_are_alike_are_counted_in_the_verdict() -> None:
     assert "hosts 5 × emulated VM" in head_of(of_machines(*["qemu"] * 5))
 

@@ -113,6 +113,13 @@ def test_no_line_is_drawn_where_nothing_was_measured() -> None:
     assert panel(Series("a", "ms", over(40, 0.5, lambda t: 1.0), ())).lines[0].path.count("M") == 1
 
 
+def test_a_point_with_nothing_measured_beside_it_is_a_dot_that_is_seen() -> None:
+    (line,) = panel(plain(*((n / 10, 5) for n in range(30)), (20, 1), unit="keys")).lines
+    assert [(dot.x, dot.text) for dot in line.dots] == [(100.0, "")]
+    assert line.range == "1 to 5 keys"
+    assert len(places(line.path)) == 30
+
+
 def test_a_peak_of_one_point_among_many_is_not_left_out() -> None:
     many = Series("a", "ms", over(600, 0.01, lambda t: 900.0 if t == 123.45 else 1.0), ())
     found = places(panel(many).lines[0].path)
