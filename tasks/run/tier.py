@@ -450,8 +450,9 @@ def with_standbys(inputs: Sequence[HostInput]) -> tuple[list[HostInput], list[st
         for here, there, is_standby in ((first, standby, False), (standby, first, True)):
             (other,) = (item for item in there.roles if item.name == role)
             where = (str(other.address), other.port)
-            ssh = by_name[there.host].ssh
-            pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, ssh)
+            peer = by_name[there.host]
+            pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, peer.ssh)
+            pair = replace(pair, own_there=peer.own_address or "")
             own.setdefault(here.host, []).append(pair)
     return [
         replace(item, roles=paired(item.roles, {pair.role for pair in own[item.name]}), pairs=tuple(own[item.name]))
