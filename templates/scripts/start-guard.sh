@@ -8,7 +8,7 @@
 # `passwords`: of the other one's user, newest first, one a line, in a file that root alone reads.
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
 : "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}"
-# With `try` it only says what it was told, in one line, and nothing where no connection with the other one is: a look asks so
+# With `try` it only says what it was told, in one line, and nothing where that is nothing, or no connection is there: a look asks so
 # (templates/scripts/look.sh), of one that says by `tells` that it can be asked.
 : "${tells?}"
 export LC_ALL=C
@@ -27,9 +27,9 @@ esac; fi
 # shellcheck disable=SC2016  # for perl
 ask() {
   REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" perl -MIO::Socket::INET -e '
-    my ($own, $host, $port, $user, $limit) = @ARGV;
+    my ($own, $host, $port, $user, $limit, $bound) = @ARGV;
     $SIG{PIPE} = "IGNORE";
-    my $peer = IO::Socket::INET->new(LocalAddr => $own, PeerAddr => $host, PeerPort => $port, Proto => "tcp")
+    my $peer = IO::Socket::INET->new(LocalAddr => $own, PeerAddr => $host, PeerPort => $port, Proto => "tcp", Timeout => $bound)
       or do { print "Could not connect from $own: $!\n"; exit 1 };
     my ($come, $read) = ("", 0);
     sub more {
@@ -54,7 +54,7 @@ ask() {
     my ($login) = said("AUTH", $user, $ENV{REDISCLI_AUTH});
     my @answer = $login eq "OK" ? said("ROLE") : ($login);
     print map { "$_\n" } @answer;
-  ' "$own_host" "$host" "$port" "$user" "$limit" </dev/null 2>/dev/null | head -c "$limit" | tr -d '\000\r'
+  ' "$own_host" "$host" "$port" "$user" "$limit" "$((patience > 1 ? patience - 1 : 1))" </dev/null 2>/dev/null | head -c "$limit" | tr -d '\000\r'
 }
 line() { printf '%s\n' "$said" | sed -n "$1p" | tr -cd '[:print:]' | cut -c1-200; }
 starts() {
@@ -73,7 +73,7 @@ if [ -r "$passwords" ]; then
   done <"$passwords"
 fi
 if [ "${1-}" = try ]; then
-  echo "$(line 1) $(line 2) $(line 3)"
+  [ -z "$said" ] || echo "$(line 1) $(line 2) $(line 3)"
   exit 0
 fi
 case $(line 1) in

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 
@@ -100,9 +101,8 @@ def test_the_other_host_of_a_pair_is_let_in_by_each_of_its_addresses_that_the_in
     def host(name: str, address: str, own: str | None, ssh: str) -> HostInput:
         role = roles(crypto={"address": address, "allow_from": NETWORKS})["crypto"]
         standby_of = ("crypto",) if name == "other" else ()
-        return HostInput(
-            name, (role,), "one.yaml", {}, None, Requests(), None, (), ssh=ssh, standby_of=standby_of, own_address=own
-        )
+        made = HostInput(name, (role,), Path("one.yaml"), {}, None, Requests(), None, (), ssh=ssh)
+        return replace(made, standby_of=standby_of, own_address=own)
 
     given = [host("one", "172.28.2.1", "10.1.0.1", "one.example"), host("other", "172.28.2.2", None, "10.1.0.2")]
     inputs, problems = with_standbys(given)
