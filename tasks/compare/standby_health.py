@@ -78,10 +78,17 @@ def _link(instance: Instance, server: Server, pair: Pair) -> Iterator[Health]:
 def hearing(instance: Instance, server: Server, pair: Pair | None, said: str | None) -> Iterator[Health]:
     """That what is asked before each start gets no answer. `said`: what it was told; None where nobody was asked.
 
-    Only of two that are linked: else that is listed, and nobody knows whether the other one is there to answer.
+    Only of two that are linked: else that is listed, and nobody knows whether the other one is there to answer. Nor is
+    silence judged behind a connection that was taken: a host may be busy.
     """
     is_linked = server.info.get("master_link_status") == "up" if instance.is_standby else lag(server) is not None
-    if pair is None or said is None or not is_linked or said.split(" ", 1)[0] in ("master", "slave"):
+    if (
+        pair is None
+        or said is None
+        or not said.strip()
+        or not is_linked
+        or said.split(" ", 1)[0] in ("master", "slave")
+    ):
         return
     yield Health(
         instance.name,

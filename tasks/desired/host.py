@@ -110,6 +110,7 @@ class Pair:
     by_inventory: bool  # whether the inventory says that it is the standby
     backed_up_there: bool = False  # by the other one's redis_backup
     ssh_there: str = ""  # where SSH goes to, on the other one
+    own_there: str = ""  # its redis_own_address
     primary: str = ""  # the version of Redis that serves, where it is the other one's, as far as that was seen
     says: Mapping[str, str] = field(default_factory=dict, repr=False)  # beside its role's settings, as CONFIG GET does
     files: tuple[File, ...] = field(default=(), repr=False)  # what it is started from, and what starts it so

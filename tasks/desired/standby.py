@@ -52,10 +52,11 @@ def oriented(host: Host, standby: Mapping[str, bool]) -> Host:
 def with_peer(networks: Sequence[IPv4Network], role: str, pairs: Sequence[Pair]) -> tuple[IPv4Network, ...]:
     """Who may connect to a role, the other host of its pair among them.
 
-    That is its server, by the role's address there, and what asks for it, by the address that SSH goes to: as far as
-    the inventory names that by number.
+    That is its server, by the role's address there, and what asks for it, by that host's own address and the one that
+    SSH goes to: as far as the inventory names them by number.
     """
-    own = [text for pair in pairs if pair.role == role for text in (pair.there[0], pair.ssh_there)]
+    named = [(pair.there[0], pair.ssh_there, pair.own_there) for pair in pairs if pair.role == role]
+    own = [text for texts in named for text in texts]
     return tuple(collapse_addresses([*networks, *(IPv4Network(item) for text in own for item in _number(text))]))
 
 

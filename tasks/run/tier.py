@@ -469,8 +469,9 @@ def with_standbys(inputs: Sequence[HostInput]) -> tuple[list[HostInput], list[st
             along = goes_along(mine, other)
             where = (there.place.own if along else str(other.address), other.port)
             at_home.setdefault(here.host, {}).update({role: IPv4Address(here.place.own)} if along else {})
-            ssh = by_name[there.host].ssh
-            pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, ssh)
+            peer = by_name[there.host]
+            pair = Pair(role, there.host, where, is_standby, is_standby, other.backed_up, peer.ssh)
+            pair = replace(pair, own_there=peer.own_address or "")
             own.setdefault(here.host, []).append(pair)
     return [
         replace(

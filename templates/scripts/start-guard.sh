@@ -9,7 +9,7 @@
 # to it, where the role does (docs/decisions/0036).
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
 : "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}" "${tls?}"
-# With `try` it only says what it was told, in one line, and nothing where no connection with the other one is: a look asks so
+# With `try` it only says what it was told, in one line, and nothing where that is nothing, or no connection is there: a look asks so
 # (templates/scripts/look.sh), of one that says by `tells` that it can be asked.
 : "${tells?}"
 export LC_ALL=C
@@ -69,9 +69,9 @@ ask_sealed() {
 # shellcheck disable=SC2016  # for perl
 ask_in_clear() {
   REDISCLI_AUTH=$1 prlimit --as="$memory" timeout -k 1 "$patience" perl -MIO::Socket::INET -e '
-    my ($own, $host, $port, $user, $limit) = @ARGV;
+    my ($own, $host, $port, $user, $limit, $bound) = @ARGV;
     $SIG{PIPE} = "IGNORE";
-    my $peer = IO::Socket::INET->new(LocalAddr => $own, PeerAddr => $host, PeerPort => $port, Proto => "tcp")
+    my $peer = IO::Socket::INET->new(LocalAddr => $own, PeerAddr => $host, PeerPort => $port, Proto => "tcp", Timeout => $bound)
       or do { print "Could not connect from $own: $!\n"; exit 1 };
     my ($come, $read) = ("", 0);
     sub more {
@@ -96,7 +96,7 @@ ask_in_clear() {
     my ($login) = said("AUTH", $user, $ENV{REDISCLI_AUTH});
     my @answer = $login eq "OK" ? said("ROLE") : ($login);
     print map { "$_\n" } @answer;
-  ' "$own_host" "$host" "$port" "$user" "$limit"
+  ' "$own_host" "$host" "$port" "$user" "$limit" "$((patience > 1 ? patience - 1 : 1))"
 }
 line() { printf '%s\n' "$said" | sed -n "$1p" | tr -cd '[:print:]' | cut -c1-200; }
 starts() {
@@ -115,7 +115,7 @@ if [ -r "$passwords" ]; then
   done <"$passwords"
 fi
 if [ "${1-}" = try ]; then
-  echo "$(line 1) $(line 2) $(line 3)"
+  [ -z "$said" ] || echo "$(line 1) $(line 2) $(line 3)"
   exit 0
 fi
 case $(line 1) in

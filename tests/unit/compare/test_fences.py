@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 
+from tasks.catalogue.requested import Requests
 from tasks.compare.host import compare
 from tasks.desired.host import Host, fence_chains
+from tasks.desired.standby import with_peer
 from tasks.observed.state import Observed
-from tests.unit.builders import as_desired, desired
+from tasks.run.tier import HostInput, with_standbys
+from tests.unit.builders import as_desired, desired, roles
 
 NETWORKS = ["10.8.0.0/16", "10.9.1.7"]
 OPEN = "open to 10.8.0.0/16, 10.9.1.7"
@@ -88,3 +93,23 @@ def test_a_host_whose_only_rules_are_such_has_the_process_that_owns_them() -> No
     assert "nftables" in host.packages
     alone = replace(as_desired(host), forwards_owner="")
     assert [name for _, name, *_ in found(host, alone)] == ["table ip redis_inner_port"]
+
+
+def test_the_other_host_of_a_pair_is_let_in_by_each_of_its_addresses_that_the_inventory_names() -> None:
+    """A handover asks from the one by which that host speaks, which need not be the role's."""
+
+    def host(name: str, address: str, own: str | None, ssh: str) -> HostInput:
+        role = roles(crypto={"address": address, "allow_from": NETWORKS})["crypto"]
+        standby_of = ("crypto",) if name == "other" else ()
+        made = HostInput(name, (role,), Path("one.yaml"), {}, None, Requests(), None, (), ssh=ssh)
+        return replace(made, standby_of=standby_of, own_address=own)
+
+    given = [host("one", "172.28.2.1", "10.1.0.1", "one.example"), host("other", "172.28.2.2", None, "10.1.0.2")]
+    inputs, problems = with_standbys(given)
+    assert problems == []
+    let_in = {
+        item.name: {str(found) for found in with_peer(item.roles[0].allow_from or (), "crypto", item.pairs)}
+        - {str(IPv4Network(found)) for found in NETWORKS}
+        for item in inputs
+    }
+    assert let_in == {"one": {"172.28.2.2/32", "10.1.0.2/32"}, "other": {"172.28.2.1/32", "10.1.0.1/32"}}
