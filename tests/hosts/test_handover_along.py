@@ -177,11 +177,11 @@ def test_a_handover_whose_controller_is_killed_leaves_one_server_with_the_addres
     login = (SERVICE, tier.passwords[ROLE][SERVICE])
     with never_on_two(tier), following(tier, f"pair, killed when {when}", *login, (ADDRESS, PORT)) as followed:
         with under_way(tier, HANDOVER[0], *HANDOVER[1:]) as process:
-            wait_for(lambda: SEEN[when](tier) or process.poll() is not None, when, 60)
+            wait_for(lambda: SEEN[when](tier) or process.poll() is not None, when, 240)
             process.send_signal(signal.SIGKILL)
-        wait_for(lambda: takes_writes(tier), "the address is served", 60)
+        wait_for(lambda: takes_writes(tier), "the address is served", 120)
         # Once more: it is finished, or it is handed over again; or what is left of it is deployed first.
-        wait_for(lambda: tier.run(*HANDOVER).returncode == 0 or tier.run("deploy.py").returncode == 0, "it ends", 120)
+        wait_for(lambda: tier.run(*HANDOVER).returncode == 0 or tier.run("deploy.py").returncode == 0, "it ends", 300)
         (serves,) = serving(tier)
         assert holders(tier) == [serves]
     lost_nothing(tier, followed)
