@@ -155,7 +155,8 @@ def _remove(place: Place, kind: str) -> int:
 BALLAST = 40 << 20  # bytes of keys that a rewrite has to copy when they change meanwhile
 SHORT = 12 << 20  # bytes that the unit may still take then
 TRIES = 3
-SLOW = 10_000  # microseconds for a key: the rewrite goes on for as long as it takes to change most of them
+# Microseconds for a key. What is written the child gives back: it must not keep step with a busy machine's changes.
+SLOW = 80_000
 
 
 def rewrite_memory_short(place: Place) -> Steps:
@@ -220,13 +221,13 @@ def _rewritten_with_little(place: Place, this: _Try) -> None:
     with own_user(place) as user, filled(place, user, BALLAST) as change, writing([place]) as loads:
         this.load = loads[place.name]
         try:
-            with slowly(place, SLOW):
+            with slowly(place, SLOW):  # for this one alone: another may begin by itself behind it
                 place.operator("BGREWRITEAOF")
                 wait_for(f"{place.name} does not begin to rewrite its log", lambda: _rewrites(place), patience=60)
-                # What it has and a little more: less than every key anew. Of files the kernel gives pages back.
-                place.sh(f"echo $(($(sed -n 's/^anon //p' {group}/memory.stat) + {SHORT})) >{group}/memory.max")
-                changing = begin(change)
-                failed = _rewrite_failed(place)
+            # What it has and a little more: less than every key anew. Of files the kernel gives pages back.
+            place.sh(f"echo $(($(sed -n 's/^anon //p' {group}/memory.stat) + {SHORT})) >{group}/memory.max")
+            changing = begin(change)
+            failed = _rewrite_failed(place)
         finally:
             place.sh(f"echo max >{group}/memory.max")
         if place.process() != this.pid:
