@@ -123,6 +123,7 @@ class HostStatus:
     findings: tuple[Finding, ...]
     deploys: tuple[Deploy, ...] = ()
     at: int = 0  # by the host's own clock
+    unseen: tuple[str, ...] = ()  # its roles, of a host of which nothing was seen
 
 
 @dataclass(frozen=True)
@@ -348,23 +349,35 @@ def _digits(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch("[0-9]{1,19}", text) else None
 
 
-def findings(report: HostReport, rows: tuple[RoleRow, ...], untold: str = "") -> tuple[Finding, ...]:
-    """What a person should know first of a host. `untold`: why it said nothing of this moment."""
-    return tuple(_findings(report, rows, untold))
+# What answers nobody is an outage, whatever is known of it: as alerts see it. One that loads ends that by itself.
+ANSWERS_NOBODY: tuple[State, ...] = ("busy", "no room", "silent")
 
 
-def _findings(report: HostReport, rows: tuple[RoleRow, ...], untold: str) -> Iterator[Finding]:
+def findings(
+    report: HostReport, rows: tuple[RoleRow, ...], untold: str = "", unseen: tuple[str, ...] = ()
+) -> tuple[Finding, ...]:
+    """What a person should know first of a host.
+
+    `untold`: why it said nothing of this moment; `unseen`: the roles of one of which nothing was seen.
+    """
+    return tuple(_findings(report, rows, untold, unseen))
+
+
+def _findings(report: HostReport, rows: tuple[RoleRow, ...], untold: str, unseen: tuple[str, ...]) -> Iterator[Finding]:
     if not report.counted:
         what = f"{report.host}: {report.status}: {(report.message.splitlines() or ['no reason given'])[0]}"
+        what += f"; its roles: {', '.join(unseen)}" if unseen else ""
         yield Finding("critical", None, what, f"{PAGE}#{UNSEEN}")
     yield from _not_running(rows)
     for found in report.health:
         level: Level = "critical" if found.severity == "critical" else "warning"
         yield Finding(level, found.role, f"{found.code}: {found.observed}: {found.remedy}", where_to_read(found))
     down = {item.role for item in rows if item.state in ("down", "starting", "absent")}
+    out = {item.role for item in rows if item.state in ANSWERS_NOBODY}
     for thing in report.unknown:
         if thing.role not in down:
-            yield Finding("unknown", thing.role, f"{thing.what}: {thing.because}: {thing.remedy}", where_to_read(thing))
+            level = "critical" if thing.role in out else "unknown"
+            yield Finding(level, thing.role, f"{thing.what}: {thing.because}: {thing.remedy}", where_to_read(thing))
     yield from _drifted(report)
     if untold:
         yield Finding("unknown", None, f"{report.host}: this moment: {untold}", f"{PAGE}#{UNSEEN}")

@@ -47,9 +47,11 @@ def _parts(report: StatusReport, role: str, history: bool) -> Iterator[Renderabl
     if found:
         yield from map(_finding, found)
         yield Text()
-    if rows:
-        yield _table(LOAD, rows)
+    unseen = [(item, RoleRow(name, "unknown")) for item in report.hosts for name in item.unseen if role in ("", name)]
+    if rows or unseen:
+        yield _table(LOAD, [*rows, *unseen])
         yield Text()
+    if rows:
         yield _table(DATA, rows)
         yield Text()
     yield from _clients(row for _, row in rows)
@@ -65,7 +67,7 @@ def summary(report: StatusReport) -> str:
     """The last line."""
     levels = [item.level for item in report.findings]
     parts = [f"{levels.count(level)} {level}" for level in STYLES if level in levels]
-    roles = sum(len(item.rows) for item in report.hosts)
+    roles = sum(len(item.rows) + len(item.unseen) for item in report.hosts)
     what = f"{number(roles, 'role')} on {number(len(report.hosts), 'host')}"
     said = ", ".join(parts) if parts else "all well"
     return f"{report.checked_at.strftime(FORM)}: {what}: {said}, looked at in {report.seconds:.1f} s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -151,8 +151,16 @@ def status_of(state: State, run: Run, patience: float, role: str = "") -> Status
         said = {name: asking[name].result(seen) for name, seen in looks.items()}
     drift = build_report(state, run, looks, FromOthers(), checked_at, 0.0)
     proofs = proofs_elsewhere(looks)
+    roles = {name: [item.name for item in host.roles] for name, host in run.tier.hosts.items()}
     rows = tuple(
-        _host(item, looks.get(item.host), said.get(item.host, Now()), proofs.get(item.host, {})) for item in drift.hosts
+        _host(
+            item,
+            looks.get(item.host),
+            said.get(item.host, Now()),
+            proofs.get(item.host, {}),
+            roles.get(item.host, ()),
+        )
+        for item in drift.hosts
     )
     return StatusReport(drift.checked_at, rows, time.monotonic() - began, drift.notes)
 
@@ -217,9 +225,16 @@ def _is_newer(record: Record, known: Record | None) -> bool:
     return known is None or record.good > known.good
 
 
-def _host(report: HostReport, seen: Look | None, now: Now, elsewhere: Mapping[str, Record | None]) -> HostStatus:
+def _host(
+    report: HostReport,
+    seen: Look | None,
+    now: Now,
+    elsewhere: Mapping[str, Record | None],
+    roles: Collection[str],
+) -> HostStatus:
     if seen is None or seen.observed is None:
-        return HostStatus(report, (), findings(report, ()))
+        unseen = tuple(sorted(roles))
+        return HostStatus(report, (), findings(report, (), unseen=unseen), unseen=unseen)
     observed = seen.observed
     rows = tuple(
         _with_trend(

@@ -78,7 +78,7 @@ def test_a_silent_server_is_said_to_be_silent_and_its_host_tells_the_rest(tier: 
     assert row["process"]["state"] == "T"
     assert f"{ROLE} process: is stopped, by a signal; " in done.stdout
     assert others_are_up(report)
-    assert done.stdout.startswith(f"unknown {ROLE}: ")
+    assert done.stdout.startswith(f"critical {ROLE}: ")
     assert "docs/runbook.md#a-server-is-silent" in done.stdout
     assert status(tier, tmp_path)[0].returncode == 0
 
