@@ -85,6 +85,8 @@ def test_a_power_cut_is_a_host_that_is_not_seen_and_then_at_most_a_log_that_was_
 
 LATE = "late-address.service"
 LATE_UNIT = """[Unit]
+Wants=network-online.target
+After=network-online.target
 Before={unit}
 [Service]
 Type=exec
