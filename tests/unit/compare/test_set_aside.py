@@ -65,3 +65,8 @@ def test_a_full_disk_says_how_much_of_it_was_put_aside() -> None:
     (item,) = health(HOST, full)
     assert f"{len(ASIDE) * 3} MiB of that put aside" in item.observed
     assert "docs/runbook.md#data-put-aside" in item.remedy
+
+
+def test_a_full_disk_on_which_nothing_was_put_aside_speaks_of_none() -> None:
+    (item,) = health(HOST, replace(as_desired(HOST), disk_free=63 * MIB, free_of={}))
+    assert "put aside" not in item.observed + item.remedy
