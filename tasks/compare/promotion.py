@@ -91,11 +91,27 @@ def promotion_problems(
             "its server has no key and was not in sync since it was started, expected what its primary had: bring that "
             "one's disk back, or restore a backup (docs/runbook.md, Host installed anew)"
         )
+    if info.get("role") == "slave" and (strays := _strays(pair, info)):
+        yield strays
     if not old_is_off and data_is_lost is None:
         yield (
             f"nobody has said that {pair.peer} is off: when its power is, and stays so until you deploy, add --data "
             "old_is_off=true; if it only cannot be reached, it serves on, and both would take writes"
         )
+
+
+def _strays(pair: Pair, info: Mapping[str, str]) -> str:
+    """Why a standby is not that of the host that is off: another one may serve beside it. Empty of one that is."""
+    follows = f"{info.get('master_host')}:{info.get('master_port')}"
+    there = f"{pair.there[0]}:{pair.there[1]}"
+    if follows == there:
+        return ""
+    groups = f"groups redis_{pair.role} and redis_{pair.role}_standby"
+    return (
+        f"its server follows {printable(follows)[:100]}, expected {pair.peer} at {there}: see what that is: where it "
+        f"serves {pair.role}, put its host back into the pair ({groups}), deploy, and hand over; where its host is "
+        "lost, put it back into its group all the same, and promote then"
+    )
 
 
 def _of_the_host(pair: Pair, ssh: NotReached | None, data_is_lost: bool | None) -> Iterator[str]:

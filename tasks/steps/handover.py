@@ -308,10 +308,14 @@ def release_address(move: Move, old: Side) -> None:
         return
     old.ask(("CONFIG", "SET", "bind", move.along.apart))
     old.ask(*(("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes") for kind in ("normal", "pubsub")))
-    job = script("release-address", address=move.along.address, keeper=move.along.keeper)
-    done = run_command(old.state, old.host, job, bound=CHANGE)
-    if not done.succeeded:
-        raise MoveFailed(f"{move.source}: nobody serves {move.role}: {done.output.strip() or 'its address stays'}")
+    if stays := let_go(old.state, old.host, move.along.address, move.along.keeper):
+        raise MoveFailed(f"{move.source}: nobody serves {move.role}: {stays}")
+
+
+def let_go(state: State, host: Host, address: str, keeper: str) -> str:
+    """A host has a role's address no more, nor at its next boot; in words, why it has. Empty where it is seen gone."""
+    done = run_command(state, host, script("release-address", address=address, keeper=keeper), bound=CHANGE)
+    return "" if done.succeeded else done.output.strip() or "its address stays"
 
 
 def _holds(info: Mapping[str, str]) -> str:

@@ -20,11 +20,12 @@ from tasks.catalogue.data_names import DATA_IS_LOST, OLD_IS_OFF, PROMOTE
 from tasks.catalogue.printable import printable
 from tasks.catalogue.requested import named_roles
 from tasks.catalogue.secret import Secret, revealed
+from tasks.compare.addresses import kept_units
 from tasks.compare.data_files import pieces
 from tasks.compare.pairs import WITHOUT, Stance, stance
 from tasks.compare.promotion import NotReached, lag, promotion_problems
 from tasks.desired.guard import MARK, NOTE, sealed_words
-from tasks.desired.host import Host, Instance, Pair
+from tasks.desired.host import Host, Instance, OwnAddress, Pair
 from tasks.desired.paths import (
     begun_file,
     copy_drop_in,
@@ -46,14 +47,15 @@ from tasks.run.ending import Refusal, listed
 from tasks.run.options import only_plans
 from tasks.run.session import Run, current, not_answering, unreachable
 from tasks.run.survey import Look, look_at_all, survey
-from tasks.steps.handover import MoveFailed, Side, detached
+from tasks.steps.handover import MoveFailed, Side, detached, let_go
 from tasks.steps.lock import hold_now
 from tasks.steps.move import is_persistent
 from tasks.steps.swap import confirm, save
 
 HOLDS = 60_000  # milliseconds for which nothing is written amid it, at most: it asks the old host once more meanwhile
 BACK = 20  # seconds for a standby to follow again where it is not promoted after all
-PATIENCE = 120  # seconds for all of it
+PATIENCE = 120  # seconds for all of it, beside those for which its primary has to be silent
+QUIET = 20  # of these, two pings
 PROMOTED, NOT_PROMOTED = "promoted: ", "not promoted: "
 NOTHING = "Nothing was promoted"
 
@@ -105,6 +107,7 @@ def _promote_role(state: State, run: Run) -> int:
     looks_only, ssh = only_plans(), _ssh(state, place.pair)
     said = None if old is None else data_is_lost or looks_only
     problems = list(promotion_problems(place.pair, server.info, keys, ssh, old_is_off or looks_only, said))
+    problems += _given_by_its_network(state, old)
     if problems:
         raise Refusal(listed(NOTHING, [f"{role}: {problem}" for problem in problems]))
     if ssh is not None and ssh.answer is not Answer.NOBODY:
@@ -165,26 +168,68 @@ def _without_data(state: State, run: Run, place: Place) -> Place | None:
     return Place(host, instance, pair, seen) if is_bare else None
 
 
+def _goes_along(place: Place) -> OwnAddress | None:
+    """What keeps the role's address on a host, where that goes along with who serves it."""
+    plans = (plan for plan in place.seen.desired.addresses if plan.role.name == place.instance.name)
+    return next((plan for plan in plans if plan.role.own_address is not None), None)
+
+
+def _given_by_its_network(state: State, old: Place | None) -> list[str]:
+    """Why the old host, which is there, cannot let the role's address go, in words."""
+    plan = _goes_along(old) if old is not None else None
+    if old is None or plan is None:
+        return []
+    address = str(plan.role.address)
+    look = (
+        f"found=$(ip -o -4 address show to {address}/32) || exit 1; "
+        f"printf '%s' \"$found\" | grep -vF ' {address}/32 ' || test $? = 1"
+    )
+    asked = run_command(state, old.host, look)
+    if not asked.succeeded:
+        return [f"{old.host.name}: whether it can let {address} go is not known: {printable(asked.output.strip())}"]
+    found = asked.stdout.strip()
+    if not found and (plan.unit in kept_units(old.observed) or address not in old.observed.addresses):
+        return []
+    how = printable(found)[:200] or f"no {plan.unit}"
+    return [
+        f"{old.host.name} has {address} by its network's configuration ({how}), "
+        f"expected by {plan.unit} alone, which can let it go: take it out of that configuration, or switch the host off"
+    ]
+
+
 def _fence(state: State, run: Run, old: Place) -> None:
-    """A server whose data is gone starts no more, and that is seen, as that it is gone still. Raises MoveFailed."""
+    """A server whose data is gone starts no more, and that is seen, as that it is gone still. Raises MoveFailed.
+
+    So is its role's address, where that goes along: behind the fence, and before another one asks for it.
+    """
     role, name = old.instance.name, str(old.host.name)
     words = f"{role} was put in the place of this one on {old.pair.peer}: deploy, which makes this one its standby"
     job = script("fence-start", unit=unit_name(role), fence=handed_over_drop_in(role), words=words)
     done = run_command(state, old.host, job, bound=CHANGE)
     if not done.succeeded:
         raise MoveFailed(f"{name}: it is not kept from its start: {done.output.strip()}: nothing was promoted")
+    plan = _goes_along(old)
+    if plan is not None and (stays := let_go(state, old.host, str(plan.role.address), plan.unit)):
+        left = _unfence(state, old)
+        raise MoveFailed(f"{name}: {stays}: nothing was promoted{left}")
     now = look_at_all(state, run)[name].observed
     if now is None or stance(old.instance, now) is not Stance.FENCED or pieces(role, now) != pieces(role, old.observed):
-        _unfence(state, old)
+        left = _unfence(state, old)
         raise MoveFailed(
-            f"{name}: it is not down without its data any more, as it was seen to be: nothing was promoted"
+            f"{name}: it is not down without its data any more, as it was seen to be: nothing was promoted{left}"
         )
 
 
-def _unfence(state: State, old: Place) -> None:
+def _unfence(state: State, old: Place) -> str:
+    """Its next start is as before, and its address where it was; in words, what is not."""
     fence = handed_over_drop_in(old.instance.name)
     directory = fence.rpartition("/")[0]
     run_command(state, old.host, f"rm -f {fence}; rmdir {directory} 2>/dev/null; systemctl daemon-reload", bound=CHANGE)
+    if (plan := _goes_along(old)) is None:
+        return ""
+    # Behind what keeps the address away, too.
+    done = run_command(state, old.host, script("keep-address", unit=plan.unit), bound=CHANGE)
+    return "" if done.succeeded else f"; {plan.role.address} is not there again: {printable(done.output.strip())}"
 
 
 def _place(state: State, run: Run, role: str) -> Place:
@@ -264,7 +309,7 @@ def _promote(state: State, run: Run, place: Place, fenced: Place | None = None) 
     own, said = _side(state, run, place), ""
     password = Secret(secrets.token_hex(32))
     places = [] if fenced else [f"{place.pair.there[0]}:{place.pair.there[1]}", *_ssh_place(state, place.pair)]
-    command = promote_script(place.seen.desired, place.instance, place.pair, places)
+    command = promote_script(place.seen.desired, place.instance, place.pair, places, _quiet(place))
     rules = f"{HANDOVER_RULES} {REBIND_RULES}" if place.instance.role.own_address else HANDOVER_RULES
     if not _kept(place, lambda: own.allow(HANDOVER, rules, password)):
         return False
@@ -275,8 +320,8 @@ def _promote(state: State, run: Run, place: Place, fenced: Place | None = None) 
         words = printable(said or done.output.strip() or broken)
         place.host.log_styled(f"{place.instance.name}: {words}", fg="red", log_func=logger.error)
         _kept(place, lambda: _forget(own))
-        if fenced is not None and said.startswith(NOT_PROMOTED):
-            _unfence(state, fenced)
+        if fenced is not None and said.startswith(NOT_PROMOTED) and (left := _unfence(state, fenced)):
+            fenced.say(f"as before{left}", "red")
         return False
     if not _kept(place, partial(_finish, own, place)):
         return False
@@ -312,8 +357,19 @@ def _ssh_place(state: State, pair: Pair) -> list[str]:
     return [f"{pair.ssh_there}:{data.get('ssh_port') or 22}"] if named else []
 
 
-def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequence[str]) -> str:
-    """Shell that promotes a standby, in a unit of its own. Pure. `places`: where the old host is tried."""
+def _quiet(place: Place) -> int:
+    """Seconds without a word after which a primary is gone, or its standby gives the link up by itself."""
+    config = place.observed.servers[place.instance.name].config
+    said = [config.get(name, "") for name in ("repl-ping-replica-period", "repl-timeout")]
+    ping, timeout = (int(text) if text.isdecimal() else usual for text, usual in zip(said, (10, 60), strict=True))
+    return min(2 * ping, timeout)
+
+
+def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequence[str], quiet: int = QUIET) -> str:
+    """Shell that promotes a standby, in a unit of its own. Pure.
+
+    `places`: where the old host is tried; `quiet`: seconds in which a primary that is there is heard.
+    """
     role = instance.name
     plan = next((plan for plan in desired.addresses if plan.role.name == role and plan.role.own_address), None)
     # Whoever answers there is the old one: it goes along with who serves the role.
@@ -342,8 +398,9 @@ def promote_script(desired: Host, instance: Instance, pair: Pair, places: Sequen
         note=NOTE,
         pause=HOLDS,
         patience=BACK,
+        quiet=quiet,
         address=instance.address if plan else "",
         bound=" ".join((instance.address, instance.where[0])),
         keeper=plan.unit if plan else "",
     )
-    return detached("promote", role, job, PATIENCE, "yes")
+    return detached("promote", role, job, PATIENCE + quiet, "yes")

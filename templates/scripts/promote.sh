@@ -7,8 +7,9 @@
 # What it prints last says which it was: `promoted`, `not promoted` or `not known`.
 # `address`: the role's, where that goes along with who serves it (docs/decisions/0035): `keeper` takes it once the server serves,
 # and asks for it first, as at any start: who has it keeps it. The server listens at `bound` then.
+# `quiet`: seconds in which a primary that is there would have been heard, by its pings.
 # `tls`: how redis-cli speaks TLS, where it does. Standard input: the password of `user` at the standby's own server.
-: "${address?}" "${bound?}" "${keeper?}"
+: "${address?}" "${bound?}" "${keeper?}" "${quiet?}"
 : "${role?}" "${unit?}" "${user?}" "${host?}" "${port?}" "${places?}" "${old_host?}" "${old_port?}" "${drop_in?}" "${copy?}"
 : "${begun?}" "${moved?}" "${text?}" "${snapshot?}" "${promoted?}" "${mark?}" "${served?}" "${note?}" "${pause?}" "${patience?}" "${tls?}"
 IFS= read -r REDISCLI_AUTH
@@ -44,6 +45,26 @@ answering() {
     wait
   } 2>/dev/null | sort -r | head -n 1
 }
+# Why what it follows may serve still, whoever is off: a link that is up brings a ping each few seconds at least, and what it
+# follows may be none of its pair. Nothing where it is silent.
+heard() {
+  local began=$SECONDS said follows since
+  while :; do
+    said=$(own INFO replication)
+    follows=$(field master_host "$said"):$(field master_port "$said")
+    if [ "$(field role "$said")" != slave ]; then
+      [ $((SECONDS - began)) -lt "$patience" ] || { echo "what it follows is not told"; return; }
+    elif [ "$follows" != "$old_host:$old_port" ]; then
+      echo "it follows $follows, expected $old_host:$old_port"
+      return
+    else
+      since=$(field master_last_io_seconds_ago "$said")
+      [ "$(field master_link_status "$said")" != down ] && [ "${since:-0}" -lt "$quiet" ] || return
+      [ $((SECONDS - began)) -le $((quiet + 5)) ] || { echo "it hears of $follows still"; return; }
+    fi
+    sleep 0.5
+  done
+}
 settled() {
   umask 022
   install -d -m 0700 "${promoted%/*}" && printf '%s\n' "$mark" >"$promoted.new" && sync "$promoted.new" &&
@@ -56,6 +77,11 @@ durable() {
     printf '%s' "$text" >"$begun.new" && sync "$begun.new" && mv -fT "$begun.new" "$begun" || return 1
   fi
   rm -f "$moved" && sync "${begun%/*}" || return 1
+  # The server listens at the address from its next start on: what brings it then is there first, and gives a standby none.
+  if [ -n "$keeper" ]; then
+    systemctl unmask --quiet "$keeper"
+    systemctl enable --quiet "$keeper" && sync -f "${drop_in%/*/*}" || return 1
+  fi
   { [ ! -e "$drop_in" ] || mv -fT "$drop_in" "$drop_in.before"; } && sync "${drop_in%/*}" && systemctl daemon-reload
 }
 undo() {
@@ -74,6 +100,7 @@ undo() {
       exit 4
     fi
   fi
+  [ -z "$keeper" ] || systemctl disable --quiet "$keeper"
   rm -f "$promoted"
   sync "${promoted%/*}"
   echo "not promoted: $1"
@@ -84,8 +111,10 @@ role_now=$(says)
 [ "$role_now" = slave ] || { echo "not promoted: its role is ${role_now:-not told}, expected a standby that follows"; exit 3; }
 there=$(answering)
 [ -z "$there" ] || { echo "not promoted: $there"; exit 3; }
+there=$(heard)
+[ -z "$there" ] || { echo "not promoted: $there"; exit 3; }
 settled || undo "$promoted cannot be written"
-durable || undo "its next start cannot be made that of the role's server"
+durable || undo "its next start cannot be made that of the role's server${keeper:+, at an address that $keeper brings}"
 said=$(own CLIENT PAUSE "$pause" WRITE)
 told=yes
 [ "$said" = OK ] || undo "CLIENT PAUSE: ${said:0:200}"
@@ -104,8 +133,6 @@ systemctl unmask --quiet "$unit"
 systemctl enable --quiet "$unit"
 if [ -n "$address" ]; then
   brought=$SECONDS
-  systemctl unmask --quiet "$keeper"
-  systemctl enable --quiet "$keeper"
   systemctl restart "$keeper" >&2
   until ip -o -4 address show to "$address/32" | grep -q . && said=$(own CONFIG SET bind "$bound") && [ "$said" = OK ]; do
     [ $((SECONDS - brought)) -lt "$patience" ] || {

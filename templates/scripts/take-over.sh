@@ -53,6 +53,11 @@ if [ -n "$served" ]; then
   (umask 077 && printf '%s\n' "$serving" >"$served") || failed=1
 fi
 rm -f "$moved" && sync "${moved%/*}" || failed=1
+# The server listens at the address from its next start on: what brings it then is there first, and gives a copy of a pair none.
+if [ -n "$address" ]; then
+  systemctl unmask --quiet "$keeper"
+  systemctl enable --quiet "$keeper" && sync -f "${drop_in%/*/*}" || failed=1
+fi
 rm -f "$drop_in" "$copy" && sync "${copy%/*}" || failed=1
 rmdir "${drop_in%/*}" 2>/dev/null
 systemctl daemon-reload
@@ -60,7 +65,6 @@ systemctl unmask --quiet "$unit"
 systemctl enable --quiet "$unit" && sync -f "${drop_in%/*/*}" || failed=1
 if [ -n "$address" ]; then
   wait "$bringing" || failed=1
-  systemctl unmask --quiet "$keeper"
-  systemctl enable --quiet "$keeper" && systemctl restart "$keeper" || failed=1
+  systemctl restart "$keeper" || failed=1
 fi
 exit "$failed"

@@ -275,3 +275,23 @@ def test_a_promotion_takes_the_address_along_and_the_old_host_that_is_back_has_i
     wait_for(lambda: is_standby(tier, "one"), "the old one follows")
     assert (holders(tier), takes_writes(tier)) == (["two"], True)
     nothing_is_left(tier)
+
+
+def test_one_whose_data_is_gone_lets_the_address_go_to_the_standby_that_is_put_in_its_place(tier: Tier) -> None:
+    """Its host is up, and what keeps the address there does not ask whether its server runs."""
+    with tier.operator(ROLE) as known:
+        known.set("before:it", "2")
+        assert known.wait(1, 5000) == 1
+    one = tier.lab.hosts["one"]
+    one.sh(f"systemctl stop redis-{ROLE}; rm -rf /var/lib/redis/{ROLE}/*")
+    assert (holders(tier), serving(tier)) == (["one"], [])
+    with never_on_two(tier):
+        done = tier.run(*PROMOTE[:3], "--data", "old_data_is_lost=true")
+    assert done.returncode == 0, output(done)
+    assert (serving(tier), holders(tier), takes_writes(tier)) == (["two"], ["two"], True)
+    with tier.operator(ROLE) as known:
+        assert known.get("before:it") == "2"
+    tier.deploy()
+    wait_for(lambda: is_standby(tier, "one"), "the old one follows")
+    assert (holders(tier), takes_writes(tier)) == (["two"], True)
+    nothing_is_left(tier)

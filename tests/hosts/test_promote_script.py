@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -23,6 +25,8 @@ from tests.lab.tools import redis_programs
 pytestmark = pytest.mark.hosts
 
 PASSWORD = "a-password-of-the-run"
+QUIET = 3  # seconds without a word of a primary, of one that pings each second
+KEEPER = "caas-redis-address-crypto.service"
 OWN = "127.0.0.7"  # another address of the host
 LOCAL = f"{ACL}user {HANDOVER} on >{PASSWORD} {HANDOVER_RULES} {REBIND_RULES}\n"
 SYSTEMCTL = """#!/bin/sh
@@ -59,12 +63,17 @@ class Standby:
         kept = self.drop_in.exists() and (self.directory / "crypto.copy").exists()
         return says["role"] == "slave" and says["master_port"] == self.old and kept and not self.mark.exists()
 
+    def asked(self) -> list[str]:
+        """What systemd was asked for, in order."""
+        return (self.directory / "systemctl.log").read_text().splitlines()
+
     def promote(
-        self, *places: str, pause: int = 60_000, amid: str = "", address: str = "", has_it: bool = True
+        self, *places: str, pause: int = 60_000, amid: str = "", address: str = "", has_it: bool = True, to: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """What the script says; `amid`: what happens on the way, when its next start is settled.
 
-        `address`: the role's, which goes along; `has_it`: whether its keeper gets it, for whom nobody else answers.
+        `address`: the role's, which goes along; `has_it`: whether its keeper gets it, for whom nobody else answers;
+        `to`: the address of the old host, where that is another one.
         """
         bin = self.directory / "bin"
         bin.mkdir(exist_ok=True)
@@ -78,14 +87,15 @@ class Standby:
             "promote",
             address=address,
             bound=f"{address} 127.0.0.1",
-            keeper="caas-redis-address-crypto.service" if address else "",
+            keeper=KEEPER if address else "",
             role="crypto",
             unit="redis-crypto.service",
             user=HANDOVER,
             host=self.address,
             port=self.port,
             places=[place for place in places if place],
-            old_host="127.0.0.1",
+            old_host=to or "127.0.0.1",
+            quiet=QUIET,
             old_port=self.old,
             drop_in=str(self.drop_in),
             copy=str(self.directory / "crypto.copy"),
@@ -167,11 +177,7 @@ def test_one_whose_address_goes_along_takes_it_last_and_leaves_it_to_who_has_it(
     there = "" if has_it else "; 127.0.0.5 is not here"
     assert done.stdout.startswith(f"promoted: crypto is served here{there}")
     assert standby.info()["role"] == "master"
-    asked = (standby.directory / "systemctl.log").read_text().splitlines()
-    assert asked[-2:] == [
-        "enable --quiet caas-redis-address-crypto.service",
-        "restart caas-redis-address-crypto.service",
-    ]
+    assert standby.asked()[-1] == f"restart {KEEPER}"
     with redis.Redis("127.0.0.5", standby.port, socket_timeout=5) as client:
         if has_it:
             assert client.set("written", "at it")
@@ -284,6 +290,36 @@ def test_a_server_that_serves_already_or_is_down_is_not_promoted(standby: Standb
     assert not standby.mark.exists()
 
 
+def test_a_standby_that_follows_a_third_server_is_not_put_beside_it(standby: Standby) -> None:
+    """The host that is off is another one."""
+    done = standby.promote(NOBODY, to="10.0.0.99")
+    assert (done.returncode, done.stdout) == (
+        3,
+        f"not promoted: it follows 127.0.0.1:{standby.old}, expected 10.0.0.99:{standby.old}\n",
+    )
+    assert standby.is_one()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_primary_that_is_heard_still_is_not_replaced_and_one_that_falls_silent_is(tmp_path: Path, ends: bool) -> None:
+    """Whoever says that it is off: it may be cut off from who asks alone."""
+    with server(tmp_path / "old", "--repl-ping-replica-period", "1") as old, follower(tmp_path, old) as found:
+        wait_for(lambda: found.info()["master_link_status"] == "up", "in sync")
+        with redis.Redis(port=old) as client:
+            (pid,) = [client.info("server")["process_id"]]
+        if ends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            done = found.promote(NOBODY)
+            if ends:
+                assert done.returncode == 0, done.stdout + done.stderr
+                return
+            assert (done.returncode, done.stdout) == (3, f"not promoted: it hears of 127.0.0.1:{old} still\n")
+            assert found.is_one()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_one_that_cannot_be_made_to_last_is_not_promoted(standby: Standby) -> None:
     (standby.directory / "records" / "crypto.new").mkdir()
     found = standby.promote(NOBODY)
@@ -300,3 +336,21 @@ def test_one_that_is_cut_off_takes_no_write_that_its_next_start_would_not_have(s
     assert done.returncode == 0, done.stdout + done.stderr
     assert standby.info()["role"] == "master"
     assert not standby.drop_in.parent.exists()
+
+
+def test_wherever_it_is_cut_off_the_address_comes_with_a_next_start_that_is_that_of_the_role(standby: Standby) -> None:
+    """The server listens at it then, and nobody else is there to bring it; its unit gives a standby none."""
+    standby.promote(NOBODY, address="127.0.0.5", amid="kill -KILL $PPID")
+    assert not standby.drop_in.exists()
+    assert f"enable --quiet {KEEPER}" in standby.asked()
+    done = standby.promote(NOBODY, address="127.0.0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_that_is_undone_or_whose_address_could_not_come_at_its_next_start_has_no_unit_for_it(
+    standby: Standby,
+) -> None:
+    done = standby.promote(NOBODY, address="127.0.0.5", amid="exit 1")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert standby.is_one()
+    assert [line for line in standby.asked() if line.endswith(KEEPER)][-1] == f"disable --quiet {KEEPER}"

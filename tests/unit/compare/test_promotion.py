@@ -13,6 +13,8 @@ from tasks.observed.answer import Answer
 PAIR = Pair("crypto", "redis-1", ("172.28.2.1", 6383), True, True, ssh_there="172.28.2.1")
 DOWN = {
     "role": "slave",
+    "master_host": "172.28.2.1",
+    "master_port": "6383",
     "master_link_status": "down",
     "master_sync_in_progress": "0",
     "master_last_io_seconds_ago": "-1",
@@ -91,6 +93,24 @@ def test_one_that_has_nothing_whole_is_not_promoted(changes: dict[str, str], key
     (found,) = problems(changes, keys)
     assert found.startswith(said)
     assert found.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"master_host": "10.0.0.99", "master_link_status": "up"}, "10.0.0.99:6383"),
+        ({"master_port": "6384"}, "172.28.2.1:6384"),
+        ({"master_host": "\x1b[2J" + "long" * 100}, "\\x1b[2J"),
+    ],
+)
+def test_one_that_follows_a_third_server_is_not_put_beside_it(changes: dict[str, str], found: str) -> None:
+    """The host of its pair is off, and that says nothing of the one that serves."""
+    (said,) = problems(changes)
+    assert said.startswith(f"its server follows {found}")
+    assert "expected redis-1 at 172.28.2.1:6383" in said
+    assert "put its host back into the pair" in said
+    assert said.isprintable()
+    assert len(said) < 800
 
 
 def test_all_that_speaks_against_it_is_said_at_once() -> None:
