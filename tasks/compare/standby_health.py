@@ -96,8 +96,8 @@ def hearing(instance: Instance, server: Server, pair: Pair | None, said: str | N
         "critical",
         f"{pair.peer} replicates with it, and does not say what it is: {printable(said)[:120]}",
         "its ROLE",
-        f"let connections through from {instance.address} to {pair.there[0]}:{pair.there[1]}, and its user replication "
-        "in: at its next boot this host would wait for that word for ever",
+        f"let connections through from {instance.role.reached} to {pair.there[0]}:{pair.there[1]}, and its user "
+        "replication in: at its next boot this host would wait for that word for ever",
     )
 
 

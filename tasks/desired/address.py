@@ -15,7 +15,6 @@ from tasks.desired.paths import (
     copy_drop_in,
     guard_file,
     handed_over_drop_in,
-    served_file,
     unit_name,
 )
 from tasks.desired.rendering import render, unit_digest
@@ -54,6 +53,5 @@ def _text(role: Role, interface: str, digest: str) -> str:
         interface=interface,
         digest=digest,
         kept_back=[copy_drop_in(name), handed_over_drop_in(name)],
-        served=served_file(name),
         guard=guard_file(name),
     )

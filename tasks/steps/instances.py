@@ -149,10 +149,15 @@ def guards(seen: Look) -> tuple[str, ...]:
 
 
 def remove_guards(seen: Look) -> None:
-    """Those of roles that are of no pair any more are gone. After their units, which fail each start without them."""
+    """Those of roles that are of no pair any more are gone. After their units, which fail each start without them.
+
+    A mark that nobody can have been put in a host's place stays gone through a cut: it would start by it.
+    """
     paths = [path for path in removable(seen) if path in guards(seen)]
     if paths:
-        run_commands(name="Ask nobody before a start any more", commands=[f"rm -f {' '.join(paths)}"])
+        kept = [RECORDS] if any(path.startswith(f"{RECORDS}/") for path in paths) else []
+        commands = [f"rm -f {' '.join(paths)}", *(f"sync {directory}" for directory in kept)]
+        run_commands(name="Ask nobody before a start any more", commands=commands)
 
 
 def prepare_data(seen: Look) -> None:

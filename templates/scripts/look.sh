@@ -97,8 +97,11 @@ if [ -r /proc/net/ip_tables_names ] && command -v iptables-legacy-save >/dev/nul
 fi
 part heard  # what the other host of each pair says to who asks before a start: from here on one line each, of a program of ours
 for file in $guards; do
-  # shellcheck disable=SC2015  # it prints nothing that could fail
-  grep -sqx 'tells=yes' "$file" && bounded /bin/sh "$file" try | head -n 1 | head -c 400 | sed "s/^/${file##*guard-} /" &
+  {
+    said=''
+    ! grep -sqx 'tells=yes' "$file" || said=$(bounded /bin/sh "$file" try | head -n 1 | head -c 400)
+    [ -z "$said" ] || printf '%s %s\n' "${file##*guard-}" "$said"  # ends its line, whatever is said
+  } &
 done
 wait
 part unseen; printf '%s' "$unseen"

@@ -10,19 +10,32 @@
 : "${role?}" "${unit?}" "${drop_in?}" "${user?}" "${host?}" "${port?}" "${own_host?}" "${own_port?}"
 : "${passwords?}" "${served?}" "${note?}" "${promoted?}" "${patience?}" "${limit?}" "${memory?}" "${tries?}" "${tls?}"
 # With `try` it only says what it was told, in one line, and nothing where that is nothing, or no connection is there: a look asks so
-# (templates/scripts/look.sh), of one that says by `tells` that it can be asked.
+# (templates/scripts/look.sh), of one that says by `tells` that it can be asked. With `asks` it says whether the role's address may be
+# taken (docs/decisions/0035): nothing is noted, for no server starts by it, and a copy takes none.
 : "${tells?}"
 export LC_ALL=C
-say() { echo "$role: $*" >&2; }
+mode=${1-} done=started undone='not started' waits='not started, asked again'
+[ "$mode" != asks ] || { done='address taken'; undone='address not taken'; waits='address not taken, asked again'; }
+# Some of it are words of another host: never by echo, which makes control characters of what it takes for their names.
+say() { printf '%s\n' "$role: $*" >&2; }
 # Which start this is says systemd, of what it has loaded: a file may have come or gone since.
-if [ "${1-}" = try ]; then
-  [ -n "$(timeout "$patience" ss -Htn state established dst "$host" 2>/dev/null)" ] || exit 0
-else case " $(timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null) " in
-  *" $drop_in "*)
-    rm -f "$served"
-    exit 0
+loaded() { timeout "$patience" systemctl show -P DropInPaths -- "$unit" 2>/dev/null; }
+is_copy() { case " $1 " in *" $drop_in "*) ;; *) return 1 ;; esac; }
+case $mode in
+  try) [ -n "$(timeout "$patience" ss -Htn state established dst "$host" 2>/dev/null)" ] || exit 0 ;;
+  asks)
+    # A copy by either: the next start goes by the file as soon as that is loaded, and until then by what is.
+    paths=$(loaded) || { say "$waits: systemctl show $unit fails"; exit 1; }
+    if [ -e "$drop_in" ] || is_copy "$paths"; then say "$undone: this host does not serve it"; exit 1; fi
+    [ ! -e "$served" ] || exit 0
     ;;
-esac; fi
+  *)
+    if is_copy "$(loaded)"; then
+      rm -f "$served"
+      exit 0
+    fi
+    ;;
+esac
 # From the role's own address, as replication: who lets that in lets this in. However much is said there: `limit` bytes of it
 # are read, in `memory`. A list becomes a line for each of its words.
 ask() {
@@ -100,11 +113,13 @@ ask_in_clear() {
 }
 line() { printf '%s\n' "$said" | sed -n "$1p" | tr -cd '[:print:]' | cut -c1-200; }
 starts() {
+  [ "$mode" != asks ] || exit 0
   umask 077
   mkdir -p "${served%/*}"
   printf '%s\n' "$note" >"$served"
   exit 0
 }
+forgotten() { rm -f "$promoted" && { [ ! -d "${promoted%/*}" ] || sync "${promoted%/*}"; }; }
 said='' asked=0
 if [ -r "$passwords" ]; then
   while IFS= read -r password && [ "$asked" -lt "$tries" ]; do
@@ -114,20 +129,20 @@ if [ -r "$passwords" ]; then
     case $said in *WRONGPASS*) ;; *) break ;; esac
   done <"$passwords"
 fi
-if [ "${1-}" = try ]; then
-  [ -z "$said" ] || echo "$(line 1) $(line 2) $(line 3)"
+if [ "$mode" = try ]; then
+  [ -z "$said" ] || printf '%s\n' "$(line 1) $(line 2) $(line 3)"
   exit 0
 fi
 case $(line 1) in
   master)
-    say "not started: $host:$port serves it, which was put in the place of this one: deploy, which makes this one its" \
+    say "$undone: $host:$port serves it, which was put in the place of this one: deploy, which makes this one its" \
       "standby and keeps what is here"
     exit 1
     ;;
   slave)
     if [ "$(line 2) $(line 3)" = "$own_host $own_port" ]; then
-      # From here on it may be put in the place of this one again.
-      rm -f "$promoted"
+      # From here on it may be put in the place of this one again, also behind a cut.
+      [ "$mode" = asks ] || forgotten || { say "$waits: that it may be replaced is not on disk"; exit 1; }
       starts
     fi
     why="it follows $(line 2):$(line 3), expected $own_host:$own_port"
@@ -138,13 +153,13 @@ esac
 [ "$asked" != 0 ] || why="$passwords cannot be read, or has no password: deploy"
 unknown="whether $host:$port serves it is not known ($why)"
 if [ -e "$served" ]; then
-  say "$unknown: started, for this host has served it since it was booted"
+  say "$unknown: $done, for this host has served it since it was booted"
   starts
 fi
 if [ -e "$promoted" ]; then
-  say "$unknown: started, for nobody can have been put in the place of this one"
+  say "$unknown: $done, for nobody can have been put in the place of this one"
   starts
 fi
-say "not started, asked again: $unknown, and this host was booted since it served it; where nobody has put that one in the" \
+say "$waits: $unknown, and this host was booted since it served it; where nobody has put that one in the" \
   "place of this one: deploy with --data serve_alone=$role"
 exit 1

@@ -49,6 +49,13 @@ class Pair:
     directory: Path
     port: int
     tls: tuple[str, ...] = ()
+    systemctl: str = ""  # what that does instead
+    sync: str = ""
+
+    @property
+    def synced(self) -> Path:
+        """Directories that were made sure to be on disk as they are: what each had then, and its name."""
+        return self.directory / "synced"
 
     def path(self, path: str) -> Path:
         return self.directory / path.lstrip("/")
@@ -57,15 +64,19 @@ class Pair:
         self,
         *passwords: str,
         notes: tuple[str, ...] = (),
-        copy: bool = False,
+        copy: str = "",
         host: str = "127.0.0.1",
         patience: int = PATIENCE,
-        tries: bool = False,
+        mode: str = "",
     ) -> Start:
-        """What the program says before a start, with these notes there, and when it asks for so many seconds."""
+        """What the program says before a start, with these notes there, and when it asks for so many seconds.
+
+        `copy`: whether what makes it a copy is `loaded` by systemd, or there as a `file`; `mode`: what it is run with.
+        """
         text = guard_text("crypto", OWN, (host, self.port), self.tls)
         text = text.replace(f"patience={PATIENCE}\n", f"patience={patience}\n")
-        for path in (peer_file("crypto"), served_file("crypto"), promoted_file("crypto")):
+        drop_in = copy_drop_in("crypto")
+        for path in (peer_file("crypto"), served_file("crypto"), promoted_file("crypto"), drop_in):
             text = text.replace(f"={path}\n", f"={self.path(path)}\n")
         for name in notes:
             note = self.path({"served": served_file, "promoted": promoted_file}[name]("crypto"))
@@ -77,20 +88,31 @@ class Pair:
             peer.write_text(peer_text(passwords))
         bin = self.directory / "bin"
         bin.mkdir(exist_ok=True)
-        drop_ins = f"/etc/systemd/system/service.d/other.conf {copy_drop_in('crypto') if copy else ''}"
-        (bin / "systemctl").write_text(f"#!/bin/sh\necho '{drop_ins}'\n")
-        (bin / "systemctl").chmod(0o755)
+        drop_ins = f"/etc/systemd/system/service.d/other.conf {self.path(drop_in) if 'loaded' in copy else ''}"
+        self.path(drop_in).parent.mkdir(parents=True, exist_ok=True)
+        self.path(drop_in).unlink(missing_ok=True)
+        if "file" in copy:
+            self.path(drop_in).touch()
+        self.synced.write_text("")
+        # The second notes what is there when it is called, and does it.
+        for name, does in (
+            ("systemctl", self.systemctl or f"echo '{drop_ins}'"),
+            ("sync", self.sync or f'ls "$@" >>{self.synced} && echo "$@:" >>{self.synced} && exec /usr/bin/sync "$@"'),
+        ):
+            (bin / name).write_text(f"#!/bin/sh\n{does}\n")
+            (bin / name).chmod(0o755)
         program = self.directory / "guard"
         program.write_text(text)
         began = time.monotonic()
         done = subprocess.run(
-            ["/bin/sh", str(program), *(["try"] if tries else [])],
+            ["/bin/sh", str(program), *([mode] if mode else [])],
             env={"PATH": f"{bin}:{redis_programs() / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=60,
         )
+        tries = mode == "try"
         assert bool(done.stdout) <= tries
         assert not done.stderr or not tries
         assert not any(word in done.stderr for word in (PASSWORD, OLDER, STRANGE))
@@ -114,6 +136,19 @@ def slow(connection: socket.socket) -> None:
     for letter in f"+OK\r\n*5\r\n$5\r\nslave\r\n$9\r\n{OWN[0]}\r\n:{OWN[1]}\r\n".encode() * 9:
         connection.sendall(bytes([letter]))
         time.sleep(0.1)
+
+
+def linked(say: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """A speaker that takes one connection more, which stays while another one is told something."""
+    first: list[socket.socket] = []
+
+    def either(connection: socket.socket) -> None:
+        if first:
+            say(connection)
+        else:
+            first.append(connection.dup())
+
+    return either
 
 
 @pytest.fixture
@@ -161,6 +196,25 @@ def test_one_that_the_other_one_follows_starts_at_once_and_may_be_replaced_from_
     assert found.took < 1.5
 
 
+def test_that_it_may_be_replaced_is_on_disk_before_it_starts(here: Path) -> None:
+    """Else a cut brings back the mark, and it starts beside the one that was put in its place after that."""
+    with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port:
+        pair = Pair(here, port)
+        assert pair.start(PASSWORD, notes=("promoted",)).begins
+        assert pair.synced.read_text() == f"{pair.path(promoted_file('crypto')).parent}:\n"
+        failing = Pair(here, port, sync="echo 'sync: Input/output error' >&2; exit 1")
+        found = failing.start(PASSWORD, notes=("served", "promoted"))
+    assert not found.begins
+    assert "crypto: not started, asked again: that it may be replaced is not on disk" in found.said
+
+
+def test_a_host_without_records_starts_when_the_other_one_follows(here: Path) -> None:
+    with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port:
+        pair = Pair(here, port)
+        assert not pair.path(promoted_file("crypto")).parent.exists()
+        assert pair.start(PASSWORD).begins
+
+
 def test_it_asks_from_the_roles_own_address_as_replication_does(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What keeps strangers off a role lets that in, and no other address of the host."""
     monkeypatch.setattr(sys.modules[__name__], "OWN", ("127.0.0.7", 6399))
@@ -182,7 +236,7 @@ def test_a_rotation_that_has_reached_one_of_the_two_only_keeps_none_from_its_sta
 
 def test_a_copy_starts_whoever_serves_and_what_was_noted_of_its_serving_goes(here: Path) -> None:
     with server(here / "other") as port:
-        found = Pair(here, port).start(PASSWORD, notes=("served",), copy=True)
+        found = Pair(here, port).start(PASSWORD, notes=("served",), copy="loaded")
     assert found.begins
     assert not found.served
 
@@ -201,6 +255,11 @@ UNKNOWN: dict[str, tuple[Callable[[socket.socket], None], str]] = {
     "an empty list": (replies(b"+OK\r\n", b"*0\r\n"), ""),
     "half of it": (replies(b"+OK\r\n", b"*5\r\n$5\r\nslave\r\n"), SILENT),
     "control characters": (replies(b"+OK\r\n", b"+\x1b[2Jmaster\r\n"), "[2Jmaster"),
+    # What a shell's echo would make of it: another line, more of them, and an end before the line's.
+    "what an echo would print": (
+        replies(b"+OK\r\n", b"-a\\0033[2J\\ncrypto: started, nothing to do\\c\r\n"),
+        r"a\0033[2J\ncrypto: started, nothing to do\c",
+    ),
     "one that has two masters' words": (
         replies(b"+OK\r\n", b"*2\r\n$5\r\nslave\r\n$6\r\nmaster\r\n"),
         "it follows master",
@@ -273,17 +332,83 @@ def test_what_is_asked_before_a_start_can_be_tried_and_changes_nothing(here: Pat
     """By a look, of one that is linked; of one that is not nothing is said."""
     with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port, redis.Redis(port=port) as linked:
         linked.ping()
-        for copy in (False, True):
+        for copy in ("", "loaded", "file"):
             for notes in ALL_NOTES:
-                found = Pair(here, port).start(PASSWORD, notes=notes, copy=copy, tries=True)
+                found = Pair(here, port).start(PASSWORD, notes=notes, copy=copy, mode="try")
                 assert found.said == f"slave {OWN[0]} {OWN[1]}\n"
                 assert (found.served, found.promoted) == ("served" in notes, "promoted" in notes)
                 for note in ("served", "promoted"):
                     Pair(here, port).path({"served": served_file, "promoted": promoted_file}[note]("crypto")).unlink(
                         missing_ok=True
                     )
-        assert "WRONGPASS" in Pair(here, port).start(STRANGE, tries=True).said
-    assert Pair(here, port).start(PASSWORD, tries=True, host="127.0.0.77").said == ""
+        assert "WRONGPASS" in Pair(here, port).start(STRANGE, mode="try").said
+    assert Pair(here, port).start(PASSWORD, mode="try", host="127.0.0.77").said == ""
+
+
+def test_what_the_other_one_says_is_one_printable_line_of_what_is_tried(here: Path) -> None:
+    """Its first connection is the link, which says nothing."""
+    for words in (rb"a\0033[2J\nb\c", b"x" * 4000, b"\x1b[2J\x07b"):
+        say = linked(replies(b"+OK\r\n", b"-" + words + b"\r\n"))
+        with speaker(say) as port, socket.create_connection(("127.0.0.1", port)):
+            said = Pair(here, port).start(PASSWORD, mode="try").said
+        assert said.count("\n") == 1
+        assert said.endswith("\n")
+        assert said[:-1].isprintable()
+        assert said[:1] in words.decode()
+
+
+# --- What takes the role's address asks before it does (docs/decisions/0035)
+
+ASKS = "asks"
+
+
+@pytest.mark.parametrize("notes", ALL_NOTES)
+def test_what_takes_the_address_notes_nothing_for_no_server_has_started_by_it(
+    here: Path, notes: tuple[str, ...]
+) -> None:
+    with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port:
+        found = Pair(here, port).start(PASSWORD, notes=notes, mode=ASKS)
+    assert found.begins
+    assert not found.said
+    assert (found.served, found.promoted) == ("served" in notes, "promoted" in notes)
+
+
+@pytest.mark.parametrize("notes", ALL_NOTES)
+def test_nor_where_nothing_is_told(here: Path, notes: tuple[str, ...]) -> None:
+    found = Pair(here, free_port()).start(PASSWORD, notes=notes, mode=ASKS)
+    assert found.begins == bool(notes)
+    assert (found.served, found.promoted) == ("served" in notes, "promoted" in notes)
+    if not notes:
+        assert "crypto: address not taken, asked again: whether 127.0.0.1:" in found.said
+
+
+def test_it_does_not_take_it_where_the_other_one_serves_and_this_one_has_not_since_its_boot(here: Path) -> None:
+    with server(here / "other") as port:
+        found = Pair(here, port).start(PASSWORD, notes=("promoted",), mode=ASKS)
+        assert not found.begins
+        assert f"crypto: address not taken: 127.0.0.1:{port} serves it" in found.said
+        assert not found.served
+    # Of one that serves nobody has to be asked to give its address back.
+    assert Pair(here, free_port()).start(notes=("served",), mode=ASKS).said == ""
+
+
+@pytest.mark.parametrize("notes", ALL_NOTES)
+@pytest.mark.parametrize("copy", ["loaded", "file", "loaded file"])
+def test_a_copy_does_not_take_it_by_what_is_loaded_nor_by_what_is_there(
+    here: Path, copy: str, notes: tuple[str, ...]
+) -> None:
+    with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port:
+        found = Pair(here, port).start(PASSWORD, notes=notes, copy=copy, mode=ASKS)
+    assert not found.begins
+    assert "crypto: address not taken: this host does not serve it" in found.said
+    assert (found.served, found.promoted) == ("served" in notes, "promoted" in notes)
+
+
+def test_nor_does_one_of_which_systemd_does_not_say_what_it_is(here: Path) -> None:
+    with server(here / "other", "--replicaof", f"{OWN[0]} {OWN[1]}") as port:
+        found = Pair(here, port, systemctl="exit 1").start(PASSWORD, notes=("served",), mode=ASKS)
+    assert not found.begins
+    assert "crypto: address not taken, asked again: systemctl show redis-crypto.service fails" in found.said
 
 
 def test_neither_of_two_that_booted_starts_before_one_says_that_it_follows(here: Path) -> None:

@@ -13,7 +13,7 @@ from tasks.compare.network import tries
 from tasks.compare.pairs import orient
 from tasks.desired.host import Host
 from tasks.desired.metrics import target
-from tasks.desired.paths import copy_file, guard_file
+from tasks.desired.paths import copy_file, guard_file, served_file
 from tasks.observed.state import Observed
 from tests.unit.builders import as_desired, desired, pair_of, with_server, with_unit
 
@@ -78,6 +78,10 @@ def test_what_keeps_the_address_is_kept_back_where_the_role_is_not_served_and_as
     (line,) = [line for line in unit.splitlines() if line.startswith("ExecStartPre=+")]
     for path in ("copy.conf", "handed-over.conf"):
         assert f"[ ! -e /etc/systemd/system/redis-crypto.service.d/{path} ]" in line
+    # The guard itself decides, and notes nothing: no server has started by it.
+    (asked,) = [line for line in unit.splitlines() if guard_file("crypto") in line]
+    assert asked == f"  exec /bin/sh {guard_file('crypto')} asks'"
+    assert served_file("crypto") not in unit
     assert unit.index(guard_file("crypto")) < unit.index("arping -q -D")
     assert guard_file("crypto") not in text(desired("crypto", interface="eth0"), f"/etc/systemd/system/{KEEPER}")
 

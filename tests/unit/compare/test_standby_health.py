@@ -10,6 +10,7 @@ from tasks.compare.standby_health import Lag, lag
 from tasks.compare.unknown import Kind, Unknown
 from tasks.compare.unwell import Code
 from tasks.desired.host import Host
+from tasks.desired.paths import guard_file
 from tasks.reports.status_model import row
 from tests.unit.builders import as_desired, desired, pair_of, with_server
 
@@ -74,6 +75,19 @@ def test_two_that_are_linked_and_do_not_hear_each_other_before_a_start_are_criti
     assert found(said, UP[name]) == ([] if HEARD[said] else [(Code.PAIR_UNHEARD, "critical")])
     assert found(said, DOWN[name]) == []  # that is listed, and nobody knows whether the other one is there
     assert found(None, UP[name]) == []  # nobody was asked
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_who_is_not_heard_is_to_be_let_through_from_where_the_guard_asks(along: bool) -> None:
+    pair = pair_of(along=along)
+    host = orient({"one": (pair["one"], as_desired(pair["one"])), "other": (pair["other"], None)})[0]["one"]
+    observed = as_desired(host)
+    info = {**observed.servers["crypto"].info, **PRIMARY, **UP["one"]}
+    observed = replace(with_server(observed, "crypto", info=info), heard={"crypto": "WRONGPASS"})
+    (found,) = [item for item in health(host, observed) if item.code is Code.PAIR_UNHEARD]
+    assert "let connections through from 172.28.2.1 to 172.28.2.2:6383" in found.remedy
+    (guard,) = [file.content or "" for file in host.files if file.path == guard_file("crypto")]
+    assert {"own_host=172.28.2.1", "host=172.28.2.2"} <= {*guard.splitlines()}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A snapshot's text becomes an observed state (tasks/observed/state.py), or is refused as unreadable."""
 
 import re
+import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -452,6 +453,30 @@ def test_the_look_prints_of_a_password_nothing_but_how_its_hash_begins(tmp_path:
     users = FileUser("one", (begin[0],)), FileUser("two", (begin[1], ">", begin[2])), FileUser("three"), FileUser("one")
     assert read == (FileUser("default"), *users)
     assert [text for text in (*(item[: PASSWORD_DIGITS + 1] for item in hashes), "plain", "gone") if text in said] == []
+
+
+def test_what_one_role_s_other_host_says_hides_no_other_role(tmp_path: Path) -> None:
+    """The loop of the script itself, on programs of which some do not end their line, or do not come to an end."""
+    says = {
+        "crypto": "yes x | tr -d '\\n' | head -c 4096",
+        "socket": "printf 'WRONGPASS'",
+        "shared": "printf 'slave 10.0.0.1 6383\\nforged 1\\n'",
+        "gateway": ":",
+        "compliance": "yes 'master 1'",
+    }
+    for role, program in says.items():
+        (tmp_path / f"guard-{role}").write_text(f"tells=yes\n{program}\n")
+    (loop,) = re.findall(r"(?ms)^for file in \$guards; do\n.*?^wait$", script("look"))
+    (bounded,) = re.findall(r"(?m)^bounded\(\) .*$", script("look"))
+    guards = shlex.quote(" ".join(str(path) for path in sorted(tmp_path.iterdir())))
+    shell = f"patience=9; guards={guards}; {bounded}\n{loop}"
+    said = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert with_lines("heard", *said.splitlines()).heard == {
+        "crypto": "x" * 400,
+        "socket": "WRONGPASS",
+        "shared": "slave 10.0.0.1 6383",
+        "compliance": "master 1",
+    }
 
 
 def test_a_password_before_any_user_is_nobody_s() -> None:

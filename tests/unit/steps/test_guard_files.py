@@ -93,3 +93,17 @@ def test_a_role_whose_standby_is_taken_away_keeps_what_its_unit_asks_until_the_u
     for path in files_of_a_pair("crypto"):
         (gone,) = [at for at, said in enumerate(done) if path in said.split()]
         assert gone > loaded, path
+
+
+def test_a_mark_that_is_removed_stays_removed_through_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an old host starts by it beside the one that was put in its place."""
+    seen, left = as_desired(serving()), FileState("file", "root", "root", "0600", "")
+    alone = desired("crypto", name="one", crypto={"address": "172.28.2.1"})
+
+    def done(*paths: str) -> list[str]:
+        files = {path: file for path, file in seen.files.items() if path not in files_of_a_pair("crypto")}
+        return steps(alone, replace(seen, files={**files, **dict.fromkeys(paths, left)}), monkeypatch)
+
+    ran = done(promoted_file("crypto"))
+    assert ran[ran.index(f"rm -f {promoted_file('crypto')}") + 1] == f"sync {RECORDS}"
+    assert f"sync {RECORDS}" not in done(guard_file("crypto"))
