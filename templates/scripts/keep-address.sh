@@ -8,5 +8,5 @@ systemctl enable --quiet "$unit" || exit 1
 systemctl reset-failed "$unit" 2>/dev/null
 began=$(date +%s)
 systemctl restart "$unit" && exit 0
-journalctl --quiet --output=cat --no-pager --since="@$began" --identifier=bash --identifier=ip _SYSTEMD_UNIT="$unit" | tail -n 3 >&2
+journalctl --quiet --output=cat --no-pager --since="@$began" --identifier=bash --identifier=sh --identifier=ip _SYSTEMD_UNIT="$unit" | tail -n 3 >&2
 exit 1
