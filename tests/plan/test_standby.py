@@ -289,13 +289,13 @@ def test_an_address_comes_to_who_serves_behind_its_leave_from_the_other_host(alo
     """However much more there is to do on that one before: pyinfra orders hosts by what they share alone."""
 
     def holds(host: Host) -> Observed:
-        seen = keeping(host)
+        seen = noted(host)
         seen = with_unit(seen, KEEPER, ActiveState="active", UnitFileState="enabled")
         lacks = (*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES)
         files = {path: file for path, file in seen.files.items() if path not in lacks}
         return replace(seen, files=files, addresses=seen.addresses | {"172.28.2.5"})
 
-    names = looked(along, secrets_file, holds, lambda host: nowhere(serving(host))).names()
+    names = looked(along, secrets_file, lambda host: nowhere(noted(host)), holds).names()
     assert "Write the package rules" in names
     assert names.index(TAKE) < names.index(KEEP)
 
