@@ -108,14 +108,29 @@ def _mark(role: str, sides: Sequence[Side], hosts: Hosts) -> Mark:
     """What becomes of the note that nobody can have been put in the place of the first one, which serves.
 
     The other one can be from the moment in which it is a copy that has something. It cannot where it has nothing, or is
-    kept from its start, or where nothing on the first one's host is of a pair yet, whatever the other one is.
+    kept from its start, or where nothing on the first one's host is of a pair yet. One of which is not known that it is
+    no copy may have been in sync all the same, from before that: unless the first one says that it has none.
     """
     own, other = sides
     if other.stance in COPIES:
         return Mark.GONE if other.holds else Mark.STAYS
+    if other.stance in (Stance.FENCED, Stance.EMPTY):
+        return Mark.MADE
     observed = hosts[own.host][1] if own.host in hosts else None
-    is_new = observed is not None and not observed.files.keys() & {*files_of_a_pair(role)}
-    return Mark.MADE if is_new or other.stance in (Stance.FENCED, Stance.EMPTY) else Mark.STAYS
+    if observed is None or observed.files.keys() & {*files_of_a_pair(role)}:
+        return Mark.STAYS
+    may_follow = other.stance in (Stance.UNSEEN, Stance.UNTOLD, Stance.TOLD)
+    return Mark.STAYS if may_follow and not _has_no_copy(role, observed) else Mark.MADE
+
+
+def _has_no_copy(role: str, observed: Observed) -> bool:
+    """Whether a server says that nothing copies it, nor has of late: it keeps its last writes for an hour behind that.
+
+    That of a copy that has gone for longer is not told from that of none.
+    """
+    server = observed.servers.get(role)
+    info = server.info if server is not None and server.refusal is None else {}
+    return info.get("connected_slaves") == "0" == info.get("repl_backlog_active")
 
 
 def _held_there(host: Host, held: Mapping[str, str]) -> Host:

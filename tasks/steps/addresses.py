@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasks.compare.difference import Remedy, chosen
 from tasks.desired.guard import files_of_a_pair
 from tasks.desired.host import File, OwnAddress
@@ -16,18 +18,35 @@ def own_addresses(seen: Look) -> None:
     """The units that keep the roles' addresses are there and run; nobody else on their networks has these addresses.
 
     One that comes along with its role has its file only: who gives it up still serves by it (move.py). That of a pair
-    is first taken from its standby.
+    is first taken from its standby, and comes later (`addresses_of_pairs`).
     """
     files = files_with_addresses(seen)
     if files:
         asked = (BACKUP_TOOLS, *_asked(seen))
         write_files(name="Write what keeps addresses", files=files, before=asked)
-    if plans := _due(seen, Remedy.LEAVE):
-        commands = [script("release-address", address=str(plan.role.address), keeper=plan.unit) for plan in plans]
+    leaving, coming = _due(seen, Remedy.LEAVE), _due(seen, Remedy.PLACE)
+    if leaving or _along(coming):
+        # Nothing to do on the host that it comes to, which so waits for the other one: pyinfra orders the operations of
+        # two hosts by those that they share alone.
+        commands = [script("release-address", address=str(plan.role.address), keeper=plan.unit) for plan in leaving]
         run_commands(name="Take addresses from standbys", commands=commands)
-    if plans := _due(seen, Remedy.PLACE):
+    _keep([plan for plan in coming if plan not in _along(coming)])
+
+
+def addresses_of_pairs(seen: Look) -> None:
+    """The addresses that go along with who serves are there. Behind what said that it does not, and would take none."""
+    _keep(_along(_due(seen, Remedy.PLACE)))
+
+
+def _keep(plans: Sequence[OwnAddress]) -> None:
+    if plans:
         commands = [script("keep-address", unit=plan.unit) for plan in plans]
         run_commands(name="Keep addresses on their interface", commands=commands)
+
+
+def _along(plans: Sequence[OwnAddress]) -> list[OwnAddress]:
+    """Those of roles of which two hosts have the one address."""
+    return [plan for plan in plans if plan.role.own_address is not None]
 
 
 def files_with_addresses(seen: Look) -> list[File]:
@@ -39,7 +58,7 @@ def files_with_addresses(seen: Look) -> list[File]:
 
 def _asked(seen: Look) -> tuple[str, ...]:
     """What is run and read before a start of units whose address goes along with who serves, if there are any."""
-    roles = [plan.role.name for plan in seen.desired.addresses if plan.role.own_address is not None]
+    roles = [plan.role.name for plan in _along(seen.desired.addresses)]
     return tuple(path for role in roles for path in files_of_a_pair(role))
 
 

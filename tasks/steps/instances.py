@@ -33,7 +33,7 @@ from tasks.observed.bounds import ASIDE_PATIENCE
 from tasks.observed.script import script
 from tasks.observed.state import Server
 from tasks.run.survey import Look
-from tasks.steps.addresses import files_with_addresses
+from tasks.steps.addresses import addresses_of_pairs, files_with_addresses
 from tasks.steps.adopt import adopt_data, check_adopted, root_script
 from tasks.steps.convert import make_logs, make_snapshots
 from tasks.steps.handover import forget_handovers
@@ -64,6 +64,7 @@ def converge_instances(state: State, seen: Look, changed: Collection[Edit] = ())
     keep_down(seen, [*tried, *failing(seen, by_role(seen, Remedy.FOLLOW, "unit"))])
     fence_data(seen)
     remove_leftovers(seen)
+    addresses_of_pairs(seen)
     place_certificates(seen)
     prepare_data(seen)
     restarting = {instance: why for instance, why in by_role(seen, Remedy.RESTART).items() if instance not in starting}

@@ -500,15 +500,14 @@ def _given_back(state: State, swap: Swap, old: Side, new: Side) -> str:
     noted = new.says(f"test -e {begun_file(swap.role)} && echo noted || echo none") != "none"
     if why := may_have_served(within(BACK, new.info), noted, swap.old.where):
         raise MoveFailed(f"{swap.new.name}: {why} meanwhile: nothing was changed: run the same command again")
-    fence, unit = handed_over_drop_in(swap.role), unit_name(swap.role)
-    directory = fence.rpartition("/")[0]
+    unit = unit_name(swap.role)
     if swap.along is not None:
         # Its address is there before it is; what keeps it from its start keeps that away, too.
-        old.says(f"rm -f {fence} && sync {directory} && systemctl daemon-reload && echo lifted")
+        old.says(f"{_lifted(swap.role)} && echo lifted")
         keep_address(swap.move, old)
     start = (
-        f"rm -f {fence} && sync {directory} && systemctl daemon-reload && timeout {PATIENCE:.0f} systemctl start "
-        f"{unit} && systemctl reset-failed {unit}; rmdir {directory} 2>/dev/null; systemctl is-active --quiet {unit}"
+        f"{_lifted(swap.role)} && timeout {PATIENCE:.0f} systemctl start {unit} && systemctl reset-failed {unit}; "
+        f"systemctl is-active --quiet {unit}"
     )
     done = run_command(state, swap.old.host, start, bound=CHANGE)
     if not done.succeeded:
@@ -522,6 +521,14 @@ def _given_back(state: State, swap: Swap, old: Side, new: Side) -> str:
     said = _undone(swap, old, new)
     wait_until_in_sync(swap.new.instance, old, new)
     return f"{NOT_HANDED_OVER}: {said}"
+
+
+def _lifted(role: str) -> str:
+    """Shell by which nothing keeps a server from its next start any more that was to be handed over. Pure."""
+    fence = handed_over_drop_in(role)
+    directory = fence.rpartition("/")[0]
+    gone = f"rm -f {fence} && {{ test ! -d {directory} || sync {directory}; }}"
+    return f"{gone} && {{ rmdir {directory} 2>/dev/null || true; }} && systemctl daemon-reload"
 
 
 def save(new: Side) -> None:
@@ -606,7 +613,11 @@ def _undone(swap: Swap, old: Side, new: Side) -> str:
         wait_until_over(swap.move, old)
         if within(BACK, old.info).get("role") != "master":
             return f"{swap.old.name} serves it no more, and {swap.new.name} is not known to: run the same command again"
+        # One of which it was not known who serves has left what keeps this one from its start, and its address away.
+        old.says(f"{_lifted(role)} && echo lifted")
         keep_address(swap.move, old)
+        if swap.along is not None:  # it may have been told to answer there no more
+            old.ask(("CONFIG", "SET", "bind", f"{swap.along.address} {swap.old.where[0]}"))
         new.says(f"systemctl stop {taking_over(role)} 2>/dev/null; echo stopped")
         new.ask(("ACL", "DELUSER", HANDOVER, BINDER))
         old.ask(("ACL", "DELUSER", HANDOVER), ("CONFIG", "SET", *(text for pair in OF_NONE.items() for text in pair)))

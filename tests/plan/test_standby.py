@@ -14,11 +14,13 @@ from tasks.catalogue.standby import paired
 from tasks.catalogue.tls import digest
 from tasks.desired.guard import Mark, with_notes
 from tasks.desired.host import Host
-from tasks.desired.paths import begun_file, copy_drop_in, promoted_file
+from tasks.desired.paths import begun_file, copy_drop_in, handed_over_drop_in, promoted_file
 from tasks.observed import exchange
 from tasks.observed.connection import open_tunnel
 from tasks.observed.state import FileState, Observed, Served
 from tasks.prove import proof
+from tasks.steps.install import ACCOUNT_RULES, PACKAGE_RULES
+from tasks.steps.kernel import KERNEL_FILES
 from tests.certificates import Authority, Files
 from tests.plan.harness import Result, Site, State, run
 from tests.plan.hosts import bare_takes, changing
@@ -247,6 +249,55 @@ def test_what_an_address_is_asked_by_is_written_before_the_unit_that_keeps_it(al
     sites = {host: Site([bare], bare_takes("crypto")) for host in (ONE, OTHER)}
     names = run(sites, "--dry", secrets_file=secrets_file, inventory=along).names()
     assert names.index("Write what keeps addresses") < names.index("Keep addresses on their interface")
+
+
+KEEPER = "caas-redis-address-crypto.service"
+TAKE, KEEP = "Take addresses from standbys", "Keep addresses on their interface"
+
+
+def nowhere(seen: Observed) -> Observed:
+    """A host that has not the role's address, and whose keeper does not start at boot."""
+    seen = replace(seen, addresses=seen.addresses - {"172.28.2.5"})
+    return with_unit(seen, KEEPER, ActiveState="inactive", UnitFileState="disabled")
+
+
+def test_an_address_comes_to_who_serves_behind_what_said_that_it_is_a_standby(along: str, secrets_file: Path) -> None:
+    """What keeps the address takes none while that is there."""
+
+    def down(host: Host) -> Observed:
+        return nowhere(keeping(host))
+
+    names = looked(along, secrets_file, down, lambda host: nowhere(serving(host))).names()
+    assert names.index("Remove files no role needs") < names.index(KEEP)
+    # It answers there as soon as it is told to.
+    assert names.index(KEEP) < names.index("Change settings and users live")
+
+
+def test_an_address_comes_back_to_who_serves_behind_what_kept_it_from_its_start(along: str, secrets_file: Path) -> None:
+    fence = handed_over_drop_in("crypto")
+
+    def fenced(host: Host) -> Observed:
+        seen = nowhere(noted(host))
+        seen = replace(seen, files={**seen.files, fence: FileState("file", "root", "root", "0644", "")})
+        return with_unit(seen, "redis-crypto.service", DropInPaths=fence)
+
+    names = looked(along, secrets_file, fenced, noted).names()
+    assert names.index("Let roles start again that were not handed over") < names.index(KEEP)
+
+
+def test_an_address_comes_to_who_serves_behind_its_leave_from_the_other_host(along: str, secrets_file: Path) -> None:
+    """However much more there is to do on that one before: pyinfra orders hosts by what they share alone."""
+
+    def holds(host: Host) -> Observed:
+        seen = noted(host)
+        seen = with_unit(seen, KEEPER, ActiveState="active", UnitFileState="enabled")
+        lacks = (*PACKAGE_RULES, *ACCOUNT_RULES, *KERNEL_FILES)
+        files = {path: file for path, file in seen.files.items() if path not in lacks}
+        return replace(seen, files=files, addresses=seen.addresses | {"172.28.2.5"})
+
+    names = looked(along, secrets_file, lambda host: nowhere(noted(host)), holds).names()
+    assert "Write the package rules" in names
+    assert names.index(TAKE) < names.index(KEEP)
 
 
 def test_one_address_on_two_hosts_without_an_interface_is_refused_in_words(tmp_path: Path, secrets_file: Path) -> None:

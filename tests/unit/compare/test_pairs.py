@@ -320,16 +320,40 @@ def test_a_copy_that_was_never_in_sync_takes_nothing_from_its_primary(info: dict
     assert note(found["one"]) == ""
 
 
-@pytest.mark.parametrize("it", [S.SERVES, S.KEEPS])
-@pytest.mark.parametrize("other", [S.UNSEEN, S.UNTOLD, S.KEEPS, S.EMPTY, S.OLD])
-def test_a_role_that_never_was_of_a_pair_can_have_been_replaced_by_nobody(it: Stance, other: Stance) -> None:
-    """Its standby's host may be off, or may fail before it has anything: no boot of its primary waits for that."""
+NO_COPY = {"connected_slaves": "0", "repl_backlog_active": "0"}
+
+
+def note_of_a_new_one(it: Stance, other: Stance, **info: str) -> str | None:
+    """What is made of the note on a host of which nothing is of a pair yet; None where nobody can tell who serves."""
     hosts = {name: replace(host, requests=Requests(serve_alone=("crypto",))) for name, host in pair_of().items()}
     one = seen(hosts["one"], it)
     assert one is not None
     one = replace(one, files={path: file for path, file in one.files.items() if path not in files_of_a_pair("crypto")})
+    if it is S.SERVES:
+        one = with_server(one, "crypto", info={**one.servers["crypto"].info, **NO_COPY, **info})
     found, unknown = orient({"one": (hosts["one"], one), "other": (hosts["other"], seen(hosts["other"], other))})
-    assert note(found["one"]) == ("" if "one" in unknown else MADE)
+    return None if "one" in unknown else note(found["one"])
+
+
+@pytest.mark.parametrize("other", [S.UNSEEN, S.UNTOLD, S.TOLD, S.KEEPS, S.EMPTY, S.OLD])
+def test_a_role_that_never_was_of_a_pair_can_have_been_replaced_by_nobody(other: Stance) -> None:
+    """Its standby's host may be off, or may fail before it has anything: no boot of its primary waits for that."""
+    assert note_of_a_new_one(S.SERVES, other) == MADE
+
+
+@pytest.mark.parametrize("other", [S.UNSEEN, S.UNTOLD, S.TOLD])
+@pytest.mark.parametrize("info", [{"connected_slaves": "1"}, {"repl_backlog_active": "1"}, {"connected_slaves": ""}])
+def test_one_that_has_or_had_a_copy_may_be_replaced_by_another_one_that_was_not_seen(
+    other: Stance, info: dict[str, str]
+) -> None:
+    """A pair of before anything was asked before a start, say."""
+    assert note_of_a_new_one(S.SERVES, other, **info) == ""
+    assert note_of_a_new_one(S.SERVES, S.KEEPS, **info) == MADE
+
+
+@pytest.mark.parametrize(("other", "becomes"), [(S.UNSEEN, ""), (S.UNTOLD, None), (S.EMPTY, MADE), (S.OLD, MADE)])
+def test_a_stopped_one_that_is_new_to_a_pair_says_nothing_of_copies(other: Stance, becomes: str | None) -> None:
+    assert note_of_a_new_one(S.KEEPS, other) == becomes
 
 
 BEGUN = FileState("file", "root", "root", "0644", "")

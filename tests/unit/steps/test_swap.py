@@ -23,9 +23,10 @@ from tasks.observed.script import script
 from tasks.observed.state import FileState
 from tasks.run.ending import Refusal
 from tasks.run.survey import Look
+from tasks.steps import move as moves
 from tasks.steps.handover import Note, hand_over_script, take_over_script
 from tasks.steps.promote import promote_script
-from tasks.steps.swap import End, Swap, _cut_off, _cut_short, _following, _obstacles
+from tasks.steps.swap import End, Swap, _cut_off, _cut_short, _following, _obstacles, _undone
 from tests.unit.builders import TLS, as_desired, pair_of, passwords, roles, stopped, with_server, with_unit
 from tests.unit.scripts import call
 
@@ -269,6 +270,55 @@ def test_an_old_server_is_told_what_a_standby_says_but_not_yet_whom_it_follows()
     assert "bind" not in _following(ends(along=True)[0].pair)
     assert told[:4] == ["masteruser", "replication", "masterauth", "secret-of-crypto-replication"]
     assert str(old.pair) == str(old.pair).replace("secret-of-crypto-replication", "")
+
+
+class Words:
+    """A side that notes what it is told, and says that it serves and that nothing is under way."""
+
+    state = host = None
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    def says(self, command: str) -> str:
+        self.done.append(command)
+        return "inactive" if "ActiveState" in command else "done"
+
+    def ask(self, *commands: tuple[str, ...]) -> None:
+        self.done.extend(" ".join(command) for command in commands)
+
+    def info(self) -> dict[str, str]:
+        return {"role": "master"}
+
+
+def undone(monkeypatch: pytest.MonkeyPatch, along: bool) -> tuple[str, list[str]]:
+    """What is said of a handover that failed while the old one serves, and what that one is told, in order."""
+    done: list[str] = []
+
+    def ran(state: None, host: None, command: str, **more: Any) -> Any:
+        done.append(call(command).name)
+        return SimpleNamespace(succeeded=True)
+
+    monkeypatch.setattr(moves, "run_command", ran)
+    side = cast(Any, Words(done))
+    return _undone(Swap("crypto", *ends(along=along), ends=False), side, cast(Any, Words([]))), done
+
+
+def test_an_old_server_that_serves_gets_its_address_behind_what_kept_it_from_its_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What keeps the address takes none while that is there, and it was told to answer there no more."""
+    said, done = undone(monkeypatch, along=True)
+    assert said == "one serves it as before, other is its standby as before"
+    (lifted,) = [number for number, text in enumerate(done) if FENCE in text]
+    assert lifted < done.index("keep-address") < done.index("CONFIG SET bind 172.28.2.5 172.28.2.1")
+
+
+def test_nothing_keeps_an_old_server_that_serves_from_its_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, done = undone(monkeypatch, along=False)
+    (lifted,) = [text for text in done if FENCE in text]
+    assert lifted.startswith(f"rm -f {FENCE} && ")
+    assert not [text for text in done if text.startswith("CONFIG SET bind ")]
 
 
 def become(tmp_path: Path, copy: str | None) -> tuple[int, dict[str, str]]:
