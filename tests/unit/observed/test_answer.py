@@ -171,7 +171,8 @@ PROXIES = {
     "ProxyCommand false": Answer.LED_NOWHERE,
     "ProxyCommand /no/such/program": Answer.LED_NOWHERE,
     "ProxyCommand echo HTTP/1.1 400 Bad Request": Answer.LED_NOWHERE,
-    "ProxyCommand echo SSH-2.0-OpenSSH_9.2": Answer.GREETED,
+    # It hears the other side's greeting out: who cannot greet it is not read either.
+    "ProxyCommand sh -c 'echo SSH-2.0-OpenSSH_9.2; head -n 1 >/dev/null'": Answer.GREETED,
 }
 
 
