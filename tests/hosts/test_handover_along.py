@@ -61,7 +61,8 @@ def tier(lab: Tier) -> Tier:
     """In order, the first host serves."""
     if (serving(lab), holders(lab)) != (["one"], ["one"]):
         for host in lab.lab.hosts.values():
-            host.boot()
+            if not host.running:
+                host.boot()
         lab.deploy()
         if serving(lab) != ["one"]:
             handed_over(lab)
