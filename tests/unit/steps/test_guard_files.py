@@ -55,7 +55,8 @@ def serving(seen: Observed | None = None) -> Host:
 def alone() -> Observed:
     """A host whose role has no standby yet."""
     seen = as_desired(desired("crypto", name="one", crypto={"address": "172.28.2.1"}))
-    return with_server(seen, "crypto", info={**seen.servers["crypto"].info, "role": "master"})
+    said = {"role": "master", "connected_slaves": "0", "repl_backlog_active": "0"}
+    return with_server(seen, "crypto", info={**seen.servers["crypto"].info, **said})
 
 
 def test_a_role_that_gets_a_standby_has_what_its_unit_asks_before_the_unit_names_it(
