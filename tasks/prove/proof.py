@@ -51,15 +51,22 @@ NOT_SEEN = Server(refusal=Refusal(Cause.NOT_ITS_OWN, "it does not run"))
 
 
 def findings(
-    state: State, host: Host, run: Run, as_clients: bool = True, ends_later: bool = False, seen: Look | None = None
+    state: State,
+    host: Host,
+    run: Run,
+    as_clients: bool = True,
+    ends_later: bool = False,
+    seen: Look | None = None,
+    undecided: Sequence[Unknown] = (),
 ) -> list[str]:
     """Every way in which the host is not as it should be, is critical or does not behave so; empty when all is well.
 
     What only is a warning is said, and fails nothing. `ends_later`: roles that left the host are still to be retired,
-    when all hosts are proved. `seen`: the look of this run, which is enough where nothing was done since.
+    when all hosts are proved. `seen`: the look of this run, which is enough where nothing was done since. `undecided`:
+    pairs of which that of both hosts could not tell who serves, and one of a single host cannot.
     Leaves nothing behind but entries of refused logins in ACL LOG.
     """
-    result = seen if seen is not None and seen.still_holds else look(state, run, host)
+    result = seen if seen is not None and seen.still_holds else look(state, run, host, undecided=undecided)
     if result.observed is None:
         return [printable(f"could not be read: {result.error}")]
     serving = served(result) if as_clients else []
@@ -134,7 +141,7 @@ def _verify(state: State, run: Run) -> int:
     looks = survey(state, run)
     from_others = begin(partial(try_from_others, state, looks))
     jobs = {
-        name: begin(partial(findings, state, host, run, as_clients, seen=looks[name]))
+        name: begin(partial(findings, state, host, run, as_clients, seen=looks[name], undecided=looks[name].undecided))
         for name, host in sorted(hosts.items())
     }
     tried = from_others.result()

@@ -52,6 +52,7 @@ class Look:
     notes: tuple[str, ...] = ()  # what a person should know and nothing can be done about
     seconds: float = 0.0
     began: float = 0.0  # time.monotonic() before the host was asked
+    undecided: tuple[Unknown, ...] = ()  # of `unknown`, pairs of which nobody can tell who serves: by both hosts
 
     @property
     def still_holds(self) -> bool:
@@ -95,9 +96,15 @@ def look_at_all(state: State, run: Run, answered: Callable[[str], Answered] | No
     }
 
 
-def look(state: State, run: Run, host: PyinfraHost, answered: Answered | None = None) -> Look:
-    """Observe one host and compare it with its desired state."""
-    return _judged(run, host.name, _look_at(state, run, host, answered))
+def look(
+    state: State,
+    run: Run,
+    host: PyinfraHost,
+    answered: Answered | None = None,
+    undecided: Sequence[Unknown] = (),
+) -> Look:
+    """Observe one host and compare it with its desired state; `undecided`: what a look at all said of its pairs."""
+    return _judged(run, host.name, _look_at(state, run, host, answered), undecided)
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,8 @@ def _judged(run: Run, name: str, seen: _Seen, undecided: Sequence[Unknown] = ())
         except Exception as error:
             result = Look(desired, passwords, None, (), fault(error))
     unknown, unwell = (*result.unknown, *undecided), (*unserved_pairs(undecided), *result.health)
-    return replace(result, unknown=unknown, health=unwell, seconds=seen.seconds, began=seen.began)
+    result = replace(result, unknown=unknown, health=unwell, undecided=tuple(undecided))
+    return replace(result, seconds=seen.seconds, began=seen.began)
 
 
 def _observe(

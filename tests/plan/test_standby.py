@@ -195,6 +195,16 @@ def test_no_inventory_hands_a_role_over(inventory: str, secrets_file: Path) -> N
     assert "Start instances" not in result.names()
 
 
+@pytest.mark.parametrize("command", ["tasks/status.py", "tasks/drift.py", "tasks/verify.py"])
+@pytest.mark.parametrize(("both", "code"), [(serving, "TWO-SERVE"), (keeping, "NONE-SERVES")])
+def test_every_look_names_a_pair_of_which_nobody_can_tell_who_serves(
+    inventory: str, secrets_file: Path, both: State, code: str, command: str
+) -> None:
+    result = looked(inventory, secrets_file, both, both, command, "-y")
+    assert result.exit_code != 0
+    assert code in result.output
+
+
 @pytest.mark.parametrize(("both", "words"), [(serving, "two servers take writes"), (keeping, "nobody serves it")])
 def test_where_nobody_can_tell_who_serves_nothing_is_changed(
     inventory: str, secrets_file: Path, both: State, words: str
