@@ -82,10 +82,15 @@ class Pair:
         return found
 
     def follows(self, host: str, port: int = PORT, sealed: str = "yes") -> bool:
-        """Whether the server on a host is linked to one that serves, by TLS or not; `port`: where it is asked."""
+        """Whether the server on a host is linked to one that serves, by TLS or not; `port`: where it is asked.
+
+        Its own log is whole by then: amid its first one after a full copy a server does not end when it is told to.
+        """
         try:
             with self.at(host, port=port) as known:
-                info = known.info("replication")
+                info, kept = known.info("replication"), known.info("persistence")
+                if kept["aof_rewrite_in_progress"] or kept["aof_rewrite_scheduled"]:
+                    return False
                 found = known.config_get("tls-replication")["tls-replication"]
         except redis.RedisError:
             return False
