@@ -60,9 +60,8 @@ HANDOVER_RULES = "-@all +ping +info +replicaof +client|pause +client|unpause +cl
 # Of `_handover` where the role's address goes along: each server listens elsewhere then. On the new one by a password
 # that the old host never sees.
 REBIND_RULES = "+config|set"
-BINDER = (
-    "_binder"  # of the standby that is handed over to: who it is told to serve as has a password that the old one knows
-)
+# Of the standby that is handed over to: who it is told to serve as has a password that the old host knows.
+BINDER = "_binder"
 # Who copies has every key anyway. This reads some of them on both sides.
 SAMPLE_RULES = (
     f"%R~* {REPLICATION_RULES} +select +randomkey +memory|usage +type +strlen +getrange +llen +lrange +scard +smembers "

@@ -126,9 +126,8 @@ def _disk(free: int, instances: list[Instance], observed: Observed) -> Iterator[
     names = ", ".join(instance.name for instance in instances)
     where = data_directory(instances[0].name) if len(instances) == 1 else DATA_ROOT
     aside = sum(set_aside(instance, observed).size for instance in instances)
-    kept, remove = (
-        (f", {mib(aside)} of that put aside", f", remove what was put aside ({ENTRY})") if aside else ("", "")
-    )
+    kept = f", {mib(aside)} of that put aside" if aside else ""
+    remove = f", remove what was put aside ({ENTRY})" if aside else ""
     yield Health(
         instances[0].name if len(instances) == 1 else None,
         Code.DISK_FULL,
@@ -138,7 +137,7 @@ def _disk(free: int, instances: list[Instance], observed: Observed) -> Iterator[
         if critical
         else f"{mib(planned)} in all ({DISK_PER_MAXMEMORY} × maxmemory)",
         f"see what fills it (du -xh -d 3, from where {where} is mounted), free space or enlarge it, keep roles' files"
-        f"{remove}",
+        + remove,
     )
 
 

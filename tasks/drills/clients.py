@@ -12,7 +12,7 @@ from tasks.drills.client import Client, DrillFailed
 from tasks.drills.judge import Answer, curve, restart_problem, shares, slow_problem, unasked, waited
 from tasks.drills.load import writer_of
 from tasks.drills.outcome import Outcome, Steps, count, milliseconds, seconds
-from tasks.drills.own_user import filled, own_user, rewrite_ended, slowly
+from tasks.drills.own_user import filled, is_rewriting, own_user, rewrite_ended, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.drills.probe import asking
 from tasks.observed.connection import begin
@@ -240,7 +240,7 @@ def latency(place: Place) -> Steps:
             with slowly(place, DELAY * BALLAST // size):
                 seen = first = time.monotonic() - began
                 place.operator("BGREWRITEAOF")
-                while _rewriting(place) and time.monotonic() - began < first + 120:
+                while is_rewriting(place.info("persistence")) and time.monotonic() - began < first + 120:
                     seen = time.monotonic() - began
                     time.sleep(0.5)
                 last = time.monotonic() - began
@@ -261,11 +261,6 @@ def latency(place: Place) -> Steps:
         _latency_figures(answers, first, last),
         tuple(Series(name, "ms", curve(found), marks) for name, found in answers.items()),
     )
-
-
-def _rewriting(place: Place) -> bool:
-    info = place.info("persistence")
-    return info["aof_rewrite_in_progress"] == "1" or info["aof_rewrite_scheduled"] == "1"
 
 
 def _latency_figures(answers: Mapping[str, Sequence[Answer]], first: float, last: float) -> dict[str, Figure]:

@@ -13,7 +13,7 @@ from tasks.drills.client import Client, DrillFailed
 from tasks.drills.judge import Filling, account_problem, full_problems
 from tasks.drills.load import Load, nothing_lost, writer_of, writing
 from tasks.drills.outcome import Outcome, Steps, count
-from tasks.drills.own_user import filled, own_user, slowly
+from tasks.drills.own_user import filled, is_rewriting, own_user, slowly
 from tasks.drills.place import PREFIX, Place, wait_for
 from tasks.observed.connection import begin
 from tasks.observed.exchange import ExchangeError, Reply, ReplyError
@@ -265,7 +265,7 @@ def _rewrite_failed(place: Place) -> bool:
         info = place.info("persistence")
         if info["aof_last_bgrewrite_status"] != "ok":
             ended.append(True)
-        elif info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0":
+        elif not is_rewriting(info):
             ended.append(False)
         return bool(ended)
 
@@ -276,9 +276,7 @@ def _rewrite_failed(place: Place) -> bool:
 def _rewritten(place: Place) -> bool:
     """Whether the last rewrite and the last snapshot went well, and none goes on; begins one where the last did not."""
     info = place.info("persistence")
-    if any(
-        info[name] != "0" for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
-    ):
+    if is_rewriting(info) or info["rdb_bgsave_in_progress"] != "0":
         return False
     rewrite = [("BGREWRITEAOF",)] if info["aof_last_bgrewrite_status"] != "ok" else []
     snapshot = [("BGSAVE", "SCHEDULE")] if info["rdb_last_bgsave_status"] != "ok" else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -80,8 +80,9 @@ def slowly(place: Place, microseconds: int = 2000) -> Iterator[None]:
 def rewrite_ended(place: Place) -> None:
     """No rewrite goes on, and none waits. Raises DrillFailed after the usual patience."""
 
-    def calm() -> bool:
-        info = place.info("persistence")
-        return info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0"
+    wait_for(f"{place.name} does not end the rewrite of its log", lambda: not is_rewriting(place.info("persistence")))
 
-    wait_for(f"{place.name} does not end the rewrite of its log", calm)
+
+def is_rewriting(info: Mapping[str, str]) -> bool:
+    """Whether a rewrite of its log goes on, or waits; `info`: what a server says of its persistence. Pure."""
+    return "1" in (info["aof_rewrite_in_progress"], info["aof_rewrite_scheduled"])

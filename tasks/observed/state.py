@@ -113,9 +113,7 @@ class Server:
     said: tuple[str, ...] = ()  # its journal's first lines since it started; read only when `info` gives a reason to
     said_from_start: bool = True  # whether the journal still reaches back to the start; when it was read
     clients: tuple[Client, ...] = ()  # asked for only where passwords are to be dropped
-    proofs_tried: int = (
-        0  # wrong passwords of its log that were this tool's own; asked for only where many were refused
-    )
+    proofs_tried: int = 0  # wrong passwords of its log that were this tool's; asked for only where many were refused
 
 
 @dataclass(frozen=True)
